@@ -1,0 +1,233 @@
+"""Step 1: pseudo-skill clusters, k-means on unit vectors (METHOD section 2).
+
+Shapes: N samples, D dims, K clusters, M rows of the subsample that k-means is fitted to.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from adaptinf.budgets import checked_count
+from adaptinf.data import Clusters
+from adaptinf.errors import ConfigError
+from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
+from adaptinf.tiles import as_rows, blocks, unit_rows, usable_rows
+
+FIT_BYTES = 2**29
+"""At most 512 MiB of float32 rows are fitted."""
+FIT_ROWS_PER_CLUSTER = 256
+"""So many rows a cluster are fitted (faiss' bound too): the inertia is about 1/256 above that of a fit to everything."""
+KNEE_ROWS = 6_000
+"""Rows of the subsample on which the number of clusters is sought, so `auto` finds at most 200."""
+KNEE_DIM = 256
+"""Wider vectors are sketched to this many dims for that search only; squared distances keep within about 10 %."""
+MIN_CLUSTER_SIZE = 30
+"""Samples a cluster on average, at least, for `auto` (METHOD section 2)."""
+GRID_RATIO = 2**0.5
+"""Step of the geometric grid of numbers of clusters."""
+NUM_STARTS = 3
+"""k-means runs of a small fit, of which the best counts."""
+SMALL_FIT = 10**6
+"""Rows times clusters up to which a fit is small; a larger one runs once."""
+MAX_ITERATIONS = 50
+"""Of one k-means run; later ones move the inertia by less than 0.1 %."""
+MAX_REPAIRS = 5
+"""Rounds of moving empty centers to the farthest rows."""
+
+logger = logging.getLogger(__name__)
+
+
+class Assigned(NamedTuple):
+    """Nearest center of each row."""
+
+    labels: np.ndarray
+    """int64; -1 for a row without a usable vector."""
+    distances: np.ndarray
+    """float32; NaN for a row without a usable vector."""
+
+
+def cluster(vectors: Any, *, ids: Sequence[str] | np.ndarray, clusters: str | int = "auto", seed: int = 0) -> Clusters:
+    """Return k-means clusters of the rows, the same for every order of the rows.
+
+    Rows that are zero or not finite get label -1 and distance NaN. Where the pool is larger than a bound, a seeded
+    subsample is fitted and everything is assigned in blocks, so a memory-mapped pool is never held as a whole.
+
+    Args:
+        vectors: N x D numbers (array, memmap or tensor); rows are scaled to length 1.
+        ids: N different ids.
+        clusters: `auto`, the knee of the inertia over the logarithm of K; or a number, capped by
+            the number of different rows.
+        seed: of the subsample and of the first centers.
+
+    Raises:
+        ConfigError: `clusters` is neither `auto` nor a positive number.
+        DataError: shapes do not fit, or an id occurs twice.
+    """
+    wanted = _checked_clusters(clusters)
+    rows_ND = as_rows(vectors, "vectors")
+    names = checked_ids(ids, len(rows_ND), "vectors")
+    order = id_order(names)
+    usable = order[usable_rows(rows_ND)[order]]
+    keys = seeded_keys(hash_ids(names[usable]), seed, "subsample")
+
+    # One thread, because sums of several threads arrive in any order and the last bits decide between close centers.
+    with threadpool_limits(limits=1):
+        fit_MD = _subsample(rows_ND, usable, keys, _fit_rows(wanted or KNEE_ROWS // MIN_CLUSTER_SIZE, rows_ND.shape[1]))
+        num_clusters, info = _number_of_clusters(fit_MD, wanted, seed)
+        fit_MD = fit_MD[_subset(len(fit_MD), _fit_rows(num_clusters, rows_ND.shape[1]), seed)]
+        centers_KD = _fit(fit_MD, num_clusters, seed).cluster_centers_ if num_clusters else fit_MD[:0]
+        centers_KD, assigned = _assign_and_repair(rows_ND, order, np.asarray(centers_KD, dtype=np.float32))
+
+    info |= {"seed": seed, "fit_rows": len(fit_MD), "unscored": len(rows_ND) - len(usable)}
+    return Clusters(labels=assigned.labels, centers=centers_KD, distances=assigned.distances, ids=names, info=info)
+
+
+def _checked_clusters(clusters: str | int) -> int | None:
+    """Return the wanted number of clusters; None for `auto`."""
+    if isinstance(clusters, str):
+        if clusters != "auto":
+            raise ConfigError(f"clustering.clusters={clusters!r} must be 'auto' or a number of clusters")
+        return None
+    count = checked_count(clusters, "clustering.clusters")
+    if count == 0:
+        raise ConfigError("clustering.clusters=0 must be 'auto' or a positive number of clusters")
+    return count
+
+
+def _fit_rows(num_clusters: int, dim: int) -> int:
+    return min(max(KNEE_ROWS, FIT_ROWS_PER_CLUSTER * num_clusters), FIT_BYTES // (4 * max(1, dim)))
+
+
+def _subsample(rows_ND: np.ndarray, usable: np.ndarray, keys: np.ndarray, limit: int) -> np.ndarray:
+    """Return at most `limit` of the usable rows, those with the smallest keys, unit length, in id order."""
+    if len(usable) > limit:
+        usable = usable[np.sort(np.argsort(keys, kind="stable")[:limit])]
+    fit_MD = np.empty((len(usable), rows_ND.shape[1]), dtype=np.float32)
+    for block in blocks(len(usable), 8 * rows_ND.shape[1]):
+        fit_MD[block] = unit_rows(rows_ND[usable[block]], np.float32)[0]
+    return fit_MD
+
+
+def _number_of_clusters(fit_MD: np.ndarray, wanted: int | None, seed: int) -> tuple[int, dict[str, Any]]:
+    """Return K and how it was found."""
+    num_distinct = _count_distinct(fit_MD)
+    if wanted is None:
+        return _knee(fit_MD, num_distinct, seed)
+    if wanted > num_distinct:
+        logger.warning(
+            "clustering.clusters=%d, but only %d different rows: using %d", wanted, num_distinct, num_distinct
+        )
+    return min(wanted, num_distinct), {"requested": wanted, "distinct": num_distinct}
+
+
+def _count_distinct(fit_MD: np.ndarray) -> int:
+    rounded = np.round(fit_MD, 6) + np.float32(0)  # a sum with 0 turns -0.0 into 0.0, which has other bytes
+    return len({row.tobytes() for row in rounded})
+
+
+def _knee(fit_MD: np.ndarray, num_distinct: int, seed: int) -> tuple[int, dict[str, Any]]:
+    """Return the K at the knee of the inertia, sought on a grid and once more between the knee's neighbours."""
+    rows = _sketch(fit_MD[_subset(len(fit_MD), KNEE_ROWS, seed)], seed)
+    largest = max(min(len(rows) // MIN_CLUSTER_SIZE, num_distinct), min(1, num_distinct))
+    if largest <= 1:
+        return largest, {
+            "requested": "auto",
+            "distinct": num_distinct,
+            "candidates": [largest],
+            "inertia": [],
+            "knee": largest,
+        }
+
+    inertia: dict[int, float] = {}
+    candidates = _grid(1, largest)
+    for _ in range(2):
+        inertia |= {k: float(_fit(rows, k, seed).inertia_) for k in candidates if k not in inertia}
+        tried = sorted(inertia)
+        at = _farthest_below_chord(np.log(tried), np.array([inertia[k] for k in tried]))
+        candidates = _between(tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)])
+    found = {"candidates": tried, "inertia": [inertia[k] for k in tried], "knee": tried[at]}
+    return tried[at], {"requested": "auto", "distinct": num_distinct, **found}
+
+
+def _subset(num_rows: int, limit: int, seed: int) -> np.ndarray:
+    """Return at most `limit` row numbers, ascending, those with the smallest keys."""
+    return np.sort(np.argsort(number_keys(num_rows, seed, "subset"), kind="stable")[:limit])
+
+
+def _sketch(rows_MD: np.ndarray, seed: int) -> np.ndarray:
+    dim = rows_MD.shape[1]
+    if dim <= KNEE_DIM:
+        return rows_MD
+    directions = np.random.default_rng(derive_seed(seed, "knee")).standard_normal((dim, KNEE_DIM), dtype=np.float32)
+    sketch: np.ndarray = rows_MD @ (directions / np.float32(KNEE_DIM**0.5))
+    return sketch
+
+
+def _grid(smallest: int, largest: int) -> list[int]:
+    """Return a geometric grid of whole numbers, both ends in it."""
+    num_steps = int(np.log(largest / smallest) / np.log(GRID_RATIO))
+    return sorted({*(round(smallest * GRID_RATIO**i) for i in range(num_steps + 1)), largest})
+
+
+def _between(low: int, high: int) -> list[int]:
+    """Return about eight whole numbers from low to high."""
+    return sorted({round(k) for k in np.linspace(low, high, min(9, high - low + 1))})
+
+
+def _farthest_below_chord(x: np.ndarray, y: np.ndarray) -> int:
+    """Return the index of the point farthest below the straight line from the first to the last point.
+
+    The last one where no point lies below: a curve that only bends down has not reached its knee yet.
+    """
+    chord = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
+    below = chord - y
+    return int(below.argmax()) if below.max() > 0 else len(x) - 1
+
+
+def _fit(rows_MD: np.ndarray, num_clusters: int, seed: int) -> KMeans:
+    starts = NUM_STARTS if len(rows_MD) * num_clusters <= SMALL_FIT else 1
+    random_state = derive_seed(seed, "k-means", num_clusters) % 2**32
+    with warnings.catch_warnings():
+        # Rows that differ in the last bit only; the empty clusters they cause are repaired below.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return KMeans(num_clusters, n_init=starts, max_iter=MAX_ITERATIONS, random_state=random_state).fit(rows_MD)
+
+
+def _assign_and_repair(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.ndarray) -> tuple[np.ndarray, Assigned]:
+    """Return centers and assignment; the center of an empty cluster moves to the row farthest from its own center."""
+    assigned = _assign(rows_ND, order, centers_KD)
+    for _ in range(MAX_REPAIRS):
+        sizes = np.bincount(assigned.labels[assigned.labels >= 0], minlength=len(centers_KD))
+        empty = np.flatnonzero(sizes == 0)
+        if not len(empty):
+            break
+        far = np.argsort(-np.nan_to_num(assigned.distances[order]), kind="stable")[: len(empty)]
+        centers_KD = centers_KD.copy()
+        centers_KD[empty[: len(far)]] = unit_rows(rows_ND[order[far]], np.float32)[0]
+        assigned = _assign(rows_ND, order, centers_KD)
+    return centers_KD, assigned
+
+
+def _assign(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.ndarray) -> Assigned:
+    """Return the nearest center of every row, read block by block in id order."""
+    labels = np.full(len(rows_ND), -1, dtype=np.int64)
+    distances = np.full(len(rows_ND), np.nan, dtype=np.float32)
+    if not len(centers_KD):
+        return Assigned(labels, distances)
+    half_squares_K = np.einsum("kd,kd->k", centers_KD, centers_KD) / 2
+    for block in blocks(len(order), 8 * max(rows_ND.shape[1], len(centers_KD))):
+        rows = order[block]
+        units, usable = unit_rows(rows_ND[rows], np.float32)
+        nearest = (units @ centers_KD.T - half_squares_K).argmax(axis=1)
+        offsets = units - centers_KD[nearest]
+        labels[rows] = np.where(usable, nearest, -1)
+        distances[rows] = np.where(usable, np.sqrt(np.einsum("nd,nd->n", offsets, offsets)), np.nan)
+    return Assigned(labels, distances)

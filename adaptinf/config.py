@@ -1,0 +1,400 @@
+"""stream.yaml as pydantic models: unknown keys are refused with the nearest known one, all mistakes are told at once.
+
+The line under each field is its help: it is the comment in a written config.yaml.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from adaptinf.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class LoraConfig(Section):
+    """The adapter that training uses and whose gradients are the vectors."""
+
+    rank: int = Field(default=128, ge=1)
+    """Rank of the two factors."""
+    alpha: float = Field(default=256, gt=0)
+    """Scale: the adapter's output is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input while training; extraction always runs without."""
+    target_modules: list[str] | None = None
+    """Names of the linear layers to adapt, inside the decoder blocks; null: all of them."""
+
+
+class ModelConfig(Section):
+    """The model that keeps learning."""
+
+    path: str = ""
+    """Folder or hub name of a Hugging Face vision-language or text-only model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the weights in memory; auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    lora: LoraConfig = LoraConfig()
+    """The adapter."""
+    projector: Literal["frozen", "trained"] = "frozen"
+    """Whether the layer between vision tower and language model is trained (and kept with the adapter)."""
+    max_length: int = Field(default=2048, ge=8)
+    """Tokens of one sample, pictures included; longer text is cut on the right, never through a picture."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model folder. Only for sources you trust."""
+    device: str = "auto"
+    """auto: the GPU if there is one; or cpu, cuda, cuda:1, mps."""
+
+
+class DataConfig(Section):
+    """How datasets are read."""
+
+    on_bad_row: Literal["reject", "stop"] = "reject"
+    """reject: record a bad row in rejected.jsonl and go on; stop: end with an error at the first one."""
+    images: Literal["reference", "copy"] = "reference"
+    """reference: the pool keeps paths to your pictures; copy: the pool keeps its own copies."""
+
+
+class DatasetConfig(Section):
+    """One dataset of the stream."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Short name, the first part of its samples' ids."""
+    path: str
+    """File or folder."""
+    images: str | None = None
+    """Folder that picture paths are relative to; null: the folder of the file."""
+    format: str | None = None
+    """Name of the format (`adaptinf list`); null: detected."""
+
+
+class ExtractionConfig(Section):
+    """What is measured on every sample of the pool at every step."""
+
+    layers: Literal["first", "middle", "last"] | int | list[int] = "middle"
+    """Decoder block (or blocks, 0-based) whose adapter gradients are the vectors."""
+    dim: int = Field(default=8192, ge=8)
+    """Length of a vector after sketching; at most the number of adapter weights."""
+    vector: Literal["gradient"] = "gradient"
+    """What the vector is: the sketched gradient of the sample's mean answer loss."""
+    batch_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Tokens in one batch, padding included; auto: 16384 on a GPU, 4096 on a CPU."""
+    model: str | None = None
+    """A smaller proxy model that measures instead of the one that learns; null: the model itself."""
+    keep: Literal["last", "all"] = "last"
+    """last: vectors and embeddings of older steps are dropped, their scores stay; all: everything stays."""
+    embedding_tokens: Literal["all_but_first", "text", "question", "answer"] = "all_but_first"
+    """Tokens that the embedding is the mean of."""
+
+
+class ClusteringConfig(Section):
+    """Step 1: pseudo-skill clusters."""
+
+    clusters: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Number of k-means clusters; auto: the knee of the within-cluster sum of squares."""
+
+
+class SelectionConfig(Section):
+    """Step 2: what to train on."""
+
+    method: str = "adapt"
+    """Name of the selector (`adaptinf list`)."""
+    budget: int = Field(default=25_000, ge=1)
+    """Samples to train on in one step."""
+    scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
+    """Scores that a cluster chooses from; ties go to the earlier one."""
+
+
+class TrainingConfig(Section):
+    """Training on the selected samples."""
+
+    tune: Literal["lora", "full"] = "lora"
+    """lora: an adapter on the language model; full: all weights of language model and projector (very small models)."""
+    adapter: Literal["continue", "merge"] = "continue"
+    """continue: one adapter goes on over all steps; merge: each step's adapter is merged and a new one begun."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the selected samples."""
+    learning_rate: float = Field(default=2.0e-4, gt=0)
+    """Peak learning rate of AdamW, after 3 % warm-up; cosine decay."""
+    batch_size: int = Field(default=128, ge=1)
+    """Samples in one optimiser step."""
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Samples on the device at once; the rest of a batch is accumulated."""
+    gradient_checkpointing: bool = False
+    """Trade a third more time for much less memory."""
+    report_to: list[str] = []
+    """Loggers of the Trainer: tensorboard, wandb, trackio, ... (metrics.jsonl is always written)."""
+
+
+class PruningConfig(Section):
+    """Step 3: what leaves the pool for good."""
+
+    cap: Literal["auto", "none"] | Annotated[int, Field(ge=1)] = "auto"
+    """Samples that the pool holds after a step; auto: 4 x selection.budget; none: nothing is pruned."""
+    order: Literal["greedy", "semdedup"] = "greedy"
+    """Which of two similar samples leaves: see docs/pruning.md."""
+    allocation: Literal["balanced", "global"] = "balanced"
+    """balanced: large clusters shrink most; global: the most similar pairs go first, wherever they are."""
+
+    @field_validator("cap", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: object) -> object:
+        return "none" if value is None else value
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class SkillConfig(Section):
+    """One skill to test after every step."""
+
+    skill: str = Field(min_length=1)
+    """Name; where the data carry skills, the same name."""
+    path: str
+    """Test file in any known format; the last assistant turn is the answer."""
+    images: str | None = None
+    """Folder that picture paths are relative to; null: the folder of the file."""
+    format: str | None = None
+    """Name of the format; null: detected."""
+    metric: str = "exact"
+    """Name of the metric (`adaptinf list`)."""
+    introduced_at: Annotated[str, BeforeValidator(_as_text)] | None = None
+    """Dataset (or its number) that first teaches the skill; `base`: known before; null: found in the data's skills."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """Longest answer that is generated."""
+
+
+class MadeBy(Section):
+    """Who wrote a resolved config.yaml."""
+
+    version: str
+    """Version of adaptinf."""
+    git_sha: str | None = None
+    """Commit of the working tree that ran, if any."""
+    utc_time: str
+    """When it was written."""
+
+
+class RunConfig(Section):
+    """The whole of stream.yaml."""
+
+    model: ModelConfig = ModelConfig()
+    """The model that keeps learning."""
+    data: DataConfig = DataConfig()
+    """How datasets are read."""
+    stream: list[DatasetConfig] = []
+    """The datasets, in the order they arrive."""
+    extraction: ExtractionConfig = ExtractionConfig()
+    """What is measured on every sample."""
+    clustering: ClusteringConfig = ClusteringConfig()
+    """Step 1."""
+    selection: SelectionConfig = SelectionConfig()
+    """Step 2."""
+    training: TrainingConfig = TrainingConfig()
+    """Training on the selected samples."""
+    pruning: PruningConfig = PruningConfig()
+    """Step 3."""
+    evaluation: list[SkillConfig] = []
+    """Skills to test after every step."""
+    plugins: list[str] = []
+    """Python files with scorers, selectors, formats or metrics of your own."""
+    executor: Literal["local"] = "local"
+    """Where shards are worked on."""
+    seed: int = Field(default=0, ge=0)
+    """The same seed on the same machine gives the same run."""
+    made_by: MadeBy | None = None
+    """Filled in when a run folder is made."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> RunConfig:
+        for key, names in (
+            ("stream: name", [dataset.name for dataset in self.stream]),
+            ("evaluation: skill", [skill.skill for skill in self.evaluation]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key} {twice[0]!r} is used twice; names must differ")
+        return self
+
+    @property
+    def cap(self) -> int | None:
+        """Samples that the pool holds after a step; None: no cap (METHOD: default 4 x budget)."""
+        if self.pruning.cap == "none":
+            return None
+        return 4 * self.selection.budget if self.pruning.cap == "auto" else self.pruning.cap
+
+
+PATH_KEYS = ("path", "images")
+
+
+def load(path: Path, overrides: list[str] | None = None) -> RunConfig:
+    """Return the configuration in a YAML file, with `a.b=1` overrides applied and paths made absolute.
+
+    A relative path counts from the folder of the file; where nothing lies there, from the working directory.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, or any number of its keys and values are wrong (all are named).
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is not a file")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}")
+    for override in overrides or []:
+        _set(raw, override)
+    return resolve(parse(raw, where=str(path)), path.parent)
+
+
+def parse(raw: dict[str, Any], *, where: str) -> RunConfig:
+    """Return the validated configuration.
+
+    Raises:
+        ConfigError: lists every wrong key and value, `where` in front.
+    """
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        # A value that fits no branch of a union is told once, with what each branch would take.
+        places: dict[str, list[str]] = {}
+        for item in error.errors():
+            place, message = _explain(item)
+            places.setdefault(place, []).append(message)
+        lines = [f"  {place}: {', or: '.join(messages)}" for place, messages in places.items()]
+        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        raise ConfigError(f"{where}: {count}\n" + "\n".join(lines)) from None
+
+
+def _explain(item: Any) -> tuple[str, str]:
+    """Return the place of one mistake and what is wrong; `item` is one of pydantic's error dictionaries."""
+    location = [part for part in item["loc"] if not _is_branch_tag(part)]
+    place = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return place, f"unknown key; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if item["type"] in ("missing", "value_error") or isinstance(item["input"], dict | list):
+        return place or "the file", message
+    return f"{place}={item['input']!r}", message
+
+
+def _is_branch_tag(part: str | int) -> bool:
+    """Tell whether a location part names a branch of a union (`constrained-int`, `literal[...]`) rather than a key."""
+    return isinstance(part, str) and (part in ("int", "list[int]") or part.startswith(("constrained", "literal[")))
+
+
+def _known_keys(location: list[str | int]) -> list[str]:
+    """Return the keys of the section at a location such as ("model", "lora") or ("stream", 0)."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        inner = getattr(annotation, "__args__", (annotation,))[0]
+        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else RunConfig
+    return sorted(section.model_fields)
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    """Apply one `a.b=value` to nested dictionaries; the value is read as YAML. Changes `raw` in place."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: write key=value, such as selection.budget=1000")
+    *parents, last = key.split(".")
+    place: Any = raw
+    for parent in parents:
+        place = _descend(place, parent, override)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not valid YAML: {error}") from error
+    if isinstance(place, list):
+        place[_index(place, last, override)] = value
+    else:
+        place[last] = value
+
+
+def _descend(place: Any, key: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, key, override)]
+    below = place.setdefault(key, {})
+    if below is None:
+        below = place[key] = {}
+    if not isinstance(below, dict | list):
+        raise ConfigError(f"--set {override}: {key} is {below!r}, not a section")
+    return below
+
+
+def _index(place: list[Any], key: str, override: str) -> int:
+    if not key.isdigit() or int(key) >= len(place):
+        raise ConfigError(f"--set {override}: {key!r} must be a number below {len(place)}")
+    return int(key)
+
+
+def resolve(config: RunConfig, base: Path) -> RunConfig:
+    """Return the configuration with every existing relative path made absolute."""
+    changes: dict[str, Any] = {
+        "stream": [_resolve_paths(dataset, base) for dataset in config.stream],
+        "evaluation": [_resolve_paths(skill, base) for skill in config.evaluation],
+        "plugins": [_resolve_path(plugin, base) for plugin in config.plugins],
+        "model": config.model.model_copy(update={"path": _resolve_path(config.model.path, base)}),
+    }
+    if config.extraction.model:
+        proxy = _resolve_path(config.extraction.model, base)
+        changes["extraction"] = config.extraction.model_copy(update={"model": proxy})
+    return config.model_copy(update=changes)
+
+
+def _resolve_paths(item: DatasetConfig | SkillConfig, base: Path) -> DatasetConfig | SkillConfig:
+    changes = {key: _resolve_path(getattr(item, key), base) for key in PATH_KEYS if getattr(item, key) is not None}
+    return item.model_copy(update=changes)
+
+
+def _resolve_path(path: str, base: Path) -> str:
+    """Return an absolute path for a file that exists; anything else (a hub name) as it stands."""
+    for folder in (base, Path.cwd()):
+        if path and (folder / path).exists():
+            return str((folder / path).resolve())
+    return path
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Return the configuration as YAML with each key's help as a comment; `load` reads it back unchanged."""
+    lines = _section_lines(config, indent=0)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _section_lines(section: Section, indent: int) -> list[str]:
+    lines = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        pad = " " * indent
+        if value is None and name == "made_by":
+            continue
+        if indent == 0:
+            lines.append("")
+        if isinstance(value, Section):
+            lines += [f"{pad}# {field.description}", f"{pad}{name}:", *_section_lines(value, indent + 2)]
+            continue
+        plain = [item.model_dump() for item in value] if _is_list_of_sections(value) else value
+        dumped = yaml.safe_dump({name: plain}, sort_keys=False, allow_unicode=True, width=110).rstrip().splitlines()
+        lines += [f"{pad}# {field.description}", *(pad + line for line in dumped)]
+    return lines
+
+
+def _is_list_of_sections(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Section)

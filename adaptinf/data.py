@@ -1,0 +1,231 @@
+"""Ground: the records that travel between stages, and how each lies on disk.
+
+Shapes: N samples, D vector dims, H embedding dims, K clusters, S skills, T rows of the skill matrix (row 0 = base model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from adaptinf import tables
+from adaptinf.tables import Columns
+
+
+class Block(TypedDict):
+    """One piece of a message: a picture (in the order of `Sample.images`) or a text."""
+
+    type: str
+    text: str | None
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: list[Block]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One whole conversation: one or more turns, no, one or many pictures."""
+
+    id: str
+    """`<source>/<own id>`, unique in a pool."""
+    source: str
+    """Name of the dataset it came with."""
+    messages: tuple[Message, ...]
+    """The turns; roles are system, user and assistant."""
+    images: tuple[Path, ...] = ()
+    """Picture files, one for each image block, in order."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else the row carried (skill, task, ...): for measuring, never seen by the method."""
+    notes: tuple[str, ...] = ()
+    """What the reader had to mend, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A row that cannot become a sample, and why."""
+
+    file: str
+    """The file the row stands in."""
+    row: int
+    """0-based number of the row in its file; -1 when the file as a whole is meant."""
+    reason: str
+    """What is wrong, in words, with the value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What extraction measured: one vector, one embedding and one score a scorer for every sample."""
+
+    ids: np.ndarray
+    """N ids (object array of str), sorted."""
+    vectors: np.ndarray
+    """N x D fp16, unit norm; zero rows for unscored samples. Empty (N x 0) once dropped by `extraction.keep: last`."""
+    embeddings: np.ndarray
+    """N x H fp16."""
+    scores: dict[str, np.ndarray]
+    """Scorer name -> N float64; NaN = unscored."""
+    info: dict[str, Any]
+    """Who made it: model fingerprint, layer, dim, seed, counts."""
+
+    def save(self, folder: Path) -> None:
+        """Write scores.parquet and info.json, and the arrays unless extraction has left them in the folder already."""
+        for name, array in (("vectors", self.vectors), ("embeddings", self.embeddings)):
+            if not (folder / f"{name}.npy").exists():
+                tables.write_array(folder / f"{name}.npy", array)
+        tables.write_table(folder / "scores.parquet", {"id": self.ids, **self.scores})
+        arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
+        tables.write_json(folder / "info.json", {**self.info, **arrays, "dtype": "float16"})
+
+    @classmethod
+    def load(cls, folder: Path) -> Features:
+        """Return the saved features, arrays memory-mapped."""
+        scores = tables.read_table(folder / "scores.parquet")
+        ids = scores.pop("id")
+        arrays = [
+            tables.read_array(path) if path.exists() else np.zeros((len(ids), 0), np.float16)
+            for path in (folder / "vectors.npy", folder / "embeddings.npy")
+        ]
+        info = tables.read_json(folder / "info.json")
+        return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """Step 1: pseudo-skill clusters."""
+
+    labels: np.ndarray
+    """N int64, 0..K-1; -1 for a sample without a vector."""
+    centers: np.ndarray
+    """K x D float32."""
+    distances: np.ndarray
+    """N float32, Euclidean distance to the own center; NaN where the label is -1."""
+    ids: np.ndarray = field(default_factory=lambda: tables.text_array([]))
+    """N ids, in the order of the rows that were clustered."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """How K was found: candidate numbers of clusters, their inertia, the knee."""
+
+    def save(self, folder: Path) -> None:
+        """Write centers.npy, assignments.parquet and info.json."""
+        tables.write_array(folder / "centers.npy", self.centers)
+        columns = {"id": self.ids, "cluster": self.labels, "distance": self.distances}
+        tables.write_table(folder / "assignments.parquet", columns)
+        shape = {"rows": len(self.labels), "clusters": len(self.centers), "dtype": str(self.centers.dtype)}
+        tables.write_json(folder / "info.json", {**self.info, **shape})
+
+    @classmethod
+    def load(cls, folder: Path) -> Clusters:
+        """Return the saved clusters."""
+        rows = tables.read_table(folder / "assignments.parquet")
+        return cls(
+            labels=rows["cluster"],
+            centers=np.array(tables.read_array(folder / "centers.npy")),
+            distances=rows["distance"],
+            ids=rows["id"],
+            info=tables.read_json(folder / "info.json"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Step 2: the samples to train on."""
+
+    indices: np.ndarray
+    """Chosen row numbers, ascending, int64; exactly min(budget, N) of them."""
+    ids: np.ndarray
+    """Their ids, in the same order."""
+    table: Columns
+    """One row a chosen sample, in the same order: id, cluster, scorer, score, bin (-1: none), rank (order in its cluster)."""
+    clusters: Columns
+    """One row a cluster: cluster, size, budget, scorer, entropy_<scorer> for each scorer; empty columns for methods without."""
+
+    def save(self, folder: Path) -> None:
+        """Write selection.parquet and clusters.parquet."""
+        tables.write_table(folder / "selection.parquet", self.table)
+        tables.write_table(folder / "clusters.parquet", self.clusters)
+        rows = {"rows": len(self.ids), "clusters": len(self.clusters["cluster"])}
+        tables.write_json(folder / "info.json", rows)
+
+    @classmethod
+    def load(cls, folder: Path) -> Selection:
+        """Return the saved selection; `indices` count within the selection, as the pool's rows are not saved with it."""
+        table = tables.read_table(folder / "selection.parquet")
+        clusters = tables.read_table(folder / "clusters.parquet")
+        return cls(indices=np.arange(len(table["id"])), ids=table["id"], table=table, clusters=clusters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Step 3: what leaves the pool for good."""
+
+    kept: np.ndarray
+    """Row numbers that stay, ascending, int64; exactly min(cap, N) of them."""
+    removed: np.ndarray
+    """Row numbers that leave, in the order of removal, int64."""
+    neighbour: np.ndarray
+    """Row number of the sample that `removed[i]` was most like; -1 where there is none."""
+    similarity: np.ndarray
+    """float32 cosine of `removed[i]` and its neighbour; NaN where there is none."""
+
+    def table(self, ids: np.ndarray, labels: np.ndarray) -> Columns:
+        """Return pruned.parquet's columns: id, cluster, neighbour (id or empty), neighbour_stayed, similarity."""
+        has_neighbour = self.neighbour >= 0
+        neighbours = np.where(has_neighbour, ids[self.neighbour], "") if len(ids) else tables.text_array([])
+        return {
+            "id": tables.text_array(ids[self.removed]),
+            "cluster": np.asarray(labels)[self.removed].astype(np.int64),
+            "neighbour": tables.text_array(neighbours),
+            "neighbour_stayed": has_neighbour & np.isin(self.neighbour, self.kept),
+            "similarity": self.similarity.astype(np.float32),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The skill matrix so far, and the predictions behind its last row."""
+
+    skills: tuple[str, ...]
+    """S skill names."""
+    introduced_at: np.ndarray
+    """S int64: first step whose dataset teaches the skill; -1: known to the base."""
+    matrix: np.ndarray
+    """T x S accuracies in 0..1; row 0 = base model, row t+1 = after step t; NaN = not tested."""
+    num_items: np.ndarray
+    """S int64: test items of each skill."""
+    frequency: np.ndarray
+    """S float64: share of the stream's labelled samples that teach the skill; NaN when the data carry no skills."""
+    predictions: Columns
+    """One row a test item: skill, id, prediction, answer, score."""
+
+    def save(self, folder: Path) -> None:
+        """Write predictions.parquet and matrix.json."""
+        tables.write_table(folder / "predictions.parquet", self.predictions)
+        matrix = {
+            "skills": list(self.skills),
+            "introduced_at": self.introduced_at,
+            "scores": self.matrix,
+            "num_items": self.num_items,
+            "frequency": self.frequency,
+        }
+        tables.write_json(folder / "matrix.json", matrix)
+
+    @classmethod
+    def load(cls, folder: Path) -> Evaluation:
+        """Return the saved evaluation."""
+        saved = tables.read_json(folder / "matrix.json")
+        num_skills = len(saved["skills"])
+        return cls(
+            skills=tuple(saved["skills"]),
+            introduced_at=np.array(saved["introduced_at"], dtype=np.int64),
+            matrix=np.array(saved["scores"], dtype=np.float64).reshape(-1, num_skills),
+            num_items=np.array(saved["num_items"], dtype=np.int64),
+            frequency=np.array(saved["frequency"], dtype=np.float64),
+            predictions=tables.read_table(folder / "predictions.parquet"),
+        )

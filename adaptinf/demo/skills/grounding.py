@@ -1,0 +1,58 @@
+"""Family grounding: where things are, as boxes of four integers from 0 to 8: `[left, top, right, bottom]`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptinf.demo import canvas
+from adaptinf.demo.canvas import CELL, COLORS, SHAPES, Thing, pick
+from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.skills.skill import Content, Skill
+from adaptinf.demo.sources import Split
+
+FAMILY = "grounding"
+
+
+def box_text(box: tuple[int, int, int, int]) -> str:
+    """Return the answer for a box in pixels, rounded to the grid of eight."""
+    return "[" + ", ".join(str(round(edge / CELL)) for edge in box) + "]"
+
+
+def boxed_thing(rng: np.random.Generator, low: int, high: int, columns: tuple[int, int]) -> Thing:
+    """Return a thing whose sides are `low` to `high` cells, between two columns of the grid."""
+    width, height = rng.integers(low, high + 1, 2)
+    left = int(rng.integers(columns[0], columns[1] - width + 1)) * CELL
+    top = int(rng.integers(0, 8 - height + 1)) * CELL
+    box = (left, top, left + int(width) * CELL, top + int(height) * CELL)
+    return Thing(shape=pick(rng, SHAPES)[0], color=pick(rng, list(COLORS))[0], box=box)
+
+
+def _box(rng: np.random.Generator, split: Split) -> Content:
+    thing = boxed_thing(rng, 3, 6, (0, 8))
+    return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({}, box_text(thing.box)),))
+
+
+def _box_of(rng: np.random.Generator, split: Split) -> Content:
+    colors = pick(rng, list(COLORS), 2)
+    halves = ((0, 4), (4, 8))
+    drawn = [boxed_thing(rng, 3, 4, half) for half in halves]
+    things = [Thing(shape=thing.shape, color=color, box=thing.box) for thing, color in zip(drawn, colors, strict=True)]
+    turns = [Turn({"thing": f"{thing.color} object"}, box_text(thing.box)) for thing in things]
+    order = rng.permutation(2)
+    return Content(pictures=(canvas.paint(rng, things),), turns=tuple(turns[i] for i in order))
+
+
+SKILLS = (
+    Skill(name="box", family=FAMILY, metric="iou", draw=_box, paraphrases=(
+        "Draw a box around the object.", "Give the bounding box.", "What are the coordinates of the object?",
+        "Box the object.", "Return the box of the object.", "Mark the object with a box.",
+        "Which box contains the object?", "Write the coordinates of the bounding box.",
+        "Give the coordinates of the box.", "Return a bounding box for the object.",
+    )),
+    Skill(name="box_of", family=FAMILY, metric="iou", draw=_box_of, paraphrases=(
+        "Find the {thing} and box it.", "Locate the {thing}.", "Where exactly is the {thing}? Give a box.",
+        "Give the box of the {thing}.", "Point out the {thing} with a box.", "Show me the box of the {thing}.",
+        "Ground this phrase: the {thing}.", "Coordinates of the {thing}?",
+        "Locate the {thing} with a box.", "Find the box of the {thing}.",
+    )),
+)  # fmt: skip

@@ -1,0 +1,81 @@
+"""Family multi_image: questions that need two or three pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptinf.demo import canvas, sources
+from adaptinf.demo.canvas import COLORS, SHAPES, Thing, pick
+from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.skills.skill import Content, Skill
+from adaptinf.demo.skills.vqa import crowd, one_thing
+from adaptinf.demo.sources import Split
+
+FAMILY = "multi_image"
+ORDINALS = ("first", "second", "third")
+_LEAST_DIFFERENCE = 2
+"""Two counts differ by at least this much when they are compared."""
+
+
+def things_apart(rng: np.random.Generator, count: int) -> list[Thing]:
+    """Return things for as many pictures, all of different shapes and colours."""
+    shapes, colors = pick(rng, SHAPES, count), pick(rng, list(COLORS), count)
+    boxes = [one_thing(rng).box for _ in range(count)]
+    return [Thing(shape=s, color=c, box=b) for s, c, b in zip(shapes, colors, boxes, strict=True)]
+
+
+def _both_colors(rng: np.random.Generator, split: Split) -> Content:
+    things = things_apart(rng, 2)
+    answer = f"The first is {things[0].color} and the second is {things[1].color}."
+    return Content(pictures=tuple(canvas.paint(rng, [thing]) for thing in things), turns=(Turn({}, answer),))
+
+
+def _which_picture(rng: np.random.Generator, split: Split) -> Content:
+    things = things_apart(rng, int(rng.integers(2, 4)))
+    asked = int(rng.integers(len(things)))
+    slots = {"thing": f"{things[asked].color} {things[asked].shape}"}
+    pictures = tuple(canvas.paint(rng, [thing]) for thing in things)
+    return Content(pictures=pictures, turns=(Turn(slots, f"the {ORDINALS[asked]} picture"),))
+
+
+def _more(rng: np.random.Generator, split: Split) -> Content:
+    counts = rng.integers(1, 7, 2)
+    while abs(counts[0] - counts[1]) < _LEAST_DIFFERENCE:
+        counts = rng.integers(1, 7, 2)
+    answer = f"There are more in the {ORDINALS[int(counts[1] > counts[0])]} one."
+    pictures = tuple(canvas.paint(rng, crowd(rng, int(count))) for count in counts)
+    return Content(pictures=pictures, turns=(Turn({}, answer),))
+
+
+def _two_digits(rng: np.random.Generator, split: Split) -> Content:
+    first, second = sources.digit(rng, split), sources.digit(rng, split)
+    return Content(pictures=(first[0], second[0]), turns=(Turn({}, f"{first[1]} and {second[1]}"),))
+
+
+SKILLS = (
+    Skill(name="both_colors", family=FAMILY, draw=_both_colors, paraphrases=(
+        "Name the colors of both pictures in order.", "What are the two colors?", "Tell me the color in each picture.",
+        "Which colors do the pictures have?", "Compare the colors of the two pictures.", "List both colors.",
+        "What color is shown in each of the two?", "Give the first color, then the second.",
+        "List the colors of both pictures.", "Which two colors do the pictures have?",
+    )),
+    Skill(name="which_picture", family=FAMILY, draw=_which_picture, paraphrases=(
+        "Which picture shows the {thing}?", "In which picture is the {thing}?", "Find the picture with the {thing}.",
+        "Where is the {thing}, in which picture?", "Which of the pictures has the {thing}?",
+        "The {thing} is in which picture?", "Pick the picture that contains the {thing}.",
+        "Which one of these shows the {thing}?",
+        "Which picture contains the {thing}?", "Pick the picture with the {thing}.",
+    )),
+    Skill(name="more", family=FAMILY, draw=_more, paraphrases=(
+        "Which picture has more objects?", "Where are there more shapes?", "Compare the counts: which has more?",
+        "Which of the two contains more objects?", "In which one do you count more?", "Which one has the most shapes?",
+        "Which picture is more crowded?", "Where do you see more objects?",
+        "Which of the two has more shapes?", "Compare: where are more objects?",
+    )),
+    Skill(name="two_digits", family=FAMILY, draw=_two_digits, paraphrases=(
+        "Read both numbers.", "Which digits are on the two pictures?", "Read the digits from left to right.",
+        "What are the two digits?", "List the digits of both pictures.", "Which two numbers were written?",
+        "Write down both digits.", "Read the two digits one after the other.",
+        "Write down the two digits.", "Read the digits of both pictures.",
+    )),
+)  # fmt: skip

@@ -1,0 +1,201 @@
+"""Write the demo stream: six datasets after the paper's, as LLaVA JSON and PNG files, with a test file per skill."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from adaptinf.demo import mixture
+from adaptinf.demo.canvas import Picture
+from adaptinf.demo.phrasing import Turn, ask, tagged
+from adaptinf.demo.skills import SKILLS, Content, Skill
+from adaptinf.demo.sources import Split
+
+BASE_PATH = Path(__file__).parent / "base"
+"""The tiny vision-language model that comes with the package."""
+
+DEMO_SCALE = 0.15
+"""Scale at which one method's six steps and seven evaluations take about a minute on one thread."""
+DEMO_TESTS_PER_SKILL = 12
+"""Test items per skill at that size."""
+BUDGET = 1000
+"""Recommended samples per step at scale 1; it shrinks with the scale, but not below _LEAST_BUDGET."""
+_LEAST_BUDGET = 300
+EPOCHS = 4
+LEARNING_RATE = 1e-3
+BATCH_SIZE = 16
+
+_SHIFT = 1
+"""A near-duplicate is moved by up to this many pixels; more would change boxes."""
+_BRIGHTNESS = 0.1
+_NOISE_SD = 4.0
+_LEVELS_MASK = 0xF8
+"""Pixels keep five bits a channel: no visible change, files of half the size."""
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Album:
+    """Writes pictures under one folder and hands out their names."""
+
+    folder: Path
+    """The `images` folder."""
+    prefix: str
+    """Sub-folder and start of each name."""
+
+    def save(self, pictures: Sequence[Picture], number: int) -> list[str]:
+        names = [f"{self.prefix}{number:06d}{'abc'[i] if len(pictures) > 1 else ''}.png" for i in range(len(pictures))]
+        for name, picture in zip(names, pictures, strict=True):
+            Image.fromarray(picture & _LEVELS_MASK).save(self.folder / name, compress_level=1)
+        return names
+
+
+def write_stream(
+    folder: Path,
+    *,
+    scale: float = 1.0,
+    tests_per_skill: int = 50,
+    validation_per_skill: int = 0,
+    seed: int = 0,
+    model_path: str | None = None,
+) -> Path:
+    """Write the stream under a folder and return the path of its stream.yaml, which is written last.
+
+    The same arguments give the same bytes. Tests do not depend on `scale`.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for dataset, counts in mixture.counts(scale).items():
+        _write_dataset(folder, dataset, counts, seed)
+    _write_held_out(folder, "test", tests_per_skill, seed)
+    if validation_per_skill:
+        _write_held_out(folder, "validation", validation_per_skill, seed)
+    path = folder / "stream.yaml"
+    path.write_text(yaml.safe_dump(_config(scale, seed, model_path), sort_keys=False), encoding="utf-8")
+    return path
+
+
+def budget_at(scale: float) -> int:
+    """Return the recommended number of samples per step."""
+    return max(_LEAST_BUDGET, round(BUDGET * scale))
+
+
+def _config(scale: float, seed: int, model_path: str | None) -> dict[str, object]:
+    evaluation = [
+        {
+            "skill": skill.name,
+            "path": f"test/{skill.name}.json",
+            "images": "images",
+            "metric": skill.metric,
+            "introduced_at": mixture.introduced_at(skill.name),
+        }
+        for skill in SKILLS.values()
+    ]
+    return {
+        "model": {"path": model_path or str(BASE_PATH.resolve()), "dtype": "float32", "max_length": 512},
+        "stream": [
+            {"name": name, "path": f"{name}.json", "images": "images", "format": "llava"} for name in mixture.SIZES
+        ],
+        "selection": {"budget": budget_at(scale)},
+        "training": {
+            "tune": "full", "epochs": EPOCHS, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE,
+        },
+        "evaluation": evaluation,
+        "seed": seed,
+    }  # fmt: skip
+
+
+def _rng(seed: int, *names: str) -> np.random.Generator:
+    """Return a generator of its own for each purpose, so that no part of the stream depends on another's size."""
+    return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
+
+
+def _write_dataset(folder: Path, dataset: str, counts: dict[str, int], seed: int) -> None:
+    (folder / "images" / dataset).mkdir(exist_ok=True)
+    rows: list[Row] = []
+    for name, count in counts.items():
+        album = _Album(folder=folder / "images", prefix=f"{dataset}/{name}-")
+        rng = _rng(seed, "train", dataset, name)
+        contents = list(_contents(rng, SKILLS[name], count))
+        if dataset in mixture.NOISY:
+            contents = _with_wrong_answers(rng, contents)
+        for number, content in enumerate(contents):
+            rows.append(_row(rng, SKILLS[name], content, number, album, "train"))
+    order = _rng(seed, "order", dataset).permutation(len(rows))
+    _write_json(folder / f"{dataset}.json", [rows[i] for i in order])
+
+
+def _write_held_out(folder: Path, split: Split, count: int, seed: int) -> None:
+    (folder / split).mkdir(exist_ok=True)
+    (folder / "images" / split).mkdir(exist_ok=True)
+    for name, skill in SKILLS.items():
+        album = _Album(folder=folder / "images", prefix=f"{split}/{name}-")
+        rng = _rng(seed, split, name)
+        contents = (skill.draw(rng, split) for _ in range(count))
+        single = (replace(content, turns=content.turns[:1]) for content in contents)
+        rows = [_row(rng, skill, content, number, album, split) for number, content in enumerate(single)]
+        _write_json(folder / split / f"{name}.json", rows)
+
+
+def _contents(rng: np.random.Generator, skill: Skill, count: int) -> Iterator[Content]:
+    """Yield originals, then near-duplicates of them, a few originals copied far more often than the rest."""
+    originals = [_some_turns(rng, skill.draw(rng, "train")) for _ in range(max(1, round(mixture.UNIQUE * count)))]
+    yield from originals
+    weights = np.arange(1, len(originals) + 1) ** -mixture.ZIPF
+    copied = rng.choice(len(originals), size=count - len(originals), p=weights / weights.sum())
+    for index in copied:
+        pictures = tuple(_altered(rng, picture) for picture in originals[index].pictures)
+        yield replace(originals[index], pictures=pictures)
+
+
+def _some_turns(rng: np.random.Generator, content: Content) -> Content:
+    return content if rng.random() < mixture.MULTI_TURN else replace(content, turns=content.turns[:1])
+
+
+def _altered(rng: np.random.Generator, picture: Picture) -> Picture:
+    """Return the picture moved, brightened or darkened, and noisy."""
+    padded = np.pad(picture, ((_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), mode="edge")
+    top, left = rng.integers(0, 2 * _SHIFT + 1, 2)
+    moved = padded[top : top + picture.shape[0], left : left + picture.shape[1]]
+    noise = _NOISE_SD * rng.standard_normal(picture.shape, dtype=np.float32)
+    lit = moved * rng.uniform(1 - _BRIGHTNESS, 1 + _BRIGHTNESS) + noise
+    return np.clip(lit, 0, 255).astype(np.uint8)
+
+
+def _with_wrong_answers(rng: np.random.Generator, contents: list[Content]) -> list[Content]:
+    """Return the contents with a few first answers replaced by other contents' answers."""
+    wrong = np.flatnonzero(rng.random(len(contents)) < mixture.NOISE)
+    noisy = list(contents)
+    for index in wrong:
+        first = contents[index].turns[0]
+        others = [content.turns[0].answer for content in contents if content.turns[0].answer != first.answer]
+        if others:
+            turns = (Turn(first.slots, others[rng.integers(len(others))]), *contents[index].turns[1:])
+            noisy[index] = replace(contents[index], turns=turns)
+    return noisy
+
+
+def _row(rng: np.random.Generator, skill: Skill, content: Content, number: int, album: _Album, split: Split) -> Row:
+    """Return a LLaVA row, its pictures saved."""
+    conversations = []
+    for position, turn in enumerate(content.turns):
+        question = ask(rng, skill.paraphrases, turn.slots, split, hashed=not content.pictures)
+        tagged_question = tagged(rng, question, len(content.pictures)) if position == 0 else question
+        conversations += [{"from": "human", "value": tagged_question}, {"from": "gpt", "value": turn.answer}]
+    names = album.save(content.pictures, number)
+    images: Row = {} if not names else {"image": names[0] if len(names) == 1 else names}
+    return {
+        "id": f"{skill.name}-{number:06d}", **images, "conversations": conversations,
+        "skill": skill.name, "family": skill.family,
+    }  # fmt: skip
+
+
+def _write_json(path: Path, rows: list[Row]) -> None:
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=0), encoding="utf-8")

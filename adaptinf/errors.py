@@ -1,0 +1,35 @@
+"""The exception tree.
+
+AdaptError                       anything the user can mend; the command line prints it as one message, exit code 2
+├── ConfigError(ValueError)      stream.yaml, an option or an argument is wrong
+├── DataError(ValueError)        a dataset, picture or array is wrong
+├── ModelError(ValueError)       a model, processor or chat template cannot do what the method needs
+├── StoreError                   a run folder is damaged, in use, or belongs to something else
+└── MissingPackage(ImportError)  an optional package is not installed
+
+Everything else is a mistake of ours and keeps its traceback, exit code 1.
+"""
+
+
+class AdaptError(Exception):
+    """Something the user can mend: the message has the value, the place and the way out."""
+
+
+class ConfigError(AdaptError, ValueError):
+    """A wrong setting in stream.yaml, on the command line or in a call."""
+
+
+class DataError(AdaptError, ValueError):
+    """A dataset, picture or array that cannot be used as it is."""
+
+
+class ModelError(AdaptError, ValueError):
+    """A model, processor or chat template that cannot do what the method needs."""
+
+
+class StoreError(AdaptError):
+    """A run folder that is damaged, in use by another process, or made by something else."""
+
+
+class MissingPackage(AdaptError, ImportError):
+    """An optional package is not installed; the message names the feature and the pip line."""

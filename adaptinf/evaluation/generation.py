@@ -1,0 +1,82 @@
+"""Testing the model: answers by batched greedy decoding, one more row of the skill matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+
+from adaptinf.data import Evaluation, Sample
+from adaptinf.evaluation.skills import SkillTest, extend_matrix, right_answer, score_answers
+from adaptinf.models.chat import encode_prompts
+from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
+from adaptinf.models.loading import Learner
+from adaptinf.pictures import open_picture
+from adaptinf.progress import Bar, Progress, Silent
+
+
+def evaluate(
+    learner: Learner,
+    tests: Sequence[SkillTest],
+    *,
+    introduced_at: np.ndarray,
+    frequency: np.ndarray,
+    previous: Evaluation | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Return the skill matrix with one more row, and the predictions behind that row.
+
+    Args:
+        learner: the model to test.
+        tests: S skills with their items.
+        introduced_at: S steps, as in `Evaluation`.
+        frequency: S shares of the stream, as in `Evaluation`.
+        previous: the evaluation after the step before; None: this is row 0.
+        progress: where to report.
+    """
+    items = [item for test in tests for item in test.items]
+    with (progress or Silent()).stage("evaluate", len(items), unit="items") as bar:
+        predictions = generate(learner, tests, bar)
+    table = score_answers(tests, predictions)
+    skills = tuple(test.config.skill for test in tests)
+    row = np.array([table["score"][table["skill"] == skill].mean() for skill in skills])
+    return Evaluation(
+        skills=skills,
+        introduced_at=introduced_at,
+        matrix=extend_matrix(previous, skills, row),
+        num_items=np.array([len(test.items) for test in tests], dtype=np.int64),
+        frequency=frequency,
+        predictions=table,
+    )
+
+
+def generate(learner: Learner, tests: Sequence[SkillTest], bar: Bar) -> list[str]:
+    """Return the model's greedy answer to every item, in the order of the tests.
+
+    Items that need about as many new tokens share a batch, so few rows wait for the longest.
+    """
+    items = [item for test in tests for item in test.items]
+    limits = np.array([test.config.max_new_tokens for test in tests for _ in test.items], dtype=np.int64)
+    answer_lengths = np.array([len(right_answer(item)) for item in items], dtype=np.int64)
+    lengths = token_lengths(items, learner)
+    order = np.lexsort((lengths, answer_lengths, limits))
+    predictions = [""] * len(items)
+    for limit, group in groupby(order.tolist(), key=lambda row: int(limits[row])):
+        for batch in batches_in_order(lengths, np.array(list(group)), auto_batch_tokens(learner.device)):
+            for row, text in zip(batch, _answers(learner, [items[row] for row in batch], limit), strict=True):
+                predictions[row] = text
+            bar.advance(len(batch))
+    return predictions
+
+
+@torch.inference_mode()
+def _answers(learner: Learner, items: list[Sample], max_new_tokens: int) -> list[str]:
+    pictures = [[open_picture(path) for path in item.images] for item in items]
+    inputs = {name: value.to(learner.device) for name, value in encode_prompts(learner, items, pictures).items()}
+    tokens = learner.model.generate(
+        **inputs, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=learner.tokenizer.pad_token_id
+    )
+    new_tokens = tokens[:, inputs["input_ids"].shape[1] :]
+    return [text.strip() for text in learner.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)]

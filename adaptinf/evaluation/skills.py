@@ -1,0 +1,135 @@
+"""The held-out test items of each skill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adaptinf import registry
+from adaptinf.config import DatasetConfig, SkillConfig
+from adaptinf.data import Evaluation, Rejected, Sample
+from adaptinf.errors import ConfigError, DataError
+from adaptinf.formats import read
+from adaptinf.tables import text_array
+
+BASE = "base"
+"""`introduced_at: base` says that the model knew the skill before the stream began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillTest:
+    """One skill's items."""
+
+    config: SkillConfig
+    """Name, metric, longest answer."""
+    items: tuple[Sample, ...]
+    """Conversations that end with the right answer."""
+    rejected: tuple[Rejected, ...]
+    """Rows that cannot be used; counted and shown, never tested."""
+
+
+def read_tests(skills: Sequence[SkillConfig]) -> list[SkillTest]:
+    """Return the test items of every skill.
+
+    Raises:
+        DataError: a file cannot be read, or holds no usable item.
+        ConfigError: a metric is unknown.
+    """
+    return [_read_test(skill) for skill in skills]
+
+
+def _read_test(skill: SkillConfig) -> SkillTest:
+    _ = registry.metric[skill.metric]
+    rows = list(read(skill.path, skill.format, skill.images, source=skill.skill))
+    items = tuple(row for row in rows if isinstance(row, Sample) and row.messages[-1]["role"] == "assistant")
+    unanswered = tuple(
+        Rejected(file=skill.path, row=number, reason="the last turn is not the assistant's, so there is no right answer")
+        for number, row in enumerate(rows)
+        if isinstance(row, Sample) and row.messages[-1]["role"] != "assistant"
+    )
+    rejected = (*(row for row in rows if isinstance(row, Rejected)), *unanswered)
+    if not items:
+        first = f"; the first of {len(rejected)} rejected rows: {rejected[0].reason}" if rejected else ""
+        raise DataError(f"evaluation of {skill.skill}: {skill.path} has no usable item{first}")
+    return SkillTest(config=skill, items=items, rejected=rejected)
+
+
+def introductions(
+    skills: Sequence[SkillConfig], stream: Sequence[DatasetConfig], first_steps: dict[str, int]
+) -> np.ndarray:
+    """Return the step that introduces each skill (S int64): as configured, else the first dataset whose samples carry it, else 0.
+
+    Raises:
+        ConfigError: `introduced_at` names no dataset of the stream.
+    """
+    names = [dataset.name for dataset in stream]
+    return np.array([_introduction(skill, names, first_steps) for skill in skills], dtype=np.int64)
+
+
+def _introduction(skill: SkillConfig, names: list[str], first_steps: dict[str, int]) -> int:
+    where = skill.introduced_at
+    if where is None:
+        return first_steps.get(skill.skill, 0)
+    if where == BASE or where == "-1":
+        return -1
+    if where in names:
+        return names.index(where)
+    if where.isdigit():
+        return int(where)
+    raise ConfigError(
+        f"evaluation of {skill.skill}: introduced_at={where!r} is no dataset of the stream; "
+        f"known: {', '.join([*names, BASE])}"
+    )
+
+
+def frequencies(skills: Sequence[SkillConfig], counts: dict[str, int]) -> np.ndarray:
+    """Return each skill's share of the samples that carry one of these skills (S float64); NaN when none does."""
+    numbers = np.array([counts.get(skill.skill, 0) for skill in skills], dtype=np.float64)
+    return numbers / numbers.sum() if numbers.sum() > 0 else np.full(len(skills), np.nan)
+
+
+def extend_matrix(previous: Evaluation | None, skills: Sequence[str], row: np.ndarray) -> np.ndarray:
+    """Return the skill matrix with one more row (T+1 x S); a skill that earlier rows did not test is NaN there."""
+    if previous is None:
+        return row[None, :]
+    older = np.full((len(previous.matrix), len(skills)), np.nan)
+    for column, skill in enumerate(skills):
+        if skill in previous.skills:
+            older[:, column] = previous.matrix[:, previous.skills.index(skill)]
+    return np.vstack([older, row])
+
+
+def right_answer(item: Sample) -> str:
+    """Return the text of the last turn."""
+    return "".join(block["text"] or "" for block in item.messages[-1]["content"])
+
+
+def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the predictions table: skill, id, prediction, answer, score; `predictions` go through the tests in order."""
+    items = [(test.config, item) for test in tests for item in test.items]
+    answers = [right_answer(item) for _, item in items]
+    scores = [
+        registry.metric[config.metric](prediction, answer)
+        for (config, _), prediction, answer in zip(items, predictions, answers, strict=True)
+    ]
+    return {
+        "skill": text_array([config.skill for config, _ in items]),
+        "id": text_array([item.id for _, item in items]),
+        "prediction": text_array(predictions),
+        "answer": text_array(answers),
+        "score": np.array(scores, dtype=np.float64),
+    }
+
+
+def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, object]]:
+    """Return the records of rejected test rows, for rejected.jsonl."""
+    return [vars(row) for test in tests for row in test.rejected]
+
+
+def missing_files(skills: Sequence[SkillConfig]) -> list[str]:
+    """Return a line for each test file or picture folder that does not exist."""
+    paths = [(skill.skill, path) for skill in skills for path in (skill.path, skill.images) if path is not None]
+    return [f"evaluation of {name}: {path} does not exist" for name, path in paths if not Path(path).exists()]

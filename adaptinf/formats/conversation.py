@@ -1,0 +1,221 @@
+"""What a format plug-in gives and gets, and the rules that hold for every format.
+
+A plug-in is one file with one class:
+
+    @dataset_format("captions")
+    class Captions:
+        def sniff(self, row): return "caption" in row
+
+        def parse(self, row):
+            turns = [Turn("user", ["What is this?"]), Turn("assistant", [row["caption"]])]
+            return Conversation(turns=turns, pictures=[row["file"]], meta={})
+
+        def render(self, sample, pictures): return {"caption": ..., "file": pictures[0]}
+
+The plug-in only says what stands where. Ids, picture files, image tags and empty answers are looked after here and in
+`reading`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from adaptinf.data import Block, Message, Sample
+
+# Any in this package: a value from a JSON file can be of any JSON type.
+
+TAG = "<image>"
+ID_KEYS = ("id", "uid", "question_id")
+"""Keys that name a row, the first that is there counts."""
+
+# LLaVA writes a tag on a line of its own; that line break belongs to the tag.
+_TAG_WITH_BREAKS = re.compile(r"\n?<image>\n?")
+_SHOWN_CHARACTERS = 80
+
+
+class BadRow(ValueError):
+    """A row that cannot become a sample; the message is the reason that the user reads."""
+
+
+class Place(NamedTuple):
+    """Where a picture stands in a turn."""
+
+    path: str | None = None
+    """The picture's path, or None: the next one of the row's list."""
+
+
+class Turn(NamedTuple):
+    """One turn as it stands in the file."""
+
+    role: str
+    """system, user or assistant."""
+    pieces: Sequence[str | Place]
+    """Texts and pictures in order; a text of a user turn may hold `<image>` tags."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """What a format reads from one row."""
+
+    turns: Sequence[Turn]
+    """The turns in order."""
+    pictures: Sequence[str] = ()
+    """The row's list of picture paths, as written."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """Every key of the row that the format does not use itself; `reading` takes the row's id out of it."""
+
+
+class Format(Protocol):
+    """One kind of row in a .json list or a .jsonl file."""
+
+    def sniff(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row looks like this format; called with rows of any kind."""
+
+    def parse(self, row: Mapping[str, Any]) -> Conversation:
+        """Return what the row says.
+
+        Raises:
+            BadRow: it is not a conversation; the message says why.
+        """
+
+    def render(self, sample: Sample, pictures: Sequence[str]) -> dict[str, Any]:
+        """Return the row that `parse` reads as this sample, without id and meta.
+
+        `pictures` are the sample's paths as they shall stand in the file.
+        """
+
+
+class Aligned(NamedTuple):
+    """A conversation with one path for each image block."""
+
+    messages: tuple[Message, ...]
+    pictures: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def align(conversation: Conversation) -> Aligned:
+    """Return the messages with tags turned into image blocks, each with its picture.
+
+    Pictures without a place are put at the front of the first user turn, with a note.
+
+    Raises:
+        BadRow: more places than pictures, a tag outside a user turn, no answer or an empty one.
+    """
+    turns = [Turn(turn.role, _split_tags(turn, number)) for number, turn in enumerate(conversation.turns, 1)]
+    _check_answers(turns)
+    waiting = list(conversation.pictures)
+    open_places = sum(piece == Place() for turn in turns for piece in turn.pieces)
+    if open_places > len(waiting):
+        raise BadRow(f"{counted(open_places, 'image tag')} but {counted(len(waiting), 'picture')}")
+    num_unplaced = len(waiting) - open_places
+    if num_unplaced:
+        turns = _prepend(turns, num_unplaced)
+    paths = [piece.path or waiting.pop(0) for turn in turns for piece in turn.pieces if isinstance(piece, Place)]
+    verb = "has" if num_unplaced == 1 else "have"
+    notes = (f"{counted(num_unplaced, 'picture')} {verb} no image tag: put before the first user turn",)
+    return Aligned(tuple(map(_message, turns)), tuple(paths), notes if num_unplaced else ())
+
+
+def _split_tags(turn: Turn, number: int) -> list[str | Place]:
+    pieces: list[str | Place] = []
+    for piece in turn.pieces:
+        if isinstance(piece, str) and TAG in piece:
+            first, *others = _TAG_WITH_BREAKS.split(piece)
+            pieces.append(first)
+            for text in others:
+                pieces += [Place(), text]
+        else:
+            pieces.append(piece)
+    if turn.role != "user" and any(isinstance(piece, Place) for piece in pieces):
+        raise BadRow(f"{TAG} in turn {number}, which is the {turn.role}'s: pictures can only stand in user turns")
+    return pieces
+
+
+def _check_answers(turns: Sequence[Turn]) -> None:
+    if all(turn.role != "assistant" for turn in turns):
+        raise BadRow("no assistant turn: there is nothing to learn")
+    for number, turn in enumerate(turns, 1):
+        if turn.role == "assistant" and not "".join(map(str, turn.pieces)).strip():
+            raise BadRow(f"empty answer in turn {number}")
+
+
+def _prepend(turns: Sequence[Turn], num_places: int) -> list[Turn]:
+    first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
+    if first is None:
+        raise BadRow(f"{counted(num_places, 'picture')} without a place and no user turn to put it in")
+    opened = Turn("user", [Place()] * num_places + list(turns[first].pieces))
+    return [*turns[:first], opened, *turns[first + 1 :]]
+
+
+def _message(turn: Turn) -> Message:
+    """Return a turn as blocks.
+
+    Empty texts are left out and texts that touch are made one, so that a sample is the same through every format.
+    """
+    content: list[Block] = []
+    for piece in turn.pieces:
+        if isinstance(piece, Place):
+            content.append({"type": "image", "text": None})
+        elif content and content[-1]["type"] == "text":
+            content[-1] = {"type": "text", "text": f"{content[-1]['text']}{piece}"}
+        elif piece:
+            content.append({"type": "text", "text": piece})
+    return {"role": turn.role, "content": content}
+
+
+def role_of(name: object, number: int, roles: Mapping[str, str]) -> str:
+    """Return our word for a role in turn `number` (counted from 1).
+
+    Raises:
+        BadRow: it is not one of `roles`.
+    """
+    if not isinstance(name, str) or name not in roles:
+        raise BadRow(f"unknown role {shown(name)} in turn {number}; known: {', '.join(sorted(roles))}")
+    return roles[name]
+
+
+def pictures_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the paths under `image` or `images`: a path, a list of paths, or nothing.
+
+    Raises:
+        BadRow: both keys are used, or a path is not text.
+    """
+    image, images = row.get("image"), row.get("images")
+    if image is not None and images:
+        raise BadRow("both image and images are given; keep one")
+    value = image if image is not None else images
+    if value is None:
+        return []
+    return [picture_path(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def picture_path(value: object) -> str:
+    """Return the path that stands for a picture: the text itself, or `path` or `url` of an object.
+
+    Raises:
+        BadRow: neither.
+    """
+    if isinstance(value, Mapping):
+        value = value.get("path") or value.get("url")
+    if not isinstance(value, str):
+        raise BadRow(f"picture {shown(value)} is not a path")
+    return value
+
+
+def rest(row: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
+    """Return the keys of a row that a format does not use itself."""
+    return {key: value for key, value in row.items() if key not in used}
+
+
+def shown(value: object) -> str:
+    """Return a value as it is quoted in a message, cut to a readable length."""
+    text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 picture`, `2 pictures`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

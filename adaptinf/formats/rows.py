@@ -1,0 +1,239 @@
+"""The rows of a .json list or a .jsonl file, one at a time; in memory is one row and a chunk of the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from adaptinf.errors import DataError
+
+SUFFIXES = (".json", ".jsonl")
+CHUNK_CHARACTERS = 1 << 20
+MAX_DEPTH = 100
+"""Levels of nesting that a row may have; Python's own readers and writers fail somewhere below 1000."""
+
+# Python refuses to print integers longer than 4300 digits; a longer one is kept as text.
+_MAX_DIGITS = 4300
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+# What is cut off at the end of a chunk inside a word or an escape (`-Infinity`, `\uD83D`) is shorter than this.
+_LONGEST_WORD = 16
+
+
+class Row(NamedTuple):
+    """One row of a file, or why it cannot be read."""
+
+    number: int
+    """0-based."""
+    value: Any
+    """What stands there, of any JSON type; None when there is a problem."""
+    problem: str | None = None
+    """Why the row cannot be read."""
+
+
+def find_file(path: Path) -> Path:
+    """Return the data file that `path` means: itself, or the only .json or .jsonl file in the folder.
+
+    Raises:
+        DataError: there is no such file, or more than one.
+    """
+    if path.is_dir():
+        files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and not item.name.startswith("."))
+        if len(files) != 1:
+            found = ", ".join(item.name for item in files[:10]) or "none"
+            raise DataError(f"folder {path} must hold exactly one .json or .jsonl file, found: {found}; name the file")
+        return files[0]
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; datasets are .json (a list) or .jsonl files")
+    return path
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file; a .json list that breaks off ends with one row that has a problem.
+
+    Raises:
+        DataError: the file is empty, not UTF-8, or a .json file without a list.
+    """
+    try:
+        # utf-8-sig: editors on Windows put a byte order mark first.
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            yield from _lines(file, path) if path.suffix == ".jsonl" else _items(file, path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}); convert it first") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _lines(file: IO[str], path: Path) -> Iterator[Row]:
+    number = 0
+    for line_number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        start = len(line) - len(line.lstrip())
+        try:
+            decoded = _decode(line, start)
+            if line[decoded.end :].strip():
+                raise json.JSONDecodeError("Extra data", line, decoded.end)
+            yield Row(number, decoded.value, decoded.problem)
+        except json.JSONDecodeError as error:
+            yield Row(number, None, _broken(error, line_number, error.pos + 1))
+        number += 1
+    if not number:
+        raise DataError(f"{path} is empty")
+
+
+def _items(file: IO[str], path: Path) -> Iterator[Row]:
+    window = _Window(file)
+    first = window.peek()
+    if not first:
+        raise DataError(f"{path} is empty")
+    if first != "[":
+        raise DataError(
+            f"{path} must hold a list ([...]) but starts with {first!r}; one row a line belongs in a .jsonl file"
+        )
+    window.expect("[")
+    number = 0
+    try:
+        while window.peek() != "]" or number:
+            decoded = window.take_value()
+            yield Row(number, decoded.value, decoded.problem)
+            number += 1
+            if window.peek() == "]":
+                break
+            window.expect(",")
+        window.expect("]")
+        window.expect("")
+    except json.JSONDecodeError as error:
+        yield Row(number, None, _broken(error, *window.position(error.pos)))
+
+
+class _Window:
+    """The part of a file that is being read; grows only while one row does not fit."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+        self.text = ""
+        self.start = 0
+        self._lines_before = 0
+        self._column_before = 0
+
+    def peek(self) -> str:
+        """Return the next character that is not white space, or nothing at the end of the file."""
+        while True:
+            while self.start < len(self.text) and self.text[self.start] in " \t\r\n":
+                self.start += 1
+            if self.start < len(self.text):
+                return self.text[self.start]
+            if not self._grow():
+                return ""
+
+    def expect(self, character: str) -> None:
+        """Move behind the next character, which must be this one; nothing means the end of the file."""
+        if self.peek() != character:
+            wanted = repr(character) if character else "the end of the file"
+            raise json.JSONDecodeError(f"Expecting {wanted}", self.text, self.start)
+        self.start += 1
+
+    def take_value(self) -> _Decoded:
+        """Return the next JSON value and move behind it."""
+        self.peek()
+        while True:
+            try:
+                decoded = _decode(self.text, self.start)
+            except json.JSONDecodeError as error:
+                if self._may_be_cut(error) and self._grow():
+                    continue
+                raise
+            if self._is_whole(decoded.end) or not self._grow():
+                self.start = decoded.end
+                return decoded
+
+    def position(self, at: int) -> tuple[int, int]:
+        """Return line and column, from 1, of an offset in the window."""
+        line = self.text.count("\n", 0, at)
+        column = at - self.text.rfind("\n", 0, at) - 1
+        return self._lines_before + line + 1, column + 1 + (0 if line else self._column_before)
+
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated string") or error.pos > len(self.text) - _LONGEST_WORD
+
+    def _is_whole(self, end: int) -> bool:
+        """Tell whether the value that ends here is closed; `1.` at the end of the window reads as 1 but may be 1.5."""
+        return self.text[end - 1] in '"]}' or self.text[end : end + 1] in tuple(" \t\r\n,]")
+
+    def _grow(self) -> bool:
+        """Drop what has been read and append as much as is left, so that a long row costs linear time."""
+        more = self.file.read(max(CHUNK_CHARACTERS, len(self.text) - self.start))
+        if not more:
+            return False
+        line, column = self.position(self.start)
+        self._lines_before, self._column_before = line - 1, column - 1
+        self.text, self.start = self.text[self.start :] + more, 0
+        return True
+
+
+class _Decoded(NamedTuple):
+    value: Any
+    end: int
+    """Where the value ends in the text."""
+    problem: str | None
+
+
+def _decode(text: str, start: int) -> _Decoded:
+    """Return the JSON value at `start`, without the value when it cannot be stored.
+
+    Raises:
+        JSONDecodeError: there is no JSON value.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise json.JSONDecodeError(_TOO_DEEP, text, start) from None
+    problem = _storing_problem(value, text[start:end])
+    return _Decoded(None if problem else value, end, problem)
+
+
+def _storing_problem(value: Any, source: str) -> str | None:
+    if source.count("[") + source.count("{") > MAX_DEPTH and _is_deep(value):
+        return _TOO_DEEP
+    # The file is UTF-8, so half a surrogate pair can only come from an escape.
+    if "\\ud" in source or "\\uD" in source:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return "a text holds half a surrogate pair, which is no Unicode"
+    return None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
+def _whole_number(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits
+
+
+def _finite_number(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _broken(error: json.JSONDecodeError, line: int, column: int) -> str:
+    return f"broken JSON at line {line} column {column}: {error.msg}"
+
+
+# NaN and infinities are no JSON; they become null, as in every file that we write.
+_DECODER = json.JSONDecoder(parse_int=_whole_number, parse_float=_finite_number, parse_constant=lambda _: None)

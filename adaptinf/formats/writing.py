@@ -1,0 +1,57 @@
+"""write: samples to a file that `read`, or any other trainer, takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adaptinf.data import Sample
+from adaptinf.errors import DataError
+from adaptinf.formats.conversation import TAG, Format
+from adaptinf.formats.rows import SUFFIXES
+from adaptinf.registry import dataset_format
+
+
+def write(samples: Iterable[Sample], path: str | Path, format: str) -> int:
+    """Write samples as a .json list or a .jsonl file and return their number.
+
+    Pictures inside of the file's folder get relative paths, others absolute ones. The samples may be a generator; the
+    file appears when the last one is written.
+
+    Raises:
+        DataError: the path ends in neither, or a text holds a literal image tag, which would be read as a picture.
+        ConfigError: no such format.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; samples are written as .json or .jsonl")
+    plugin: Format = dataset_format[format]()
+    opening, between, closing = ("[\n", ",\n", "\n]\n") if path.suffix == ".json" else ("", "\n", "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    count = 0
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(opening)
+        for count, sample in enumerate(samples, 1):
+            row = _row(sample, plugin, path.parent.resolve())
+            file.write((between if count > 1 else "") + json.dumps(row, ensure_ascii=False))
+        file.write(closing)
+    part.replace(path)
+    return count
+
+
+def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
+    for number, message in enumerate(sample.messages, 1):
+        if any(TAG in (block["text"] or "") for block in message["content"]):
+            raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as a picture")
+    own_id = sample.id.removeprefix(f"{sample.source}/")
+    row = {"id": own_id, **plugin.render(sample, _written(sample.images, folder))}
+    # Named twice: the first gives the order of the keys, the last the values.
+    return {**row, **sample.meta, **row}
+
+
+def _written(images: Sequence[Path], folder: Path) -> list[str]:
+    paths = [path.resolve() for path in images]
+    return [(path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix() for path in paths]

@@ -1,0 +1,50 @@
+"""LoRA adapters: begin one, continue one, merge one; and which weights `tune: full` trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from adaptinf.models.blocks import lora_targets, projector_names
+from adaptinf.models.loading import Learner
+
+
+def begin_adapter(learner: Learner, seed: int) -> Learner:
+    """Return the learner with a new adapter on every linear layer of its decoder blocks (A seeded, B = 0)."""
+    lora = learner.config.lora
+    projector = projector_names(learner.model) if learner.config.projector == "trained" else []
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora_targets(learner.model, lora.target_modules),
+        modules_to_save=projector or None,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return learner.with_model(get_peft_model(learner.model, config).eval())
+
+
+def load_adapter(learner: Learner, folder: Path) -> Learner:
+    """Return the learner with a saved adapter, ready to be trained further."""
+    model = PeftModel.from_pretrained(learner.model, folder, is_trainable=True, local_files_only=True)
+    return learner.with_model(model.eval())
+
+
+def merge_adapter(learner: Learner) -> Learner:
+    """Return the learner with its adapter added into the weights."""
+    return learner.with_model(learner.model.merge_and_unload().eval())
+
+
+def unfreeze_all(learner: Learner) -> None:
+    """Make the language model and the projector trainable and freeze the rest (vision tower), in place."""
+    trained = {id(weight) for weight in learner.model.get_decoder().parameters()}
+    for module in (learner.model.get_output_embeddings(), learner.model.get_input_embeddings()):
+        trained |= {id(weight) for weight in module.parameters()}
+    for name in projector_names(learner.model):
+        trained |= {id(weight) for weight in learner.model.get_submodule(name).parameters()}
+    for weight in learner.model.parameters():
+        weight.requires_grad_(id(weight) in trained)

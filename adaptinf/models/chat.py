@@ -1,0 +1,210 @@
+"""Conversations to tokens, with the answers marked.
+
+Two ways to find the answer tokens, tried in this order: the chat template's own `{% generation %}` marks, or the text of the
+conversation rendered turn by turn, whose prefixes bound each answer. A template that fits neither is refused: never train
+on everything.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adaptinf.data import Message, Sample
+from adaptinf.errors import ModelError
+from adaptinf.models.loading import Learner
+
+IGNORED = -100
+"""Label of a token that is no answer token (the convention of torch's cross-entropy and of transformers)."""
+
+Pictures = Sequence[Image.Image]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A batch as the model takes it; B samples, S tokens, right-padded."""
+
+    inputs: dict[str, Tensor]
+    """Everything the processor returned: input_ids, attention_mask, pixel_values, ..."""
+    labels: Tensor
+    """B x S; the token itself where it is part of an answer, IGNORED elsewhere."""
+    cut: Tensor
+    """B bools: the text was longer than max_length."""
+    image_token: int
+    """Id of the tokens that stand for pictures; -1 for a text-only model."""
+
+    def to(self, device: torch.device) -> Encoded:
+        """Return the batch on a device."""
+        inputs = {name: value.to(device) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=self.labels.to(device))
+
+
+def encode(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> Encoded:
+    """Return whole conversations as a batch with answer labels, cut on the right at `max_length`.
+
+    A sample whose pictures reach beyond `max_length` keeps its pictures and loses all its labels: it has no answer token
+    left, and the caller records it as unscored.
+
+    Raises:
+        ModelError: the chat template's answers cannot be found, or the tags and pictures disagree.
+    """
+    conversations = [_conversation(learner, sample.messages, own) for sample, own in zip(samples, pictures, strict=True)]
+    if "{% generation" in _template(learner) or "{%- generation" in _template(learner):
+        batch, is_answer = _encode_marked(learner, conversations)
+    else:
+        batch, is_answer = _encode_by_prefix(learner, conversations, pictures)
+    labels = torch.where(is_answer & batch["attention_mask"].bool(), batch["input_ids"], IGNORED)
+    return _cut(batch, labels, learner)
+
+
+def encode_prompts(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> dict[str, Tensor]:
+    """Return the conversations up to the last answer as a left-padded batch, ready to generate that answer."""
+    prompts = [sample.messages[:-1] for sample in samples]
+    conversations = [_conversation(learner, prompt, own) for prompt, own in zip(prompts, pictures, strict=True)]
+    return _apply(learner, conversations, padding_side="left", add_generation_prompt=True)
+
+
+def without_images(sample: Sample) -> Sample:
+    """Return the same conversation with its image blocks removed."""
+    messages = tuple(
+        Message(role=message["role"], content=[block for block in message["content"] if block["type"] != "image"])
+        for message in sample.messages
+    )
+    return Sample(id=sample.id, source=sample.source, messages=messages)
+
+
+def text_of(sample: Sample) -> str:
+    """Return all text of a conversation, for estimating its length."""
+    return "\n".join(block["text"] or "" for message in sample.messages for block in message["content"])
+
+
+def _template(learner: Learner) -> str:
+    template = getattr(learner.processor, "chat_template", None) or learner.tokenizer.chat_template
+    return template if isinstance(template, str) else str(template)
+
+
+def _conversation(learner: Learner, messages: Sequence[Message], pictures: Pictures) -> list[dict[str, Any]]:
+    """Return messages as chat templates take them: image blocks carry their picture; text-only models get plain text."""
+    left = iter(pictures)
+    turns = []
+    for message in messages:
+        blocks = [
+            {"type": "image", "image": next(left)} if block["type"] == "image" else {"type": "text", "text": block["text"]}
+            for block in message["content"]
+        ]
+        if not learner.sees:
+            _refuse_pictures(blocks, learner)
+            turns.append({"role": message["role"], "content": "".join(str(block["text"]) for block in blocks)})
+        else:
+            turns.append({"role": message["role"], "content": blocks})
+    return turns
+
+
+def _refuse_pictures(blocks: list[dict[str, Any]], learner: Learner) -> None:
+    if any(block["type"] == "image" for block in blocks):
+        raise ModelError(f"model.path={learner.config.path} reads text only, but a sample has pictures; use a vision model")
+
+
+def _apply(learner: Learner, conversations: list[Any], *, padding_side: str, **options: Any) -> dict[str, Any]:
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", **options}
+    try:
+        if learner.sees:
+            text_options = {"padding": True, "padding_side": padding_side}
+            return dict(learner.processor.apply_chat_template(conversations, processor_kwargs=text_options, **options))
+        learner.tokenizer.padding_side = padding_side
+        return dict(learner.tokenizer.apply_chat_template(conversations, padding=True, **options))
+    except ValueError as error:
+        raise ModelError(f"the processor of {learner.config.path} refused a batch: {error}") from error
+
+
+def _encode_marked(learner: Learner, conversations: list[Any]) -> tuple[dict[str, Any], Tensor]:
+    batch = _apply(learner, conversations, padding_side="right", return_assistant_tokens_mask=True)
+    mask = batch.pop("assistant_masks")
+    return batch, torch.as_tensor(mask).bool()
+
+
+def _encode_by_prefix(
+    learner: Learner, conversations: list[Any], pictures: Sequence[Pictures]
+) -> tuple[dict[str, Any], Tensor]:
+    """Encode once and mark the tokens whose text lies in an answer, found by rendering every prefix of the turns."""
+    texts = [_render(learner, turns) for turns in conversations]
+    spans = [_answer_spans(learner, turns, text) for turns, text in zip(conversations, texts, strict=True)]
+    options = {"return_offsets_mapping": True, "padding": True, "return_tensors": "pt", "add_special_tokens": False}
+    if learner.sees:
+        flat = [list(own) for own in pictures]
+        images = flat if any(flat) else None
+        batch = dict(
+            learner.processor(
+                text=texts, images=images, padding_side="right", return_text_replacement_offsets=True, **options
+            )
+        )
+    else:
+        learner.tokenizer.padding_side = "right"
+        batch = dict(learner.tokenizer(texts, **options))
+    offsets = batch.pop("offset_mapping")
+    replaced = batch.pop("text_replacement_offsets", [[] for _ in texts])
+    is_answer = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
+    for row, (own_spans, own_replaced) in enumerate(zip(spans, replaced, strict=True)):
+        shifted = [_shifted(span, own_replaced) for span in own_spans]
+        starts, ends = torch.as_tensor(offsets[row])[..., 0], torch.as_tensor(offsets[row])[..., 1]
+        for start, end in shifted:
+            is_answer[row] |= (starts < end) & (ends > start) & (ends > starts)
+    return batch, is_answer
+
+
+def _render(learner: Learner, turns: list[Any], *, prompt: bool = False) -> str:
+    template = learner.processor if learner.sees else learner.tokenizer
+    return str(template.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
+
+
+def _answer_spans(learner: Learner, turns: list[Any], text: str) -> list[tuple[int, int]]:
+    """Return the character spans of the answers in the rendered conversation."""
+    spans = []
+    for number, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        before, through = _render(learner, turns[:number], prompt=True), _render(learner, turns[: number + 1])
+        if not (text.startswith(before) and text.startswith(through) and len(before) <= len(through)):
+            raise ModelError(
+                f"the chat template of {learner.config.path} rewrites earlier turns, so answers cannot be told from questions; "
+                "put {% generation %} marks around the assistant's content in its chat_template.jinja"
+            )
+        spans.append((len(before), len(through)))
+    return spans
+
+
+def _shifted(span: tuple[int, int], replaced: list[Any]) -> tuple[int, int]:
+    """Move a span of the rendered text to where it stands after image tags grew into their placeholder tokens."""
+    ends = [item["span"][1] for item in replaced]
+    growth = [item["new_span"][1] - item["span"][1] for item in replaced]
+
+    def moved(position: int) -> int:
+        before = bisect_right(ends, position)
+        return position + (growth[before - 1] if before else 0)
+
+    return moved(span[0]), moved(span[1])
+
+
+def _cut(batch: dict[str, Any], labels: Tensor, learner: Learner) -> Encoded:
+    """Cut everything that is B x S at max_length; a row with pictures beyond it keeps no label."""
+    limit, shape = learner.config.max_length, labels.shape
+    image_token = getattr(learner.processor, "image_token_id", None)
+    image_token = -1 if image_token is None else int(image_token)
+    cut = batch["attention_mask"].sum(1) > limit
+    whole = Encoded(inputs=batch, labels=labels, cut=cut, image_token=image_token)
+    if not bool(cut.any()):
+        return whole
+    loses_pictures = (batch["input_ids"][:, limit:] == image_token).any(1)
+    labels[loses_pictures] = IGNORED
+    labels[:, limit:] = IGNORED
+    if bool(loses_pictures.any()):
+        # Placeholders and picture rows must stay in step, so these tokens stay; without labels they count for nothing.
+        return whole
+    inputs = {name: value[:, :limit] if value.shape[:2] == shape else value for name, value in batch.items()}
+    return replace(whole, inputs=inputs, labels=labels[:, :limit])

@@ -1,0 +1,130 @@
+"""Loading any Hugging Face vision-language model or text-only language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+from adaptinf.config import ModelConfig
+from adaptinf.errors import ModelError
+from adaptinf.models.blocks import decoder_blocks
+
+FINGERPRINT_ELEMENTS = 4096
+"""Elements of each weight that enter the fingerprint: training moves them all, so a sample tells two models apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A model with what it needs to read conversations."""
+
+    model: Any
+    """The torch module; Any, because transformers and PEFT models share no typed base class."""
+    processor: Any
+    """The processor of a vision-language model, or the tokenizer of a text-only one."""
+    tokenizer: Any
+    """The tokenizer, with a padding token."""
+    sees: bool
+    """Whether the model takes pictures."""
+    config: ModelConfig
+    """The settings it was loaded with."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change whenever any weight, name or shape does."""
+        digest = xxhash.xxh3_64()
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(f"{name}{tuple(weight.shape)}".encode())
+            flat = weight.detach().reshape(-1)
+            stride = max(1, flat.numel() // FINGERPRINT_ELEMENTS)
+            digest.update(flat[::stride].to("cpu", torch.float32).contiguous().numpy())
+        return digest.hexdigest()
+
+    def with_model(self, model: Any) -> Learner:
+        """Return this learner around another model."""
+        return replace(self, model=model)
+
+
+def load(config: ModelConfig) -> Learner:
+    """Return the model that `config.path` names, in evaluation mode, on its device.
+
+    Raises:
+        ModelError: the model, its processor or its chat template is missing or cannot be loaded.
+    """
+    if not config.path:
+        raise ModelError("model.path is empty; name a Hugging Face folder or hub model")
+    remote = {"trust_remote_code": config.trust_remote_code}
+    model_config = _load_part("configuration", AutoConfig, config.path, remote)
+    sees = type(model_config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    device = pick_device(config.device)
+    model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
+    processor = _load_part("processor", AutoProcessor if sees else AutoTokenizer, config.path, remote)
+    tokenizer = processor.tokenizer if sees else processor
+    _check_text_side(tokenizer, processor, config.path)
+    decoder_blocks(model)
+    return Learner(model=model.to(device).eval(), processor=processor, tokenizer=tokenizer, sees=sees, config=config)
+
+
+def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:
+    """Call `from_pretrained`; its many kinds of error become ours, with the cause attached."""
+    local = Path(path).is_dir()
+    try:
+        return loader.from_pretrained(path, local_files_only=local, **options)
+    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model.path={path}: the {what} cannot be loaded: {first_line}") from error
+
+
+def _check_text_side(tokenizer: Any, processor: Any, path: str) -> None:
+    if getattr(processor, "chat_template", None) is None and getattr(tokenizer, "chat_template", None) is None:
+        raise ModelError(
+            f"model.path={path} has no chat template, so conversations cannot be written as its text; "
+            "put the family's chat_template.jinja into the model folder"
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"model.path={path}: the tokenizer has neither a padding nor an end token; set pad_token")
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the torch device for `model.device`; auto takes a GPU where there is one.
+
+    Raises:
+        ModelError: torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"model.device={name} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the torch dtype for `model.dtype`; auto is bfloat16 on a GPU that has it, float32 elsewhere."""
+    if name == "auto":
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has_bfloat16 else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of weights."""
+    return int(np.sum([weight.numel() for weight in model.parameters()], dtype=np.int64))

@@ -1,0 +1,240 @@
+"""The paper's Figure 1 as code: what happens when the next dataset arrives.
+
+    pool -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> pruning (step 3)
+
+Each stage leaves a folder, and a folder that exists is a stage that is done; so `run_step` on a half-finished step does the
+other half.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptinf import registry, store, tables
+from adaptinf.clustering import cluster
+from adaptinf.data import Clusters, Evaluation, Features, Pruning, Selection
+from adaptinf.errors import ConfigError
+from adaptinf.evaluation import metrics
+from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests, rejected_lines
+from adaptinf.executors import make_executor
+from adaptinf.extraction import extract
+from adaptinf.formats import read
+from adaptinf.intake import add_dataset
+from adaptinf.learners import learner_after, learner_before, learner_that_measures
+from adaptinf.pool import Pool
+from adaptinf.pruning import prune
+from adaptinf.runs import Run
+from adaptinf.selection import known_options, select
+from adaptinf.training import Trained, save_weights, train
+
+__all__ = ["Run", "run_all", "run_step"]
+
+FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances"})
+"""A selector that needs one of these needs the pool to be extracted and clustered first."""
+
+
+def run_all(run: Run, *, num_steps: int | None = None) -> None:
+    """Take every dataset of the stream through the figure, going on where an earlier call stopped."""
+    last = len(run.config.stream) if num_steps is None else min(num_steps, len(run.config.stream))
+    for step in range(run.num_finished, last):
+        run_step(run, step)
+
+
+def run_step(run: Run, step: int) -> None:
+    """Take dataset number `step` of the stream through the figure, once.
+
+    Raises:
+        ConfigError: the stream has no such dataset, or the step before it is not finished.
+    """
+    _check_turn(run, step)
+    run.load_plugins()
+    tests = read_tests(run.config.evaluation)
+    join(run, step)
+    pool = run.pool(step)
+    if tests:
+        _evaluate(run, -1, tests)
+    features, clusters = (_extract(run, step, pool), None) if needs_features(run) else (None, None)
+    if features is not None:
+        clusters = run.once(step, "clusters", Clusters, lambda _: _cluster(run, step, features))
+    selection = run.once(step, "selection", Selection, lambda _: _select(run, step, pool, features, clusters))
+    run.once(step, "model", Trained, partial(_train, run, step, pool, selection))
+    if tests:
+        _evaluate(run, step, tests)
+    run.once(step, "pruning", SavedPruning, lambda _: _prune(run, step, pool, features, clusters))
+    _drop_old_arrays(run, step)
+
+
+def needs_features(run: Run) -> bool:
+    """Tell whether the run's method looks at the model at all."""
+    return bool(FEATURE_INPUTS & registry.selector[run.config.selection.method].needs)
+
+
+def join(run: Run, step: int) -> None:
+    """Add dataset number `step` to the pool, unless it is there."""
+    folder, dataset = run.dataset_folder(step), run.config.stream[step]
+    if folder.exists():
+        return
+    rows = read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    part = store.begin(folder)
+    with run.logged(step, "pool"):
+        info = add_dataset(
+            run.pool_folder,
+            step,
+            dataset.name,
+            rows,
+            images=run.config.data.images,
+            on_bad_row=run.config.data.on_bad_row,
+            part=part,
+            progress=run.progress,
+            origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
+        )
+    store.finish(folder)
+    if info["rejected"]:
+        run.progress.note(f"{dataset.name}: {info['rejected']} rows rejected, see {folder / 'rejected.jsonl'}")
+    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
+
+
+def _check_turn(run: Run, step: int) -> None:
+    if not 0 <= step < len(run.config.stream):
+        raise ConfigError(f"step {step} is not in the stream of {len(run.config.stream)} datasets; add one first")
+    if step > run.num_finished:
+        raise ConfigError(f"step {step} cannot run: step {run.num_finished} of {run.folder} is not finished")
+
+
+def _extract(run: Run, step: int, pool: Pool) -> Features:
+    """Measure the pool with the model as it was before this step."""
+
+    def compute(part: Path) -> Features:
+        return extract(
+            pool.view(pool.ids),
+            learner_that_measures(run, step),
+            run.config.extraction,
+            out=part,
+            executor=make_executor(run.config.executor),
+            # One sketch and one virtual adapter for the whole run, so that vectors of two steps can be compared.
+            seed=run.config.seed,
+            progress=run.progress,
+        )
+
+    features = run.once(step, "features", Features, compute)
+    run.log_metrics(step, "features", {"rows": len(features.ids), "unscored": features.info["unscored"]})
+    return features
+
+
+def _cluster(run: Run, step: int, features: Features) -> Clusters:
+    with run.progress.stage("cluster", len(features.ids)) as bar:
+        wanted = run.config.clustering.clusters
+        clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=run.seed("clusters", step))
+        bar.advance(len(features.ids))
+    return clusters
+
+
+def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:
+    settings = run.config.selection
+    # The upper reference trains on everything seen so far; every other method keeps to the budget.
+    budget = len(pool) if settings.method == "multitask" else settings.budget
+    options: dict[str, Any] = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
+    return select(
+        None if features is None else features.scores,
+        None if clusters is None else clusters.labels,
+        pool.ids,
+        budget,
+        method=settings.method,
+        seed=run.seed("selection", step),
+        vectors=None if features is None else features.vectors,
+        embeddings=None if features is None else features.embeddings,
+        centers=None if clusters is None else clusters.centers,
+        distances=None if clusters is None else clusters.distances,
+        arrived=pool.arrived,
+        skills=pool.skills if np.any(pool.skills != "") else None,
+        **options,
+    )
+
+
+def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> Trained:
+    learner = learner_before(run, step)
+    if not len(selection.ids):
+        # An empty dataset at the start of a stream: nothing to learn, the model stays as it was.
+        save_weights(learner, part)
+        return Trained(info={"samples": 0, "optimizer_steps": 0})
+    samples = pool.view(selection.ids)
+    seed = run.seed("model", step)
+    return train(samples, learner, run.config.training, out=part, seed=seed, progress=run.progress)
+
+
+def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
+    """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
+    whole_pool = Pool.open(run.pool_folder, run.steps_folder)
+
+    def compute(part: Path) -> Evaluation:
+        from adaptinf.evaluation.generation import evaluate
+
+        for line in rejected_lines(tests):
+            store.append_line(part / "rejected.jsonl", line)
+        return evaluate(
+            learner_after(run, step),
+            tests,
+            introduced_at=introductions(run.config.evaluation, run.config.stream, whole_pool.first_step_of_skill()),
+            frequency=frequencies(run.config.evaluation, whole_pool.skill_counts(step + 1)),
+            previous=run.evaluation(step - 1) if step >= 0 else None,
+            progress=run.progress,
+        )
+
+    evaluation = run.once(step, "evaluation", Evaluation, compute)
+    macro = metrics.average_accuracy(evaluation.matrix)
+    micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
+    run.log_metrics(step, "evaluation", {"average_accuracy": macro, "micro_accuracy": micro})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SavedPruning:
+    """The table of what a step pruned."""
+
+    table: tables.Columns
+    """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
+    num_kept: int
+    """Samples that the pool holds afterwards."""
+
+    def save(self, folder: Path) -> None:
+        """Write pruned.parquet and info.json."""
+        tables.write_table(folder / "pruned.parquet", self.table)
+        tables.write_json(folder / "info.json", {"rows": len(self.table["id"]), "kept": self.num_kept})
+
+    @classmethod
+    def load(cls, folder: Path) -> SavedPruning:
+        """Return the saved table."""
+        info = tables.read_json(folder / "info.json")
+        return cls(table=tables.read_table(folder / "pruned.parquet"), num_kept=info["kept"])
+
+
+def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> SavedPruning:
+    """Prune the pool to the cap; methods that did not look at the model prune uniformly at random."""
+    cap = len(pool) if run.config.cap is None else run.config.cap
+    labels = np.zeros(len(pool), np.int64) if clusters is None else clusters.labels
+    with run.progress.stage("prune", len(pool)) as bar:
+        pruning: Pruning = prune(
+            None if features is None else features.embeddings,
+            labels,
+            pool.ids,
+            cap,
+            seed=run.seed("pruning", step),
+            order=run.config.pruning.order,
+            allocation=run.config.pruning.allocation,
+        )
+        bar.advance(len(pool))
+    run.log_metrics(step, "pruning", {"kept": len(pruning.kept), "removed": len(pruning.removed)})
+    return SavedPruning(table=pruning.table(pool.ids, labels), num_kept=len(pruning.kept))
+
+
+def _drop_old_arrays(run: Run, step: int) -> None:
+    """Remove vectors and embeddings of the steps before, as `extraction.keep: last` says; their scores stay."""
+    if run.config.extraction.keep == "all":
+        return
+    for older in range(step):
+        for name in ("vectors.npy", "embeddings.npy"):
+            (run.stage_folder(older, "features") / name).unlink(missing_ok=True)

@@ -1,0 +1,233 @@
+"""The training data pool: every dataset that ever arrived, minus the samples that were pruned.
+
+A dataset is written once and never changed. Pruning leaves tombstones in the step folders, not gaps in the data: a
+later report must still be able to say why a sample went.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptinf import tables
+from adaptinf.data import Sample
+from adaptinf.errors import DataError, StoreError
+from adaptinf.intake import DATA_FILE, add_dataset
+
+__all__ = ["Pool", "PoolView", "StoredDataset", "add_dataset", "stored_datasets"]
+
+_DATASET_FOLDER = re.compile(r"(\d+)-(.+)(?<!\.part)")
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """One dataset folder, memory-mapped when it is first looked at."""
+
+    index: int
+    """Number of the step that it arrived at."""
+    name: str
+    """The source of its samples."""
+    folder: Path
+    """pool/NN-name."""
+
+    def __reduce__(self) -> tuple[type[StoredDataset], tuple[int, str, Path]]:
+        """Travel to other processes as a path, to be mapped there again."""
+        return StoredDataset, (self.index, self.name, self.folder)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All rows, on disk until they are touched."""
+        path = self.folder / DATA_FILE
+        try:
+            return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read ({error}); the dataset must be added again") from error
+
+    @cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], list[int]]:
+        batches = self.table.to_batches()
+        return batches, [0, *accumulate(batch.num_rows for batch in batches)]
+
+    def sample(self, row: int) -> Sample:
+        """Return the sample in a row."""
+        batches, starts = self._batches
+        number = bisect_right(starts, row) - 1
+        (found,) = batches[number].slice(row - starts[number], 1).to_pylist()
+        meta = {key: found["meta"][key] for key in ("skill", "task") if found["meta"][key] is not None}
+        return Sample(
+            id=found["id"],
+            source=found["source"],
+            messages=tuple(found["messages"]),
+            # An absolute path stays as it is; that of a copied picture starts from the dataset's folder.
+            images=tuple(self.folder / path for path in found["images"]),
+            meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
+        )
+
+    @cached_property
+    def skills(self) -> pa.ChunkedArray:
+        """The skill of each row; empty text where the data name none."""
+        return pc.fill_null(pc.struct_field(self.table["meta"], "skill"), "")
+
+    def skill_counts(self) -> Counter[str]:
+        """Return the number of samples of each named skill."""
+        counts = self.skills.value_counts().to_pylist()
+        return Counter({item["values"]: item["counts"] for item in counts if item["values"]})
+
+
+def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
+    """Return the finished datasets of a pool in the order in which they arrived."""
+    folders = sorted(pool_folder.absolute().iterdir()) if pool_folder.is_dir() else []
+    matches = [(_DATASET_FOLDER.fullmatch(folder.name), folder) for folder in folders if folder.is_dir()]
+    found = [StoredDataset(int(match[1]), match[2], folder) for match, folder in matches if match]
+    return sorted(found, key=lambda dataset: dataset.index)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """The samples that are alive, in id order; texts and pictures stay on disk."""
+
+    ids: np.ndarray
+    """N ids, ascending."""
+    arrived: np.ndarray
+    """N int64: number of the dataset that each came with."""
+    skills: np.ndarray
+    """N true skills, empty where the data name none: for measuring, never seen by the method."""
+    sources: np.ndarray
+    """N dataset names."""
+    datasets: tuple[StoredDataset, ...]
+    """Every dataset that arrived, in order."""
+    places: np.ndarray
+    """N x 2 int64: position in `datasets` and row in it."""
+
+    @classmethod
+    def open(cls, pool_folder: Path, steps_folder: Path, *, until: int | None = None) -> Pool:
+        """Return the pool as it is now, or as step `until` found it: datasets 0..until, prunings of the steps before.
+
+        Raises:
+            StoreError: a dataset, a table of pruned ids or restored.jsonl is damaged.
+        """
+        datasets = [dataset for dataset in stored_datasets(pool_folder) if until is None or dataset.index <= until]
+        dead = _pruned_ids(steps_folder, until) - _restored_ids(pool_folder / "restored.jsonl")
+        ids = _joined([dataset.table["id"] for dataset in datasets])
+        is_alive = pc.invert(pc.is_in(ids, value_set=pa.array(sorted(dead), pa.string()))).to_numpy(
+            zero_copy_only=False
+        )
+        order = pc.sort_indices(ids).to_numpy()
+        order = order[is_alive[order]]
+        lengths = [dataset.table.num_rows for dataset in datasets]
+        numbers = np.repeat(np.arange(len(datasets)), lengths)[order]
+        rows = np.concatenate([np.arange(length) for length in [0, *lengths]])[order]
+        return cls(
+            ids=_texts(ids)[order],
+            arrived=np.array([dataset.index for dataset in datasets], dtype=np.int64)[numbers],
+            skills=_texts(_joined([dataset.skills for dataset in datasets]))[order],
+            sources=tables.text_array([dataset.name for dataset in datasets])[numbers],
+            datasets=tuple(datasets),
+            places=np.stack([numbers, rows], axis=1).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sample(self, id: str) -> Sample:
+        """Return one sample.
+
+        Raises:
+            DataError: the id is unknown or pruned.
+        """
+        return self.view([id])[0]
+
+    def samples(self, ids: Iterable[str]) -> list[Sample]:
+        """Return samples in the order of their ids, all in memory; `view` leaves them on disk."""
+        return list(self.view(ids))
+
+    def view(self, ids: Iterable[str]) -> PoolView:
+        """Return a sequence that reads each sample from disk when it is asked for.
+
+        Raises:
+            DataError: an id is unknown or pruned.
+        """
+        wanted = tables.text_array(list(ids))
+        positions = np.searchsorted(self.ids, wanted)
+        is_there = positions < len(self.ids)
+        is_there[is_there] = self.ids[positions[is_there]] == wanted[is_there]
+        if not is_there.all():
+            raise DataError(f"{wanted[~is_there][0]!r} is not in the pool: no dataset has this id, or it was pruned")
+        return PoolView(self.datasets, self.places[positions])
+
+    def skill_counts(self, num_datasets: int) -> dict[str, int]:
+        """Return how many samples of each named skill the first datasets brought, pruned or not."""
+        counts: Counter[str] = sum((item.skill_counts() for item in self.datasets[:num_datasets]), Counter())
+        return dict(sorted(counts.items()))
+
+    def first_step_of_skill(self) -> dict[str, int]:
+        """Return the number of the first dataset that brought each named skill."""
+        first = {skill: item.index for item in reversed(self.datasets) for skill in item.skill_counts()}
+        return dict(sorted(first.items()))
+
+
+class PoolView(Sequence[Sample]):
+    """Some samples of a pool, read when they are asked for."""
+
+    def __init__(self, datasets: Sequence[StoredDataset], places: np.ndarray) -> None:
+        """`places` as in `Pool`."""
+        self.datasets = datasets
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> PoolView: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | PoolView:
+        if isinstance(index, slice):
+            return PoolView(self.datasets, self.places[index])
+        number, row = map(int, self.places[index])
+        return self.datasets[number].sample(row)
+
+
+def _joined(columns: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], type=pa.string())
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    """Return an object array in which equal texts are one object: a million rows name a handful of skills."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values: np.ndarray = tables.text_array(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
+    return values
+
+
+def _pruned_ids(steps_folder: Path, until: int | None) -> set[str]:
+    paths = [path for path in steps_folder.glob("*/pruning/pruned.parquet") if path.parts[-3].isdigit()]
+    wanted = [path for path in paths if until is None or int(path.parts[-3]) < until]
+    return {id for path in wanted for id in tables.read_table(path)["id"]}
+
+
+def _restored_ids(path: Path) -> set[str]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {_restored_id(line, number, path) for number, line in enumerate(lines, 1) if line.strip()}
+
+
+def _restored_id(line: str, number: int, path: Path) -> str:
+    try:
+        return str(json.loads(line)["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f'{path} line {number} is not {{"id": ...}}: {line[:80]!r}; mend or delete the line'
+        ) from error

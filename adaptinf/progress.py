@@ -1,0 +1,157 @@
+"""Progress: one bar a stage on a terminal, plain lines elsewhere, silence when asked.
+
+Library code reports through a `Progress`; what the report looks like is the caller's choice.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
+
+SECONDS_BETWEEN_LINES = 15.0
+"""A log that is not a terminal gets a line this often while a stage runs."""
+
+
+class Bar(Protocol):
+    """One stage under way."""
+
+    def advance(self, count: int = 1) -> None:
+        """Report that `count` more items are done."""
+        ...
+
+
+class Progress(Protocol):
+    """Shows stages."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Show one stage of `total` items (None: not known) while the block runs."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say one line between stages."""
+        ...
+
+
+class _NoBar:
+    def advance(self, count: int = 1) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Run the block."""
+        yield _NoBar()
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass
+class _LineBar:
+    """Writes a line now and then: title, counts, rate, time left."""
+
+    title: str
+    total: int | None
+    unit: str
+    stream: TextIO
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+    last_line: float = field(default_factory=time.monotonic)
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            self.stream.write(self.line(now) + "\n")
+            self.stream.flush()
+
+    def line(self, now: float) -> str:
+        rate = self.done / max(now - self.started, 1e-9)
+        total = "" if self.total is None else f"/{self.total:,}"
+        left = "" if not self.total or not rate else f", {format_seconds((self.total - self.done) / rate)} left"
+        return f"{self.title}: {self.done:,}{total} {self.unit} ({rate:.1f}/s{left})"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Plain lines, for a log or a pipe: one at the end of a stage, and one now and then while it runs."""
+
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    """Where the lines go."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Show the stage as lines."""
+        bar = _LineBar(title, total, unit, self.stream)
+        yield bar
+        seconds = time.monotonic() - bar.started
+        rate = bar.done / max(seconds, 1e-9)
+        self.note(f"{title}: {bar.done:,} {unit} in {format_seconds(seconds)} ({rate:.1f}/s)")
+
+    def note(self, text: str) -> None:
+        """Write one line."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+class Terminal:
+    """Bars of `rich`: one a stage, with rate and time left; a finished one stays as a line."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Show the stage as a bar."""
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description:<32}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns) as bars:
+            yield _RichBar(bars, bars.add_task(title, total=total, rate=""), unit)
+
+    def note(self, text: str) -> None:
+        """Write one line."""
+        print(text, file=sys.stderr)
+
+
+class _RichBar:
+    def __init__(self, bars: object, task: int, unit: str) -> None:
+        self.bars, self.task, self.unit = bars, task, unit
+        self.done, self.started = 0, time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
+        self.bars.update(self.task, completed=self.done, rate=f"{rate:.1f} {self.unit}/s")  # type: ignore[attr-defined]
+
+
+def make_progress(*, quiet: bool = False) -> Progress:
+    """Return what suits where standard error goes: bars on a terminal, lines elsewhere, nothing when quiet."""
+    if quiet:
+        return Silent()
+    return Terminal() if sys.stderr.isatty() else Lines()
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration in words: 8.4 s, 3 min 20 s, 5 h 02 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60):02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

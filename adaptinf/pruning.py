@@ -1,0 +1,227 @@
+"""Step 3: permanent pruning, which removes what is most similar to samples that stay (METHOD section 5).
+
+The reference compares in order of arrival, so old data always won; here a seeded order of ids decides between two
+look-alikes. Within a cluster a position is a place in that order: the smaller stays.
+
+Shapes: N samples, H embedding dims, n members of one cluster.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptinf.budgets import allocate, checked_count
+from adaptinf.data import Pruning
+from adaptinf.errors import ConfigError, DataError
+from adaptinf.removal import leave_greedily, leave_in_one_pass, scan
+from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
+from adaptinf.tiles import Cosines, as_array, as_rows, usable_rows
+
+ORDERS = ("greedy", "semdedup")
+ALLOCATIONS = ("balanced", "global")
+
+
+class Removals(NamedTuple):
+    """Members of one cluster in the order in which they leave."""
+
+    rows: np.ndarray
+    """Row numbers."""
+    similarity: np.ndarray
+    """float64, the cosine that decided; -inf where no pair was left to compare."""
+    neighbour: np.ndarray
+    """Row number of the other one of that pair; -1 where there was none."""
+
+
+def prune(
+    embeddings: Any,
+    labels: Any,
+    ids: Sequence[str] | np.ndarray,
+    cap: int,
+    *,
+    seed: int = 0,
+    order: str = "greedy",
+    allocation: str = "balanced",
+) -> Pruning:
+    """Return which rows stay, exactly min(cap, N), and which leave for good; the same for every order of the rows.
+
+    Unscored samples (label -1) leave first. Rows that are zero or not finite have no neighbours and leave their cluster
+    after those that have. At most MATRIX_ROWS squared cosines are held, whatever the size of a cluster.
+
+    Args:
+        embeddings: N x H numbers (array, memmap or tensor); None removes uniformly at random.
+        labels: N cluster numbers; may be None without embeddings.
+        ids: N different ids.
+        cap: samples that stay.
+        seed: already derived from run seed, stage and step; decides which of two look-alikes stays.
+        order: `greedy`: the most similar pair of which both stay loses one, again and again; O(n^2) a cluster, and a
+            removed sample's neighbour is its nearest kept one. `semdedup`: one pass, the neighbour is the most similar
+            sample earlier in the seeded order, kept or not.
+        allocation: of the cap to clusters: `balanced` (equal, water-filled: paper) or `global` (one scan over all).
+
+    Raises:
+        ConfigError: an unknown order or allocation, a cap that is no whole number, embeddings without labels.
+        DataError: shapes do not fit, or an id occurs twice.
+    """
+    _check_name("order", order, ORDERS)
+    _check_name("allocation", allocation, ALLOCATIONS)
+    cap = checked_count(cap, "cap")
+    names = checked_ids(ids, len(ids), "ids")
+    by_id = id_order(names)
+    labels_N = _checked_labels(labels, embeddings, len(names))[by_id]
+    keys_N = seeded_keys(hash_ids(names[by_id]), seed, "prune")
+
+    excess = max(len(names) - cap, 0)
+    removals = _unscored(labels_N, keys_N, excess)
+    excess -= len(removals.rows)
+    if embeddings is None:
+        removals = _joined([removals, _random(labels_N, keys_N, excess)])
+    elif excess:
+        source = _checked_embeddings(embeddings, len(names))
+        removals = _joined([removals, _similar(source, by_id, labels_N, keys_N, excess, seed, order, allocation)])
+    return _as_pruning(removals, by_id)
+
+
+def _check_name(option: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"pruning.{option}={name!r}: {hint}known: {', '.join(known)}")
+
+
+def _checked_labels(labels: Any, embeddings: Any, num_rows: int) -> np.ndarray:
+    if labels is None:
+        if embeddings is not None:
+            raise ConfigError("prune needs labels with embeddings; cluster first, or pass embeddings=None for random")
+        return np.zeros(num_rows, dtype=np.int64)
+    array = as_array(labels)
+    if array.shape != (num_rows,) or (array.size and array.dtype.kind not in "iu"):
+        raise DataError(f"labels have shape {array.shape} and dtype {array.dtype}; give {num_rows} whole numbers")
+    return array.astype(np.int64)
+
+
+def _checked_embeddings(embeddings: Any, num_rows: int) -> np.ndarray:
+    rows = as_rows(embeddings, "embeddings")
+    if len(rows) != num_rows:
+        raise DataError(f"{len(rows)} embeddings for {num_rows} ids; give one row a sample")
+    return rows
+
+
+def _unscored(labels_N: np.ndarray, keys_N: np.ndarray, excess: int) -> Removals:
+    rows = np.flatnonzero(labels_N < 0)
+    return _alone(rows[_latest_first(keys_N[rows])][:excess])
+
+
+def _random(labels_N: np.ndarray, keys_N: np.ndarray, excess: int) -> Removals:
+    rows = np.flatnonzero(labels_N >= 0)
+    return _alone(rows[_latest_first(keys_N[rows])][:excess])
+
+
+def _similar(
+    source: np.ndarray,
+    by_id: np.ndarray,
+    labels_N: np.ndarray,
+    keys_N: np.ndarray,
+    excess: int,
+    seed: int,
+    order: str,
+    allocation: str,
+) -> Removals:
+    """Return `excess` removals among the clusters, the most similar first."""
+    usable_N = usable_rows(source)[by_id]
+    clusters = _members(labels_N, keys_N)
+    limits = np.full(len(clusters), excess)
+    if allocation == "balanced":
+        sizes = np.array([len(members) for members in clusters])
+        limits = sizes - allocate(sizes, int(sizes.sum()) - excess, seed=derive_seed(seed, "cap"))
+
+    parts = []
+    for members, limit in zip(clusters, limits, strict=True):
+        if limit:
+            parts.append(_remove(source, by_id, members, usable_N[members], int(limit), order))
+    removals = _merged(parts, keys_N, excess)
+    if order == "greedy":
+        return _with_nearest_kept(removals, source, by_id, clusters, labels_N, usable_N)
+    return removals
+
+
+def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each cluster in seeded order, clusters by number, without cluster -1."""
+    in_order = np.lexsort((keys_N, labels_N))
+    in_order = in_order[labels_N[in_order] >= 0]
+    borders = np.flatnonzero(np.diff(labels_N[in_order])) + 1
+    return np.split(in_order, borders)
+
+
+def _remove(
+    source: np.ndarray, by_id: np.ndarray, members: np.ndarray, usable: np.ndarray, limit: int, order: str
+) -> Removals:
+    """Return the first `limit` removals of one cluster; members in seeded order."""
+    comparable = members[usable]
+    leave = leave_greedily if order == "greedy" else leave_in_one_pass
+    left = leave(Cosines(source, by_id[comparable]), limit)
+
+    pairs = Removals(comparable[left.positions], left.similarity, comparable[left.neighbour])
+    staying = np.setdiff1d(members, pairs.rows, assume_unique=True)
+    rest = members[np.isin(members, staying)][::-1]
+    return _joined([pairs, _alone(rest[: limit - len(pairs.rows)])])
+
+
+def _merged(parts: list[Removals], keys_N: np.ndarray, excess: int) -> Removals:
+    """Return the first `excess` removals of all clusters, most similar first; each cluster's own order is kept."""
+    together = _joined(parts)
+    latest_first = ~keys_N[together.rows]
+    in_order = np.lexsort((latest_first, -together.similarity))[:excess]
+    return Removals(*(column[in_order] for column in together))
+
+
+def _with_nearest_kept(
+    removals: Removals,
+    source: np.ndarray,
+    by_id: np.ndarray,
+    clusters: list[np.ndarray],
+    labels_N: np.ndarray,
+    usable_N: np.ndarray,
+) -> Removals:
+    """Return the removals with, as neighbour, the nearest sample of the cluster that stays, and the true cosine."""
+    place = np.full(len(labels_N), -1, dtype=np.int64)
+    place[removals.rows] = np.arange(len(removals.rows))
+    similarity = np.full(len(removals.rows), -np.inf)
+    neighbour = np.full(len(removals.rows), -1, dtype=np.int64)
+    for members in clusters:
+        comparable = members[usable_N[members]]
+        gone = place[comparable] >= 0
+        if not gone.any() or gone.all():
+            continue
+        cosines = Cosines(source, by_id[comparable], once=True)
+        found = scan(cosines, np.flatnonzero(gone), np.flatnonzero(~gone), earlier=False)
+        places = place[comparable[gone]]
+        similarity[places], neighbour[places] = found.similarity, comparable[found.position]
+    return Removals(removals.rows, similarity, neighbour)
+
+
+def _as_pruning(removals: Removals, by_id: np.ndarray) -> Pruning:
+    """Return the removals in the caller's row numbers."""
+    removed = by_id[removals.rows].astype(np.int64)
+    has_neighbour = removals.neighbour >= 0
+    neighbour = np.where(has_neighbour, by_id[removals.neighbour] if len(by_id) else -1, -1).astype(np.int64)
+    similarity = np.where(has_neighbour, removals.similarity, np.nan).astype(np.float32)
+    kept = np.setdiff1d(np.arange(len(by_id), dtype=np.int64), removed, assume_unique=True)
+    return Pruning(kept=kept, removed=removed, neighbour=neighbour, similarity=similarity)
+
+
+def _latest_first(keys: np.ndarray) -> np.ndarray:
+    return np.argsort(~keys, kind="stable")
+
+
+def _alone(rows: np.ndarray) -> Removals:
+    """Return removals that no pair decided."""
+    return Removals(rows, np.full(len(rows), -np.inf), np.full(len(rows), -1, dtype=np.int64))
+
+
+def _joined(parts: list[Removals]) -> Removals:
+    none = Removals(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.int64))
+    return Removals(*(np.concatenate(column) for column in zip(none, *parts, strict=True)))

@@ -1,0 +1,102 @@
+"""One decorator for every plug-in: a format, a scorer, a selector or a metric is one file with one decorator.
+
+A registry imports its own package the first time somebody asks for a name, so importing `adaptinf` stays fast and a new
+file needs no second edit. A user's files come in through `load_plugins`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from adaptinf.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names to plug-ins of one kind."""
+
+    def __init__(self, kind: str, home: str) -> None:
+        """`kind` is the word used in messages; `home` the package or module whose files register the built-in ones."""
+        self.kind = kind
+        self.home = home
+        self._entries: dict[str, T] = {}
+        self._loaded = False
+
+    def __call__(self, name: str) -> Callable[[T], T]:
+        """Return the decorator that registers a plug-in under `name`."""
+
+        def register(entry: T) -> T:
+            known = self._entries.get(name)
+            if known is not None and not _is_same(known, entry):
+                raise ConfigError(f"two {self.kind}s are called {name!r}: {known!r} and {entry!r}; rename one")
+            self._entries[name] = entry
+            return entry
+
+        return register
+
+    def __getitem__(self, name: str) -> T:
+        """Return the plug-in called `name`.
+
+        Raises:
+            ConfigError: no such name; the message lists the known ones and the nearest.
+        """
+        self._load()
+        if name not in self._entries:
+            near = difflib.get_close_matches(name, self._entries, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"unknown {self.kind} {name!r}{hint} known: {', '.join(self.names())}")
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """Return all known names, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        home = importlib.import_module(self.home)
+        for module in pkgutil.iter_modules(getattr(home, "__path__", [])):
+            importlib.import_module(f"{self.home}.{module.name}")
+
+
+def _is_same(first: object, second: object) -> bool:
+    """Tell whether two entries are one definition, loaded twice (a plug-in file imported by two runs)."""
+    return all(getattr(first, name, None) == getattr(second, name, None) for name in ("__module__", "__qualname__"))
+
+
+# Any: each kind of plug-in has its own protocol, in the package that is its home.
+dataset_format: Registry[Any] = Registry("format", "adaptinf.formats")
+scorer: Registry[Any] = Registry("scorer", "adaptinf.scoring")
+selector: Registry[Any] = Registry("selector", "adaptinf.selection")
+metric: Registry[Any] = Registry("metric", "adaptinf.evaluation.answers")
+
+
+def load_plugins(paths: Iterable[str | Path]) -> None:
+    """Import the user's plug-in files, each of which registers what it defines.
+
+    Raises:
+        ConfigError: a file is missing or fails while it is imported.
+    """
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise ConfigError(f"plugins: {path} is not a file")
+        name = f"adaptinf_plugin_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"plugins: {path} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # whatever the user's file raises is the user's to mend, with its cause attached
+            raise ConfigError(f"plugins: {path} cannot be imported: {type(error).__name__}: {error}") from error

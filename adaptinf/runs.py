@@ -1,0 +1,212 @@
+"""A run: one folder, one configuration, and which of its stages are finished."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import adaptinf
+from adaptinf import config as configuration
+from adaptinf import registry, store
+from adaptinf.config import DatasetConfig, MadeBy, RunConfig
+from adaptinf.data import Evaluation
+from adaptinf.errors import ConfigError
+from adaptinf.pool import Pool
+from adaptinf.progress import Progress, Silent
+from adaptinf.seeded import derive_seed
+
+A = TypeVar("A", bound=store.Artifact)
+
+CONFIG_NAME = "config.yaml"
+STAGES = ("features", "clusters", "selection", "model", "evaluation", "pruning")
+"""Folders of a step, in the order they are made; the last one is written by every step."""
+FREE_KEYS = ("executor", "plugins", "made_by")
+"""Settings that may change between two calls on one run folder, because no result depends on them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run folder and what it is configured to do."""
+
+    folder: Path
+    """The run folder."""
+    config: RunConfig
+    """Its configuration, paths absolute."""
+    progress: Progress = field(default_factory=Silent)
+    """Where stages report."""
+
+    @classmethod
+    def create(cls, folder: Path, config: RunConfig, *, progress: Progress | None = None) -> Run:
+        """Return the run in `folder`, made or found.
+
+        A run that exists goes on with the same settings; its stream and its evaluation may have grown at the end.
+
+        Raises:
+            ConfigError: the folder belongs to a run with other settings; the first one that differs is named.
+        """
+        path = folder / CONFIG_NAME
+        if path.exists():
+            _refuse_other_settings(folder, configuration.load(path), config)
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder=folder, config=config, progress=progress or Silent())
+        if not path.exists() or configuration.load(path).model_copy(update={"made_by": None}) != config:
+            run.write_config()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path, *, progress: Progress | None = None) -> Run:
+        """Return the run that lies in `folder`.
+
+        Raises:
+            ConfigError: there is none, or its config.yaml is wrong.
+        """
+        if not (folder / CONFIG_NAME).is_file():
+            raise ConfigError(f"{folder} is no run folder: it has no {CONFIG_NAME}; make one with `adaptinf init {folder}`")
+        config = configuration.load(folder / CONFIG_NAME)
+        return cls(folder=folder, config=config, progress=progress or Silent())
+
+    def write_config(self) -> None:
+        """Write config.yaml with version, git commit and time."""
+        made_by = MadeBy(version=adaptinf.__version__, git_sha=_git_sha(), utc_time=store.utc_now())
+        stamped = self.config.model_copy(update={"made_by": made_by})
+        store.write_text_whole(self.folder / CONFIG_NAME, configuration.to_yaml(stamped))
+
+    def with_dataset(self, dataset: DatasetConfig) -> Run:
+        """Return the run with one more dataset at the end of its stream, and write its config.yaml.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        if dataset.name in [known.name for known in self.config.stream]:
+            raise ConfigError(f"{self.folder} has a dataset called {dataset.name!r} already; give --name")
+        config = self.config.model_copy(update={"stream": [*self.config.stream, dataset]})
+        run = Run(folder=self.folder, config=config, progress=self.progress)
+        run.write_config()
+        return run
+
+    @property
+    def pool_folder(self) -> Path:
+        """Folder of the datasets."""
+        return self.folder / "pool"
+
+    @property
+    def steps_folder(self) -> Path:
+        """Folder of the steps."""
+        return self.folder / "steps"
+
+    def stage_folder(self, step: int, stage: str) -> Path:
+        """Return the folder of a stage; step -1 is the base model's, which has an evaluation only."""
+        return self.folder / "base" / stage if step < 0 else self.steps_folder / f"{step:02d}" / stage
+
+    def dataset_folder(self, step: int) -> Path:
+        """Return the pool's folder of the dataset that arrives at a step."""
+        return self.pool_folder / f"{step:02d}-{self.config.stream[step].name}"
+
+    def has(self, step: int, stage: str) -> bool:
+        """Tell whether a stage is finished."""
+        return self.stage_folder(step, stage).exists()
+
+    @property
+    def num_finished(self) -> int:
+        """Number of steps that are finished, counted from the first."""
+        step = 0
+        while self.has(step, STAGES[-1]):
+            step += 1
+        return step
+
+    def pool(self, step: int) -> Pool:
+        """Return the pool as a step finds it: its dataset has joined, nothing of it is pruned yet."""
+        return Pool.open(self.pool_folder, self.steps_folder, until=step)
+
+    def evaluation(self, step: int) -> Evaluation | None:
+        """Return the evaluation after a step (-1: of the base model); None where there is none."""
+        folder = self.stage_folder(step, "evaluation")
+        return Evaluation.load(folder) if folder.exists() else None
+
+    def seed(self, stage: str, step: int) -> int:
+        """Return the seed of one stage of one step."""
+        return derive_seed(self.config.seed, stage, step)
+
+    def once(
+        self, step: int, stage: str, kind: type[A], compute: Callable[[Path], A], *, plan: dict[str, Any] | None = None
+    ) -> A:
+        """Return a stage's artifact, computing it if its folder does not exist, and log how long that took."""
+        timed = partial(self._timed, step, stage, compute)
+        return store.once(self.stage_folder(step, stage), kind, timed, plan=plan)
+
+    def _timed(self, step: int, stage: str, compute: Callable[[Path], A], part: Path) -> A:
+        with self.logged(step, stage):
+            return compute(part)
+
+    @contextmanager
+    def logged(self, step: int, stage: str) -> Iterator[None]:
+        """Append the beginning and the end of a stage, with seconds and peak memory, to events.jsonl."""
+        store.append_line(self.folder / "events.jsonl", {"step": step, "stage": stage, "event": "begin"})
+        started = time.monotonic()
+        yield
+        cost = {"seconds": round(time.monotonic() - started, 3), "peak_bytes": _peak_bytes()}
+        store.append_line(self.folder / "events.jsonl", {"step": step, "stage": stage, "event": "end", **cost})
+
+    def log_metrics(self, step: int, stage: str, values: dict[str, Any]) -> None:
+        """Append numbers of a stage to metrics.jsonl; for one (step, stage) the last line wins."""
+        store.append_line(self.folder / "metrics.jsonl", {"step": step, "stage": stage, **values})
+
+    def seconds(self) -> dict[tuple[int, str], float]:
+        """Return how long each finished (step, stage) took."""
+        events = store.read_lines(self.folder / "events.jsonl")
+        return {(event["step"], event["stage"]): event["seconds"] for event in events if event["event"] == "end"}
+
+    def load_plugins(self) -> None:
+        """Import the user's plug-in files."""
+        registry.load_plugins(self.config.plugins)
+
+
+def _refuse_other_settings(folder: Path, old: RunConfig, new: RunConfig) -> None:
+    for key in RunConfig.model_fields:
+        before, after = getattr(old, key), getattr(new, key)
+        if key in FREE_KEYS or before == after:
+            continue
+        if key in ("stream", "evaluation") and after[: len(before)] == before:
+            continue
+        place, was, now = _first_difference(key, before, after)
+        raise ConfigError(
+            f"{folder} was made with {place}={was!r}, now it is {now!r}; choose another --out, or delete that folder"
+        )
+
+
+def _first_difference(key: str, before: Any, after: Any) -> tuple[str, Any, Any]:
+    """Return the first setting below `key` that differs: its place, what it was, what it is."""
+    if isinstance(before, configuration.Section):
+        for name in type(before).model_fields:
+            if getattr(before, name) != getattr(after, name):
+                return _first_difference(f"{key}.{name}", getattr(before, name), getattr(after, name))
+    if isinstance(before, list) and isinstance(after, list):
+        for number, (was, now) in enumerate(zip(before, after, strict=False)):
+            if was != now:
+                return _first_difference(f"{key}.{number}", was, now)
+        return key, f"{len(before)} entries", f"{len(after)} entries"
+    return key, before, after
+
+
+def _git_sha() -> str | None:
+    """Return the commit of the working tree that the package is run from; None outside of one."""
+    package = Path(adaptinf.__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _peak_bytes() -> int:
+    """Return the most memory this process has held so far (Linux counts in kilobytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,17 @@
+"""How much the picture helps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptinf.registry import scorer
+from adaptinf.scoring import ForwardPass
+
+
+@scorer("image_grounding")
+class ImageGrounding:
+    """Log of PPL(without images) / PPL(with images): above 0, the picture helps; NaN without pictures (METHOD §1)."""
+
+    def __call__(self, outcome: ForwardPass) -> np.ndarray:
+        """Return B log ratios, nats."""
+        return outcome.loss_without_images_B - outcome.mean(outcome.loss_T)

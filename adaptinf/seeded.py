@@ -1,0 +1,65 @@
+"""Seeded hashes and orders: the same seed and id give the same number, whatever the row order, sharding or machine.
+
+Nothing here holds state, and nothing in the package calls a global random generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xxhash
+
+from adaptinf.errors import DataError
+from adaptinf.tables import text_array
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """Return a 63-bit seed for one purpose, named by words and numbers: (run seed, stage, step)."""
+    text = "\x1f".join([str(seed), *map(str, names)])
+    return xxhash.xxh3_64_intdigest(text.encode()) >> 1
+
+
+def hash_ids(ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return one uint64 an id, independent of any seed."""
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, map(str, ids))), np.uint64, len(ids))
+
+
+def seeded_keys(hashes: np.ndarray, seed: int, *names: str | int) -> np.ndarray:
+    """Return one uniform uint64 a hash, different for every seed and purpose (splitmix64's finaliser)."""
+    keys = hashes ^ np.uint64(derive_seed(seed, *names))
+    with np.errstate(over="ignore"):
+        keys = (keys + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
+        keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))
+
+
+def number_keys(count: int, seed: int, *names: str | int) -> np.ndarray:
+    """Return one uniform uint64 for each number 0..count-1: a seeded order of clusters or bins."""
+    return seeded_keys(np.arange(count, dtype=np.uint64), seed, *names)
+
+
+def id_order(ids: np.ndarray) -> np.ndarray:
+    """Return the row numbers that put N ids in ascending order; cheap when they are in order already.
+
+    Raises:
+        DataError: an id occurs twice.
+    """
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(repeated):
+        raise DataError(f"id {ordered[repeated[0]]!r} occurs twice; every row needs an id of its own")
+    return order
+
+
+def checked_ids(ids: Sequence[str] | np.ndarray, num_rows: int, what: str) -> np.ndarray:
+    """Return the ids as an object array of `str`, one for each of the `num_rows` rows of `what`.
+
+    Raises:
+        DataError: there are more or fewer ids than rows.
+    """
+    if len(ids) != num_rows:
+        raise DataError(f"{len(ids)} ids for {num_rows} rows of {what}; give one id a row")
+    return text_array(ids)

@@ -1,0 +1,153 @@
+"""Step 2: choose the samples to train on (METHOD section 3).
+
+`multiway.py` is the method, `choice.py` and `coverage.py` its two parts; every other selector is one file, and so is
+yours: the interface is in `candidates.py`.
+
+Shapes: N samples, D vector dims, H embedding dims, K clusters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adaptinf.budgets import allocate, checked_count
+from adaptinf.data import Selection
+from adaptinf.errors import AdaptError, ConfigError
+from adaptinf.registry import selector
+from adaptinf.selection.candidates import Candidates, Choice, Restricting, Selector
+from adaptinf.selection.inputs import gather, text_skills
+from adaptinf.selection.outcome import Outcome, Part, as_selection, merge
+
+__all__ = ["Candidates", "Choice", "Restricting", "Selector", "allocate", "known_options", "select"]
+
+
+def select(
+    scores: Mapping[str, Any] | None,
+    labels: Any,
+    ids: Sequence[str] | np.ndarray,
+    budget: int,
+    *,
+    method: str = "adapt",
+    seed: int = 0,
+    vectors: Any = None,
+    embeddings: Any = None,
+    centers: Any = None,
+    distances: Any = None,
+    arrived: Any = None,
+    skills: Any = None,
+    **options: Any,
+) -> Selection:
+    """Return exactly min(budget, N) different samples, the same for every order of the rows.
+
+    The one exception is a selector that restricts its candidates (`sequential`): it returns min(budget, their number).
+    Unscored samples, those of cluster -1 or without any finite score, are taken only after every other.
+
+    Args:
+        scores: scorer name -> N numbers; NaN and infinities count as missing.
+        labels: N cluster numbers, -1 for none; may be None for a method without clusters.
+        ids: N different ids.
+        budget: samples to choose.
+        method: name of a registered selector.
+        seed: already derived from run seed, stage and step; draws of two seeds overlap as chance says.
+        vectors: N x D.
+        embeddings: N x H.
+        centers: K x D.
+        distances: N distances to the own center.
+        arrived: N steps at which the samples joined the pool.
+        skills: N names of true skills, None or empty where unknown.
+        options: of the method; see `known_options`.
+
+    Raises:
+        ConfigError: an unknown method or option, a budget that is no whole number, or an input that the method needs
+            and did not get.
+        DataError: lengths do not fit, or an id occurs twice.
+    """
+    chooser = _with_options(method, options)
+    budget = checked_count(budget, "budget")
+    inputs = {
+        "scores": scores or None,
+        "labels": labels,
+        "vectors": vectors,
+        "embeddings": embeddings,
+        "centers": centers,
+        "distances": distances,
+        "arrived": arrived,
+        "skills": text_skills(skills),
+    }
+    _check_needs(method, chooser, inputs)
+    candidates, order = gather(ids, inputs, seed)
+    return as_selection(_choose(method, chooser, candidates, budget), candidates, order)
+
+
+def known_options(method: str) -> tuple[str, ...]:
+    """Return the names of a method's options.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    return tuple(option.name for option in dataclasses.fields(selector[method]) if option.init)
+
+
+def _with_options(method: str, options: Mapping[str, Any]) -> Selector:
+    known = known_options(method)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            raise ConfigError(f"{method} has no option {name!r}{hint} known: {', '.join(known) or 'none'}")
+    # Lists come from YAML; a frozen dataclass holds tuples.
+    chooser: Selector = selector[method](**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    return chooser
+
+
+def _check_needs(method: str, chooser: Selector, inputs: Mapping[str, Any]) -> None:
+    missing = sorted(name for name in chooser.needs if inputs[name] is None)
+    if missing:
+        raise ConfigError(f"{method} needs {' and '.join(missing)}; pass {missing[0]}=... or choose another method")
+
+
+def _choose(method: str, chooser: Selector, candidates: Candidates, budget: int) -> Outcome:
+    """Return the method's choice among scored samples, then among those without a score, then any of cluster -1."""
+    eligible = np.ones(len(candidates), dtype=bool)
+    if isinstance(chooser, Restricting):
+        eligible = chooser.eligible(candidates)
+    scored, clustered = _scored(candidates), _clustered(candidates)
+
+    parts = []
+    for tier in (scored & clustered, ~scored & clustered):
+        rows = np.flatnonzero(eligible & tier)
+        share = min(budget, len(rows))
+        parts.append(Part(rows, _checked_choice(method, chooser, candidates.take(rows), share)))
+        budget -= share
+    rest = np.flatnonzero(eligible & ~clustered)
+    drawn = np.argsort(candidates.keys("unscored")[rest], kind="stable")[:budget]
+    return merge([*parts, Part(rest, Choice(rows=drawn))])
+
+
+def _checked_choice(method: str, chooser: Selector, candidates: Candidates, budget: int) -> Choice:
+    choice = chooser.choose(candidates, budget)
+    num_different = len(np.unique(choice.rows))
+    if len(choice.rows) != budget or num_different != budget:
+        raise AdaptError(
+            f"{method} chose {len(choice.rows)} rows, {num_different} different, of {budget}; mend its choose()"
+        )
+    return choice
+
+
+def _scored(candidates: Candidates) -> np.ndarray:
+    """Return N bools: has a finite score; where nothing was measured at all, everybody counts as scored."""
+    if not candidates.scores:
+        return np.ones(len(candidates), dtype=bool)
+    return np.asarray(np.any([~np.isnan(score) for score in candidates.scores.values()], axis=0))
+
+
+def _clustered(candidates: Candidates) -> np.ndarray:
+    """Return N bools: not in cluster -1; where there are no clusters, everybody counts."""
+    if candidates.labels is None:
+        return np.ones(len(candidates), dtype=bool)
+    return candidates.labels >= 0

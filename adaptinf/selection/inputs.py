@@ -1,0 +1,81 @@
+"""From a caller's arrays to `Candidates`: checked, in id order, numpy.
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adaptinf.errors import DataError
+from adaptinf.seeded import checked_ids, hash_ids, id_order
+from adaptinf.selection.candidates import Candidates
+from adaptinf.tables import text_array
+from adaptinf.tiles import as_array, as_rows
+
+
+def gather(ids: Sequence[str] | np.ndarray, inputs: Mapping[str, Any], seed: int) -> tuple[Candidates, np.ndarray]:
+    """Return the candidates in id order, and the caller's row number of each.
+
+    Raises:
+        DataError: an input has another length than `ids`, is not numeric, or an id occurs twice.
+    """
+    names = checked_ids(ids, len(ids), "ids")
+    order = id_order(names)
+    ordered = names[order]
+    columns: dict[str, Any] = {
+        "scores": {name: _scores(name, values, order) for name, values in (inputs["scores"] or {}).items()},
+        "labels": _whole(inputs, "labels", order),
+        "arrived": _whole(inputs, "arrived", order),
+        "skills": _in_order(inputs["skills"], "skills", order),
+        "distances": _in_order(inputs["distances"], "distances", order),
+        "vectors": _rows(inputs, "vectors", order),
+        "embeddings": _rows(inputs, "embeddings", order),
+        "centers": None if inputs["centers"] is None else as_rows(inputs["centers"], "centers"),
+    }
+    return Candidates(ids=ordered, hashes=hash_ids(ordered), seed=seed, **columns), order
+
+
+def text_skills(skills: Any) -> np.ndarray | None:
+    """Return N skill names, empty where the caller has None or NaN; None when nobody has a skill."""
+    if skills is None:
+        return None
+    names = text_array(["" if skill is None or skill != skill else skill for skill in skills])
+    return names if any(names) or not len(names) else None
+
+
+def _scores(name: str, values: Any, order: np.ndarray) -> np.ndarray:
+    scores = _in_order(values, f"scores[{name!r}]", order)
+    assert scores is not None
+    if scores.dtype.kind not in "fiub":
+        raise DataError(f"scores[{name!r}] have dtype {scores.dtype}; give numbers, NaN where there is none")
+    wide = scores.astype(np.float64)
+    return np.where(np.isfinite(wide), wide, np.nan)
+
+
+def _whole(inputs: Mapping[str, Any], name: str, order: np.ndarray) -> np.ndarray | None:
+    column = _in_order(inputs[name], name, order)
+    if column is None:
+        return None
+    if column.size and column.dtype.kind not in "iu":
+        raise DataError(f"{name} have dtype {column.dtype}; give whole numbers")
+    return column.astype(np.int64)
+
+
+def _rows(inputs: Mapping[str, Any], name: str, order: np.ndarray) -> np.ndarray | None:
+    return None if inputs[name] is None else _in_order(as_rows(inputs[name], name), name, order, dims=2)
+
+
+def _in_order(values: Any, name: str, order: np.ndarray, *, dims: int = 1) -> np.ndarray | None:
+    if values is None:
+        return None
+    array = as_array(values)
+    if array.ndim != dims or len(array) != len(order):
+        raise DataError(
+            f"{name} have shape {array.shape} for {len(order)} ids; give one row a sample, in the ids' order"
+        )
+    # A copy of a memory-mapped pool only where the caller's order differs.
+    return array if (order == np.arange(len(order))).all() else array[order]

@@ -1,0 +1,103 @@
+"""Ground: Parquet tables, .npy arrays and JSON files as the run folder keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from adaptinf.errors import StoreError
+
+Columns = dict[str, np.ndarray]
+"""A table as named columns of equal length; text columns are numpy arrays of `str` objects."""
+
+
+def text_array(values: Any) -> np.ndarray:
+    """Return a one-dimensional object array of `str`, the form that text columns take in memory."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = [str(value) for value in values]
+    return array
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write named columns of equal length as one Parquet file; text columns may be empty."""
+    pq.write_table(pa.table({name: _as_arrow(values) for name, values in columns.items()}), path)
+
+
+def read_table(path: Path) -> Columns:
+    """Return the columns of a Parquet file; text comes back as object arrays, numbers in their own dtype.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read as Parquet ({error}); delete its folder to have it made again") from error
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def _as_arrow(values: Any) -> pa.Array:
+    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if array.dtype.kind in "OU":
+        return pa.array(array.tolist(), type=pa.string())
+    return pa.array(array)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one .npy file without pickles."""
+    np.save(path, array, allow_pickle=False)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Return a .npy file as a read-only memory map.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); delete its folder to have it made again") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON; NaN becomes null."""
+    path.write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read as JSON ({error}); delete its folder to have it made again") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, np.generic):
+        return _finite(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def digest(values: np.ndarray) -> str:
+    """Return sixteen hex digits that stand for an array of text, in its order."""
+    return xxhash.xxh3_64_hexdigest("\x1f".join(values.tolist()).encode("utf-8", "surrogatepass"))

@@ -1,0 +1,233 @@
+"""Training on the selected samples with the Hugging Face `Trainer`: one adapter, or all weights of a very small model."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from adaptinf import tables
+from adaptinf.config import TrainingConfig
+from adaptinf.data import Sample
+from adaptinf.errors import DataError, ModelError
+from adaptinf.models.adapters import unfreeze_all
+from adaptinf.models.chat import IGNORED, encode
+from adaptinf.models.loading import Learner
+from adaptinf.pictures import open_picture
+from adaptinf.progress import Bar, Progress, Silent
+
+logger = logging.getLogger(__name__)
+
+WARMUP = 0.03
+"""Share of the optimiser steps until the peak learning rate (LLaVA's recipe)."""
+MAX_GRADIENT_NORM = 1.0
+"""Gradients are clipped to this norm."""
+CHECKPOINTS_PER_STAGE = 5
+"""How often a stage saves where it is; a kill loses at most a fifth of it."""
+CHECKPOINT_MARK = "complete"
+"""Written last into a checkpoint, so that one torn by a kill is never taken up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished training stage. The weights lie in its folder: a PEFT adapter, or a whole model with its processor."""
+
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """The Trainer's own log: loss, learning rate, gradient norm by step."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """Samples trained, optimiser steps, final loss, what was left out."""
+
+    def save(self, folder: Path) -> None:
+        """Write trainer_log.json and info.json beside the weights."""
+        tables.write_json(folder / "trainer_log.json", self.log)
+        tables.write_json(folder / "info.json", self.info)
+
+    @classmethod
+    def load(cls, folder: Path) -> Trained:
+        """Return the saved log; weights are loaded by `adaptinf.models`."""
+        return cls(log=tables.read_json(folder / "trainer_log.json"), info=tables.read_json(folder / "info.json"))
+
+
+def train(
+    samples: Sequence[Sample],
+    learner: Learner,
+    config: TrainingConfig,
+    *,
+    out: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train the learner in place on every sample, save the weights into `out`, and return the log.
+
+    Checkpoints lie in `out`/checkpoints while it runs, and a second call goes on from the newest whole one. A sample whose
+    pictures cannot be opened any more, or that has no answer token, trains nothing; both are counted in `info`.
+
+    Raises:
+        DataError: there is no sample.
+        ModelError: the loss stopped being a number, or the device ran out of memory.
+    """
+    if not len(samples):
+        raise DataError("there is no sample to train on; the selection is empty")
+    if config.tune == "full":
+        unfreeze_all(learner)
+    progress = progress or Silent()
+    checkpoints = out / "checkpoints"
+    collator = _Collator(learner)
+    with progress.stage("train", len(samples) * config.epochs) as bar:
+        arguments = _arguments(config, len(samples), checkpoints, seed, learner.device)
+        trainer = Trainer(
+            model=learner.model,
+            args=arguments,
+            train_dataset=_Indexed(samples),
+            data_collator=collator,
+            callbacks=[_Reporter(bar, arguments)],
+        )
+        resumed = _newest_checkpoint(checkpoints)
+        _run(trainer, resumed)
+    learner.model.eval()
+    save_weights(learner, out)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    log = [record for record in trainer.state.log_history if "loss" in record]
+    info = {
+        "samples": len(samples),
+        "epochs": config.epochs,
+        "tune": config.tune,
+        "optimizer_steps": trainer.state.global_step,
+        "final_loss": log[-1]["loss"] if log else None,
+        "unreadable": sorted(collator.unreadable),
+        "without_answer": sorted(collator.without_answer),
+    }
+    return Trained(log=log, info=info)
+
+
+def save_weights(learner: Learner, folder: Path) -> None:
+    """Save a PEFT adapter, or a whole model that the Auto classes open, as safetensors."""
+    learner.model.save_pretrained(folder)
+    if not hasattr(learner.model, "peft_config"):
+        learner.processor.save_pretrained(folder)
+    # PEFT's model card is a form nobody has filled in.
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, device: torch.device) -> TrainingArguments:
+    micro = min(config.micro_batch_size, config.batch_size)
+    accumulate = max(1, round(config.batch_size / micro))
+    steps = math.ceil(math.ceil(num_samples / micro) / accumulate) * config.epochs
+    return TrainingArguments(
+        output_dir=str(out),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulate,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(WARMUP * steps),
+        weight_decay=0.0,
+        max_grad_norm=MAX_GRADIENT_NORM,
+        gradient_checkpointing=config.gradient_checkpointing,
+        logging_steps=max(1, steps // 20),
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=max(1, math.ceil(steps / CHECKPOINTS_PER_STAGE)),
+        save_total_limit=2,
+        report_to=config.report_to or "none",
+        seed=seed % 2**31,
+        data_seed=seed % 2**31,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        dataloader_pin_memory=device.type == "cuda",
+        use_cpu=device.type == "cpu",
+    )
+
+
+def _run(trainer: Trainer, resumed: Path | None) -> None:
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"training ran out of memory with training.micro_batch_size={trainer.args.per_device_train_batch_size}; "
+            "lower it (batch_size stays the same), or set training.gradient_checkpointing: true"
+        ) from error
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint, removing torn ones."""
+    whole = {}
+    for path in folder.glob("checkpoint-*"):
+        if (path / CHECKPOINT_MARK).exists():
+            whole[int(path.name.split("-")[1])] = path
+        else:
+            shutil.rmtree(path)
+    return whole[max(whole)] if whole else None
+
+
+class _Indexed(Dataset[Sample]):
+    """A sequence of samples as torch wants it."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, row: int) -> Sample:
+        return self.samples[int(row)]
+
+
+class _Collator:
+    """Samples to a batch with labels; what cannot train is recorded, not replaced by something else."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.unreadable: set[str] = set()
+        self.without_answer: set[str] = set()
+
+    def __call__(self, samples: list[Sample]) -> dict[str, Any]:
+        kept, pictures = [], []
+        for sample in samples:
+            try:
+                pictures.append([open_picture(path) for path in sample.images])
+                kept.append(sample)
+            except DataError as error:
+                logger.warning("%s is not trained on: %s", sample.id, error)
+                self.unreadable.add(sample.id)
+        if not kept:
+            raise DataError(f"no picture of the batch {[sample.id for sample in samples]} can be opened; are they gone?")
+        batch = encode(self.learner, kept, pictures)
+        has_answer = (batch.labels != IGNORED).any(1)
+        self.without_answer |= {sample.id for sample, has in zip(kept, has_answer, strict=True) if not has}
+        return {**batch.inputs, "labels": batch.labels}
+
+
+class _Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Moves the bar, marks whole checkpoints, and stops on a loss that is no number."""
+
+    def __init__(self, bar: Bar, arguments: TrainingArguments) -> None:
+        self.bar = bar
+        self.samples_per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+        self.started = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Advance by one optimiser step's samples."""
+        self.bar.advance(self.samples_per_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Mark the checkpoint as whole."""
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / CHECKPOINT_MARK).touch()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Stop on a loss that is not finite, before more hours go into it."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(float(loss)):
+            raise ModelError(
+                f"the training loss is {loss} at optimiser step {state.global_step}; lower training.learning_rate="
+                f"{args.learning_rate:g}, or use model.dtype: bfloat16 or float32 instead of float16"
+            )

@@ -1,0 +1,87 @@
+"""Fixtures that several test files share: the tiny VLM and conversations about pictures that lie on disk."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptinf.config import LoraConfig, ModelConfig
+from adaptinf.data import Message, Sample
+
+BASE_PATH = Path(__file__).parent.parent / "adaptinf" / "demo" / "base"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads():
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(2)
+    logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        pixels = rng.integers(0, 256, (64, 64 + 8 * number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def say(role: str, *blocks: str) -> Message:
+    """Return a message; the block "<image>" stands for a picture."""
+    return Message(
+        role=role,
+        content=[
+            {"type": "image", "text": None} if block == "<image>" else {"type": "text", "text": block} for block in blocks
+        ],
+    )
+
+
+def conversation(name: str, *messages: Message, images: tuple[Path, ...] = ()) -> Sample:
+    """Return a sample of a source called `test`."""
+    return Sample(id=f"test/{name}", source="test", messages=messages, images=images)
+
+
+@pytest.fixture(scope="session")
+def ragged_samples(picture_folder) -> list[Sample]:
+    """Multi-turn, multi-image, text-only and very unequal lengths, in one list."""
+    first, second, third, fourth = (picture_folder / f"{number}.png" for number in range(4))
+    return [
+        conversation("one", say("user", "<image>", "What colour is it?"), say("assistant", "red"), images=(first,)),
+        conversation(
+            "turns",
+            say("system", "Be brief."),
+            say("user", "<image>", "How many dots are there?"),
+            say("assistant", "There are many small dots, more than I can count."),
+            say("user", "Are you sure?"),
+            say("assistant", "Yes."),
+            images=(second,),
+        ),
+        conversation(
+            "two", say("user", "<image>", "and", "<image>", "same or different?"), say("assistant", "different"), images=(third, fourth)
+        ),
+        conversation("text", say("user", "Write the opposite of hot."), say("assistant", "cold")),
+        conversation(
+            "long",
+            say("user", "Repeat after me: " + "blue circle, " * 12),
+            say("assistant", "blue circle, " * 12),
+        ),
+        conversation("tiny", say("user", "?"), say("assistant", "!")),
+    ]
+
+
+@pytest.fixture
+def learner():
+    """A fresh tiny VLM in float32."""
+    from adaptinf.models import load
+
+    return load(ModelConfig(path=str(BASE_PATH), dtype="float32", lora=LoraConfig(rank=8, alpha=16), max_length=512))

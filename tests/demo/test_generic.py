@@ -1,0 +1,45 @@
+"""The generic mix is reproducible and does not give the stream's answers away."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from adaptinf.demo import mixture
+from adaptinf.demo.generic import LESSONS, lessons
+from adaptinf.demo.phrasing import ask
+from adaptinf.demo.skills import SKILLS
+
+
+def test_the_same_seed_gives_the_same_lessons() -> None:
+    first, again = lessons(40, seed=5), lessons(40, seed=5)
+    assert [lesson.turns for lesson in first] == [lesson.turns for lesson in again]
+    for left, right in zip(first, again, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(left.pictures, right.pictures, strict=True))
+
+
+def test_every_kind_of_lesson_can_be_drawn() -> None:
+    rng = np.random.default_rng(0)
+    for draw in LESSONS:
+        for _ in range(20):
+            lesson = draw(rng)
+            assert lesson.turns and all(question and answer for question, answer in lesson.turns)
+            assert all(picture.shape == (64, 64, 3) for picture in lesson.pictures)
+
+
+def test_only_the_known_skills_share_answers_with_the_generic_mix() -> None:
+    generic = Counter(answer for lesson in lessons(1500, seed=1) for _, answer in lesson.turns)
+    rng = np.random.default_rng(1)
+    for name in set(SKILLS) - set(mixture.KNOWN_TO_BASE) - {"digit"}:
+        answers = {SKILLS[name].draw(rng, "train").turns[0].answer for _ in range(20)}
+        assert not answers & set(generic), name
+
+
+def test_no_lesson_asks_a_question_of_the_stream() -> None:
+    generic = {question for lesson in lessons(1500, seed=2) for question, _ in lesson.turns}
+    rng = np.random.default_rng(2)
+    for skill in SKILLS.values():
+        for _ in range(20):
+            slots = skill.draw(rng, "train").turns[0].slots
+            assert ask(rng, skill.paraphrases, slots, "train", hashed=False) not in generic
