@@ -1,7 +1,7 @@
 """Adapt-∞: keep a vision-language model learning from a never-ending stream of instruction datasets.
 
-Public functions live in the modules named after their stage; see `adaptinf.formats`, `models`, `extraction`, `clustering`,
-`selection`, `pruning`, `evaluation.metrics` and `pipeline`.
+Public functions live in the modules named after their stage; see `adaptinf.formats`, `models`, `extraction`,
+`clustering`, `selection`, `pruning`, `evaluation.metrics` and `pipeline`.
 """
 
 __version__ = "0.1.0"

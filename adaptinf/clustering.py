@@ -24,7 +24,7 @@ from adaptinf.tiles import as_rows, blocks, unit_rows, usable_rows
 FIT_BYTES = 2**29
 """At most 512 MiB of float32 rows are fitted."""
 FIT_ROWS_PER_CLUSTER = 256
-"""So many rows a cluster are fitted (faiss' bound too): the inertia is about 1/256 above that of a fit to everything."""
+"""So many rows a cluster are fitted (faiss' bound too); the inertia is about 1/256 above that of a full fit."""
 KNEE_ROWS = 6_000
 """Rows of the subsample on which the number of clusters is sought, so `auto` finds at most 200."""
 KNEE_DIM = 256

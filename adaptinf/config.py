@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -233,6 +233,7 @@ class RunConfig(Section):
 
 
 PATH_KEYS = ("path", "images")
+S = TypeVar("S", bound=Section)
 
 
 def load(path: Path, overrides: list[str] | None = None) -> RunConfig:
@@ -251,10 +252,24 @@ def load(path: Path, overrides: list[str] | None = None) -> RunConfig:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}")
+        raise ConfigError(
+            f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}"
+        )
     for override in overrides or []:
         _set(raw, override)
     return resolve(parse(raw, where=str(path)), path.parent)
+
+
+def from_overrides(overrides: list[str], *, base: Path) -> RunConfig:
+    """Return the defaults with `a.b=1` overrides applied, relative paths counted from `base`.
+
+    Raises:
+        ConfigError: an override is wrong.
+    """
+    raw: dict[str, Any] = {}
+    for override in overrides:
+        _set(raw, override)
+    return resolve(parse(raw, where="settings"), base)
 
 
 def parse(raw: dict[str, Any], *, where: str) -> RunConfig:
@@ -263,8 +278,21 @@ def parse(raw: dict[str, Any], *, where: str) -> RunConfig:
     Raises:
         ConfigError: lists every wrong key and value, `where` in front.
     """
+    return _validated(RunConfig, raw, where)
+
+
+def parse_dataset(raw: dict[str, Any]) -> DatasetConfig:
+    """Return one validated entry of the stream.
+
+    Raises:
+        ConfigError: lists every wrong key and value.
+    """
+    return _validated(DatasetConfig, raw, "dataset")
+
+
+def _validated(section: type[S], raw: dict[str, Any], where: str) -> S:
     try:
-        return RunConfig.model_validate(raw)
+        return section.model_validate(raw)
     except ValidationError as error:
         # A value that fits no branch of a union is told once, with what each branch would take.
         places: dict[str, list[str]] = {}

@@ -1,6 +1,7 @@
 """Ground: the records that travel between stages, and how each lies on disk.
 
-Shapes: N samples, D vector dims, H embedding dims, K clusters, S skills, T rows of the skill matrix (row 0 = base model).
+Shapes: N samples, D vector dims, H embedding dims, K clusters, S skills, T rows of the skill matrix (row 0 = base
+model).
 """
 
 from __future__ import annotations
@@ -142,9 +143,9 @@ class Selection:
     ids: np.ndarray
     """Their ids, in the same order."""
     table: Columns
-    """One row a chosen sample, in the same order: id, cluster, scorer, score, bin (-1: none), rank (order in its cluster)."""
+    """One row a chosen sample, in the same order: id, cluster, scorer, score, bin (-1: none), rank in its cluster."""
     clusters: Columns
-    """One row a cluster: cluster, size, budget, scorer, entropy_<scorer> for each scorer; empty columns for methods without."""
+    """One row a cluster: cluster, size, budget, scorer, entropy_<scorer>; no rows for methods without clusters."""
 
     def save(self, folder: Path) -> None:
         """Write selection.parquet and clusters.parquet."""
@@ -155,7 +156,7 @@ class Selection:
 
     @classmethod
     def load(cls, folder: Path) -> Selection:
-        """Return the saved selection; `indices` count within the selection, as the pool's rows are not saved with it."""
+        """Return the saved selection; `indices` count within it, as the pool's row numbers are not saved."""
         table = tables.read_table(folder / "selection.parquet")
         clusters = tables.read_table(folder / "clusters.parquet")
         return cls(indices=np.arange(len(table["id"])), ids=table["id"], table=table, clusters=clusters)

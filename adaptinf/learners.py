@@ -8,7 +8,7 @@ from adaptinf.runs import Run
 
 
 def learner_before(run: Run, step: int) -> Learner:
-    """Return the learner as training at `step` starts: the model after the step before, with the adapter it will train."""
+    """Return the learner as training at `step` starts: the model after the step before, with its adapter."""
     training = run.config.training
     if training.tune == "full":
         return learner_after(run, step - 1)

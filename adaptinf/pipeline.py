@@ -2,8 +2,8 @@
 
     pool -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> pruning (step 3)
 
-Each stage leaves a folder, and a folder that exists is a stage that is done; so `run_step` on a half-finished step does the
-other half.
+Each stage leaves a folder, and a folder that exists is a stage that is done; so `run_step` on a half-finished step
+does the other half.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests, rejected_lines
 from adaptinf.executors import make_executor
 from adaptinf.extraction import extract
-from adaptinf.formats import read
-from adaptinf.intake import add_dataset
+from adaptinf.joining import join
 from adaptinf.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.pool import Pool
 from adaptinf.pruning import prune
@@ -58,9 +57,8 @@ def run_step(run: Run, step: int) -> None:
     pool = run.pool(step)
     if tests:
         _evaluate(run, -1, tests)
-    features, clusters = (_extract(run, step, pool), None) if needs_features(run) else (None, None)
-    if features is not None:
-        clusters = run.once(step, "clusters", Clusters, lambda _: _cluster(run, step, features))
+    features = _extract(run, step, pool) if needs_features(run) else None
+    clusters = None if features is None else _cluster(run, step, features)
     selection = run.once(step, "selection", Selection, lambda _: _select(run, step, pool, features, clusters))
     run.once(step, "model", Trained, partial(_train, run, step, pool, selection))
     if tests:
@@ -72,31 +70,6 @@ def run_step(run: Run, step: int) -> None:
 def needs_features(run: Run) -> bool:
     """Tell whether the run's method looks at the model at all."""
     return bool(FEATURE_INPUTS & registry.selector[run.config.selection.method].needs)
-
-
-def join(run: Run, step: int) -> None:
-    """Add dataset number `step` to the pool, unless it is there."""
-    folder, dataset = run.dataset_folder(step), run.config.stream[step]
-    if folder.exists():
-        return
-    rows = read(dataset.path, dataset.format, dataset.images, source=dataset.name)
-    part = store.begin(folder)
-    with run.logged(step, "pool"):
-        info = add_dataset(
-            run.pool_folder,
-            step,
-            dataset.name,
-            rows,
-            images=run.config.data.images,
-            on_bad_row=run.config.data.on_bad_row,
-            part=part,
-            progress=run.progress,
-            origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
-        )
-    store.finish(folder)
-    if info["rejected"]:
-        run.progress.note(f"{dataset.name}: {info['rejected']} rows rejected, see {folder / 'rejected.jsonl'}")
-    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
 
 
 def _check_turn(run: Run, step: int) -> None:
@@ -127,11 +100,16 @@ def _extract(run: Run, step: int, pool: Pool) -> Features:
 
 
 def _cluster(run: Run, step: int, features: Features) -> Clusters:
-    with run.progress.stage("cluster", len(features.ids)) as bar:
-        wanted = run.config.clustering.clusters
-        clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=run.seed("clusters", step))
-        bar.advance(len(features.ids))
-    return clusters
+    """Find the pool's pseudo-skill clusters."""
+
+    def compute(_: Path) -> Clusters:
+        with run.progress.stage("cluster", len(features.ids)) as bar:
+            wanted = run.config.clustering.clusters
+            clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=run.seed("clusters", step))
+            bar.advance(len(features.ids))
+        return clusters
+
+    return run.once(step, "clusters", Clusters, compute)
 
 
 def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:

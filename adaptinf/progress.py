@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 SECONDS_BETWEEN_LINES = 15.0
 """A log that is not a terminal gets a line this often while a stage runs."""
@@ -27,8 +27,7 @@ class Bar(Protocol):
 class Progress(Protocol):
     """Shows stages."""
 
-    @contextmanager
-    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> AbstractContextManager[Bar]:
         """Show one stage of `total` items (None: not known) while the block runs."""
         ...
 
@@ -105,39 +104,113 @@ class Lines:
 
 
 class Terminal:
-    """Bars of `rich`: one a stage, with rate and time left; a finished one stays as a line."""
+    """Bars of `rich`: one a stage, with rate and time left; several stages may be under way at once."""
+
+    def __init__(self) -> None:
+        self._bars: Any = None
+        self._num_open = 0
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
-        """Show the stage as a bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = (
-            TextColumn("{task.description:<32}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with RichProgress(*columns) as bars:
-            yield _RichBar(bars, bars.add_task(title, total=total, rate=""), unit)
+        """Show the stage as a bar; a finished one stays as a line."""
+        if self._num_open == 0:
+            self._bars = _rich_bars()
+            self._bars.start()
+        self._num_open += 1
+        try:
+            yield _RichBar(self._bars, self._bars.add_task(title, total=total, rate=""), unit)
+        finally:
+            self._num_open -= 1
+            if self._num_open == 0:
+                self._bars.stop()
 
     def note(self, text: str) -> None:
-        """Write one line."""
-        print(text, file=sys.stderr)
+        """Write one line, above the bars if there are any."""
+        if self._num_open:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr)
+
+
+def _rich_bars() -> Any:
+    """Return the bars' display; Any, because rich is imported only where there is a terminal to draw on."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description:<32}", markup=False),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    return progress.Progress(*columns, console=Console(stderr=True))
 
 
 class _RichBar:
-    def __init__(self, bars: object, task: int, unit: str) -> None:
+    def __init__(self, bars: Any, task: Any, unit: str) -> None:
         self.bars, self.task, self.unit = bars, task, unit
         self.done, self.started = 0, time.monotonic()
 
     def advance(self, count: int = 1) -> None:
         self.done += count
         rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        self.bars.update(self.task, completed=self.done, rate=f"{rate:.1f} {self.unit}/s")  # type: ignore[attr-defined]
+        self.bars.update(self.task, completed=self.done, rate=f"{rate:.0f} {self.unit}/s")
+
+
+class Remote:
+    """Sends what happens in a worker process to the process that shows it, through a queue."""
+
+    def __init__(self, queue: Any, name: str) -> None:
+        """`queue` is a multiprocessing queue; `name` goes in front of every title."""
+        self.queue, self.name = queue, name
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Report the stage's begin, progress and end."""
+        self.queue.put(("begin", self.name, (f"{self.name}: {title}", total, unit)))
+        yield _RemoteBar(self)
+        self.queue.put(("end", self.name, None))
+
+    def note(self, text: str) -> None:
+        """Send one line."""
+        self.queue.put(("note", self.name, f"{self.name}: {text}"))
+
+
+@dataclass(frozen=True)
+class _RemoteBar:
+    remote: Remote
+
+    def advance(self, count: int = 1) -> None:
+        self.remote.queue.put(("advance", self.remote.name, count))
+
+
+class Relay:
+    """Shows what `Remote`s of other processes send."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._open: dict[str, tuple[Any, Bar]] = {}
+
+    def show(self, message: tuple[str, str, Any]) -> None:
+        """Show one message from the queue."""
+        kind, name, value = message
+        if kind == "note":
+            self.progress.note(value)
+        elif kind == "begin":
+            context = self.progress.stage(*value)
+            self._open[name] = (context, context.__enter__())
+        elif kind == "advance":
+            self._open[name][1].advance(value)
+        else:
+            self._open.pop(name)[0].__exit__(None, None, None)
+
+    def close(self) -> None:
+        """End every stage that is still open, because its worker failed."""
+        for context, _ in self._open.values():
+            context.__exit__(None, None, None)
+        self._open.clear()
 
 
 def make_progress(*, quiet: bool = False) -> Progress:

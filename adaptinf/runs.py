@@ -68,7 +68,9 @@ class Run:
             ConfigError: there is none, or its config.yaml is wrong.
         """
         if not (folder / CONFIG_NAME).is_file():
-            raise ConfigError(f"{folder} is no run folder: it has no {CONFIG_NAME}; make one with `adaptinf init {folder}`")
+            raise ConfigError(
+                f"{folder} is no run folder: it has no {CONFIG_NAME}; make one with `adaptinf init {folder}`"
+            )
         config = configuration.load(folder / CONFIG_NAME)
         return cls(folder=folder, config=config, progress=progress or Silent())
 

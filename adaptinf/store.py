@@ -1,7 +1,7 @@
 """The run folder: `.part`-and-rename, one lock, append-only logs.
 
-A finished folder is whole, because it was written under another name, flushed to disk and renamed. So the state of a run
-is a function of the folders that exist, and resuming is skipping them.
+A finished folder is whole, because it was written under another name, flushed to disk and renamed. So the state of a
+run is a function of the folders that exist, and resuming is skipping them.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def part_of(folder: Path) -> Path:
 def once(folder: Path, kind: type[A], compute: Callable[[Path], A], *, plan: dict[str, Any] | None = None) -> A:
     """Return the artifact in `folder`, computing and saving it first if the folder does not exist.
 
-    `compute` receives the `.part` folder, where it may find and leave finished shards. `plan` says what the shards belong
-    to; a `.part` folder with another plan is refused, so shards of two models are never mixed.
+    `compute` receives the `.part` folder, where it may find and leave finished shards. `plan` says what the shards
+    belong to; a `.part` folder with another plan is refused, so shards of two models are never mixed.
 
     Raises:
         StoreError: the `.part` folder was begun with another plan.

@@ -39,7 +39,9 @@ def read_table(path: Path) -> Columns:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read as Parquet ({error}); delete its folder to have it made again") from error
+        raise StoreError(
+            f"{path} cannot be read as Parquet ({error}); delete its folder to have it made again"
+        ) from error
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
@@ -62,14 +64,20 @@ def read_array(path: Path) -> np.ndarray:
         StoreError: the file is missing or damaged.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
     except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{path} cannot be read ({error}); delete its folder to have it made again") from error
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON; NaN becomes null."""
-    path.write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(as_json_text(value) + "\n", encoding="utf-8")
+
+
+def as_json_text(value: Any) -> str:
+    """Return a value as indented JSON; NaN becomes null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

@@ -1,11 +1,10 @@
-"""Training on the selected samples with the Hugging Face `Trainer`: one adapter, or all weights of a very small model."""
+"""Training on the selected samples with the Hugging Face `Trainer`: an adapter, or all weights of a small model."""
 
 from __future__ import annotations
 
 import logging
 import math
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adaptinf import tables
 from adaptinf.config import TrainingConfig
@@ -68,8 +67,8 @@ def train(
 ) -> Trained:
     """Train the learner in place on every sample, save the weights into `out`, and return the log.
 
-    Checkpoints lie in `out`/checkpoints while it runs, and a second call goes on from the newest whole one. A sample whose
-    pictures cannot be opened any more, or that has no answer token, trains nothing; both are counted in `info`.
+    Checkpoints lie in `out`/checkpoints while it runs, and a second call goes on from the newest whole one. A sample
+    whose pictures cannot be opened any more, or that has no answer token, trains nothing; both are counted in `info`.
 
     Raises:
         DataError: there is no sample.
@@ -89,8 +88,10 @@ def train(
             args=arguments,
             train_dataset=_Indexed(samples),
             data_collator=collator,
-            callbacks=[_Reporter(bar, arguments)],
+            callbacks=[_Reporter(bar, len(samples), arguments)],
         )
+        # The bar says it better; the log is kept in trainer_log.json.
+        trainer.remove_callback(PrinterCallback)
         resumed = _newest_checkpoint(checkpoints)
         _run(trainer, resumed)
     learner.model.eval()
@@ -118,7 +119,9 @@ def save_weights(learner: Learner, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, device: torch.device) -> TrainingArguments:
+def _arguments(
+    config: TrainingConfig, num_samples: int, out: Path, seed: int, device: torch.device
+) -> TrainingArguments:
     micro = min(config.micro_batch_size, config.batch_size)
     accumulate = max(1, round(config.batch_size / micro))
     steps = math.ceil(math.ceil(num_samples / micro) / accumulate) * config.epochs
@@ -132,7 +135,7 @@ def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, d
         warmup_steps=math.ceil(WARMUP * steps),
         weight_decay=0.0,
         max_grad_norm=MAX_GRADIENT_NORM,
-        gradient_checkpointing=config.gradient_checkpointing,
+        **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),
         logging_steps=max(1, steps // 20),
         logging_nan_inf_filter=False,
         save_strategy="steps",
@@ -200,7 +203,9 @@ class _Collator:
                 logger.warning("%s is not trained on: %s", sample.id, error)
                 self.unreadable.add(sample.id)
         if not kept:
-            raise DataError(f"no picture of the batch {[sample.id for sample in samples]} can be opened; are they gone?")
+            raise DataError(
+                f"no picture of the batch {[sample.id for sample in samples]} can be opened; are they gone?"
+            )
         batch = encode(self.learner, kept, pictures)
         has_answer = (batch.labels != IGNORED).any(1)
         self.without_answer |= {sample.id for sample, has in zip(kept, has_answer, strict=True) if not has}
@@ -210,14 +215,16 @@ class _Collator:
 class _Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Moves the bar, marks whole checkpoints, and stops on a loss that is no number."""
 
-    def __init__(self, bar: Bar, arguments: TrainingArguments) -> None:
+    def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments) -> None:
         self.bar = bar
-        self.samples_per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        self.started = time.monotonic()
+        self.total = num_samples * arguments.num_train_epochs
+        self.done = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Advance by one optimiser step's samples."""
-        self.bar.advance(self.samples_per_step)
+        """Move the bar to the share of all optimiser steps that is done."""
+        now = self.total * state.global_step / state.max_steps
+        self.bar.advance(round(now) - round(self.done))
+        self.done = now
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint as whole."""

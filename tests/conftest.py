@@ -41,7 +41,8 @@ def say(role: str, *blocks: str) -> Message:
     return Message(
         role=role,
         content=[
-            {"type": "image", "text": None} if block == "<image>" else {"type": "text", "text": block} for block in blocks
+            {"type": "image", "text": None} if block == "<image>" else {"type": "text", "text": block}
+            for block in blocks
         ],
     )
 
@@ -67,7 +68,10 @@ def ragged_samples(picture_folder) -> list[Sample]:
             images=(second,),
         ),
         conversation(
-            "two", say("user", "<image>", "and", "<image>", "same or different?"), say("assistant", "different"), images=(third, fourth)
+            "two",
+            say("user", "<image>", "and", "<image>", "same or different?"),
+            say("assistant", "different"),
+            images=(third, fourth),
         ),
         conversation("text", say("user", "Write the opposite of hot."), say("assistant", "cold")),
         conversation(

@@ -1,9 +1,10 @@
 """Metrics of the stream, from the skill matrix.
 
-Shapes: matrix_TS has T rows and S skills; row 0 is the base model, row t+1 comes after step t. `introduced_at` has S numbers:
-the first step whose dataset teaches the skill, -1 for a skill that the base knows. Scores are in 0..1; NaN = not tested. A metric
-that nothing defines is NaN. Formulas: METHOD §6, after Chaudhry et al. 2018 and Lopez-Paz & Ranzato 2017; relative gain
-and forgetting rate are documented variants of the paper's, whose exact formulas could not be re-read.
+Shapes: matrix_TS has T rows and S skills; row 0 is the base model, row t+1 comes after step t. `introduced_at` has S
+numbers: the first step whose dataset teaches the skill, -1 for a skill that the base knows. Scores are in 0..1; NaN =
+not tested. A metric that nothing defines is NaN. Formulas: METHOD §6, after Chaudhry et al. 2018 and Lopez-Paz &
+Ranzato 2017; relative gain and forgetting rate are documented variants of the paper's, whose exact formulas could not
+be re-read.
 """
 
 from __future__ import annotations
@@ -74,14 +75,18 @@ def forgetting_rate(matrix: Any, introduced_at: Any, num_items: Any = None) -> F
 def forward_transfer(matrix: Any, introduced_at: Any) -> float:
     """Return the mean over skills of R[row before introduction] - R[row 0]: what other data taught of a skill."""
     rows, first = _both(matrix, introduced_at)
-    return _mean(np.array([rows[step, skill] - rows[0, skill] for skill, step in enumerate(first) if 0 < step < len(rows)]))
+    return _mean(
+        np.array([rows[step, skill] - rows[0, skill] for skill, step in enumerate(first) if 0 < step < len(rows)])
+    )
 
 
 def backward_transfer(matrix: Any, introduced_at: Any) -> float:
     """Return the mean over skills of R[last] - R[row of introduction]: what later steps added or took."""
     rows, first = _both(matrix, introduced_at)
     last = len(rows) - 1
-    return _mean(np.array([rows[-1, skill] - rows[step + 1, skill] for skill, step in enumerate(first) if step + 1 < last]))
+    return _mean(
+        np.array([rows[-1, skill] - rows[step + 1, skill] for skill, step in enumerate(first) if step + 1 < last])
+    )
 
 
 def max_forgetting(matrix: Any, introduced_at: Any) -> float:

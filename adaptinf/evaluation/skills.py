@@ -46,7 +46,9 @@ def _read_test(skill: SkillConfig) -> SkillTest:
     rows = list(read(skill.path, skill.format, skill.images, source=skill.skill))
     items = tuple(row for row in rows if isinstance(row, Sample) and row.messages[-1]["role"] == "assistant")
     unanswered = tuple(
-        Rejected(file=skill.path, row=number, reason="the last turn is not the assistant's, so there is no right answer")
+        Rejected(
+            file=skill.path, row=number, reason="the last turn is not the assistant's, so there is no right answer"
+        )
         for number, row in enumerate(rows)
         if isinstance(row, Sample) and row.messages[-1]["role"] != "assistant"
     )
@@ -60,7 +62,9 @@ def _read_test(skill: SkillConfig) -> SkillTest:
 def introductions(
     skills: Sequence[SkillConfig], stream: Sequence[DatasetConfig], first_steps: dict[str, int]
 ) -> np.ndarray:
-    """Return the step that introduces each skill (S int64): as configured, else the first dataset whose samples carry it, else 0.
+    """Return the step that introduces each skill (S int64).
+
+    As configured; else the first dataset whose samples carry the skill; else 0.
 
     Raises:
         ConfigError: `introduced_at` names no dataset of the stream.
@@ -108,7 +112,7 @@ def right_answer(item: Sample) -> str:
 
 
 def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the predictions table: skill, id, prediction, answer, score; `predictions` go through the tests in order."""
+    """Return the table skill, id, prediction, answer, score; `predictions` go through the tests in order."""
     items = [(test.config, item) for test in tests for item in test.items]
     answers = [right_answer(item) for _, item in items]
     scores = [

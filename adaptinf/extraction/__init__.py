@@ -47,8 +47,8 @@ def extract(
 ) -> Features:
     """Measure every sample with the model as it is now, and leave the arrays in the folder `out`.
 
-    Finished shards found in `out` are kept, so a run that was killed goes on. A sample without an answer token, or with a
-    picture that cannot be opened any more, is unscored: NaN scores, a zero vector, counted in `info`.
+    Finished shards found in `out` are kept, so a run that was killed goes on. A sample without an answer token, or
+    with a picture that cannot be opened any more, is unscored: NaN scores, a zero vector, counted in `info`.
 
     Args:
         samples: any sequence; rows come out in this order. Ids must be unique.
@@ -130,7 +130,7 @@ def _measure_shard(shard: Shard, *, meter: Meter, samples: Sequence[Sample], out
         columns = _measure_batches(shard, meter, samples)
         part = store.part_of(path)
         with open(part, "wb") as file:
-            np.savez(file, **columns)
+            np.savez(file, allow_pickle=False, **columns)
         part.rename(path)
     with np.load(path, allow_pickle=False) as saved:
         return ShardSummary(len(shard.rows), int(saved["num_split"]), saved["unreadable"].tolist())
@@ -146,7 +146,11 @@ def _measure_batches(shard: Shard, meter: Meter, samples: Sequence[Sample]) -> d
         own = [samples[row] for row in batch]
         pictures = [_open_all(sample) for sample in own]
         unreadable += [sample.id for sample, opened in zip(own, pictures, strict=True) if opened is None]
-        readable = [(row, sample, opened) for row, sample, opened in zip(batch, own, pictures, strict=True) if opened is not None]
+        readable = [
+            (row, sample, opened)
+            for row, sample, opened in zip(batch, own, pictures, strict=True)
+            if opened is not None
+        ]
         pieces = _measure_or_split(meter, readable)
         num_split += len(pieces) - 1 if pieces else 0
         rows += [row for row, _, _ in readable]
@@ -214,8 +218,6 @@ def _assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: d
             for name, column in scores.items():
                 column[rows] = saved[f"score_{name}"]
     embeddings = _new_array(out / "embeddings.npy", (len(ids), 0)) if embeddings is None else embeddings
-    vectors.flush()
-    embeddings.flush()
     for path in (*out.glob("shard-*.npz"), out / "maker.json"):
         path.unlink()
     # An infinite loss is as undefined as a missing one: recorded as NaN, counted, shown.
@@ -232,6 +234,7 @@ def _assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: d
 
 
 def _new_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Return a new .npy file as a writable memory map; its pages reach the disk before the folder gets its name."""
     if 0 in shape:
         tables.write_array(path, np.zeros(shape, np.float16))
         return np.zeros(shape, np.float16)

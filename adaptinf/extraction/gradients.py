@@ -48,8 +48,8 @@ def make_factors(
 ) -> dict[str, Factors]:
     """Return the adapter factors and sketches of each linear.
 
-    A layer without an adapter gets a virtual one: A drawn as PEFT draws it (uniform, +-1/sqrt(d_in)), seeded by the layer's
-    name, and B = 0.
+    A layer without an adapter gets a virtual one: A drawn as PEFT draws it (uniform, +-1/sqrt(d_in)), seeded by the
+    layer's name, and B = 0.
 
     Raises:
         ModelError: an adapter of a kind (DoRA) for which the formula does not hold.
@@ -58,7 +58,11 @@ def make_factors(
 
 
 def _make(name: str, module: nn.Module, lora: LoraConfig, dim: int, seed: int, device: torch.device) -> Factors:
-    down, up, scale = _adapter_of(name, module) or (_virtual_down(name, module, lora, seed), None, lora.alpha / lora.rank)
+    down, up, scale = _adapter_of(name, module) or (
+        _virtual_down(name, module, lora, seed),
+        None,
+        lora.alpha / lora.rank,
+    )
     num_in, num_out = _shape(module)
     rank = down.shape[0]
     common: dict[str, Any] = {"seed": seed, "device": device}

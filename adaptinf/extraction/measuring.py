@@ -125,7 +125,7 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
 
 
 def unit_rows(rows: Tensor, norms: Tensor) -> Tensor:
-    """Return the rows at unit length; a row that is not finite, or whose gradient is zero or undefined, becomes zero."""
+    """Return the rows at unit length; a row whose gradient is zero, undefined or not finite becomes zero."""
     length = rows.norm(dim=1, keepdim=True)
     usable = (torch.isfinite(norms) & (norms > 0) & torch.isfinite(length[:, 0]) & (length[:, 0] > 0))[:, None]
     return torch.where(usable, rows / torch.where(usable, length, 1.0), 0.0)

@@ -1,8 +1,8 @@
 """The balanced count-sketch: permute, sign, fold.
 
-S(g) = sum over rows of (sign * g[permutation]) padded and folded to `dim` columns. Inner products are kept in expectation,
-and the variance of a squared norm is at most 2/dim of its square, as for a dense random projection; but it costs one addition
-an element, needs no scatter, and the same seed gives the same matrix on every device.
+S(g) = sum over rows of (sign * g[permutation]) padded and folded to `dim` columns. Inner products are kept in
+expectation, and the variance of a squared norm is at most 2/dim of its square, as for a dense random projection; but
+it costs one addition an element, needs no scatter, and the same seed gives the same matrix on every device.
 """
 
 from __future__ import annotations

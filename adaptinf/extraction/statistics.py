@@ -25,8 +25,8 @@ class TokenStatistics(NamedTuple):
 def answer_statistics(logits_TV: Tensor, targets_T: Tensor) -> TokenStatistics:
     """Return loss, entropy and error norm of every answer token.
 
-    ||p - e_y||^2 = sum_{j != y} p_j^2 + (1 - p_y)^2, with 1 - p_y = -expm1(-loss): nothing cancels when the model is sure
-    (METHOD §1).
+    ||p - e_y||^2 = sum_{j != y} p_j^2 + (1 - p_y)^2, with 1 - p_y = -expm1(-loss): nothing cancels when the model is
+    sure (METHOD §1).
     """
     log_p_TV = torch.log_softmax(logits_TV.float(), -1)
     loss_T = -log_p_TV.gather(-1, targets_T[:, None]).squeeze(-1)

@@ -61,7 +61,9 @@ def target_linears(block: nn.Module, names: list[str] | None = None) -> dict[str
     chosen = {name: module for name, module in found.items() if names is None or name.split(".")[-1] in names}
     if not chosen:
         known = sorted({name.split(".")[-1] for name in found})
-        raise ConfigError(f"model.lora.target_modules={names} fits no layer of a decoder block; known: {', '.join(known)}")
+        raise ConfigError(
+            f"model.lora.target_modules={names} fits no layer of a decoder block; known: {', '.join(known)}"
+        )
     return chosen
 
 

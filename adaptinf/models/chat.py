@@ -1,8 +1,8 @@
 """Conversations to tokens, with the answers marked.
 
-Two ways to find the answer tokens, tried in this order: the chat template's own `{% generation %}` marks, or the text of the
-conversation rendered turn by turn, whose prefixes bound each answer. A template that fits neither is refused: never train
-on everything.
+Two ways to find the answer tokens, tried in this order: the chat template's own `{% generation %}` marks, or the text
+of the conversation rendered turn by turn, whose prefixes bound each answer. A template that fits neither is refused:
+never train on everything.
 """
 
 from __future__ import annotations
@@ -48,13 +48,15 @@ class Encoded:
 def encode(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> Encoded:
     """Return whole conversations as a batch with answer labels, cut on the right at `max_length`.
 
-    A sample whose pictures reach beyond `max_length` keeps its pictures and loses all its labels: it has no answer token
-    left, and the caller records it as unscored.
+    A sample whose pictures reach beyond `max_length` keeps its pictures and loses all its labels: it has no answer
+    token left, and the caller records it as unscored.
 
     Raises:
         ModelError: the chat template's answers cannot be found, or the tags and pictures disagree.
     """
-    conversations = [_conversation(learner, sample.messages, own) for sample, own in zip(samples, pictures, strict=True)]
+    conversations = [
+        _conversation(learner, sample.messages, own) for sample, own in zip(samples, pictures, strict=True)
+    ]
     if "{% generation" in _template(learner) or "{%- generation" in _template(learner):
         batch, is_answer = _encode_marked(learner, conversations)
     else:
@@ -90,12 +92,12 @@ def _template(learner: Learner) -> str:
 
 
 def _conversation(learner: Learner, messages: Sequence[Message], pictures: Pictures) -> list[dict[str, Any]]:
-    """Return messages as chat templates take them: image blocks carry their picture; text-only models get plain text."""
+    """Return messages as chat templates take them: image blocks carry their picture, text-only models get a string."""
     left = iter(pictures)
-    turns = []
+    turns: list[dict[str, Any]] = []
     for message in messages:
-        blocks = [
-            {"type": "image", "image": next(left)} if block["type"] == "image" else {"type": "text", "text": block["text"]}
+        blocks: list[dict[str, Any]] = [
+            {"type": "image", "image": next(left)} if block["type"] == "image" else dict(block)
             for block in message["content"]
         ]
         if not learner.sees:
@@ -108,7 +110,9 @@ def _conversation(learner: Learner, messages: Sequence[Message], pictures: Pictu
 
 def _refuse_pictures(blocks: list[dict[str, Any]], learner: Learner) -> None:
     if any(block["type"] == "image" for block in blocks):
-        raise ModelError(f"model.path={learner.config.path} reads text only, but a sample has pictures; use a vision model")
+        raise ModelError(
+            f"model.path={learner.config.path} reads text only, but a sample has pictures; use a vision model"
+        )
 
 
 def _apply(learner: Learner, conversations: list[Any], *, padding_side: str, **options: Any) -> dict[str, Any]:
@@ -172,8 +176,8 @@ def _answer_spans(learner: Learner, turns: list[Any], text: str) -> list[tuple[i
         before, through = _render(learner, turns[:number], prompt=True), _render(learner, turns[: number + 1])
         if not (text.startswith(before) and text.startswith(through) and len(before) <= len(through)):
             raise ModelError(
-                f"the chat template of {learner.config.path} rewrites earlier turns, so answers cannot be told from questions; "
-                "put {% generation %} marks around the assistant's content in its chat_template.jinja"
+                f"the chat template of {learner.config.path} rewrites earlier turns, so answers cannot be told from "
+                "questions; put {% generation %} marks around the assistant's content in its chat_template.jinja"
             )
         spans.append((len(before), len(through)))
     return spans

@@ -60,7 +60,7 @@ def picture_tokens(learner: Learner) -> int:
 
 
 def batches_in_order(lengths: np.ndarray, order: np.ndarray, batch_tokens: int) -> Iterator[tuple[int, ...]]:
-    """Yield consecutive runs of `order` whose padded size (rows x longest) stays within `batch_tokens`, one row at least."""
+    """Yield consecutive runs of `order`, each of one row at least and of `batch_tokens` at most when padded."""
     batch: list[int] = []
     longest = 0
     for row in order.tolist():

@@ -48,7 +48,9 @@ class ForwardPass:
         """Return each sample's mean over its answer tokens, float64; NaN where it has none."""
         sums = np.bincount(self.sample_T, weights=values_T, minlength=self.num_samples)
         counts = np.bincount(self.sample_T, minlength=self.num_samples)
-        return np.divide(sums, counts, out=np.full(self.num_samples, np.nan), where=counts > 0)
+        means = np.full(self.num_samples, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        return means
 
 
 class Scorer(Protocol):

@@ -14,4 +14,5 @@ class ImageGrounding:
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
         """Return B log ratios, nats."""
-        return outcome.loss_without_images_B - outcome.mean(outcome.loss_T)
+        log_ratio: np.ndarray = outcome.loss_without_images_B - outcome.mean(outcome.loss_T)
+        return log_ratio

@@ -14,8 +14,8 @@ from adaptinf.selection.choice import NUDGE, within_unit
 
 NUM_BINS = 50
 """Equal-width bins of the score (CCS, Zheng et al. 2023)."""
-TAIL = 0.05
-"""Share cut from each end. CCS cuts the hard end only; Adapt-inf's reference cuts both, and so do we."""
+TAIL_PERCENT = 5
+"""Cut from each end. CCS cuts the hard end only; Adapt-inf's reference cuts both, and so do we."""
 
 
 class Coverage(NamedTuple):
@@ -45,7 +45,7 @@ def cover(scores: np.ndarray, hashes: np.ndarray, *, seed: int) -> Coverage:
     cut = seeded_keys(hashes, seed, "cut")
 
     ascending = finite[np.lexsort((cut[finite], scores[finite]))]
-    num_cut = len(ascending) * 5 // 100  # floor(TAIL * n) in whole numbers
+    num_cut = len(ascending) * TAIL_PERCENT // 100  # whole numbers: 0.05 * n may fall just short of one
     middle = ascending[num_cut : len(ascending) - num_cut]
     low, high = ascending[:num_cut][::-1], ascending[len(ascending) - num_cut :]
 

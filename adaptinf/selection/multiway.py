@@ -45,6 +45,8 @@ class MultiWay:
         return _joined(parts, self._cluster_table(groups, budgets, choices))
 
     def _check_scorers(self, candidates: Candidates) -> None:
+        if isinstance(self.scorers, str):
+            raise ConfigError(f"selection.scorers={self.scorers!r} must be a list; write [{self.scorers}]")
         if not self.scorers:
             raise ConfigError("selection.scorers=[] must name at least one scorer")
         missing = [name for name in self.scorers if name not in candidates.scores]

@@ -25,7 +25,8 @@ class Sequential:
     def eligible(self, candidates: Candidates) -> np.ndarray:
         """Return who arrived last."""
         assert candidates.arrived is not None
-        return np.asarray(candidates.arrived == candidates.arrived.max(initial=0))
+        newest = candidates.arrived.max() if len(candidates) else 0
+        return np.asarray(candidates.arrived == newest)
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return a uniform draw."""

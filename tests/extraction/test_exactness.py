@@ -1,4 +1,4 @@
-"""Extraction against a slow, obvious batch-of-one computation: full logits, one-hots, autograd on the adapter's weights."""
+"""Extraction against a slow, obvious batch of one: full logits, one-hots, autograd on the adapter's weights."""
 
 import numpy as np
 import pytest

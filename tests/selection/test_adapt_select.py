@@ -173,6 +173,10 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
         select({}, None, ids, 2)
     with pytest.raises(ConfigError, match="no scores called el2n; name some of: mine"):
         select({"mine": np.ones(6)}, labels, ids, 2, scorers=["mine", "el2n"])
+    with pytest.raises(ConfigError, match=r"scorers='el2n' must be a list; write \[el2n\]"):
+        select(scores, labels, ids, 2, scorers="el2n")
+    with pytest.raises(ConfigError, match="must name at least one scorer"):
+        select(scores, labels, ids, 2, scorers=[])
     with pytest.raises(ConfigError, match="no option 'scorer'; did you mean 'scorers'"):
         select(scores, labels, ids, 2, scorer=["el2n"])
     with pytest.raises(ConfigError, match="did you mean 'adapt'"):

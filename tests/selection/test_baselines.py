@@ -28,6 +28,12 @@ def test_sequential_takes_the_newest_only_and_never_fills_up() -> None:
     assert chosen.indices.tolist() == [40, 41, 42, 43, 44]
 
 
+def test_sequential_takes_unscored_newcomers_last_but_before_anything_old() -> None:
+    arrived, labels = np.repeat([0, 1], 5), np.array([0] * 8 + [-1] * 2)
+    chosen = select({}, labels, names(10), 4, method="sequential", arrived=arrived)
+    assert set(chosen.indices[:3].tolist()) == {5, 6, 7} and chosen.indices[3] >= 8
+
+
 def test_multitask_takes_everything_when_the_budget_is_the_pool() -> None:
     assert select({}, None, names(45), 45, method="multitask").indices.tolist() == list(range(45))
 

@@ -1,0 +1,320 @@
+"""The command line: it talks to people, and is the only place that prints and exits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import adaptinf
+from adaptinf.errors import AdaptError, ConfigError
+
+app = typer.Typer(
+    name="adaptinf",
+    help="Keep a vision-language model learning from a never-ending stream of instruction datasets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def main() -> None:
+    """Run the command line.
+
+    A user's mistake ends with one message and exit code 2, Ctrl-C with 130, a bug of ours with its traceback and 1.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as request:
+        sys.exit(request.exit_code)
+    except AdaptError as error:
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped; the same command goes on where this one stopped", 130)
+    except OSError as error:
+        # A full disk or a folder that may not be written is the user's to mend; nothing finished is lost.
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+    except Exception as error:  # click's usage errors know how to show themselves; everything else is our bug
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+            _fail(error.format_message(), error.exit_code)
+        traceback.print_exc()
+        _fail("this is a bug in adaptinf; please report it with the lines above", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"adaptinf: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(adaptinf.__version__)
+        raise typer.Exit()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the data and one run folder a method.")] = Path("runs/demo"),
+    methods: Annotated[
+        str, typer.Option(help="Methods to run, with commas.")
+    ] = "adapt,random_replay,sequential,oracle",
+    seed: Annotated[int, typer.Option(help="Seed of data and runs.", min=0)] = 0,
+    steps: Annotated[int | None, typer.Option(help="Steps to take; all six if left out.", min=1)] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole loop on a small real stream: no download, no GPU."""
+    from adaptinf import console, store
+    from adaptinf.comparison import summary_rows, write_summary
+    from adaptinf.demo.showing import run_demo
+    from adaptinf.progress import make_progress
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("--methods is empty; `adaptinf list` names them")
+    with store.lock(out):
+        runs = run_demo(out, methods=names, seed=seed, progress=make_progress(quiet=quiet), num_steps=steps)
+        rows, reference = summary_rows(runs)
+        write_summary(out / "summary.json", rows, reference)
+    console.show_summary(rows, reference)
+    print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}")
+
+
+@app.command()
+def init(
+    folder: RunFolder,
+    model: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the model that learns.")],
+    overrides: Overrides = None,
+) -> None:
+    """Make an empty run with a commented config.yaml."""
+    from adaptinf import config as configuration
+    from adaptinf.runs import CONFIG_NAME, Run
+
+    if (folder / CONFIG_NAME).exists():
+        raise ConfigError(f"{folder / CONFIG_NAME} exists already; edit it, or choose another folder")
+    settings = [f"model.path={json.dumps(model)}", *(overrides or [])]
+    run = Run.create(folder, configuration.from_overrides(settings, base=Path.cwd()))
+    print(f"wrote {run.folder / CONFIG_NAME}")
+    print(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
+
+
+@app.command()
+def validate(
+    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder, for token lengths and the answer mask.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read a dataset before any GPU time: counts, and every bad row with its reason."""
+    from adaptinf import console
+    from adaptinf.progress import make_progress
+    from adaptinf.validation import token_report, validate
+
+    progress = make_progress(quiet=quiet or as_json)
+    findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
+    report = findings.as_dict()
+    if model is not None:
+        _calm_transformers()
+        report["tokens"] = token_report(findings, model)
+    if as_json:
+        _print_json(report)
+    else:
+        console.show_findings(data, findings, report.get("tokens"))
+
+
+@app.command()
+def run(
+    stream: Annotated[Path, typer.Argument(help="stream.yaml, or the config.yaml of another run.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/<name of the file> if left out.")] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
+    from adaptinf import config as configuration
+    from adaptinf import store
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import CONFIG_NAME, Run
+
+    config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
+    is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
+    folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
+    _check_ready(config)
+    with store.lock(folder):
+        prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
+        _check_plugins_and_names(prepared)
+        _calm_transformers()
+        from adaptinf.pipeline import run_all
+
+        run_all(prepared)
+    _show_run(prepared)
+
+
+@app.command()
+def add(
+    folder: RunFolder,
+    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    name: Annotated[str | None, typer.Option(help="Short name; the name of the file if left out.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """A new dataset arrives: read it into the pool; `step` learns it."""
+    from adaptinf import config as configuration
+    from adaptinf import store
+    from adaptinf.joining import join
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import Run
+
+    if not data.exists():
+        raise ConfigError(f"{data} does not exist")
+    picture_folder = None if images is None else str(images.resolve())
+    dataset = configuration.parse_dataset(
+        {"name": name or data.stem, "path": str(data.resolve()), "images": picture_folder, "format": format}
+    )
+    with store.lock(folder):
+        run = Run.open(folder, progress=make_progress(quiet=quiet))
+        run.load_plugins()
+        run = run.with_dataset(dataset)
+        info = join(run, len(run.config.stream) - 1)
+    print(f"{dataset.name}: {info['rows']} samples added, {info['rejected']} rejected; next: adaptinf step {folder}")
+
+
+@app.command()
+def step(folder: RunFolder, quiet: Quiet = False) -> None:
+    """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
+    from adaptinf import store
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import Run
+
+    with store.lock(folder):
+        run = Run.open(folder, progress=make_progress(quiet=quiet))
+        number = run.num_finished
+        if number >= len(run.config.stream):
+            raise ConfigError(
+                f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
+            )
+        _check_ready(run.config)
+        _check_plugins_and_names(run)
+        _calm_transformers()
+        from adaptinf.pipeline import run_step
+
+        run_step(run, number)
+    _show_run(run)
+
+
+@app.command()
+def status(folder: RunFolder, as_json: AsJson = False) -> None:
+    """Steps, pool, disk, what is done, what is left and how long it will take."""
+    from adaptinf import console
+    from adaptinf.runs import Run
+    from adaptinf.status import status_of
+
+    found = status_of(Run.open(folder))
+    if as_json:
+        _print_json(found)
+    else:
+        console.show_status(found)
+
+
+@app.command(name="list")
+def list_plugins(
+    plugins: Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours to list as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name the formats, scorers, selectors and metrics, built-in and yours."""
+    from adaptinf import console, registry
+
+    registry.load_plugins(plugins or [])
+    kinds = (registry.dataset_format, registry.scorer, registry.selector, registry.metric)
+    found = {kind.kind: {name: console.first_line(kind[name]) for name in kind.names()} for kind in kinds}
+    if as_json:
+        _print_json(found)
+    else:
+        console.show_plugins(found)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where runs would be written, for the free disk.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Check the environment: packages, devices, memory, disk."""
+    from adaptinf import console
+    from adaptinf.doctor import examine
+
+    checks = examine(out)
+    if as_json:
+        _print_json([check._asdict() for check in checks])
+    else:
+        console.show_checks(checks)
+    if not all(check.is_good for check in checks):
+        raise typer.Exit(2)
+
+
+def _check_ready(config: Any) -> None:
+    """Refuse a run that cannot get anywhere, before a model is loaded; `config` is a RunConfig."""
+    from adaptinf.evaluation.skills import missing_files
+
+    problems = [] if config.model.path else ["model.path is empty; name a Hugging Face folder or hub model"]
+    problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
+    for dataset in config.stream:
+        paths = [path for path in (dataset.path, dataset.images) if path is not None]
+        problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
+    problems += missing_files(config.evaluation)
+    if problems:
+        raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def _check_plugins_and_names(run: Any) -> None:
+    """Look up every plug-in that a Run's configuration names, so that a misspelt one costs no minute."""
+    from adaptinf import registry
+
+    run.load_plugins()
+    config = run.config
+    named = [(registry.selector, config.selection.method)]
+    named += [(registry.scorer, name) for name in config.selection.scorers]
+    named += [(registry.dataset_format, item.format) for item in (*config.stream, *config.evaluation) if item.format]
+    named += [(registry.metric, skill.metric) for skill in config.evaluation]
+    for kind, name in named:
+        _ = kind[name]
+
+
+def _calm_transformers() -> None:
+    """Turn off the bars and notes of the libraries below; ours say what matters."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
+def _show_run(run: Any) -> None:
+    from adaptinf import console
+    from adaptinf.comparison import summary_rows
+
+    rows, reference = summary_rows([run])
+    console.show_summary(rows, reference)
+    print(f"\nrun folder: {run.folder}")
+
+
+def _print_json(value: Any) -> None:
+    from adaptinf.tables import as_json_text
+
+    print(as_json_text(value))
+
+
+if __name__ == "__main__":
+    main()

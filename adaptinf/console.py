@@ -1,0 +1,153 @@
+"""How results look in a terminal: plain tables that also read well in a log file."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adaptinf.comparison import Summary
+from adaptinf.doctor import Check
+from adaptinf.progress import format_seconds
+from adaptinf.validation import Findings
+
+SHOWN_ROWS = 20
+"""Bad rows that `validate` lists before it only counts."""
+
+
+def show_summary(rows: Sequence[Summary], reference: str) -> None:
+    """Print one line a run, and under it what the columns mean."""
+    header = [
+        "method", "steps", "accuracy", "micro", "rare", "common", "rel. gain", "forgetting", "(clipped)",
+        "fwd transfer", "trained", "selection", "training",
+    ]  # fmt: skip
+    lines = [
+        [
+            row.method, str(row.num_steps), _percent(row.macro), _percent(row.micro), _percent(row.rare),
+            _percent(row.common), _number(row.relative_gain), _number(row.forgetting_signed),
+            _number(row.forgetting_clipped), _percent(row.forward_transfer), f"{row.samples_trained:,}",
+            format_seconds(row.selection_seconds), format_seconds(row.training_seconds),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    print_table([header, *lines])
+    print(f"accuracies in %; relative gain in % of: {reference}; forgetting: mean loss from one step to the next, in %")
+    verdict = against_random(rows)
+    if verdict:
+        print(verdict)
+
+
+def against_random(rows: Sequence[Summary]) -> str:
+    """Return in words how the methods stand to random replay; empty where it was not run."""
+    random = [row for row in rows if row.method == "random_replay"]
+    others = [row for row in rows if row.method in ("adapt", "lite_adapt", "cluster_balanced")]
+    if not random or not others:
+        return ""
+    sentences = []
+    for row in others:
+        difference = 100.0 * (row.macro - random[0].macro)
+        verb = "beats" if difference > 0 else "loses to" if difference < 0 else "equals"
+        sentences.append(f"{row.method} {verb} random replay by {abs(difference):.1f} points of average accuracy")
+    return "; ".join(sentences) + " (one seed: differences of a few points are noise)"
+
+
+def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None) -> None:
+    """Print what `validate` found."""
+    pictures = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_pictures.items()))
+    print(f"{path}: {findings.num_samples:,} samples, {findings.num_turns:,} answers; pictures: {pictures or 'none'}")
+    if findings.skills:
+        print("skills: " + ", ".join(f"{name} {number:,}" for name, number in findings.skills.most_common()))
+    if tokens is not None and tokens.get("measured"):
+        print(f"tokens: median {tokens['median']}, 95 % below {tokens['p95']}, longest {tokens['longest']}")
+        print(f"first answer as the model learns it: {tokens['first_answer']!r}")
+        if not tokens["learns_to_stop"]:
+            print("warning: the answer does not end with an end token; the model will not learn to stop")
+    _show_rows(f"{len(findings.mended):,} mended", [f"{name}: {note}" for name, note in findings.mended])
+    rejected = [f"{row.file} row {row.row}: {row.reason}" for row in findings.rejected]
+    _show_rows(f"{len(rejected):,} rejected", rejected)
+
+
+def _show_rows(title: str, lines: list[str]) -> None:
+    print(title)
+    for line in lines[:SHOWN_ROWS]:
+        print(f"  {line}")
+    if len(lines) > SHOWN_ROWS:
+        print(f"  ... and {len(lines) - SHOWN_ROWS:,} more (--json lists all)")
+
+
+def show_status(found: dict[str, Any]) -> None:
+    """Print a run's state."""
+    header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
+    lines = [
+        [
+            str(step["step"]), step["dataset"], _count(step["rows"]), _count(step["rejected"]), _state(step),
+            _count(step["kept"]), _percent(step["average_accuracy"]),
+            "" if step["seconds"] is None else format_seconds(step["seconds"]),
+        ]
+        for step in found["steps"]
+    ]  # fmt: skip
+    cap = "no cap" if found["cap"] is None else f"cap {found['cap']:,}"
+    print(f"{found['folder']}: {found['method']}, budget {found['budget']:,}, {cap}")
+    print_table([header, *lines])
+    left = found["seconds_left"]
+    time_left = "" if left is None or not found["steps_waiting"] else f", about {format_seconds(left)} to go"
+    print(f"{found['steps_finished']} steps finished, {found['steps_waiting']} waiting{time_left}")
+    print(f"pool {found['pool']:,} samples; {found['disk_bytes'] / 2**20:,.1f} MiB on disk")
+
+
+def _state(step: dict[str, Any]) -> str:
+    if step["finished"]:
+        return "finished"
+    if step["under_way"]:
+        return f"in {step['under_way'][0]}"
+    return f"after {step['done'][-1]}" if step["done"] else "waiting"
+
+
+def show_plugins(found: dict[str, dict[str, str]]) -> None:
+    """Print every kind of plug-in with one line each."""
+    for kind, entries in found.items():
+        print(f"{kind}s")
+        for name, line in entries.items():
+            print(f"  {name:<18} {line}")
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Print the doctor's report."""
+    for check in checks:
+        advice = f"  <- {check.advice}" if check.advice else ""
+        print(f"{'ok ' if check.is_good else 'BAD'}  {check.name:<16} {check.value}{advice}")
+
+
+def first_line(entry: Any) -> str:
+    """Return the first line of a plug-in's docstring."""
+    doc = inspect.getdoc(entry) or ""
+    return doc.splitlines()[0] if doc else ""
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows as columns: the first one aligned left, numbers right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column < 1 or not _is_numeric(rows, column) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
+    return all(not row[column] or row[column][0] in "-0123456789" for row in rows[1:])
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100.0 * value:.1f}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1f}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

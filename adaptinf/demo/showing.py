@@ -1,0 +1,48 @@
+"""`adaptinf demo`: the whole loop on the small stream, by the same path as anybody's data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaptinf import config as configuration
+from adaptinf import store
+from adaptinf.compare import run_methods
+from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, write_stream
+from adaptinf.progress import Progress
+from adaptinf.runs import Run
+
+METHODS = ("adapt", "random_replay", "sequential", "oracle")
+"""The method, the baseline that it must beat, what happens without any memory, and how far choosing could go."""
+LORA = {"rank": 16, "alpha": 32}
+"""A small virtual adapter for a small model."""
+VECTOR_DIM = 1024
+"""Length of the demo's vectors."""
+
+
+def run_demo(
+    out: Path, *, methods: Sequence[str], seed: int, progress: Progress, num_steps: int | None = None
+) -> list[Run]:
+    """Write the stream into `out`/data if it is not there, run every method over it, and return the runs.
+
+    Raises:
+        ConfigError: an unknown method, or `out` holds a demo with other settings.
+    """
+    stream = demo_data(out / "data", seed)
+    config = configuration.load(stream)
+    changes = {
+        "model": config.model.model_copy(update={"lora": configuration.LoraConfig.model_validate(LORA)}),
+        "extraction": config.extraction.model_copy(update={"dim": VECTOR_DIM}),
+        "seed": seed,
+    }
+    folders = {method: out / method for method in methods}
+    return run_methods(config.model_copy(update=changes), folders, seed=seed, progress=progress, num_steps=num_steps)
+
+
+def demo_data(folder: Path, seed: int) -> Path:
+    """Return stream.yaml in `folder`, written first if the folder is not there."""
+    if not folder.exists():
+        part = store.begin(folder)
+        write_stream(part, scale=DEMO_SCALE, tests_per_skill=DEMO_TESTS_PER_SKILL, seed=seed)
+        store.finish(folder)
+    return folder / "stream.yaml"

@@ -1,0 +1,61 @@
+"""What a run has done, what is left, and how long that will take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adaptinf import store, tables
+from adaptinf.runs import STAGES, Run
+
+
+def status_of(run: Run) -> dict[str, Any]:
+    """Return a run's state as plain values: steps with their stages, pool, disk, time left."""
+    steps = [_step_status(run, step) for step in range(len(run.config.stream))]
+    return {
+        "folder": str(run.folder),
+        "method": run.config.selection.method,
+        "budget": run.config.selection.budget,
+        "cap": run.config.cap,
+        "steps_finished": run.num_finished,
+        "steps_waiting": len(run.config.stream) - run.num_finished,
+        "pool": len(run.pool(len(steps))) if run.pool_folder.exists() else 0,
+        "disk_bytes": store.folder_bytes(run.folder),
+        "seconds_left": _seconds_left(run),
+        "steps": steps,
+    }
+
+
+def _step_status(run: Run, step: int) -> dict[str, Any]:
+    folder = run.dataset_folder(step)
+    info = tables.read_json(folder / "info.json") if folder.exists() else {}
+    evaluation = run.evaluation(step)
+    seconds = [time for (at, _), time in run.seconds().items() if at == step]
+    return {
+        "step": step,
+        "dataset": run.config.stream[step].name,
+        "rows": info.get("rows"),
+        "rejected": info.get("rejected"),
+        "done": [stage for stage in STAGES if run.has(step, stage)],
+        "under_way": [stage for stage in STAGES if store.part_of(run.stage_folder(step, stage)).exists()],
+        "finished": run.has(step, STAGES[-1]),
+        "kept": _kept(run, step),
+        "average_accuracy": float(np.nanmean(evaluation.matrix[-1])) if evaluation else None,
+        "seconds": round(sum(seconds), 1) if seconds else None,
+    }
+
+
+def _kept(run: Run, step: int) -> int | None:
+    if not run.has(step, "pruning"):
+        return None
+    return int(tables.read_json(run.stage_folder(step, "pruning") / "info.json")["kept"])
+
+
+def _seconds_left(run: Run) -> float | None:
+    """Return the waiting steps times the mean step so far; None before the first is finished."""
+    done = run.num_finished
+    if not done:
+        return None
+    spent = sum(time for (step, _), time in run.seconds().items() if 0 <= step < done)
+    return round(spent / done * (len(run.config.stream) - done), 1)
