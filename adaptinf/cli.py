@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,16 +149,17 @@ def run(
     """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
     from adaptinf import config as configuration
     from adaptinf import store
+    from adaptinf.evaluation.skills import unknown_introductions
     from adaptinf.progress import make_progress
     from adaptinf.runs import CONFIG_NAME, Run
 
     config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
     is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
     folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
-    _check_ready(config)
+    _check_ready(config, unknown_introductions(config.evaluation, config.stream))
+    _check_plugins_and_names(config)
     with store.lock(folder):
         prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
-        _check_plugins_and_names(prepared)
         _calm_transformers()
         from adaptinf.pipeline import run_all
 
@@ -181,15 +185,18 @@ def add(
 
     if not data.exists():
         raise ConfigError(f"{data} does not exist")
+    Run.open(folder)
     picture_folder = None if images is None else str(images.resolve())
     dataset = configuration.parse_dataset(
-        {"name": name or data.stem, "path": str(data.resolve()), "images": picture_folder, "format": format}
+        {"name": name or _name_from(data), "path": str(data.resolve()), "images": picture_folder, "format": format}
     )
     with store.lock(folder):
         run = Run.open(folder, progress=make_progress(quiet=quiet))
         run.load_plugins()
         run = run.with_dataset(dataset)
         info = join(run, len(run.config.stream) - 1)
+        # Only now: a dataset that cannot be read must not stand in the way of the next one.
+        run.write_config()
     print(f"{dataset.name}: {info['rows']} samples added, {info['rejected']} rejected; next: adaptinf step {folder}")
 
 
@@ -200,6 +207,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
     from adaptinf.progress import make_progress
     from adaptinf.runs import Run
 
+    Run.open(folder)
     with store.lock(folder):
         run = Run.open(folder, progress=make_progress(quiet=quiet))
         number = run.num_finished
@@ -208,7 +216,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
         _check_ready(run.config)
-        _check_plugins_and_names(run)
+        _check_plugins_and_names(run.config)
         _calm_transformers()
         from adaptinf.pipeline import run_step
 
@@ -265,7 +273,7 @@ def doctor(
         raise typer.Exit(2)
 
 
-def _check_ready(config: Any) -> None:
+def _check_ready(config: Any, more_problems: Sequence[str] = ()) -> None:
     """Refuse a run that cannot get anywhere, before a model is loaded; `config` is a RunConfig."""
     from adaptinf.evaluation.skills import missing_files
 
@@ -274,17 +282,16 @@ def _check_ready(config: Any) -> None:
     for dataset in config.stream:
         paths = [path for path in (dataset.path, dataset.images) if path is not None]
         problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
-    problems += missing_files(config.evaluation)
+    problems += [*missing_files(config.evaluation), *more_problems]
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def _check_plugins_and_names(run: Any) -> None:
-    """Look up every plug-in that a Run's configuration names, so that a misspelt one costs no minute."""
+def _check_plugins_and_names(config: Any) -> None:
+    """Look up every plug-in that a RunConfig names, so that a misspelt one costs no minute."""
     from adaptinf import registry
 
-    run.load_plugins()
-    config = run.config
+    registry.load_plugins(config.plugins)
     named = [(registry.selector, config.selection.method)]
     named += [(registry.scorer, name) for name in config.selection.scorers]
     named += [(registry.dataset_format, item.format) for item in (*config.stream, *config.evaluation) if item.format]
@@ -293,20 +300,30 @@ def _check_plugins_and_names(run: Any) -> None:
         _ = kind[name]
 
 
+def _name_from(data: Path) -> str:
+    """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
+
+
 def _calm_transformers() -> None:
     """Turn off the bars and notes of the libraries below; ours say what matters."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    # Deprecations between these libraries are not the user's to mend.
+    for library in ("transformers", "peft", "accelerate"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 
 
 def _show_run(run: Any) -> None:
     from adaptinf import console
     from adaptinf.comparison import summary_rows
 
-    rows, reference = summary_rows([run])
-    console.show_summary(rows, reference)
+    if run.config.evaluation:
+        console.show_summary(*summary_rows([run]))
+    else:
+        print(f"{run.num_finished} steps finished; no skill is tested: list some under `evaluation:` to see accuracies")
     print(f"\nrun folder: {run.folder}")
 
 

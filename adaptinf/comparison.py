@@ -120,7 +120,7 @@ def upper_reference(runs: Sequence[Run]) -> tuple[np.ndarray | None, str]:
     if multitask is not None:
         return multitask.matrix[-1], "multitask, after the last step"
     if sequential is not None:
-        return sequential.matrix.max(0), "the best of the sequential run on each skill"
+        return np.nanmax(sequential.matrix, axis=0), "the best of the sequential run on each skill"
     return None, "none: neither multitask nor sequential was run"
 
 

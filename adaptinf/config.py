@@ -74,6 +74,13 @@ class DatasetConfig(Section):
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
 
+    @field_validator("name")
+    @classmethod
+    def _is_no_unfinished_folder(cls, name: str) -> str:
+        if name.endswith(".part"):
+            raise ValueError("must not end with .part, which marks unfinished folders")
+        return name
+
 
 class ExtractionConfig(Section):
     """What is measured on every sample of the pool at every step."""
@@ -419,7 +426,7 @@ def _section_lines(section: Section, indent: int) -> list[str]:
             lines += [f"{pad}# {field.description}", f"{pad}{name}:", *_section_lines(value, indent + 2)]
             continue
         plain = [item.model_dump() for item in value] if _is_list_of_sections(value) else value
-        dumped = yaml.safe_dump({name: plain}, sort_keys=False, allow_unicode=True, width=110).rstrip().splitlines()
+        dumped = yaml.safe_dump({name: plain}, sort_keys=False, allow_unicode=True, width=110).rstrip("\n").split("\n")
         lines += [f"{pad}# {field.description}", *(pad + line for line in dumped)]
     return lines
 

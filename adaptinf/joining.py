@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from adaptinf import store, tables
+from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.intake import add_dataset
-from adaptinf.runs import Run
+from adaptinf.runs import CONFIG_NAME, Run
 
 
 def join(run: Run, step: int) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def join(run: Run, step: int) -> dict[str, Any]:
     folder, dataset = run.dataset_folder(step), run.config.stream[step]
     if folder.exists():
         return dict(tables.read_json(folder / "info.json"))
+    _refuse_other_dataset(run, step)
     rows = read(dataset.path, dataset.format, dataset.images, source=dataset.name)
     part = store.begin(folder)
     with run.logged(step, "pool"):
@@ -38,3 +40,15 @@ def join(run: Run, step: int) -> dict[str, Any]:
         run.progress.note(f"{dataset.name}: {info['rejected']} rows rejected, see {folder / 'rejected.jsonl'}")
     run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
     return info
+
+
+def _refuse_other_dataset(run: Run, step: int) -> None:
+    """Refuse a step that another dataset has taken: an `add` that was killed before it could note its dataset."""
+    wanted = run.dataset_folder(step)
+    for folder in run.pool_folder.glob(f"{step:02d}-*"):
+        if folder != store.part_of(wanted) and not folder.name.endswith(".part"):
+            name = folder.name.partition("-")[2]
+            raise StoreError(
+                f"{folder} has joined the pool, but {run.folder / CONFIG_NAME} does not list it; "
+                f"add it again with --name {name}, or delete that folder"
+            )

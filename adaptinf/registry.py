@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -51,7 +52,7 @@ class Registry(Generic[T]):
         self._load()
         if name not in self._entries:
             near = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
             raise ConfigError(f"unknown {self.kind} {name!r}{hint} known: {', '.join(self.names())}")
         return self._entries[name]
 
@@ -63,10 +64,11 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
         home = importlib.import_module(self.home)
         for module in pkgutil.iter_modules(getattr(home, "__path__", [])):
             importlib.import_module(f"{self.home}.{module.name}")
+        # Last, so that an import that failed fails again instead of leaving an empty registry.
+        self._loaded = True
 
 
 def _is_same(first: object, second: object) -> bool:
@@ -90,7 +92,8 @@ def load_plugins(paths: Iterable[str | Path]) -> None:
     for path in map(Path, paths):
         if not path.is_file():
             raise ConfigError(f"plugins: {path} is not a file")
-        name = f"adaptinf_plugin_{path.stem}"
+        # The whole path, so that two files of one name stay two modules.
+        name = f"adaptinf_plugin_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise ConfigError(f"plugins: {path} is not a Python file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ class Run:
         """
         if not (folder / CONFIG_NAME).is_file():
             raise ConfigError(
-                f"{folder} is no run folder: it has no {CONFIG_NAME}; make one with `adaptinf init {folder}`"
+                f"{folder} is no run folder: it has no {CONFIG_NAME}; "
+                f"make one with `adaptinf init {folder} --model MODEL`"
             )
         config = configuration.load(folder / CONFIG_NAME)
         return cls(folder=folder, config=config, progress=progress or Silent())
@@ -81,7 +83,7 @@ class Run:
         store.write_text_whole(self.folder / CONFIG_NAME, configuration.to_yaml(stamped))
 
     def with_dataset(self, dataset: DatasetConfig) -> Run:
-        """Return the run with one more dataset at the end of its stream, and write its config.yaml.
+        """Return the run with one more dataset at the end of its stream; config.yaml is left as it is.
 
         Raises:
             ConfigError: the name is taken.
@@ -89,9 +91,7 @@ class Run:
         if dataset.name in [known.name for known in self.config.stream]:
             raise ConfigError(f"{self.folder} has a dataset called {dataset.name!r} already; give --name")
         config = self.config.model_copy(update={"stream": [*self.config.stream, dataset]})
-        run = Run(folder=self.folder, config=config, progress=self.progress)
-        run.write_config()
-        return run
+        return Run(folder=self.folder, config=config, progress=self.progress)
 
     @property
     def pool_folder(self) -> Path:
@@ -210,5 +210,6 @@ def _git_sha() -> str | None:
 
 
 def _peak_bytes() -> int:
-    """Return the most memory this process has held so far (Linux counts in kilobytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most memory this process has held so far (Linux counts in kilobytes, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

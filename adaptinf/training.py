@@ -83,7 +83,7 @@ def train(
     collator = _Collator(learner)
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner.device)
-        trainer = Trainer(
+        trainer = _Trainer(
             model=learner.model,
             args=arguments,
             train_dataset=_Indexed(samples),
@@ -170,6 +170,20 @@ def _newest_checkpoint(folder: Path) -> Path | None:
         else:
             shutil.rmtree(path)
     return whole[max(whole)] if whole else None
+
+
+class _Trainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
+    """The Trainer, but a whole model is taken up from a checkpoint with the weights that it had."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # The Trainer compares names of weights literally, but a checkpoint has the family's older names (LLaVA's do
+        # differ): it would warn, and go on from the weights before training with the optimiser's state of after.
+        model = self.model if model is None else model
+        if hasattr(model, "peft_config"):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, local_files_only=True)
+        model.load_state_dict(saved.state_dict())
 
 
 class _Indexed(Dataset[Sample]):

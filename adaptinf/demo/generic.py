@@ -1,6 +1,6 @@
 """The generic mix that the tiny model is pre-trained on: basic vision and short text, not the stream's skills.
 
-Colours, shapes and counts are asked much as the stream asks them, so the base model knows these three. Everything else
+Colours, shapes and counts are asked much as the stream asks them. Everything else
 is taught in a form that the stream never uses (digits as words, positions as row and column, photographs by catalogue
 letter, words letter by letter), so that the stream has something left to teach.
 """

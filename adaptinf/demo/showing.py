@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptinf import config as configuration
-from adaptinf import store
+from adaptinf import registry, store
 from adaptinf.compare import run_methods
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, write_stream
 from adaptinf.progress import Progress
@@ -28,6 +28,8 @@ def run_demo(
     Raises:
         ConfigError: an unknown method, or `out` holds a demo with other settings.
     """
+    for method in methods:
+        _ = registry.selector[method]
     stream = demo_data(out / "data", seed)
     config = configuration.load(stream)
     changes = {

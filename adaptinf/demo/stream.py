@@ -22,7 +22,7 @@ BASE_PATH = Path(__file__).parent / "base"
 """The tiny vision-language model that comes with the package."""
 
 DEMO_SCALE = 0.15
-"""Scale at which one method's six steps and seven evaluations take about a minute on one thread."""
+"""Scale at which one method's six steps and seven evaluations took 96 s on one thread of a busy machine."""
 DEMO_TESTS_PER_SKILL = 12
 """Test items per skill at that size."""
 BUDGET = 1000

@@ -11,7 +11,7 @@ import numpy as np
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
-from adaptinf.errors import ConfigError, DataError
+from adaptinf.errors import DataError
 from adaptinf.formats import read
 from adaptinf.tables import text_array
 
@@ -64,10 +64,8 @@ def introductions(
 ) -> np.ndarray:
     """Return the step that introduces each skill (S int64).
 
-    As configured; else the first dataset whose samples carry the skill; else 0.
-
-    Raises:
-        ConfigError: `introduced_at` names no dataset of the stream.
+    As configured; else the first dataset whose samples carry the skill; else 0. A dataset that has not arrived yet
+    counts as the next one, so until it does the skill has nothing to forget.
     """
     names = [dataset.name for dataset in stream]
     return np.array([_introduction(skill, names, first_steps) for skill in skills], dtype=np.int64)
@@ -81,12 +79,7 @@ def _introduction(skill: SkillConfig, names: list[str], first_steps: dict[str, i
         return -1
     if where in names:
         return names.index(where)
-    if where.isdigit():
-        return int(where)
-    raise ConfigError(
-        f"evaluation of {skill.skill}: introduced_at={where!r} is no dataset of the stream; "
-        f"known: {', '.join([*names, BASE])}"
-    )
+    return int(where) if where.isdigit() else len(names)
 
 
 def frequencies(skills: Sequence[SkillConfig], counts: dict[str, int]) -> np.ndarray:
@@ -131,6 +124,17 @@ def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dic
 def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, object]]:
     """Return the records of rejected test rows, for rejected.jsonl."""
     return [vars(row) for test in tests for row in test.rejected]
+
+
+def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[DatasetConfig]) -> list[str]:
+    """Return a line for each skill whose `introduced_at` is no dataset of a stream that is known to its end."""
+    known = [*(dataset.name for dataset in stream), BASE, "-1", *map(str, range(len(stream)))]
+    return [
+        f"evaluation of {skill.skill}: introduced_at={skill.introduced_at!r} is no dataset of the stream; "
+        f"known: {', '.join(known)}"
+        for skill in skills
+        if skill.introduced_at is not None and skill.introduced_at not in known
+    ]
 
 
 def missing_files(skills: Sequence[SkillConfig]) -> list[str]:

@@ -15,7 +15,7 @@ import adaptinf
 from adaptinf import registry, store, tables
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, Sample
-from adaptinf.errors import DataError, StoreError
+from adaptinf.errors import DataError, ModelError, StoreError
 from adaptinf.executors import Executor, LocalExecutor
 from adaptinf.extraction.batches import Shard, plan_shards
 from adaptinf.extraction.measuring import Measured, Meter, meter
@@ -189,9 +189,12 @@ def _measure_or_split(meter: Meter, items: list[Any]) -> list[Measured]:
         return []
     try:
         return [meter.measure([sample for _, sample, _ in items], [pictures for _, _, pictures in items])]
-    except torch.OutOfMemoryError:
+    except torch.OutOfMemoryError as error:
         if len(items) == 1:
-            raise
+            raise ModelError(
+                f"{items[0][1].id} alone does not fit into the device's memory; "
+                "lower model.max_length, or measure with a smaller extraction.model"
+            ) from error
     meter.trace.clear(None)
     torch.cuda.empty_cache()
     middle = len(items) // 2

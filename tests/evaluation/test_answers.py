@@ -1,0 +1,96 @@
+"""Answer metrics: exact, token F1, boxes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptinf import registry
+from adaptinf.evaluation.answers.iou import iou
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "score"),
+    [
+        ("red", "red", 1.0),
+        ("  Red. ", "red", 1.0),
+        ("two  words", "Two words", 1.0),
+        ("赤。", "赤", 1.0),
+        ("\uff21\uff22", "ab", 1.0),  # full-width letters
+        ("red", "green", 0.0),
+        ("red ball", "red", 0.0),
+        ("", "red", 0.0),
+        ("1.5", "15", 0.0),
+    ],
+)
+def test_exact_match_ignores_case_spaces_and_a_last_full_stop_only(prediction, answer, score):
+    assert registry.metric["exact"](prediction, answer) == score
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "score"),
+    [
+        ("the red ball", "the red ball", 1.0),
+        # Shared: the, red. Of three words and of four.
+        ("the red cat", "the big red ball", 2 * 2 / (3 + 4)),
+        # A word counts as often as both have it.
+        ("no no no", "no no", 2 * 2 / (3 + 2)),
+        ("Red, BALL!", "red ball", 1.0),
+        ("cat", "dog", 0.0),
+        ("", "dog", 0.0),
+        ("...", "!", 1.0),
+        # Scripts without spaces are compared by character.
+        ("東京", "東海", 0.5),
+    ],
+)
+def test_token_f1_by_hand(prediction, answer, score):
+    assert registry.metric["f1"](prediction, answer) == pytest.approx(score)
+
+
+def test_overlap_of_boxes_by_hand():
+    # 10 x 10 each, overlapping by 5 x 10: 50 of 150.
+    assert iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0.0
+    assert iou((0, 0, 2, 2), (0, 0, 2, 1)) == pytest.approx(0.5)
+    assert iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "score"),
+    [
+        ("[0, 0, 10, 10]", "0 0 10 10", 1.0),
+        ("The box is (0.1, 0.1, 0.5, 0.5).", "[0.1, 0.1, 0.5, 0.5]", 1.0),
+        ("[0, 0, 2, 1]", "[0, 0, 2, 2]", 1.0),
+        ("[0, 0, 2, 0.9]", "[0, 0, 2, 2]", 0.0),
+        ("[0, 0, 10]", "[0, 0, 10, 10]", 0.0),
+        ("nowhere", "[0, 0, 10, 10]", 0.0),
+        ("[10, 10, 0, 0]", "[0, 0, 10, 10]", 0.0),
+    ],
+)
+def test_a_box_is_found_from_half_an_overlap_on(prediction, answer, score):
+    assert registry.metric["iou"](prediction, answer) == score
+
+
+corner = st.integers(-100, 100)
+side = st.integers(1, 100)
+boxes = st.builds(lambda x, y, width, height: (x, y, x + width, y + height), corner, corner, side, side)
+
+
+@given(first=boxes, second=boxes)
+def test_iou_is_symmetric_between_0_and_1_and_1_only_for_the_same_box(first, second):
+    shared = iou(first, second)
+    assert shared == iou(second, first)
+    assert 0.0 <= shared <= 1.0
+    assert (shared == 1.0) == (first == second)
+    assert iou(first, first) == 1.0
+
+
+@given(prediction=st.text(max_size=40), answer=st.text(max_size=40))
+def test_every_metric_gives_two_texts_a_score_in_0_to_1_and_a_text_itself_the_best(prediction, answer):
+    for name in registry.metric.names():
+        score = registry.metric[name](prediction, answer)
+        assert isinstance(score, float) and 0.0 <= score <= 1.0
+    for name in ("exact", "f1"):
+        assert registry.metric[name](answer, answer) == 1.0
+        assert registry.metric[name](prediction, answer) == registry.metric[name](answer, prediction)

@@ -1,0 +1,196 @@
+"""The documentation cannot rot unnoticed: commands, settings, links and the map are looked up, examples are run."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from adaptinf import config
+from adaptinf.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = ROOT / "examples"
+WHOLE_FOLDERS = ("demo/skills", "demo/base")
+"""Folders of adaptinf/ that are one entry of the map."""
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RUN = re.compile(r"^<!-- run -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+COMMAND = re.compile(r"\badaptinf ([a-z]+)")
+
+COMMANDS = typer.main.get_command(app).commands
+OPTIONS = {name: {option for item in command.params for option in item.opts} for name, command in COMMANDS.items()}
+ROOT_OPTIONS = {option for item in typer.main.get_command(app).params for option in item.opts} | {"--help"}
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def code_of(page: Path) -> list[str]:
+    """Return what a page shows as shell code: indented lines and inline code, without fenced blocks."""
+    text = FENCE.sub("", page.read_text())
+    prose = [line for line in text.splitlines() if not line.startswith("    ")]
+    inline = re.findall(r"`([^`]+)`", "\n".join(prose))
+    indented = [line.strip().split("#")[0] for line in text.splitlines() if line.startswith("    ")]
+    return [" ".join(code.split()) for code in [*indented, *inline]]
+
+
+@pytest.mark.parametrize("page", [*PAGES, EXAMPLES / "stream.yaml"], ids=lambda page: page.name)
+def test_every_command_exists(page):
+    code = page.read_text().splitlines() if page.suffix == ".yaml" else code_of(page)
+    named = [name for line in code for name in COMMAND.findall(line)]
+    assert [name for name in named if name not in OPTIONS] == []
+
+
+@pages
+def test_every_option_belongs_to_its_command(page):
+    anywhere = set().union(*OPTIONS.values(), ROOT_OPTIONS)
+    for line in code_of(page):
+        if line.startswith(("python ", "pip ", "pytest ")):
+            continue
+        # One line of a listing may show several commands.
+        for part in re.split(r"(?=\badaptinf [a-z])", line):
+            named = COMMAND.match(part)
+            known = OPTIONS[named[1]] | {"--help"} if named else anywhere
+            assert set(LONG_OPTION.findall(part)) <= known, part
+
+
+def test_the_commands_page_has_every_command_with_exactly_its_options():
+    text = (ROOT / "docs" / "commands.md").read_text()
+    sections = {part.split()[0]: part for part in text.split("\n## adaptinf ")[1:]}
+    sections = {name: part.split("\n## ")[0] for name, part in sections.items()}
+    assert {name: set(LONG_OPTION.findall(part)) - {"--set", "--help"} for name, part in sections.items()} == {
+        name: {option for option in options if option.startswith("--")} - {"--set", "--help"}
+        for name, options in OPTIONS.items()
+    }
+    assert {name for name, part in sections.items() if "`--set`" in part} == {
+        name for name, options in OPTIONS.items() if "--set" in options
+    }
+
+
+@pages
+def test_every_yaml_block_is_a_configuration(page):
+    for language, block in FENCE.findall(page.read_text()):
+        if language == "yaml" and re.search(r"^(model|stream):", block, re.MULTILINE):
+            config.parse(yaml.safe_load(block), where=page.name)
+
+
+def test_the_example_stream_is_a_configuration():
+    parsed = config.parse(yaml.safe_load((EXAMPLES / "stream.yaml").read_text()), where="examples/stream.yaml")
+    assert parsed.cap == 100_000
+
+
+@pages
+def test_every_setting_in_the_text_exists(page):
+    sections = "|".join(config.RunConfig.model_fields)
+    dotted = re.compile(rf"(?:--set )?((?:{sections})(?:\.[a-z_]+)+)(?:[=:].*)?")
+    endings = ("md", "py", "json", "jsonl", "yaml", "parquet", "npy", "part")
+    for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+        match = dotted.fullmatch(code)
+        if match and match[1].split(".")[-1] not in endings:
+            place = config.RunConfig
+            for key in match[1].split("."):
+                assert key in place.model_fields, f"{page.name}: {code}"
+                place = place.model_fields[key].annotation
+
+
+@pages
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def map_of_the_readme() -> set[str]:
+    block = next(block for _, block in FENCE.findall((ROOT / "README.md").read_text()) if "adaptinf/\n" in block)
+    found, parents = set(), {}
+    for line in block.splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        parents[depth] = name
+        path = "".join(parents[level] for level in range(depth + 1))
+        assert (ROOT / path).exists(), f"{path} is in the map but not there"
+        if depth:
+            assert len(line.split()) > 1 or name.endswith("/"), f"{path} has no phrase"
+            found.add(path.removeprefix("adaptinf/").rstrip("/"))
+    return found
+
+
+def test_the_map_of_the_readme_is_the_tree():
+    package = ROOT / "adaptinf"
+    files = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    folders = {folder for file in files for folder in map(str, Path(file).parents) if folder != "."}
+    expected = {path for path in files | folders if not path.startswith(tuple(f"{name}/" for name in WHOLE_FOLDERS))}
+    assert map_of_the_readme() == expected | set(WHOLE_FOLDERS)
+
+
+RUNNER = """
+import json, sys
+for place, block in json.load(sys.stdin):
+    try:
+        exec(compile(block, place, "exec"), {"__name__": "__main__"})
+    except BaseException:
+        print("in", place, file=sys.stderr)
+        raise
+"""
+
+
+def run_blocks(blocks: list[tuple[str, str]]) -> str:
+    """Return what pieces of code print, run in another process: what they register must not reach other tests."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUNNER],
+        input=json.dumps(blocks),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_marked_blocks_run():
+    blocks = [
+        (f"{page.name}, block {number}", block)
+        for page in PAGES
+        for number, block in enumerate(RUN.findall(page.read_text()), 1)
+    ]
+    assert len(blocks) >= 10
+    printed = run_blocks(blocks)
+    assert "[10 10]" in printed and "sums/1\nrow is [], not an object" in printed
+
+
+EXAMPLE_PLUGINS = """
+import sys
+import numpy as np
+from adaptinf import registry
+from adaptinf.scoring import ForwardPass
+from adaptinf.selection import select
+
+registry.load_plugins(["examples/my_scores.py", "examples/my_selector.py"])
+one = np.ones(3)
+outcome = ForwardPass(sample_T=np.array([0, 0, 2]), loss_T=np.array([1.0, 3.0, 2.0]), entropy_T=one, error_T=one,
+                      gradient_norm_B=one, loss_without_images_B=np.full(3, np.nan))
+np.testing.assert_array_equal(registry.scorer["hardest_token"]()(outcome), [3.0, np.nan, 2.0])
+chosen = select({"el2n": [0.1, 0.9, np.nan, 0.5]}, None, list("abcd"), 2, method="largest")
+assert list(chosen.ids) == ["b", "d"], chosen.ids
+assert "torch" not in sys.modules
+"""
+
+
+def test_the_example_plugins_register_and_work():
+    run_blocks([("examples", EXAMPLE_PLUGINS)])
+
+
+def test_the_example_without_a_model_runs():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / "select_only.py"], capture_output=True, text=True, check=True
+    )
+    assert "chosen: 60 ids" in done.stdout and "240 stay" in done.stdout
+
+
+def test_no_machine_path_is_in_the_documentation():
+    for page in [*PAGES, *EXAMPLES.iterdir()]:
+        if page.is_file():
+            assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", page.read_text()) == [], page.name

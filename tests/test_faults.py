@@ -1,0 +1,217 @@
+"""kill -9 in the middle of every stage: the same command goes on, and ends as if nothing had happened.
+
+A child process is forked from a server that has imported torch already, so that dying is cheap. It kills itself at a
+chosen call of a chosen function.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from adaptinf import store, tables
+from tests.streams import rows, write_dataset, write_stream, write_test
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["adaptinf.pipeline", "adaptinf.evaluation.generation", "adaptinf.learners", "datasets"])
+SHARD_ROWS = 6
+"""Rows of a shard, so that forty samples make several."""
+
+
+class Kill(NamedTuple):
+    """A place to die at."""
+
+    stage: str
+    """Folder that must be unfinished afterwards, below the run folder."""
+    target: str
+    """module:function or module:Class.method."""
+    call: int = 1
+    """Which call of it, counted from 1 in this process."""
+    after: bool = False
+    """Die when the call returns, not when it begins."""
+
+
+INSIDE = [
+    Kill("pool/00-one", "adaptinf.intake:_Writer.add", call=7),
+    Kill("base/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
+    Kill("steps/00/features", "adaptinf.extraction:_measure_batches", call=2, after=True),
+    Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
+    Kill("steps/00/clusters", "adaptinf.data:Clusters.save", after=True),
+    Kill("steps/00/selection", "adaptinf.data:Selection.save", after=True),
+    Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
+    Kill("steps/00/model", "adaptinf.training:save_weights", after=True),
+    Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
+    Kill("steps/00/pruning", "adaptinf.pipeline:SavedPruning.save", after=True),
+    Kill("pool/01-two", "adaptinf.intake:_Writer.add", call=30),
+    Kill("steps/01/features", "adaptinf.extraction:_measure_batches", call=3),
+    Kill("steps/01/model", "adaptinf.training:_Reporter.on_save", call=2),
+    Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),
+]
+"""In the order of a run: each process takes up what the one before left, and dies in turn."""
+
+FOLDERS = (
+    "pool/00-one",
+    "base/evaluation",
+    *(f"steps/00/{stage}" for stage in ("features", "clusters", "selection", "model", "evaluation", "pruning")),
+    "pool/01-two",
+    *(f"steps/01/{stage}" for stage in ("features", "clusters", "selection", "model", "evaluation", "pruning")),
+)
+
+
+def run_command(stream: Path, out: Path, kill: Kill | None = None, renamed: str | None = None) -> int:
+    """Return the exit code of `adaptinf run`; negative for a signal."""
+    process = SERVER.Process(target=_in_child, args=(str(stream), str(out), kill, renamed))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None) -> None:
+    import torch
+
+    from adaptinf import cli
+    from adaptinf.extraction import batches
+
+    torch.set_num_threads(1)
+    batches.SHARD_ROWS = SHARD_ROWS
+    if kill is not None:
+        _patch(kill)
+    if renamed is not None:
+        _die_at_rename(renamed)
+    sys.argv = ["adaptinf", "run", stream, "--out", out, "--quiet"]
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    cli.main()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _patch(kill: Kill) -> None:
+    module, _, path = kill.target.partition(":")
+    holder: Any = importlib.import_module(module)
+    *outer, name = path.split(".")
+    for part in outer:
+        holder = getattr(holder, part)
+    real, calls = getattr(holder, name), [0]
+
+    def deadly(*args: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == kill.call and not kill.after:
+            _die()
+        result = real(*args, **options)
+        if calls[0] == kill.call:
+            _die()
+        return result
+
+    setattr(holder, name, deadly)
+
+
+def _die_at_rename(where: str) -> None:
+    """Die before or right after a folder gets its final name; `where` is `before:<end of the path>` or `after:...`."""
+    moment, _, end = where.partition(":")
+    real = os.rename
+
+    def deadly(source: Any, destination: Any) -> None:
+        is_it = str(destination).endswith(end)
+        if is_it and moment == "before":
+            _die()
+        real(source, destination)
+        if is_it:
+            _die()
+
+    store.os.rename = deadly  # type: ignore[attr-defined]
+
+
+def outcome(out: Path) -> dict[str, Any]:
+    """Return what two runs on the same stream must agree in."""
+    found: dict[str, Any] = {}
+    for name in ("selection/selection.parquet", "pruning/pruned.parquet"):
+        for step in ("00", "01"):
+            table = tables.read_table(out / "steps" / step / name)
+            found[f"{step}/{name}"] = {column: list(map(str, values)) for column, values in table.items()}
+    for folder in ("base", "steps/00", "steps/01"):
+        found[f"{folder}/matrix"] = json.loads((out / folder / "evaluation" / "matrix.json").read_text())
+        predictions = tables.read_table(out / folder / "evaluation" / "predictions.parquet")
+        found[f"{folder}/predictions"] = predictions["prediction"].tolist()
+    for step in ("00", "01"):
+        found[f"{step}/weights"] = (out / "steps" / step / "model" / "model.safetensors").read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stream")
+    datasets = [write_dataset(folder, "one", rows(40)), write_dataset(folder, "two", rows(40, word="item"))]
+    tests = [
+        write_test(folder, "colours", rows(8)[::2], max_new_tokens=2),
+        write_test(folder, "sums", rows(8)[1::2], max_new_tokens=3),
+    ]
+    return write_stream(folder / "stream.yaml", datasets, tests, pruning={"cap": 24})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stream, tmp_path_factory):
+    """The outcome of a run that nobody killed."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert run_command(stream, out) == 0
+    found = outcome(out)
+    assert len(found["00/pruning/pruned.parquet"]["id"]) == 16, "the cap must prune, or this tests nothing"
+    return found
+
+
+def test_a_run_killed_in_every_stage_ends_like_one_that_was_never_killed(stream, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    for kill in INSIDE:
+        assert run_command(stream, out, kill) == -signal.SIGKILL, kill
+        assert not (out / kill.stage).exists(), kill
+        assert store.part_of(out / kill.stage).exists(), kill
+        if kill.target.endswith("on_step_end"):
+            marks = sorted(out.glob("steps/00/model.part/checkpoints/*/complete"))
+            assert [mark.parent.name for mark in marks] == ["checkpoint-1", "checkpoint-2"]
+        if kill.target.endswith("_measure_batches") and not kill.after:
+            assert len(list(store.part_of(out / kill.stage).glob("shard-*.npz"))) == kill.call - 1
+    assert run_command(stream, out) == 0
+    assert outcome(out) == undisturbed
+    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob("*.pkl")) and not list(out.rglob("checkpoints"))
+
+
+def test_a_finished_run_is_left_as_it_is_by_the_same_command(stream, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    assert run_command(stream, out) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert run_command(stream, out) == 0
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+    assert outcome(out) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_at_the_rename_of_any_folder_changes_nothing(stream, undisturbed, tmp_path, folder, moment):
+    out = tmp_path / "run"
+    assert run_command(stream, out, renamed=f"{moment}:{folder}") == -signal.SIGKILL
+    assert (out / folder).exists() == (moment == "after")
+    assert run_command(stream, out) == 0
+    assert outcome(out) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", INSIDE, ids=lambda kill: f"{kill.stage}-{kill.target.partition(':')[2]}")
+def test_one_kill_inside_a_stage_changes_nothing(stream, undisturbed, tmp_path, kill):
+    out = tmp_path / "run"
+    assert run_command(stream, out, kill._replace(call=max(1, kill.call - 1))) == -signal.SIGKILL
+    assert run_command(stream, out) == 0
+    assert outcome(out) == undisturbed

@@ -1,0 +1,122 @@
+"""Progress: counts add up in lines, through a queue, and when a worker dies in the middle of a stage."""
+
+from __future__ import annotations
+
+import io
+import queue
+from contextlib import contextmanager
+
+import pytest
+
+from adaptinf import progress
+from adaptinf.progress import Lines, Relay, Remote, Silent, Terminal, format_seconds, make_progress
+
+
+class Recorder:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.said = []
+
+    @contextmanager
+    def stage(self, title, total, unit="samples"):
+        self.said.append(("begin", title, total, unit))
+        yield self
+        self.said.append(("end", title))
+
+    def advance(self, count=1):
+        self.said.append(count)
+
+    def note(self, text):
+        self.said.append(text)
+
+
+def test_a_stage_in_a_log_ends_with_one_line_of_counts_and_seconds():
+    stream = io.StringIO()
+    with Lines(stream).stage("extract", 2000) as bar:
+        bar.advance(1500)
+        bar.advance()
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("extract: 1,501 samples in 0.0 s (")
+
+
+def test_a_long_stage_in_a_log_says_now_and_then_what_is_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Lines(stream).stage("extract", 100) as bar:
+        bar.started = bar.last_line = now[0]
+        for _ in range(4):
+            now[0] += 10.0
+            bar.advance(10)
+    assert stream.getvalue().splitlines() == [
+        "extract: 20/100 samples (1.0/s, 1 min 20 s left)",
+        "extract: 40/100 samples (1.0/s, 1 min 00 s left)",
+        "extract: 40 samples in 40.0 s (1.0/s)",
+    ]
+
+
+def test_a_stage_of_unknown_length_says_no_time_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Lines(stream).stage("add", None, "rows") as bar:
+        bar.started = bar.last_line = now[0]
+        now[0] = 20.0
+        bar.advance(40)
+    assert stream.getvalue().splitlines()[0] == "add: 40 rows (2.0/s)"
+
+
+def test_what_a_worker_sends_arrives_in_the_parent():
+    messages, shown = queue.Queue(), Recorder()
+    remote = Remote(messages, "adapt")
+    with remote.stage("train", 8, "steps") as bar:
+        bar.advance(3)
+        remote.note("hello")
+        bar.advance(5)
+    relay = Relay(shown)
+    while not messages.empty():
+        relay.show(messages.get())
+    assert shown.said == [("begin", "adapt: train", 8, "steps"), 3, "adapt: hello", 5, ("end", "adapt: train")]
+
+
+def test_a_stage_whose_worker_failed_is_closed():
+    messages, shown = queue.Queue(), Recorder()
+    with pytest.raises(RuntimeError), Remote(messages, "adapt").stage("train", 8):
+        raise RuntimeError
+    relay = Relay(shown)
+    while not messages.empty():
+        relay.show(messages.get())
+    relay.close()
+    relay.close()
+    assert shown.said == [("begin", "adapt: train", 8, "samples"), ("end", "adapt: train")]
+
+
+def test_bars_on_a_terminal_nest_and_end_even_after_an_error(capsys):
+    terminal = Terminal()
+    with terminal.stage("outer [x]", 2) as outer, terminal.stage("inner", None) as inner:
+        outer.advance(2)
+        inner.advance()
+        terminal.note("[bold] is not markup")
+    with pytest.raises(RuntimeError), terminal.stage("again", 1):
+        raise RuntimeError
+    terminal.note("after")
+    said = capsys.readouterr().err
+    assert "outer [x]" in said and "[bold] is not markup" in said and said.endswith("after\n")
+
+
+def test_quiet_is_silent_and_a_pipe_gets_lines(capsys):
+    assert isinstance(make_progress(quiet=True), Silent)
+    assert isinstance(make_progress(), Lines)
+    with Silent().stage("anything", 1) as bar:
+        bar.advance()
+    Silent().note("nothing")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0.0 s"), (8.44, "8.4 s"), (60, "1 min 00 s"), (200, "3 min 20 s"), (3600, "1 h 00 min"), (18120, "5 h 02 min")],
+)
+def test_durations_are_said_in_words(seconds, words):
+    assert format_seconds(seconds) == words
