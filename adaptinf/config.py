@@ -144,7 +144,7 @@ class PruningConfig(Section):
     """Step 3: what leaves the pool for good."""
 
     cap: Literal["auto", "none"] | Annotated[int, Field(ge=1)] = "auto"
-    """Samples that the pool holds after a step; auto: 4 x selection.budget; none: nothing is pruned."""
+    """Samples that the pool holds after a step; auto: 4 x the budget (multitask: none); none: nothing is pruned."""
     order: Literal["greedy", "semdedup"] = "greedy"
     """Which of two similar samples leaves: see docs/pruning.md."""
     allocation: Literal["balanced", "global"] = "balanced"
@@ -234,12 +234,16 @@ class RunConfig(Section):
     @property
     def cap(self) -> int | None:
         """Samples that the pool holds after a step; None: no cap (METHOD: default 4 x budget)."""
-        if self.pruning.cap == "none":
-            return None
-        return 4 * self.selection.budget if self.pruning.cap == "auto" else self.pruning.cap
+        if isinstance(self.pruning.cap, int):
+            return self.pruning.cap
+        # The upper reference sees everything that ever arrived.
+        is_capped = self.pruning.cap == "auto" and self.selection.method != "multitask"
+        return CAP_FACTOR * self.selection.budget if is_capped else None
 
 
 PATH_KEYS = ("path", "images")
+CAP_FACTOR = 4
+"""The default cap is this many budgets (METHOD §5)."""
 S = TypeVar("S", bound=Section)
 
 

@@ -169,12 +169,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines, which also breaks at separators that stand inside a text.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        records.append(record)
+        if isinstance(record, dict):
+            records.append(record)
     return records
 
 

@@ -10,7 +10,7 @@ import torch
 
 from adaptinf.data import Evaluation, Sample
 from adaptinf.evaluation.skills import SkillTest, extend_matrix, right_answer, score_answers
-from adaptinf.models.chat import encode_prompts
+from adaptinf.models.chat import encode_prompts, placed
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.pictures import open_picture
@@ -74,7 +74,7 @@ def generate(learner: Learner, tests: Sequence[SkillTest], bar: Bar) -> list[str
 @torch.inference_mode()
 def _answers(learner: Learner, items: list[Sample], max_new_tokens: int) -> list[str]:
     pictures = [[open_picture(path) for path in item.images] for item in items]
-    inputs = {name: value.to(learner.device) for name, value in encode_prompts(learner, items, pictures).items()}
+    inputs = placed(encode_prompts(learner, items, pictures), learner)
     tokens = learner.model.generate(
         **inputs, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=learner.tokenizer.pad_token_id
     )

@@ -55,7 +55,7 @@ class Meter:
 
     def measure(self, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> Measured:
         """Return everything about a batch: one forward, one truncated backward, one forward without images."""
-        batch = encode(self.learner, samples, pictures).to(self.learner.device)
+        batch = encode(self.learner, samples, pictures).to(self.learner)
         statistics, sample_T, vectors, norms = self._with_gradient(batch)
         embeddings = pooled(self._hidden(), token_set(self.config.embedding_tokens, batch))
         outcome = ForwardPass(
@@ -108,7 +108,7 @@ class Meter:
         rows = [row for row, sample in enumerate(samples) if sample.images]
         if rows:
             bare = [without_images(samples[row]) for row in rows]
-            statistics, sample_T = self._forward(encode(self.learner, bare, [()] * len(rows)).to(self.learner.device))
+            statistics, sample_T = self._forward(encode(self.learner, bare, [()] * len(rows)).to(self.learner))
             losses[rows] = mean_by_sample(statistics.loss_T, sample_T, len(rows)).double().cpu().numpy()
         return losses
 

@@ -39,10 +39,10 @@ class Encoded:
     image_token: int
     """Id of the tokens that stand for pictures; -1 for a text-only model."""
 
-    def to(self, device: torch.device) -> Encoded:
-        """Return the batch on a device."""
-        inputs = {name: value.to(device) for name, value in self.inputs.items()}
-        return replace(self, inputs=inputs, labels=self.labels.to(device))
+    def to(self, learner: Learner) -> Encoded:
+        """Return the batch on the learner's device, pictures in the type of its weights."""
+        inputs = placed(self.inputs, learner)
+        return replace(self, inputs=inputs, labels=self.labels.to(learner.device))
 
 
 def encode(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> Encoded:
@@ -70,6 +70,15 @@ def encode_prompts(learner: Learner, samples: Sequence[Sample], pictures: Sequen
     prompts = [sample.messages[:-1] for sample in samples]
     conversations = [_conversation(learner, prompt, own) for prompt, own in zip(prompts, pictures, strict=True)]
     return _apply(learner, conversations, padding_side="left", add_generation_prompt=True)
+
+
+def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
+    """Return a batch on the learner's device, floating-point inputs (pictures) in the type of its weights."""
+    dtype = learner.model.dtype
+    return {
+        name: value.to(learner.device, dtype if value.is_floating_point() else value.dtype)
+        for name, value in inputs.items()
+    }
 
 
 def without_images(sample: Sample) -> Sample:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -84,7 +85,9 @@ def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> An
     local = Path(path).is_dir()
     try:
         return loader.from_pretrained(path, local_files_only=local, **options)
-    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+    except (
+        OSError, ValueError, ImportError, KeyError, AttributeError, TypeError, RuntimeError, SafetensorError
+    ) as error:  # fmt: skip
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"model.path={path}: the {what} cannot be loaded: {first_line}") from error
 

@@ -1,0 +1,203 @@
+"""extract(): the same rows whatever the batches, finished shards are kept, what cannot be measured is recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from adaptinf import extraction, tables
+from adaptinf.config import ExtractionConfig
+from adaptinf.data import Features
+from adaptinf.errors import DataError, StoreError
+from adaptinf.extraction import batches, extract
+from tests.conftest import conversation, say
+
+CONFIG = ExtractionConfig(dim=64, batch_tokens=256)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(batches, "SHARD_ROWS", 2)
+
+
+@pytest.fixture
+def samples(ragged_samples):
+    return sorted(ragged_samples, key=lambda sample: sample.id)
+
+
+def assert_same(first, second, rows=slice(None)):
+    """Equal up to float16; rows of `second` may stand in another order."""
+    cosines = (first.vectors.astype(np.float32) * second.vectors[rows].astype(np.float32)).sum(1)
+    np.testing.assert_allclose(cosines, 1.0, atol=2e-3)
+    np.testing.assert_allclose(first.embeddings, second.embeddings[rows], rtol=2e-2, atol=2e-3)
+    for name, column in first.scores.items():
+        np.testing.assert_allclose(column, second.scores[name][rows], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
+def test_the_size_of_batches_changes_no_row(learner, samples, tmp_path, batch_tokens):
+    one = extract(samples, learner, CONFIG, out=tmp_path / "a")
+    config = CONFIG.model_copy(update={"batch_tokens": batch_tokens})
+    assert_same(one, extract(samples, learner, config, out=tmp_path / "b"))
+
+
+def test_the_order_of_rows_is_the_callers_and_changes_no_row(learner, samples, tmp_path):
+    forward = extract(samples, learner, CONFIG, out=tmp_path / "a")
+    backward = extract(samples[::-1], learner, CONFIG, out=tmp_path / "b")
+    assert backward.ids.tolist() == [sample.id for sample in samples[::-1]]
+    assert_same(forward, backward, rows=slice(None, None, -1))
+
+
+def test_two_extractions_are_equal_bit_by_bit(learner, samples, tmp_path):
+    first, second = (extract(samples, learner, CONFIG, out=tmp_path / name) for name in "ab")
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    np.testing.assert_array_equal(first.embeddings, second.embeddings)
+    for name, column in first.scores.items():
+        np.testing.assert_array_equal(column, second.scores[name])
+
+
+def test_features_have_the_promised_shapes_and_survive_the_disk(learner, samples, tmp_path):
+    features = extract(samples, learner, CONFIG, out=tmp_path)
+    features.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "embeddings.npy",
+        "info.json",
+        "scores.parquet",
+        "vectors.npy",
+    ]
+    again = Features.load(tmp_path)
+    assert again.vectors.shape == (len(samples), 64) and again.vectors.dtype == np.float16
+    np.testing.assert_allclose(np.linalg.norm(again.vectors.astype(np.float32), axis=1), 1.0, atol=2e-3)
+    assert again.info["fingerprint"] == learner.fingerprint and again.info["unscored"] == 0
+    has_picture = [bool(sample.images) for sample in samples]
+    assert np.isfinite(again.scores["image_grounding"]).tolist() == has_picture
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+def interrupt(monkeypatch, learner, samples, out, *, after):
+    """Extract until `after` shards are written."""
+    real, calls = extraction._measure_batches, []
+
+    def measure(*args):
+        if len(calls) == after:
+            raise Interrupted
+        calls.append(args)
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "_measure_batches", measure)
+        with pytest.raises(Interrupted):
+            extract(samples, learner, CONFIG, out=out)
+    return len(list(out.glob("shard-*.npz")))
+
+
+def test_finished_shards_are_not_measured_again_and_open_no_picture(learner, samples, tmp_path, monkeypatch):
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    out = tmp_path / "out"
+    num_shards = interrupt(monkeypatch, learner, samples, out, after=2)
+    assert num_shards == 2
+    measured = []
+    real = extraction._measure_batches
+    monkeypatch.setattr(extraction, "_measure_batches", lambda *args: measured.append(args[0].number) or real(*args))
+    resumed = extract(samples, learner, CONFIG, out=out)
+    assert measured and min(measured) == 2
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
+
+
+def test_when_all_shards_are_there_no_picture_is_opened(learner, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "_assemble", lambda *args: (_ for _ in ()).throw(Interrupted))
+    with pytest.raises(Interrupted):
+        extract(samples, learner, CONFIG, out=tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(batches, "SHARD_ROWS", 2)
+    monkeypatch.setattr(extraction, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
+
+
+@pytest.mark.parametrize("change", ["model", "dim", "seed", "rows"])
+def test_shards_of_another_model_or_setting_are_refused_by_name(learner, samples, tmp_path, monkeypatch, change):
+    interrupt(monkeypatch, learner, samples, tmp_path, after=1)
+    config, options, key = CONFIG, {}, change
+    if change == "model":
+        key = "fingerprint"
+        with torch.no_grad():
+            next(learner.model.parameters()).mul_(1.5)
+    elif change == "dim":
+        config = CONFIG.model_copy(update={"dim": 32})
+    elif change == "seed":
+        options = {"seed": 1}
+    else:
+        key, samples = "ids", samples[1:]
+    with pytest.raises(StoreError, match=f"holds shards made with {key}="):
+        extract(samples, learner, config, out=tmp_path, **options)
+
+
+def test_an_image_that_is_gone_leaves_its_sample_unscored_and_named_and_spoils_no_other(
+    learner, samples, tmp_path, caplog
+):
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    gone = tmp_path / "gone.png"
+    Image.new("RGB", (64, 64)).save(gone)
+    lost = conversation("zz-lost", say("user", "<image>", "?"), say("assistant", "!"), images=(gone,))
+    gone.unlink()
+    features = extract([*samples, lost], learner, CONFIG, out=tmp_path / "out")
+    assert features.info["unreadable"] == ["test/zz-lost"] and features.info["unscored"] == 1
+    assert not features.vectors[-1].any() and not features.embeddings[-1].any()
+    assert all(np.isnan(column[-1]) for column in features.scores.values())
+    assert_same(whole, features, rows=slice(len(samples)))
+    assert "test/zz-lost is unscored" in caplog.text
+
+
+def test_when_no_image_is_left_everything_is_unscored_and_nothing_fails(learner, tmp_path):
+    nowhere = tmp_path / "nowhere.png"
+    lost = [conversation(f"{n}", say("user", "<image>"), say("assistant", "!"), images=(nowhere,)) for n in range(3)]
+    features = extract(lost, learner, CONFIG, out=tmp_path / "out")
+    assert features.info["unscored"] == 3 and features.vectors.shape == (3, 64)
+    features.save(tmp_path / "out")
+
+
+def test_no_sample_gives_empty_features(learner, tmp_path):
+    features = extract([], learner, CONFIG, out=tmp_path)
+    features.save(tmp_path)
+    again = Features.load(tmp_path)
+    assert again.vectors.shape == (0, 64) and len(again.ids) == 0
+    assert all(len(column) == 0 for column in again.scores.values())
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(learner, samples, tmp_path, monkeypatch):
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    real = extraction.Meter.measure
+
+    def measure(self, own, pictures):
+        if len(own) > 1:
+            raise torch.OutOfMemoryError
+        return real(self, own, pictures)
+
+    monkeypatch.setattr(extraction.Meter, "measure", measure)
+    split = extract(samples, learner, CONFIG, out=tmp_path / "split")
+    assert split.info["batches_split"] > 0
+    assert_same(whole, split)
+
+
+def test_ids_that_occur_twice_are_refused(learner, samples, tmp_path):
+    with pytest.raises(DataError, match="1 samples share an id"):
+        extract([*samples, samples[0]], learner, CONFIG, out=tmp_path)
+
+
+def test_a_damaged_shard_is_told_by_its_name(learner, samples, tmp_path, monkeypatch):
+    interrupt(monkeypatch, learner, samples, tmp_path, after=1)
+    (tmp_path / "shard-00000.npz").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(StoreError, match=r"shard-00000\.npz"):
+        extract(samples, learner, CONFIG, out=tmp_path)
+
+
+def test_arrays_are_readable_by_numpy_alone(learner, samples, tmp_path):
+    extract(samples, learner, CONFIG, out=tmp_path)
+    assert isinstance(tables.read_array(tmp_path / "vectors.npy"), np.memmap)
+    assert np.load(tmp_path / "embeddings.npy").shape[0] == len(samples)

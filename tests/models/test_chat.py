@@ -1,0 +1,184 @@
+"""Conversations to tokens: exactly the answers and what ends them are learnt, whichever way they are found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from adaptinf.config import ModelConfig
+from adaptinf.errors import ModelError
+from adaptinf.models import load
+from adaptinf.models.chat import IGNORED, encode, encode_prompts, text_of, without_images
+from adaptinf.models.lengths import batches_in_order, picture_tokens, token_lengths
+from tests.conftest import conversation, say
+from tests.text_model import TEMPLATE, write_text_model
+
+
+def open_all(samples):
+    return [[Image.open(path).convert("RGB") for path in sample.images] for sample in samples]
+
+
+def answers_of(learner, batch):
+    """Return the text that each row learns."""
+    return [learner.tokenizer.decode(row[row != IGNORED]) for row in batch.labels]
+
+
+def by_prefix(learner):
+    """Take the generation marks out of the template, so that answers are found by prefixes."""
+    template = learner.processor.chat_template.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "")
+    assert "generation" not in template.replace("add_generation_prompt", "")
+    learner.processor.chat_template = learner.tokenizer.chat_template = template
+    return learner
+
+
+@pytest.fixture(scope="module")
+def text_learner(tmp_path_factory):
+    return load(ModelConfig(path=str(write_text_model(tmp_path_factory.mktemp("text"))), max_length=256))
+
+
+def test_exactly_the_answers_with_their_end_token_are_learnt(learner, ragged_samples):
+    batch = encode(learner, ragged_samples, open_all(ragged_samples))
+    found = [text.replace(" ", "") for text in answers_of(learner, batch)]
+    for sample, text in zip(ragged_samples, found, strict=True):
+        answers = [turn["content"][0]["text"] for turn in sample.messages if turn["role"] == "assistant"]
+        assert text == "".join(f"{answer}<|end|>" for answer in answers).replace(" ", "")
+
+
+def test_marks_and_prefixes_find_the_same_answers(learner, ragged_samples):
+    pictures = open_all(ragged_samples)
+    marked = encode(learner, ragged_samples, pictures)
+    prefixed = encode(by_prefix(learner), ragged_samples, pictures)
+    assert torch.equal(marked.inputs["input_ids"], prefixed.inputs["input_ids"])
+    assert torch.equal(marked.inputs["attention_mask"], prefixed.inputs["attention_mask"])
+    assert torch.equal(marked.inputs["pixel_values"], prefixed.inputs["pixel_values"])
+    assert torch.equal(marked.labels, prefixed.labels)
+
+
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_who_shares_a_batch_changes_no_row(learner, ragged_samples, prefixed):
+    learner = by_prefix(learner) if prefixed else learner
+    pictures = open_all(ragged_samples)
+    together = encode(learner, ragged_samples, pictures)
+    for row, (sample, own) in enumerate(zip(ragged_samples, pictures, strict=True)):
+        alone = encode(learner, [sample], [own])
+        length = alone.labels.shape[1]
+        assert torch.equal(together.labels[row, :length], alone.labels[0])
+        assert torch.equal(together.inputs["input_ids"][row, :length], alone.inputs["input_ids"][0])
+        assert (together.labels[row, length:] == IGNORED).all()
+        assert not together.inputs["attention_mask"][row, length:].any()
+
+
+def test_a_cut_takes_the_tail_and_never_goes_through_a_picture(learner, ragged_samples):
+    samples = [ragged_samples[row] for row in (0, 3, 4)]
+    whole = encode(learner, samples, open_all(samples))
+    short = replace(learner, config=learner.config.model_copy(update={"max_length": 40}))
+    cut = encode(short, samples, open_all(samples))
+    assert cut.cut.tolist() == [False, False, True]
+    assert torch.equal(cut.labels, whole.labels[:, :40])
+    assert cut.inputs["input_ids"].shape[1] == 40
+
+    tiny = replace(learner, config=learner.config.model_copy(update={"max_length": 10}))
+    through = encode(tiny, samples, open_all(samples))
+    num_placeholders = (through.inputs["input_ids"] == through.image_token).sum()
+    assert num_placeholders == (whole.inputs["input_ids"] == whole.image_token).sum()
+    assert (through.labels[0] == IGNORED).all()
+    # The text beside it is cut at the limit as if it were alone.
+    assert torch.equal(through.labels[1:, :10], whole.labels[1:, :10])
+    assert (through.labels[1:, 10:] == IGNORED).all()
+    with torch.no_grad():
+        learner.model(**through.inputs)
+
+
+def test_prompts_end_where_the_answer_begins(learner, ragged_samples):
+    samples = [sample for sample in ragged_samples if sample.messages[-1]["role"] == "assistant"]
+    prompts = encode_prompts(learner, samples, open_all(samples))
+    whole = encode(learner, samples, open_all(samples))
+    for row in range(len(samples)):
+        prompt = prompts["input_ids"][row][prompts["attention_mask"][row].bool()]
+        assert torch.equal(prompt, whole.inputs["input_ids"][row, : len(prompt)])
+        assert whole.labels[row, len(prompt)] != IGNORED
+        assert whole.labels[row, len(prompt) - 1] == IGNORED
+    assert prompts["attention_mask"][:, -1].all(), "padding is on the left"
+
+
+def test_a_sample_without_its_images_keeps_all_its_text(ragged_samples):
+    bare = without_images(ragged_samples[2])
+    assert bare.images == ()
+    assert text_of(bare).split() == text_of(ragged_samples[2]).split()
+
+
+def test_a_text_model_finds_answers_by_prefix(text_learner):
+    samples = [
+        conversation("a", say("user", "2 + 2?"), say("assistant", "4"), say("user", "é?"), say("assistant", "東 ")),
+        conversation("b", say("system", "Be brief."), say("user", "?"), say("assistant", "A long answer.")),
+    ]
+    batch = encode(text_learner, samples, [[], []])
+    assert answers_of(text_learner, batch) == ["4<eos>東 <eos>", "A long answer.<eos>"]
+    assert batch.image_token == -1
+    assert not text_learner.sees
+
+
+def test_a_text_model_without_a_padding_token_still_learns_to_stop(tmp_path):
+    learner = load(ModelConfig(path=str(write_text_model(tmp_path, pad=None))))
+    samples = [conversation("a", say("user", "?"), say("assistant", answer)) for answer in ("yes", "a long answer")]
+    batch = encode(learner, samples, [[], []])
+    assert answers_of(learner, batch) == ["yes<eos>", "a long answer<eos>"]
+    assert batch.inputs["attention_mask"].sum(1).tolist() == [8, 18]
+
+
+def test_a_picture_is_refused_by_a_text_model_in_words(text_learner, ragged_samples):
+    with pytest.raises(ModelError, match="reads text only, but a sample has pictures"):
+        encode(text_learner, ragged_samples[:1], open_all(ragged_samples[:1]))
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path):
+    rewriting = TEMPLATE.replace("message['content']", "('...' if not loop.last else message['content'])")
+    learner = load(ModelConfig(path=str(write_text_model(tmp_path, template=rewriting))))
+    turns = (say("user", "one?"), say("assistant", "1"), say("user", "two?"), say("assistant", "2"))
+    with pytest.raises(ModelError, match="rewrites earlier turns.*generation"):
+        encode(learner, [conversation("a", *turns)], [[]])
+
+
+def test_a_model_without_a_chat_template_is_refused_with_the_way_out(tmp_path):
+    folder = write_text_model(tmp_path, template=None)
+    with pytest.raises(ModelError, match=r"no chat template.*chat_template\.jinja"):
+        load(ModelConfig(path=str(folder)))
+
+
+@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_model_folder_is_a_model_error(tmp_path, damage):
+    folder = write_text_model(tmp_path)
+    (folder / damage).write_bytes(b'{"a": ')
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(ModelConfig(path=str(folder)))
+
+
+def test_a_model_that_does_not_exist_and_a_device_that_does_not_exist_are_model_errors(tmp_path):
+    with pytest.raises(ModelError, match="configuration cannot be loaded"):
+        load(ModelConfig(path=str(tmp_path / "nowhere")))
+    with pytest.raises(ModelError, match=r"model\.path is empty"):
+        load(ModelConfig())
+    with pytest.raises(ModelError, match=r"model\.device=nonsense cannot be used"):
+        load(ModelConfig(path=str(write_text_model(tmp_path)), device="nonsense"))
+
+
+def test_estimated_lengths_are_close_and_open_no_picture(learner, ragged_samples, monkeypatch):
+    import adaptinf.models.lengths as lengths
+
+    sizes = encode(learner, ragged_samples, open_all(ragged_samples)).inputs["attention_mask"].sum(1)
+    probe = picture_tokens(learner)
+    monkeypatch.setattr(lengths, "picture_tokens", lambda _: probe)
+    monkeypatch.setattr(Image, "open", None)
+    found = token_lengths(ragged_samples, learner)
+    # What is missing are the marks around turns.
+    assert all(0 <= int(size) - length <= 20 for size, length in zip(sizes, found, strict=True))
+
+
+def test_a_batch_holds_one_row_at_least_and_no_more_than_its_tokens():
+    lengths = torch.tensor([9, 9, 5, 3, 100, 1]).numpy()
+    order = torch.arange(6).numpy()
+    assert list(batches_in_order(lengths, order, 20)) == [(0, 1), (2, 3), (4,), (5,)]
+    assert list(batches_in_order(lengths, order[:0], 20)) == []

@@ -1,0 +1,168 @@
+"""Training: resumed is the same as never stopped, what cannot train is named, and a loss that is no number stops it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from PIL import Image
+
+from adaptinf import training
+from adaptinf.config import TrainingConfig
+from adaptinf.errors import DataError, ModelError
+from adaptinf.models import load
+from adaptinf.models.adapters import begin_adapter
+from adaptinf.training import Trained, train
+from tests.conftest import conversation, say
+
+FULL = TrainingConfig(tune="full", learning_rate=1e-3, batch_size=2, micro_batch_size=2)
+LORA = FULL.model_copy(update={"tune": "lora", "learning_rate": 1e-2})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+def fresh(learner, tune, projector="frozen"):
+    config = learner.config.model_copy(update={"projector": projector})
+    return load(config) if tune == "full" else begin_adapter(load(config), seed=4)
+
+
+def weights(learner):
+    return {name: weight.clone() for name, weight in learner.model.state_dict().items()}
+
+
+@pytest.mark.parametrize(("tune", "projector"), [("full", "frozen"), ("lora", "trained")])
+def test_training_that_was_stopped_ends_with_the_same_weights(
+    learner, ragged_samples, tmp_path, monkeypatch, tune, projector
+):
+    config = (FULL if tune == "full" else LORA).model_copy(update={"epochs": 2})
+    whole = fresh(learner, tune, projector)
+    log = train(ragged_samples, whole, config, out=tmp_path / "whole", seed=1)
+    assert log.info["optimizer_steps"] == 6
+
+    real = training._Reporter.on_step_end
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            raise Interrupted
+        real(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(training._Reporter, "on_step_end", stop)
+    with pytest.raises(Interrupted):
+        train(ragged_samples, fresh(learner, tune, projector), config, out=tmp_path / "out", seed=1)
+    monkeypatch.undo()
+    checkpoints = sorted(path.parent.name for path in (tmp_path / "out").glob("checkpoints/*/complete"))
+    assert checkpoints == ["checkpoint-2", "checkpoint-4"]
+    # One torn by a kill is not taken up.
+    (tmp_path / "out" / "checkpoints" / "checkpoint-5").mkdir()
+
+    steps = []
+    monkeypatch.setattr(
+        training._Reporter, "on_step_end", lambda self, args, state, control, **_: steps.append(state.global_step)
+    )
+    resumed = fresh(learner, tune, projector)
+    again = train(ragged_samples, resumed, config, out=tmp_path / "out", seed=1)
+    assert steps == [5, 6], "it went on after the newest whole checkpoint"
+    expected = weights(whole)
+    for name, weight in weights(resumed).items():
+        assert torch.equal(weight, expected[name]), name
+    assert again.log[-1]["loss"] == log.log[-1]["loss"]
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_full_tuning_changes_the_language_model_and_never_the_vision_tower(learner, ragged_samples, tmp_path):
+    before = weights(learner)
+    train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
+    changed = {name for name, weight in weights(learner).items() if not torch.equal(weight, before[name])}
+    assert changed and not any("vision_tower" in name for name in changed)
+    again = load(learner.config.model_copy(update={"path": str(tmp_path)}))
+    assert again.fingerprint == learner.fingerprint
+    assert not learner.model.training
+
+
+def test_an_adapter_is_saved_alone_and_small(learner, ragged_samples, tmp_path):
+    before = weights(learner)
+    adapted = begin_adapter(learner, seed=0)
+    train(ragged_samples, adapted, LORA, out=tmp_path, seed=1)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= names
+    assert not names & {"model.safetensors", "README.md", "checkpoints"}
+    base = {name: weight for name, weight in adapted.model.get_base_model().state_dict().items() if "lora" not in name}
+    for name, weight in base.items():
+        assert torch.equal(weight, before[name.replace(".base_layer", "")]), name
+
+
+def test_the_log_has_a_finite_loss_and_survives_the_disk(learner, ragged_samples, tmp_path):
+    trained = train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
+    trained.save(tmp_path)
+    again = Trained.load(tmp_path)
+    assert again.info == trained.info and again.log == trained.log
+    assert again.info["samples"] == len(ragged_samples) and again.info["optimizer_steps"] == 3
+    assert all(math.isfinite(record["loss"]) for record in again.log)
+    assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_loss_that_is_no_number_stops_the_training_with_the_way_out(learner, ragged_samples, tmp_path):
+    with torch.no_grad():
+        learner.model.get_input_embeddings().weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match=r"loss is nan at optimiser step 1; lower training\.learning_rate=0\.001"):
+        train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_sample_without_an_answer_token_trains_nothing_and_is_named(learner, ragged_samples, tmp_path):
+    config = learner.config.model_copy(update={"max_length": 60})
+    short = load(config)
+    # The long question is cut before its answer; alone in a batch it has no loss at all.
+    one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1})
+    samples = [ragged_samples[3], ragged_samples[4]]
+    trained = train(samples, short, one_each, out=tmp_path, seed=1)
+    assert trained.info["without_answer"] == ["test/long"]
+    assert all(torch.isfinite(weight).all() for weight in short.model.parameters())
+
+
+def test_a_picture_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged_samples, tmp_path):
+    gone = tmp_path / "gone.png"
+    Image.new("RGB", (64, 64)).save(gone)
+    lost = conversation("lost", say("user", "<image>", "?"), say("assistant", "!"), images=(gone,))
+    gone.unlink()
+    trained = train([ragged_samples[0], lost], learner, FULL, out=tmp_path / "out", seed=1)
+    assert trained.info["unreadable"] == ["test/lost"]
+    with pytest.raises(DataError, match="test/lost"):
+        train([lost], learner, FULL, out=tmp_path / "none", seed=1)
+
+
+def test_nothing_to_train_on_is_refused(learner, tmp_path):
+    with pytest.raises(DataError, match="no sample to train on"):
+        train([], learner, FULL, out=tmp_path)
+
+
+def test_memory_that_runs_out_is_told_with_the_setting_to_lower(learner, ragged_samples, tmp_path, monkeypatch):
+    def full(self, *_, **__):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(training.Trainer, "training_step", full)
+    with pytest.raises(ModelError, match=r"training\.micro_batch_size=2; lower it"):
+        train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
+
+
+def test_the_size_of_micro_batches_changes_only_rounding(learner, ragged_samples, tmp_path):
+    """Batches of four at once or as two halves: token-weighted means, so the same step."""
+    samples = ragged_samples[:4]
+    results = []
+    for micro in (4, 2):
+        own = load(learner.config)
+        config = FULL.model_copy(update={"batch_size": 4, "micro_batch_size": micro, "epochs": 2})
+        results.append(train(samples, own, config, out=tmp_path / str(micro), seed=1))
+    assert [len(result.log) for result in results] == [2, 2]
+    assert results[0].log[0]["loss"] == pytest.approx(results[1].log[0]["loss"], rel=1e-3)
