@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -31,6 +31,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
 
 def main() -> None:
     """Run the command line.
@@ -39,13 +42,12 @@ def main() -> None:
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as request:
-        sys.exit(request.exit_code)
+        # Outside of standalone mode a command's `typer.Exit` comes back as a number, and so may Ctrl-C.
+        code = app(standalone_mode=False) or 0
     except AdaptError as error:
         _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; the same command goes on where this one stopped", 130)
+        code = INTERRUPTED
     except OSError as error:
         # A full disk or a folder that may not be written is the user's to mend; nothing finished is lost.
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
@@ -54,9 +56,12 @@ def main() -> None:
             _fail(error.format_message(), error.exit_code)
         traceback.print_exc()
         _fail("this is a bug in adaptinf; please report it with the lines above", 1)
+    if code == INTERRUPTED:
+        _fail("stopped; the same command goes on where this one stopped", INTERRUPTED)
+    sys.exit(code)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"adaptinf: {message}", file=sys.stderr)
     sys.exit(code)
 

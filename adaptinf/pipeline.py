@@ -53,10 +53,11 @@ def run_step(run: Run, step: int) -> None:
     _check_turn(run, step)
     run.load_plugins()
     tests = read_tests(run.config.evaluation)
+    base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.config.stream)}")
     join(run, step)
     pool = run.pool(step)
     if tests:
-        _evaluate(run, -1, tests)
+        _evaluate(base, -1, tests)
     features = _extract(run, step, pool) if needs_features(run) else None
     clusters = None if features is None else _cluster(run, step, features)
     selection = run.once(step, "selection", Selection, lambda _: _select(run, step, pool, features, clusters))

@@ -93,9 +93,7 @@ class Lines:
         """Show the stage as lines."""
         bar = _LineBar(title, total, unit, self.stream)
         yield bar
-        seconds = time.monotonic() - bar.started
-        rate = bar.done / max(seconds, 1e-9)
-        self.note(f"{title}: {bar.done:,} {unit} in {format_seconds(seconds)} ({rate:.1f}/s)")
+        self.note(summary_line(title, bar.done, unit, time.monotonic() - bar.started))
 
     def note(self, text: str) -> None:
         """Write one line."""
@@ -112,14 +110,17 @@ class Terminal:
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
-        """Show the stage as a bar; a finished one stays as a line."""
+        """Show the stage as a bar; a finished one becomes a line above."""
         if self._num_open == 0:
             self._bars = _rich_bars()
             self._bars.start()
         self._num_open += 1
+        bar = _RichBar(self._bars, self._bars.add_task(title, total=total, rate=""), unit)
         try:
-            yield _RichBar(self._bars, self._bars.add_task(title, total=total, rate=""), unit)
+            yield bar
+            self.note(summary_line(title, bar.done, unit, time.monotonic() - bar.started))
         finally:
+            self._bars.remove_task(bar.task)
             self._num_open -= 1
             if self._num_open == 0:
                 self._bars.stop()
@@ -145,7 +146,7 @@ def _rich_bars() -> Any:
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     )
-    return progress.Progress(*columns, console=Console(stderr=True))
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class _RichBar:
@@ -213,11 +214,34 @@ class Relay:
         self._open.clear()
 
 
+@dataclass(frozen=True)
+class Prefixed:
+    """Puts words in front of every title of another progress."""
+
+    progress: Progress
+    """What shows the stages."""
+    prefix: str
+    """The words."""
+
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> AbstractContextManager[Bar]:
+        """Show the stage under its longer title."""
+        return self.progress.stage(f"{self.prefix} {title}", total, unit)
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        self.progress.note(text)
+
+
 def make_progress(*, quiet: bool = False) -> Progress:
     """Return what suits where standard error goes: bars on a terminal, lines elsewhere, nothing when quiet."""
     if quiet:
         return Silent()
     return Terminal() if sys.stderr.isatty() else Lines()
+
+
+def summary_line(title: str, done: int, unit: str, seconds: float) -> str:
+    """Return what a finished stage leaves: its counts, seconds and rate."""
+    return f"{title}: {done:,} {unit} in {format_seconds(seconds)} ({done / max(seconds, 1e-9):,.0f}/s)"
 
 
 def format_seconds(seconds: float) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from adaptinf.config import DatasetConfig, MadeBy, RunConfig
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
-from adaptinf.progress import Progress, Silent
+from adaptinf.progress import Prefixed, Progress, Silent
 from adaptinf.seeded import derive_seed
 
 A = TypeVar("A", bound=store.Artifact)
@@ -92,6 +92,10 @@ class Run:
             raise ConfigError(f"{self.folder} has a dataset called {dataset.name!r} already; give --name")
         config = self.config.model_copy(update={"stream": [*self.config.stream, dataset]})
         return Run(folder=self.folder, config=config, progress=self.progress)
+
+    def titled(self, prefix: str) -> Run:
+        """Return the run with words in front of the titles of its stages."""
+        return replace(self, progress=Prefixed(self.progress, prefix))
 
     @property
     def pool_folder(self) -> Path:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adaptinf import tables
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample
-from adaptinf.errors import DataError, ModelError
+from adaptinf.errors import DataError, ModelError, StoreError
 from adaptinf.models.adapters import unfreeze_all
 from adaptinf.models.chat import IGNORED, encode
 from adaptinf.models.loading import Learner
@@ -73,6 +75,7 @@ def train(
     Raises:
         DataError: there is no sample.
         ModelError: the loss stopped being a number, or the device ran out of memory.
+        StoreError: weights or a checkpoint could not be written.
     """
     if not len(samples):
         raise DataError("there is no sample to train on; the selection is empty")
@@ -112,11 +115,21 @@ def train(
 
 def save_weights(learner: Learner, folder: Path) -> None:
     """Save a PEFT adapter, or a whole model that the Auto classes open, as safetensors."""
-    learner.model.save_pretrained(folder)
-    if not hasattr(learner.model, "peft_config"):
-        learner.processor.save_pretrained(folder)
+    with _writing(folder):
+        learner.model.save_pretrained(folder)
+        if not hasattr(learner.model, "peft_config"):
+            learner.processor.save_pretrained(folder)
     # PEFT's model card is a form nobody has filled in.
     (folder / "README.md").unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Tell the user where writing failed: safetensors and torch raise errors of their own on a full disk."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise StoreError(f"{folder} cannot be written ({error}); is the disk full?") from error
 
 
 def _arguments(
@@ -184,6 +197,16 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
             return
         saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, local_files_only=True)
         model.load_state_dict(saved.state_dict())
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, num_items_in_batch: Any = None, **options: Any) -> Any:
+        """Return the loss; that of a batch without any answer token is 0, not 0 / 0."""
+        if num_items_in_batch is not None:
+            num_items_in_batch = max(num_items_in_batch, 1)
+        return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **options)
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        with _writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(*args, **options)
 
 
 class _Indexed(Dataset[Sample]):

@@ -59,7 +59,13 @@ def test_all_mistakes_are_told_at_once_with_their_values(tmp_path):
         load(tmp_path, text)
     message = str(caught.value)
     assert "stream.yaml: 5 mistakes" in message
-    for expected in ("selection.budget=0", "selection.methd", "training.epochs='none'", "stream.0.name='a/b'", "seed=-1"):
+    for expected in (
+        "selection.budget=0",
+        "selection.methd",
+        "training.epochs='none'",
+        "stream.0.name='a/b'",
+        "seed=-1",
+    ):
         assert expected in message
 
 
@@ -168,7 +174,9 @@ def test_every_key_has_a_line_of_help_and_the_written_file_shows_it():
 
 
 # PyYAML reads the one character U+0085 as a line break.
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85"), min_size=1, max_size=120).map(lambda words: f"no such {words}")
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85"), min_size=1, max_size=120).map(
+    lambda words: f"no such {words}"
+)
 names = st.text(string.ascii_letters + string.digits, min_size=1, max_size=20)
 configs = st.builds(
     RunConfig,

@@ -6,11 +6,11 @@ chosen call of a chosen function.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from adaptinf import store, tables
+from tests.conftest import BASE_PATH
 from tests.streams import rows, write_dataset, write_stream, write_test
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -67,16 +68,18 @@ FOLDERS = (
 )
 
 
-def run_command(stream: Path, out: Path, kill: Kill | None = None, renamed: str | None = None) -> int:
-    """Return the exit code of `adaptinf run`; negative for a signal."""
-    process = SERVER.Process(target=_in_child, args=(str(stream), str(out), kill, renamed))
+def run_command(
+    stream: Path, out: Path, kill: Kill | None = None, *, renamed: str | None = None, file_bytes: int | None = None
+) -> int:
+    """Return the exit code of `adaptinf run`; negative for a signal. `file_bytes`: no file may grow longer."""
+    process = SERVER.Process(target=_in_child, args=(str(stream), str(out), kill, renamed, file_bytes))
     process.start()
     process.join()
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None) -> None:
+def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None, file_bytes: int | None) -> None:
     import torch
 
     from adaptinf import cli
@@ -88,8 +91,10 @@ def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None) -> 
         _patch(kill)
     if renamed is not None:
         _die_at_rename(renamed)
+    if file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     sys.argv = ["adaptinf", "run", stream, "--out", out, "--quiet"]
-    sys.stdout = sys.stderr = open(os.devnull, "w")
+    sys.stdout = sys.stderr = open(Path(out).with_suffix(".log"), "w")
     cli.main()
 
 
@@ -194,6 +199,19 @@ def test_a_finished_run_is_left_as_it_is_by_the_same_command(stream, undisturbed
     assert run_command(stream, out) == 0
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
     assert after == before
+    assert outcome(out) == undisturbed
+
+
+def test_files_that_cannot_grow_end_the_run_with_exit_code_2_and_nothing_half_done(stream, undisturbed, tmp_path):
+    """A limit of the operating system on the length of a file, which every writer meets as it meets a full disk."""
+    out = tmp_path / "run"
+    num_bytes = (BASE_PATH / "model.safetensors").stat().st_size
+    for limit, stage in ((2000, "config.yaml"), (num_bytes // 2, "steps/00/model")):
+        assert run_command(stream, out, file_bytes=limit) == 2
+        said = out.with_suffix(".log").read_text()
+        assert said.startswith("adaptinf: ") and len(said.splitlines()) == 1, said
+        assert not (out / stage).exists() and store.part_of(out / stage).exists()
+    assert run_command(stream, out) == 0
     assert outcome(out) == undisturbed
 
 

@@ -49,11 +49,12 @@ def test_a_long_stage_in_a_log_says_now_and_then_what_is_left(monkeypatch):
         for _ in range(4):
             now[0] += 10.0
             bar.advance(10)
-    assert stream.getvalue().splitlines() == [
+    *under_way, last = stream.getvalue().splitlines()
+    assert under_way == [
         "extract: 20/100 samples (1.0/s, 1 min 20 s left)",
         "extract: 40/100 samples (1.0/s, 1 min 00 s left)",
-        "extract: 40 samples in 40.0 s (1.0/s)",
     ]
+    assert last.startswith("extract: 40 samples in 40.0 s (1")
 
 
 def test_a_stage_of_unknown_length_says_no_time_left(monkeypatch):
@@ -116,7 +117,14 @@ def test_quiet_is_silent_and_a_pipe_gets_lines(capsys):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0.0 s"), (8.44, "8.4 s"), (60, "1 min 00 s"), (200, "3 min 20 s"), (3600, "1 h 00 min"), (18120, "5 h 02 min")],
+    [
+        (0, "0.0 s"),
+        (8.44, "8.4 s"),
+        (60, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 00 min"),
+        (18120, "5 h 02 min"),
+    ],
 )
 def test_durations_are_said_in_words(seconds, words):
     assert format_seconds(seconds) == words

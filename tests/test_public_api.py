@@ -1,4 +1,4 @@
-"""Names and signatures that other programs rely on, imports that run downwards only, and no torch before it is needed."""
+"""Names and signatures that others rely on, imports that run downwards only, and no torch before it is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "ray", "peft", "sklearn", "datasets", "matplot
 
 SIGNATURES = {
     "adaptinf.formats:read": ["path", "format=None", "images=None"],
-    "adaptinf.formats:write": ["samples", "path"],
+    "adaptinf.formats:write": ["samples", "path", "format"],
     "adaptinf.models:load": ["config"],
     "adaptinf.extraction:extract": ["samples", "learner", "config", "*out", "*executor=None"],
     "adaptinf.clustering:cluster": ["vectors", "*ids", "*clusters='auto'", "*seed=0"],
@@ -96,7 +96,7 @@ def test_importing_what_needs_no_model_imports_no_torch(modules, forbidden):
 
 LAYERS = {
     0: {"errors", "tables", "data", "__init__"},
-    1: {"config", "store", "executors", "registry", "progress", "seeded", "budgets", "tiles", "pictures"},
+    1: {"schema", "config", "store", "executors", "registry", "progress", "seeded", "budgets", "tiles", "pictures"},
     # Plug-ins, models, and what stages are made of.
     2: {"formats", "models", "scoring", "intake", "removal"},
     3: {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},

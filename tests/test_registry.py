@@ -1,4 +1,4 @@
-"""Plug-ins: one decorator, a name that is unknown is told with the known ones, a user's file is imported by its path."""
+"""Plug-ins: one decorator, a name that is unknown is told with the known ones, a user's file is imported by path."""
 
 from __future__ import annotations
 

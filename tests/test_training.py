@@ -121,7 +121,7 @@ def test_a_loss_that_is_no_number_stops_the_training_with_the_way_out(learner, r
 
 
 def test_a_sample_without_an_answer_token_trains_nothing_and_is_named(learner, ragged_samples, tmp_path):
-    config = learner.config.model_copy(update={"max_length": 60})
+    config = learner.config.model_copy(update={"max_length": 16})
     short = load(config)
     # The long question is cut before its answer; alone in a batch it has no loss at all.
     one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1})

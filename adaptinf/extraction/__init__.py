@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -132,8 +135,18 @@ def _measure_shard(shard: Shard, *, meter: Meter, samples: Sequence[Sample], out
         with open(part, "wb") as file:
             np.savez(file, allow_pickle=False, **columns)
         part.rename(path)
-    with np.load(path, allow_pickle=False) as saved:
+    with _opened(path) as saved:
         return ShardSummary(len(shard.rows), int(saved["num_split"]), saved["unreadable"].tolist())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a finished shard; Any, because numpy's archive has no public type. A damaged one is told by its name."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
+            yield saved
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise StoreError(f"{path} cannot be read ({error}); delete it to have its samples measured again") from error
 
 
 def _measure_batches(shard: Shard, meter: Meter, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
@@ -212,7 +225,7 @@ def _assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: d
     vectors = _new_array(out / "vectors.npy", (len(ids), dim))
     embeddings = None
     for shard in shards:
-        with np.load(_shard_path(out, shard.number), allow_pickle=False) as saved:
+        with _opened(_shard_path(out, shard.number)) as saved:
             rows = saved["rows"]
             if embeddings is None and saved["embeddings"].shape[1]:
                 embeddings = _new_array(out / "embeddings.npy", (len(ids), saved["embeddings"].shape[1]))
@@ -241,4 +254,9 @@ def _new_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if 0 in shape:
         tables.write_array(path, np.zeros(shape, np.float16))
         return np.zeros(shape, np.float16)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    # A new mapped file is one hole: on a full disk, writing into it would kill the process. So ask for the room now.
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array

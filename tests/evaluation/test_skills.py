@@ -65,7 +65,9 @@ def test_rows_without_a_right_answer_are_counted_by_their_number_in_the_file_and
 
 
 def test_a_test_file_without_a_usable_item_is_refused_with_the_first_reason(tmp_path):
-    with pytest.raises(DataError, match=r"evaluation of s: .*no usable item; the first of 1 rejected rows: empty answer"):
+    with pytest.raises(
+        DataError, match=r"evaluation of s: .*no usable item; the first of 1 rejected rows: empty answer"
+    ):
         read_tests([skill("s", write(tmp_path / "s.json", ""))])
 
 

@@ -1,0 +1,236 @@
+"""The sections of stream.yaml; the line under each field is its help, and its comment in a written config.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+CAP_FACTOR = 4
+"""The default cap is this many budgets (METHOD §5)."""
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class LoraConfig(Section):
+    """The adapter that training uses and whose gradients are the vectors."""
+
+    rank: int = Field(default=128, ge=1)
+    """Rank of the two factors."""
+    alpha: float = Field(default=256, gt=0)
+    """Scale: the adapter's output is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input while training; extraction always runs without."""
+    target_modules: list[str] | None = None
+    """Names of the linear layers to adapt, inside the decoder blocks; null: all of them."""
+
+
+class ModelConfig(Section):
+    """The model that keeps learning."""
+
+    path: str = ""
+    """Folder or hub name of a Hugging Face vision-language or text-only model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the weights in memory; auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    lora: LoraConfig = LoraConfig()
+    """The adapter."""
+    projector: Literal["frozen", "trained"] = "frozen"
+    """Whether the layer between vision tower and language model is trained (and kept with the adapter)."""
+    max_length: int = Field(default=2048, ge=8)
+    """Tokens of one sample, pictures included; longer text is cut on the right, never through a picture."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model folder. Only for sources you trust."""
+    device: str = "auto"
+    """auto: the GPU if there is one; or cpu, cuda, cuda:1, mps."""
+
+
+class DataConfig(Section):
+    """How datasets are read."""
+
+    on_bad_row: Literal["reject", "stop"] = "reject"
+    """reject: record a bad row in rejected.jsonl and go on; stop: end with an error at the first one."""
+    images: Literal["reference", "copy"] = "reference"
+    """reference: the pool keeps paths to your pictures; copy: the pool keeps its own copies."""
+
+
+class DatasetConfig(Section):
+    """One dataset of the stream."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Short name, the first part of its samples' ids."""
+    path: str
+    """File or folder."""
+    images: str | None = None
+    """Folder that picture paths are relative to; null: the folder of the file."""
+    format: str | None = None
+    """Name of the format (`adaptinf list`); null: detected."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_unfinished_folder(cls, name: str) -> str:
+        if name.endswith(".part"):
+            raise ValueError("must not end with .part, which marks unfinished folders")
+        return name
+
+
+class ExtractionConfig(Section):
+    """What is measured on every sample of the pool at every step."""
+
+    layers: Literal["first", "middle", "last"] | int | list[int] = "middle"
+    """Decoder block (or blocks, 0-based) whose adapter gradients are the vectors."""
+    dim: int = Field(default=8192, ge=8)
+    """Length of a vector after sketching; at most the number of adapter weights."""
+    vector: Literal["gradient"] = "gradient"
+    """What the vector is: the sketched gradient of the sample's mean answer loss."""
+    batch_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Tokens in one batch, padding included; auto: 16384 on a GPU, 4096 on a CPU."""
+    model: str | None = None
+    """A smaller proxy model that measures instead of the one that learns; null: the model itself."""
+    keep: Literal["last", "all"] = "last"
+    """last: vectors and embeddings of older steps are dropped, their scores stay; all: everything stays."""
+    embedding_tokens: Literal["all_but_first", "text", "question", "answer"] = "all_but_first"
+    """Tokens that the embedding is the mean of."""
+
+
+class ClusteringConfig(Section):
+    """Step 1: pseudo-skill clusters."""
+
+    clusters: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Number of k-means clusters; auto: the knee of the within-cluster sum of squares."""
+
+
+class SelectionConfig(Section):
+    """Step 2: what to train on."""
+
+    method: str = "adapt"
+    """Name of the selector (`adaptinf list`)."""
+    budget: int = Field(default=25_000, ge=1)
+    """Samples to train on in one step."""
+    scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
+    """Scores that a cluster chooses from; ties go to the earlier one."""
+
+
+class TrainingConfig(Section):
+    """Training on the selected samples."""
+
+    tune: Literal["lora", "full"] = "lora"
+    """lora: an adapter on the language model; full: all weights of language model and projector (very small models)."""
+    adapter: Literal["continue", "merge"] = "continue"
+    """continue: one adapter goes on over all steps; merge: each step's adapter is merged and a new one begun."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the selected samples."""
+    learning_rate: float = Field(default=2.0e-4, gt=0)
+    """Peak learning rate of AdamW, after 3 % warm-up; cosine decay."""
+    batch_size: int = Field(default=128, ge=1)
+    """Samples in one optimiser step."""
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Samples on the device at once; the rest of a batch is accumulated."""
+    gradient_checkpointing: bool = False
+    """Trade a third more time for much less memory."""
+    report_to: list[str] = []
+    """Loggers of the Trainer: tensorboard, wandb, trackio, ... (metrics.jsonl is always written)."""
+
+
+class PruningConfig(Section):
+    """Step 3: what leaves the pool for good."""
+
+    cap: Literal["auto", "none"] | Annotated[int, Field(ge=1)] = "auto"
+    """Samples that the pool holds after a step; auto: 4 x the budget (multitask: none); none: nothing is pruned."""
+    order: Literal["greedy", "semdedup"] = "greedy"
+    """Which of two similar samples leaves: see docs/pruning.md."""
+    allocation: Literal["balanced", "global"] = "balanced"
+    """balanced: large clusters shrink most; global: the most similar pairs go first, wherever they are."""
+
+    @field_validator("cap", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: object) -> object:
+        return "none" if value is None else value
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class SkillConfig(Section):
+    """One skill to test after every step."""
+
+    skill: str = Field(min_length=1)
+    """Name; where the data carry skills, the same name."""
+    path: str
+    """Test file in any known format; the last assistant turn is the answer."""
+    images: str | None = None
+    """Folder that picture paths are relative to; null: the folder of the file."""
+    format: str | None = None
+    """Name of the format; null: detected."""
+    metric: str = "exact"
+    """Name of the metric (`adaptinf list`)."""
+    introduced_at: Annotated[str, BeforeValidator(_as_text)] | None = None
+    """Dataset (or its number) that first teaches the skill; `base`: known before; null: found in the data's skills."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """Longest answer that is generated."""
+
+
+class MadeBy(Section):
+    """Who wrote a resolved config.yaml."""
+
+    version: str
+    """Version of adaptinf."""
+    git_sha: str | None = None
+    """Commit of the working tree that ran, if any."""
+    utc_time: str
+    """When it was written."""
+
+
+class RunConfig(Section):
+    """The whole of stream.yaml."""
+
+    model: ModelConfig = ModelConfig()
+    """The model that keeps learning."""
+    data: DataConfig = DataConfig()
+    """How datasets are read."""
+    stream: list[DatasetConfig] = []
+    """The datasets, in the order they arrive."""
+    extraction: ExtractionConfig = ExtractionConfig()
+    """What is measured on every sample."""
+    clustering: ClusteringConfig = ClusteringConfig()
+    """Step 1."""
+    selection: SelectionConfig = SelectionConfig()
+    """Step 2."""
+    training: TrainingConfig = TrainingConfig()
+    """Training on the selected samples."""
+    pruning: PruningConfig = PruningConfig()
+    """Step 3."""
+    evaluation: list[SkillConfig] = []
+    """Skills to test after every step."""
+    plugins: list[str] = []
+    """Python files with scorers, selectors, formats or metrics of your own."""
+    executor: Literal["local"] = "local"
+    """Where shards are worked on."""
+    seed: int = Field(default=0, ge=0)
+    """The same seed on the same machine gives the same run."""
+    made_by: MadeBy | None = None
+    """Filled in when a run folder is made."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> RunConfig:
+        for key, names in (
+            ("stream: name", [dataset.name for dataset in self.stream]),
+            ("evaluation: skill", [skill.skill for skill in self.evaluation]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key} {twice[0]!r} is used twice; names must differ")
+        return self
+
+    @property
+    def cap(self) -> int | None:
+        """Samples that the pool holds after a step; None: no cap (METHOD: default 4 x budget)."""
+        if isinstance(self.pruning.cap, int):
+            return self.pruning.cap
+        # The upper reference sees everything that ever arrived.
+        is_capped = self.pruning.cap == "auto" and self.selection.method != "multitask"
+        return CAP_FACTOR * self.selection.budget if is_capped else None

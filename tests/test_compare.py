@@ -1,0 +1,164 @@
+"""Several methods over one stream: the same settings for all, one row each, and a reference that is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptinf import compare, console, tables
+from adaptinf import config as configuration
+from adaptinf.compare import method_config, run_methods
+from adaptinf.comparison import rare_skills, summarise, summary_rows, upper_reference, write_summary
+from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
+from adaptinf.data import Evaluation
+from adaptinf.errors import ConfigError
+from adaptinf.progress import Silent
+from adaptinf.runs import Run
+from tests.streams import rows, write_dataset, write_stream, write_test
+
+NAN = float("nan")
+
+
+def finished(folder: Path, method: str, matrix: list[list[float]], *, seed: int = 0) -> Run:
+    """Return a run of one step per later row of the matrix, with folders as the pipeline leaves them."""
+    num_steps = len(matrix) - 1
+    stream = [DatasetConfig(name=f"d{step}", path="x") for step in range(num_steps)]
+    config = RunConfig(stream=stream, selection=SelectionConfig(method=method, budget=10), seed=seed)
+    run = Run.create(folder / method, config)
+    for step in range(-1, num_steps):
+        seen = np.array(matrix[: step + 2])
+        names = tuple("abcdefg"[: seen.shape[1]])
+        evaluation = Evaluation(
+            skills=names,
+            introduced_at=np.zeros(len(names), np.int64),
+            matrix=seen,
+            num_items=np.full(len(names), 10),
+            frequency=np.array([0.9, *[0.1 / (len(names) - 1)] * (len(names) - 1)]),
+            predictions={"skill": tables.text_array([]), "score": np.zeros(0)},
+        )
+        target = run.stage_folder(step, "evaluation")
+        target.mkdir(parents=True)
+        evaluation.save(target)
+        if step < 0:
+            continue
+        for stage in ("model", "pruning"):
+            run.stage_folder(step, stage).mkdir()
+        tables.write_json(run.stage_folder(step, "model") / "info.json", {"samples": 10 + step})
+        for stage in ("features", "model"):
+            with run.logged(step, stage):
+                pass
+    return run
+
+
+def test_a_summary_has_the_numbers_of_the_last_row_by_hand(tmp_path):
+    run = finished(tmp_path, "adapt", [[0.0, 0.2], [0.8, 0.4], [0.6, 0.5]])
+    row = summarise(run, reference=np.array([0.5, 0.5]))
+    assert (row.method, row.seed, row.num_steps, row.samples_trained) == ("adapt", 0, 2, 21)
+    assert row.macro == pytest.approx(0.55)
+    assert row.micro == pytest.approx(0.9 * 0.6 + 0.1 * 0.5)
+    assert (row.rare, row.common) == (pytest.approx(0.5), pytest.approx(0.6))
+    assert row.relative_gain == pytest.approx(110.0)
+    assert row.forgetting_signed == pytest.approx((25.0 - 25.0) / 2)
+    assert row.forgetting_clipped == pytest.approx(12.5)
+    assert row.selection_seconds >= 0 and row.training_seconds >= 0
+
+
+def test_the_reference_is_multitask_else_the_best_of_sequential_else_nothing(tmp_path):
+    adapt = finished(tmp_path, "adapt", [[0.1, 0.1], [0.4, 0.5]])
+    sequential = finished(tmp_path, "sequential", [[NAN, 0.1], [0.9, 0.2], [0.3, 0.6]])
+    multitask = finished(tmp_path, "multitask", [[0.1, 0.1], [0.7, 0.8]])
+    reference, name = upper_reference([adapt, sequential, multitask])
+    assert reference.tolist() == [0.7, 0.8] and "multitask" in name
+    reference, name = upper_reference([adapt, sequential])
+    assert reference.tolist() == [0.9, 0.6] and "sequential" in name
+    reference, name = upper_reference([adapt])
+    assert reference is None and "none" in name
+    assert np.isnan(summary_rows([adapt])[0][0].relative_gain)
+
+
+def test_a_run_without_tests_or_steps_has_a_row_without_accuracies(tmp_path):
+    run = Run.create(tmp_path / "run", RunConfig())
+    (row,), _ = summary_rows([run])
+    assert row.num_steps == 0 and row.samples_trained == 0
+    assert np.isnan(row.macro) and np.isnan(row.forgetting_signed)
+
+
+def test_rare_skills_have_less_than_half_of_an_equal_share():
+    assert rare_skills(np.array([0.5, 0.3, 0.1, 0.1])).tolist() == [False, False, True, True]
+    assert rare_skills(np.array([NAN, NAN])).tolist() == [False, False]
+    assert rare_skills(np.array([0.97, 0.03, NAN])).tolist() == [False, True, False]
+
+
+def test_the_table_names_its_reference_and_who_beats_random(tmp_path, capsys):
+    runs = [
+        finished(tmp_path, "adapt", [[0.1, 0.1], [0.6, 0.5]]),
+        finished(tmp_path, "random_replay", [[0.1, 0.1], [0.4, 0.5]]),
+    ]
+    found, reference = summary_rows(runs)
+    console.show_summary(found, reference)
+    said = capsys.readouterr().out
+    assert "adapt beats random replay by 10.0 points" in said and "noise" in said
+    assert "relative gain in % of: none" in said
+    write_summary(tmp_path / "summary.json", found, reference)
+    saved = json.loads((tmp_path / "summary.json").read_text())
+    assert [item["method"] for item in saved["rows"]] == ["adapt", "random_replay"]
+    assert saved["rows"][0]["relative_gain"] is None
+
+
+def test_only_lite_adapt_prunes_in_a_comparison_and_everything_else_is_shared():
+    config = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
+    assert method_config(config, "lite_adapt", 1).cap == 30
+    assert method_config(config, "adapt", 1).cap is None
+    uncapped = config.model_copy(update={"pruning": PruningConfig(cap="none")})
+    assert method_config(uncapped, "lite_adapt", 1).cap == 40
+    own = method_config(config, "random_replay", 7)
+    assert (own.seed, own.selection.method) == (7, "random_replay")
+    changed = {"seed", "selection", "pruning"}
+    assert own.model_dump(exclude=changed) == config.model_dump(exclude=changed)
+    with pytest.raises(ConfigError, match="did you mean 'adapt'"):
+        method_config(config, "adapts", 0)
+
+
+def test_a_wrong_method_is_refused_before_any_folder_is_made(tmp_path):
+    with pytest.raises(ConfigError, match="unknown selector"):
+        run_methods(
+            RunConfig(), {"adapt": tmp_path / "a", "nonsense": tmp_path / "n"}, seed=0, progress=Silent(), num_workers=1
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_finished_methods_are_not_run_again_and_only_the_steps_asked_for_are_taken(tmp_path, monkeypatch):
+    data = [write_dataset(tmp_path, name, rows(2)) for name in ("one", "two")]
+    config = configuration.load(write_stream(tmp_path / "s.yaml", data))
+    asked = []
+    monkeypatch.setattr(compare, "_run_unfinished", lambda folders, steps, *_: asked.append((list(folders), steps)))
+    folders = {name: tmp_path / name for name in ("adapt", "sequential")}
+    runs = run_methods(config, folders, seed=0, progress=Silent(), num_steps=1)
+    for stage in ("model", "pruning"):
+        runs[0].stage_folder(0, stage).mkdir(parents=True)
+    run_methods(config, folders, seed=0, progress=Silent(), num_steps=1)
+    run_methods(config, folders, seed=0, progress=Silent(), num_steps=9)
+    assert asked == [(["adapt", "sequential"], 1), (["sequential"], 1), (["adapt", "sequential"], 2)]
+    with pytest.raises(ConfigError, match="seed=0, now it is 1"):
+        run_methods(config, folders, seed=1, progress=Silent())
+
+
+@pytest.mark.slow
+def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
+    data = [write_dataset(tmp_path, "one", rows(6))]
+    tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
+    config = configuration.load(write_stream(tmp_path / "s.yaml", data, tests))
+    folders = {name: tmp_path / name for name in ("random_replay", "sequential")}
+    runs = run_methods(config, folders, seed=0, progress=Silent(), num_workers=2)
+    assert [run.num_finished for run in runs] == [1, 1]
+    found, reference = summary_rows(runs)
+    assert "sequential" in reference and all(row.num_steps == 1 for row in found)
+    # Every method saw the same base.
+    assert runs[0].evaluation(-1).matrix.tolist() == runs[1].evaluation(-1).matrix.tolist()
+
+    broken = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
+    with pytest.raises(Exception, match="gone"):
+        run_methods(broken, {"oracle": tmp_path / "broken"}, seed=0, progress=Silent(), num_workers=1)

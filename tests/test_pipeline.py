@@ -1,0 +1,260 @@
+"""Whole runs on tiny streams: adapters over steps, streams at their edges, every method, a model without pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adaptinf import config as configuration
+from adaptinf import learners, pipeline, registry, tables
+from adaptinf.errors import ConfigError, ModelError
+from adaptinf.learners import learner_after, learner_before
+from adaptinf.models import load
+from adaptinf.models.adapters import begin_adapter
+from adaptinf.models.blocks import lora_targets
+from adaptinf.models.chat import encode
+from adaptinf.pipeline import run_all, run_step
+from adaptinf.runs import STAGES, Run
+from tests.conftest import conversation, say
+from tests.streams import row, rows, write_dataset, write_stream, write_test
+from tests.text_model import write_text_model
+
+QUESTION = conversation("q", say("user", "Colour of thing 3?"), say("assistant", "red"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(folder: Path, datasets, tests=None, *, name="run", **changes) -> Run:
+    """Take a stream through the figure and return the run."""
+    stream = write_stream(folder / f"{name}.yaml", datasets, tests, **changes)
+    made = Run.create(folder / name, configuration.load(stream))
+    run_all(made)
+    return made
+
+
+def selected(run: Run, step: int) -> list[str]:
+    return tables.read_table(run.stage_folder(step, "selection") / "selection.parquet")["id"].tolist()
+
+
+def pruned(run: Run, step: int) -> list[str]:
+    return tables.read_table(run.stage_folder(step, "pruning") / "pruned.parquet")["id"].tolist()
+
+
+def logits(learner) -> torch.Tensor:
+    with torch.no_grad():
+        return learner.model(**encode(learner, [QUESTION], [[]]).inputs).logits
+
+
+def plus_adapter(learner, folder: Path, scale: float) -> None:
+    """Add a saved adapter to the weights, by the definition: W + s B A. In place."""
+    saved = load_file(folder / "adapter_model.safetensors")
+    with torch.no_grad():
+        for name in lora_targets(learner.model, None):
+            down, up = (saved[f"base_model.model.{name}.lora_{factor}.weight"] for factor in "AB")
+            learner.model.get_submodule(name).weight += scale * up @ down
+
+
+LORA = {"tune": "lora", "learning_rate": 5.0e-3, "batch_size": 2, "micro_batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def two_datasets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return [write_dataset(folder, "one", rows(10)), write_dataset(folder, "two", rows(10, word="item"))]
+
+
+def test_with_continue_a_step_starts_from_the_adapter_of_the_step_before(two_datasets, tmp_path, monkeypatch):
+    started = []
+    real = pipeline.train
+
+    def spy(samples, learner, *args, **options):
+        started.append({name: weight.clone() for name, weight in learner.model.state_dict().items() if "lora_" in name})
+        return real(samples, learner, *args, **options)
+
+    monkeypatch.setattr(pipeline, "train", spy)
+    made = run(tmp_path, two_datasets, training=LORA)
+    assert all(not weight.any() for name, weight in started[0].items() if "lora_B" in name)
+    saved = load_file(made.stage_folder(0, "model") / "adapter_model.safetensors")
+    assert any(weight.any() for name, weight in saved.items() if "lora_B" in name)
+    for name, weight in started[1].items():
+        assert torch.equal(weight, saved[name.replace(".default", "")]), name
+    expected = load(made.config.model)
+    plus_adapter(expected, made.stage_folder(1, "model"), scale=8 / 4)
+    torch.testing.assert_close(logits(learner_after(made, 1)), logits(expected), rtol=1e-4, atol=1e-4)
+    # What training at step 2 would start with computes the same as the model after step 1.
+    torch.testing.assert_close(logits(learner_before(made, 2)), logits(expected), rtol=1e-4, atol=1e-4)
+    assert not (made.stage_folder(1, "model") / "model.safetensors").exists()
+
+
+def test_with_merge_the_model_is_the_base_and_every_adapter(two_datasets, tmp_path):
+    model = {"projector": "trained"}
+    made = run(tmp_path, two_datasets, training={**LORA, "adapter": "merge"}, model=model)
+    expected = load(made.config.model)
+    before = expected.model.model.multi_modal_projector.linear_1.weight.clone()
+    for step in (0, 1):
+        plus_adapter(expected, made.stage_folder(step, "model"), scale=8 / 4)
+    after = learner_after(made, 1)
+    torch.testing.assert_close(logits(after), logits(expected), rtol=1e-4, atol=1e-4)
+    first = load(made.config.model)
+    plus_adapter(first, made.stage_folder(0, "model"), scale=8 / 4)
+    assert not torch.allclose(logits(first), logits(expected), atol=1e-3), "the second adapter counts"
+
+    # The projector was trained, lies with the adapter and comes back with it.
+    saved = load_file(made.stage_folder(1, "model") / "adapter_model.safetensors")
+    (kept,) = [weight for name, weight in saved.items() if name.endswith("multi_modal_projector.linear_1.weight")]
+    assert torch.equal(after.model.model.multi_modal_projector.linear_1.weight, kept)
+    assert not torch.equal(kept, before)
+    # A new adapter begins where the merged model is.
+    torch.testing.assert_close(logits(learner_before(made, 2)), logits(after), rtol=1e-5, atol=1e-5)
+
+
+def test_learners_from_the_run_folder_are_the_same_every_time(two_datasets, tmp_path):
+    made = run(tmp_path, two_datasets[:1], training=LORA)
+    again = Run.open(made.folder)
+    for which in (learner_before, learner_after):
+        assert which(made, 0).fingerprint == which(again, 0).fingerprint
+    assert learner_after(made, -1).fingerprint == load(made.config.model).fingerprint
+    fresh = begin_adapter(load(made.config.model), made.seed("adapter", 0))
+    assert learners.learner_that_measures(made, 0).fingerprint == fresh.fingerprint
+
+
+def test_a_run_replayed_from_its_own_configuration_selects_the_same(two_datasets, tmp_path):
+    first = run(tmp_path, two_datasets)
+    config = configuration.load(first.folder / "config.yaml").model_copy(update={"made_by": None})
+    second = Run.create(tmp_path / "again", config)
+    run_all(second)
+    for step in (0, 1):
+        assert selected(first, step) == selected(second, step)
+        assert pruned(first, step) == pruned(second, step)
+    assert [len(selected(first, step)) for step in (0, 1)] == [8, 8]
+    assert len(first.pool(2)) == 16
+    assert not set(pruned(first, 0)) & set(pruned(first, 1))
+    # Vectors of older steps are dropped, their scores stay.
+    assert not (first.stage_folder(0, "features") / "vectors.npy").exists()
+    assert (first.stage_folder(0, "features") / "scores.parquet").exists()
+    assert (first.stage_folder(1, "features") / "vectors.npy").exists()
+
+
+EDGES = {
+    "one row": [rows(1)],
+    "smaller than the budget": [rows(3)],
+    "text only": [rows(6, pictures=False)],
+    "an empty dataset first": [[], rows(6)],
+    "an empty dataset last": [rows(6), []],
+    "nothing but empty datasets": [[], []],
+    "all rows rejected": [[row(n, "?", "", skill="s") for n in range(3)], rows(4)],
+    "the same row again and again": [[row(n, "?", "!", skill="s") for n in range(6)]],
+}
+
+
+@pytest.mark.parametrize(
+    ("edge", "tune"),
+    [*((edge, "full") for edge in EDGES), ("an empty dataset first", "lora"), ("an empty dataset last", "lora")],
+)
+def test_streams_at_their_edges_run_to_the_end(tmp_path, edge, tune):
+    datasets = [write_dataset(tmp_path, f"d{number}", content) for number, content in enumerate(EDGES[edge])]
+    made = run(tmp_path, datasets, training={"tune": tune}, pruning={"cap": 5})
+    usable = 0
+    for step, content in enumerate(EDGES[edge]):
+        num_new = sum(bool(item["conversations"][1]["value"]) for item in content)
+        assert len(selected(made, step)) == min(8, usable + num_new)
+        usable = min(5, usable + num_new)
+        info = tables.read_json(made.dataset_folder(step) / "info.json")
+        assert (info["rows"], info["rejected"]) == (num_new, len(content) - num_new)
+    assert len(made.pool(len(datasets))) == usable
+    assert made.num_finished == len(datasets)
+    if not any(EDGES[edge]):
+        assert learner_after(made, 1).fingerprint == load(made.config.model).fingerprint
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle"],
+)
+def test_every_method_takes_a_step(tmp_path, method):
+    datasets = [write_dataset(tmp_path, "one", rows(12))]
+    tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
+    made = run(tmp_path, datasets, tests, selection={"method": method, "budget": 5}, pruning={"cap": 7})
+    chosen = selected(made, 0)
+    assert len(set(chosen)) == len(chosen) == (12 if method == "multitask" else 5)
+    assert len(made.pool(1)) == 7
+    assert made.has(0, "features") == pipeline.needs_features(made)
+    assert made.evaluation(0).matrix.shape == (2, 1)
+    assert set(STAGES[2:]) <= {path.name for path in (made.folder / "steps" / "00").iterdir()}
+
+
+def test_every_built_in_method_is_tried_above():
+    known = set(registry.selector.names())
+    tried = {"adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle"}
+    assert tried <= known
+
+
+def test_the_pool_grows_forgets_and_never_selects_what_was_pruned(two_datasets, tmp_path):
+    made = run(tmp_path, two_datasets, pruning={"cap": 6})
+    gone = set(pruned(made, 0))
+    assert len(gone) == 4
+    assert not gone & set(selected(made, 1))
+    assert not gone & set(tables.read_table(made.stage_folder(1, "features") / "scores.parquet")["id"])
+    assert len(made.pool(1)) == 6 + 10
+
+
+def test_a_step_out_of_turn_is_refused(two_datasets, tmp_path):
+    stream = write_stream(tmp_path / "s.yaml", two_datasets)
+    made = Run.create(tmp_path / "run", configuration.load(stream))
+    with pytest.raises(ConfigError, match="step 1 cannot run: step 0 of .* is not finished"):
+        run_step(made, 1)
+    with pytest.raises(ConfigError, match="step 2 is not in the stream of 2 datasets"):
+        run_step(made, 2)
+
+
+def test_a_skill_that_is_tested_later_was_not_tested_before(two_datasets, tmp_path):
+    sums, colours = (write_test(tmp_path, name, rows(4)[n::2]) for name, n in (("sums", 1), ("colours", 0)))
+    run(tmp_path, two_datasets[:1], [sums], selection={"method": "random_replay"})
+    both = run(tmp_path, two_datasets, [sums, colours], selection={"method": "random_replay"})
+    matrix = both.evaluation(1).matrix
+    assert np.isnan(matrix).tolist() == [[False, True], [False, True], [False, False]]
+
+
+def test_a_text_only_model_goes_through_every_stage(tmp_path):
+    model = {"path": str(write_text_model(tmp_path / "model")), "lora": {"rank": 2, "alpha": 4}}
+    datasets = [write_dataset(tmp_path, "one", rows(8, pictures=False))]
+    tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
+    made = run(tmp_path, datasets, tests, model=model, training=LORA, selection={"budget": 4}, pruning={"cap": 6})
+    scores = tables.read_table(made.stage_folder(0, "features") / "scores.parquet")
+    assert np.isnan(scores["image_grounding"]).all() and np.isfinite(scores["perplexity"]).all()
+    assert (made.stage_folder(0, "model") / "adapter_model.safetensors").exists()
+    assert made.evaluation(0).matrix.shape == (2, 1)
+    assert not torch.allclose(logits(learner_after(made, 0)), logits(load(made.config.model)), atol=1e-4)
+
+
+def test_a_text_only_model_refuses_pictures_in_words(tmp_path):
+    model = {"path": str(write_text_model(tmp_path / "model")), "lora": {"rank": 2, "alpha": 4}}
+    with pytest.raises(ModelError, match="reads text only, but a sample has pictures"):
+        run(tmp_path, [write_dataset(tmp_path, "one", rows(4))], model=model, training=LORA)
+
+
+def test_a_proxy_measures_and_the_model_learns(two_datasets, tmp_path):
+    """The proxy is the same folder here; what counts is that features come from untrained weights at every step."""
+    base = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets)).model.path
+    made = run(tmp_path, two_datasets, extraction={"model": base})
+    prints = {tables.read_json(made.stage_folder(step, "features") / "info.json")["fingerprint"] for step in (0, 1)}
+    assert prints == {load(made.config.model).fingerprint}
+
+
+def test_metrics_and_events_have_a_line_for_every_stage(two_datasets, tmp_path):
+    made = run(tmp_path, two_datasets[:1], selection={"method": "random_replay"})
+    stages = {(step, stage) for step, stage in made.seconds()}
+    assert stages == {(0, "pool"), (0, "selection"), (0, "model"), (0, "pruning")}
+    lines = [json.loads(line) for line in (made.folder / "metrics.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} >= {"pool", "pruning"}
