@@ -8,7 +8,6 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -153,16 +152,14 @@ def run(
 ) -> None:
     """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
     from adaptinf import config as configuration
-    from adaptinf import store
-    from adaptinf.evaluation.skills import unknown_introductions
+    from adaptinf import preflight, store
     from adaptinf.progress import make_progress
     from adaptinf.runs import CONFIG_NAME, Run
 
     config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
     is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
     folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
-    _check_ready(config, unknown_introductions(config.evaluation, config.stream))
-    _check_plugins_and_names(config)
+    preflight.check(config, whole_stream=True)
     with store.lock(folder):
         prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
         _calm_transformers()
@@ -208,7 +205,7 @@ def add(
 @app.command()
 def step(folder: RunFolder, quiet: Quiet = False) -> None:
     """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
-    from adaptinf import store
+    from adaptinf import preflight, store
     from adaptinf.progress import make_progress
     from adaptinf.runs import Run
 
@@ -220,8 +217,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
             raise ConfigError(
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
-        _check_ready(run.config)
-        _check_plugins_and_names(run.config)
+        preflight.check(run.config, whole_stream=False)
         _calm_transformers()
         from adaptinf.pipeline import run_step
 
@@ -276,33 +272,6 @@ def doctor(
         console.show_checks(checks)
     if not all(check.is_good for check in checks):
         raise typer.Exit(2)
-
-
-def _check_ready(config: Any, more_problems: Sequence[str] = ()) -> None:
-    """Refuse a run that cannot get anywhere, before a model is loaded; `config` is a RunConfig."""
-    from adaptinf.evaluation.skills import missing_files
-
-    problems = [] if config.model.path else ["model.path is empty; name a Hugging Face folder or hub model"]
-    problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
-    for dataset in config.stream:
-        paths = [path for path in (dataset.path, dataset.images) if path is not None]
-        problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
-    problems += [*missing_files(config.evaluation), *more_problems]
-    if problems:
-        raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
-
-
-def _check_plugins_and_names(config: Any) -> None:
-    """Look up every plug-in that a RunConfig names, so that a misspelt one costs no minute."""
-    from adaptinf import registry
-
-    registry.load_plugins(config.plugins)
-    named = [(registry.selector, config.selection.method)]
-    named += [(registry.scorer, name) for name in config.selection.scorers]
-    named += [(registry.dataset_format, item.format) for item in (*config.stream, *config.evaluation) if item.format]
-    named += [(registry.metric, skill.metric) for skill in config.evaluation]
-    for kind, name in named:
-        _ = kind[name]
 
 
 def _name_from(data: Path) -> str:

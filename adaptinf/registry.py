@@ -49,12 +49,19 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: no such name; the message lists the known ones and the nearest.
         """
-        self._load()
-        if name not in self._entries:
-            near = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise ConfigError(f"unknown {self.kind} {name!r}{hint} known: {', '.join(self.names())}")
+        complaint = self.complaint(name)
+        if complaint:
+            raise ConfigError(complaint)
         return self._entries[name]
+
+    def complaint(self, name: str) -> str:
+        """Return what is wrong with a name, and the known ones; empty if nothing is."""
+        self._load()
+        if name in self._entries:
+            return ""
+        near = difflib.get_close_matches(name, self._entries, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        return f"unknown {self.kind} {name!r}{hint} known: {', '.join(self.names())}"
 
     def names(self) -> list[str]:
         """Return all known names, sorted."""

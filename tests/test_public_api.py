@@ -102,7 +102,18 @@ LAYERS = {
     3: {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
     # What knows the run folder.
     4: {"runs"},
-    5: {"pipeline", "report", "compare", "comparison", "joining", "learners", "status", "validation", "doctor"},
+    5: {
+        "pipeline",
+        "report",
+        "compare",
+        "comparison",
+        "joining",
+        "learners",
+        "status",
+        "preflight",
+        "validation",
+        "doctor",
+    },
     6: {"cli", "console", "demo"},
 }
 """DESIGN section 3, from the ground up."""

@@ -13,7 +13,7 @@ from adaptinf import extraction, tables
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features
 from adaptinf.errors import DataError, StoreError
-from adaptinf.extraction import batches, extract
+from adaptinf.extraction import batches, extract, shards
 from tests.conftest import conversation, say
 
 CONFIG = ExtractionConfig(dim=64, batch_tokens=256)
@@ -91,7 +91,7 @@ class Interrupted(Exception):
 
 def interrupt(monkeypatch, learner, samples, out, *, after):
     """Extract until `after` shards are written."""
-    real, calls = extraction._measure_batches, []
+    real, calls = shards._measure_batches, []
 
     def measure(*args):
         if len(calls) == after:
@@ -100,7 +100,7 @@ def interrupt(monkeypatch, learner, samples, out, *, after):
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(extraction, "_measure_batches", measure)
+        patch.setattr(shards, "_measure_batches", measure)
         with pytest.raises(Interrupted):
             extract(samples, learner, CONFIG, out=out)
     return len(list(out.glob("shard-*.npz")))
@@ -111,8 +111,8 @@ def test_finished_shards_are_not_measured_again_and_open_no_picture(learner, sam
     out = tmp_path / "out"
     assert interrupt(monkeypatch, learner, samples, out, after=1) == 1
     measured = []
-    real = extraction._measure_batches
-    monkeypatch.setattr(extraction, "_measure_batches", lambda *args: measured.append(args[0].number) or real(*args))
+    real = shards._measure_batches
+    monkeypatch.setattr(shards, "_measure_batches", lambda *args: measured.append(args[0].number) or real(*args))
     resumed = extract(samples, learner, CONFIG, out=out)
     assert measured and min(measured) == 1
     np.testing.assert_array_equal(resumed.vectors, whole.vectors)
@@ -120,12 +120,12 @@ def test_finished_shards_are_not_measured_again_and_open_no_picture(learner, sam
 
 
 def test_when_all_shards_are_there_no_picture_is_opened(learner, samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(extraction, "_assemble", lambda *args: (_ for _ in ()).throw(Interrupted))
+    monkeypatch.setattr(extraction, "assemble", lambda *args: (_ for _ in ()).throw(Interrupted))
     with pytest.raises(Interrupted):
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(batches, "SHARD_ROWS", 2)
-    monkeypatch.setattr(extraction, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(shards, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 
@@ -211,10 +211,10 @@ def test_a_full_disk_is_an_error_and_not_a_bus_error_and_costs_no_shard(learner,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(extraction.os, "posix_fallocate", full)
+        patch.setattr(shards.os, "posix_fallocate", full)
         with pytest.raises(OSError, match="No space left"):
             extract(samples, learner, CONFIG, out=tmp_path)
-    monkeypatch.setattr(extraction, "_measure_batches", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(shards, "_measure_batches", lambda *_: pytest.fail("measured again"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 

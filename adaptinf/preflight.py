@@ -1,0 +1,41 @@
+"""Refusing a run that cannot get anywhere, before a model is loaded and a minute is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptinf import registry
+from adaptinf.config import RunConfig
+from adaptinf.errors import ConfigError
+from adaptinf.evaluation.skills import missing_files, unknown_introductions
+
+
+def check(config: RunConfig, *, whole_stream: bool) -> None:
+    """Check that every file exists and every plug-in that is named is known.
+
+    `whole_stream` says that no dataset will be added later, so that a skill may name only those that are listed.
+
+    Raises:
+        ConfigError: lists everything that is missing.
+    """
+    problems = [] if config.model.path else ["model.path is empty; name a Hugging Face folder or hub model"]
+    problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
+    for dataset in config.stream:
+        paths = [path for path in (dataset.path, dataset.images) if path is not None]
+        problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
+    problems += missing_files(config.evaluation)
+    problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
+    problems += _unknown_names(config)
+    if problems:
+        raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def _unknown_names(config: RunConfig) -> list[str]:
+    """Return a line for each plug-in that is named and not known."""
+    registry.load_plugins(config.plugins)
+    named = [(registry.selector, config.selection.method)]
+    named += [(registry.scorer, name) for name in config.selection.scorers]
+    formats = [item.format for item in config.stream] + [item.format for item in config.evaluation]
+    named += [(registry.dataset_format, name) for name in formats if name]
+    named += [(registry.metric, skill.metric) for skill in config.evaluation]
+    return [line for kind, name in named if (line := kind.complaint(name))]
