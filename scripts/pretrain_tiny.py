@@ -2,22 +2,23 @@
 
     python scripts/pretrain_tiny.py --out adaptinf/demo/base
 
-First the vision tower alone learns to name what lies under each patch (`adaptinf.demo.patches`), then all weights of a
-LLaVA (CLIP tower, projector, Llama) learn the generic mix (`adaptinf.demo.generic`). The result is an ordinary Hugging
-Face folder in float16.
+First the vision tower alone learns to name what lies under each patch (`adaptinf.demo.patches`). Then, with the tower
+frozen and its features computed once, projector and language model of a LLaVA (CLIP tower, Llama) learn the generic mix
+(`adaptinf.demo.generic`). The result is an ordinary Hugging Face folder in float16.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -30,24 +31,29 @@ from adaptinf.demo.blueprint import (
     CHAT_TEMPLATE,
     END_ID,
     IMAGE,
+    IMAGE_ID,
     IMAGE_TOKENS,
     PAD_ID,
     TOWER_WIDTH,
+    VOCABULARY,
     build_config,
     build_processor,
 )
-from adaptinf.demo.generic import Lesson, lessons
+from adaptinf.demo.generic import Lesson, first_lessons, lessons
 from adaptinf.demo.patches import HEADS, UNLABELLED, labelled_pictures
 from adaptinf.demo.phrasing import CLOSERS, OPENERS
 from adaptinf.demo.skills import SKILLS
 
 Drawn = TypeVar("Drawn")
+Data = TypeVar("Data")
 
 POSITION_STD = 0.3
 """CLIP's own 0.02 drowns under patches this large: for thousands of steps the tower would not know where a patch is."""
 IGNORED = -100
-PART = 16
+PART = 4
 """Lessons per forward pass; a batch has several, of like length, so that little is padded."""
+TOWER_BATCH = 64
+TOWER_RATE = 1.5e-3
 CHUNK = 2000
 """Items drawn by one task of the process pool; the chunk's number is its seed, so any pool gives the same mix."""
 
@@ -60,21 +66,13 @@ class Patches(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Lessons as token ids, answer masks and pictures."""
+    """Lessons as token ids, answer masks and the tower's features of their pictures, three-dimensional, in order."""
 
     ids: list[list[int]]
     masks: list[list[int]]
-    pictures: list[tuple[NDArray[np.uint8], ...]]
-
-
-class Job(NamedTuple):
-    """What each training process is handed."""
-
-    num_entries: int
-    patches: Patches
-    lessons: Encoded
-    rendezvous: str
-    args: argparse.Namespace
+    features: NDArray[np.float16]
+    pictures: list[range]
+    """Rows of `features` for each lesson."""
 
 
 class Tower(nn.Module):
@@ -126,7 +124,9 @@ def corpus(drawn: Sequence[Lesson]) -> Iterator[str]:
             yield OPENERS[rng.integers(len(OPENERS))] + paraphrase + CLOSERS[rng.integers(len(CLOSERS))]
 
 
-def encode(drawn: Sequence[Lesson], tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Encoded:
+def encode(
+    drawn: Sequence[Lesson], tokenizer: PreTrainedTokenizerFast, features: NDArray[np.float16], *, seed: int
+) -> Encoded:
     """Return token ids and answer masks through the chat template, tags before or after the first question."""
     rng = np.random.default_rng(seed)
     conversations = []
@@ -142,7 +142,19 @@ def encode(drawn: Sequence[Lesson], tokenizer: PreTrainedTokenizerFast, *, seed:
     out = tokenizer.apply_chat_template(
         conversations, chat_template=CHAT_TEMPLATE, return_dict=True, return_assistant_tokens_mask=True
     )
-    return Encoded(out["input_ids"], out["assistant_masks"], [lesson.pictures for lesson in drawn])
+    ends = np.cumsum([len(lesson.pictures) for lesson in drawn]).tolist()
+    rows = [range(end - len(lesson.pictures), end) for end, lesson in zip(ends, drawn, strict=True)]
+    return Encoded(out["input_ids"], out["assistant_masks"], features, rows)
+
+
+@torch.no_grad()
+def features_of(tower: nn.Module, drawn: Sequence[Lesson], *, seed: int) -> NDArray[np.float16]:
+    """Return the tower's features of every picture of the lessons, in order."""
+    light = np.random.default_rng([seed, 2])
+    pictures = [picture for lesson in drawn for picture in lesson.pictures]
+    parts = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
+    found = [tower(pixel_values=pixels_of(part, light)).last_hidden_state[:, 1:].half().numpy() for part in parts]
+    return np.concatenate(found)
 
 
 def pixels_of(pictures: Sequence[NDArray[np.uint8]], light: np.random.Generator) -> torch.Tensor:
@@ -152,8 +164,8 @@ def pixels_of(pictures: Sequence[NDArray[np.uint8]], light: np.random.Generator)
     return (pixels * factors[:, None, None, None]).clamp(0, 255) / 127.5 - 1
 
 
-def batch_of(data: Encoded, rows: NDArray[np.int64], light: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Return padded tensors for some rows."""
+def batch_of(data: Encoded, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return padded token ids, labels, and features of the pictures of some rows."""
     width = max(len(data.ids[row]) for row in rows)
     ids = torch.full((len(rows), width), PAD_ID)
     labels = torch.full((len(rows), width), IGNORED)
@@ -161,9 +173,8 @@ def batch_of(data: Encoded, rows: NDArray[np.int64], light: np.random.Generator)
         tokens, mask = torch.tensor(data.ids[row]), torch.tensor(data.masks[row])
         ids[i, : len(tokens)] = tokens
         labels[i, : len(tokens)] = torch.where(mask == 1, tokens, IGNORED)
-    batch = {"input_ids": ids, "labels": labels, "attention_mask": (ids != PAD_ID).long()}
     pictures = [picture for row in rows for picture in data.pictures[row]]
-    return batch | ({"pixel_values": pixels_of(pictures, light)} if pictures else {})
+    return ids, labels, torch.from_numpy(data.features[pictures]).float()
 
 
 def tower_loss(module: nn.Module, rows: NDArray[np.int64], *, data: Patches, light: np.random.Generator) -> float:
@@ -181,24 +192,37 @@ def tower_loss(module: nn.Module, rows: NDArray[np.int64], *, data: Patches, lig
     return loss.item()
 
 
-def language_loss(module: nn.Module, rows: NDArray[np.int64], *, data: Encoded, light: np.random.Generator) -> float:
-    """Return the sum over lessons of the mean loss of an answer token, and leave its gradient."""
+def language_loss(module: Any, rows: NDArray[np.int64], *, data: Encoded) -> float:
+    """Return the sum over lessons of the mean loss of an answer token, and leave its gradient.
+
+    Padding is on the right and attention causal, so no attention mask is needed; logits are computed for answers only.
+    `module` is a LLaVA, whose parts have no types.
+    """
     total = 0.0
     by_length = rows[np.argsort([len(data.ids[row]) for row in rows], kind="stable")]
     for part in np.array_split(by_length, max(1, len(by_length) // PART)):
-        batch = batch_of(data, part, light)
-        labels = batch.pop("labels")[:, 1:]
-        logits = module(**batch).logits[:, :-1]
-        each = functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-        loss = (each.sum(dim=1) / (labels != IGNORED).sum(dim=1)).sum()
+        ids, labels, features = batch_of(data, part)
+        embeddings = module.model.get_input_embeddings()(ids)
+        projected = module.model.multi_modal_projector(features).flatten(0, 1)
+        embeddings = embeddings.masked_scatter((ids == IMAGE_ID)[:, :, None], projected)
+        hidden = module.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[:, :-1]
+        answers = labels[:, 1:] != IGNORED
+        each = functional.cross_entropy(module.lm_head(hidden[answers]), labels[:, 1:][answers], reduction="none")
+        weights = (1 / answers.sum(dim=1, keepdim=True)).expand_as(answers)[answers]
+        loss = (each * weights).sum()
         torch.autograd.backward(loss)
         total += loss.item()
     return total
 
 
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def sum_over_processes(module: nn.Module, loss: float, batch_size: int) -> float:
     """Turn gradients and loss into means over the whole batch, in one message."""
-    parameters = list(module.parameters())
+    parameters = trained(module)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     message = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([loss])]) / batch_size
     distributed.all_reduce(message)
@@ -211,92 +235,127 @@ def sum_over_processes(module: nn.Module, loss: float, batch_size: int) -> float
 def fit(
     module: nn.Module,
     loss_of: Callable[[nn.Module, NDArray[np.int64]], float],
+    order: NDArray[np.int64],
     *,
-    num_items: int,
-    steps: int,
-    args: argparse.Namespace,
+    batch_size: int,
+    learning_rate: float,
 ) -> None:
-    """Run AdamW with 3 % warm-up and linear decay."""
+    """Run AdamW with 3 % warm-up and linear decay once over the items in the given order."""
     rank, workers = distributed.get_rank(), distributed.get_world_size()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=args.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    steps = len(order) // batch_size
+    optimizer = torch.optim.AdamW(trained(module), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (0.03 * steps), 1 - step / steps)
     )
-    rng = np.random.default_rng(args.seed)
-    order = np.concatenate([rng.permutation(num_items) for _ in range(1 + steps * args.batch_size // num_items)])
     started, running = time.perf_counter(), 0.0
     for step in range(steps):
-        rows = order[step * args.batch_size : (step + 1) * args.batch_size][rank::workers]
-        running += sum_over_processes(module, loss_of(module, rows), args.batch_size)
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        rows = order[step * batch_size : (step + 1) * batch_size][rank::workers]
+        running += sum_over_processes(module, loss_of(module, rows), batch_size)
+        torch.nn.utils.clip_grad_norm_(trained(module), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
         if (step + 1) % 100 == 0 and rank == 0:
-            rate = (step + 1) * args.batch_size / (time.perf_counter() - started)
+            rate = (step + 1) * batch_size / (time.perf_counter() - started)
             print(f"step {step + 1}/{steps}  loss {running / 100:.4f}  {rate:.0f} samples/s", flush=True)
             running = 0.0
 
 
-def train(rank: int, job: Job) -> None:
-    """Train the tower, then all weights, and save the model.
+def repeated(rng: np.random.Generator, items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return `count` of the items, each about as often as any other, in random order."""
+    return np.concatenate([rng.permutation(items) for _ in range(1 + count // len(items))])[:count]
 
-    Each of `args.workers` processes takes a share of every batch: with matrices this small, two processes are faster
-    than two threads.
-    """
-    args = job.args
-    torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
-    distributed.init_process_group("gloo", init_method=job.rendezvous, rank=rank, world_size=args.workers)
-    model = build_model(job.num_entries)
-    light = np.random.default_rng([args.seed, rank])
-    look = partial(tower_loss, data=job.patches, light=light)
-    fit(Tower(model.model.vision_tower), look, num_items=len(job.patches.pictures), steps=args.tower_steps, args=args)
-    speak = partial(language_loss, data=job.lessons, light=light)
-    fit(model, speak, num_items=len(job.lessons.ids), steps=args.steps, args=args)
-    distributed.destroy_process_group()
-    if rank == 0:
+
+def train_tower(data: Patches, args: argparse.Namespace) -> None:
+    """Train the vision tower and save its weights."""
+    tower = Tower(build_model(VOCABULARY).model.vision_tower)
+    light = np.random.default_rng([args.seed, distributed.get_rank()])
+    order = repeated(np.random.default_rng(args.seed), np.arange(len(data.pictures)), args.tower_steps * TOWER_BATCH)
+    look = partial(tower_loss, data=data, light=light)
+    fit(tower, look, order, batch_size=TOWER_BATCH, learning_rate=TOWER_RATE)
+    if distributed.get_rank() == 0:
+        torch.save(tower.tower.state_dict(), args.tower)
+
+
+def train_language(data: Encoded, args: argparse.Namespace) -> None:
+    """Train projector and language model on top of the trained tower, and save the whole model."""
+    model = build_model(VOCABULARY)
+    model.model.vision_tower.load_state_dict(torch.load(args.tower))
+    model.model.vision_tower.requires_grad_(False)
+    rng, mixed = np.random.default_rng(args.seed), np.arange(args.first, len(data.ids))
+    order = [rng.permutation(args.first), repeated(rng, mixed, args.steps * args.batch_size - args.first)]
+    speak = partial(language_loss, data=data)
+    fit(model, speak, np.concatenate(order), batch_size=args.batch_size, learning_rate=args.learning_rate)
+    if distributed.get_rank() == 0:
         model.to(torch.float16).save_pretrained(args.out)
 
 
-def run(job: Job) -> None:
-    """Train in as many processes as there are workers; stop if one of them fails."""
+def work(
+    rank: int,
+    training: Callable[[Data, argparse.Namespace], None],
+    data: Data,
+    rendezvous: str,
+    args: argparse.Namespace,
+) -> None:
+    """Run one training process of one thread."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(args.seed)
+    distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=args.workers)
+    training(data, args)
+    distributed.destroy_process_group()
+
+
+def run(training: Callable[[Data, argparse.Namespace], None], data: Data, args: argparse.Namespace) -> None:
+    """Train in as many processes as there are workers, each with a share of every batch; stop if one of them fails.
+
+    With matrices this small, two processes are faster than two threads.
+    """
+    # glibc hands large tensors back to the kernel at once, and clearing their pages anew takes a third of the time.
+    os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=train, args=(rank, job)) for rank in range(job.args.workers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    with tempfile.TemporaryDirectory() as folder:
+        shared = (training, data, f"file://{folder}/rendezvous", args)
+        processes = [context.Process(target=work, args=(rank, *shared)) for rank in range(args.workers)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
     if any(process.exitcode for process in processes):
         raise SystemExit("a training process failed; its traceback is above")
 
 
 def main() -> None:
-    """Draw the mix, train the tokenizer, train the model, save both."""
+    """Train the tower, draw the mix, train the tokenizer and the language model, save everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--tower-steps", type=int, default=2200, help="optimiser steps of the tower alone, before")
-    parser.add_argument("--steps", type=int, default=1900, help="optimiser steps of all weights")
-    parser.add_argument("--pictures", type=int, default=40_000, help="different labelled pictures drawn")
-    parser.add_argument("--lessons", type=int, default=50_000, help="different conversations drawn")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--tower", type=Path, required=True, help="the tower's weights; trained first if not there")
+    parser.add_argument("--tower-steps", type=int, default=2600, help="optimiser steps of the tower")
+    parser.add_argument("--steps", type=int, default=1800, help="optimiser steps of the language model")
+    parser.add_argument("--pictures", type=int, default=30_000, help="different labelled pictures drawn")
+    parser.add_argument("--lessons", type=int, default=24_000, help="different conversations drawn")
+    parser.add_argument("--first", type=int, default=6_000, help="conversations about one thing, which come first")
+    parser.add_argument("--batch-size", type=int, default=32, help="conversations per step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     started = time.perf_counter()
-    drawn = draw(lessons, args.lessons, args)
-    labelled = draw(labelled_pictures, args.pictures, args)
-    print(f"drew {len(drawn)} lessons, {len(labelled)} pictures: {time.perf_counter() - started:.0f} s", flush=True)
-    processor = build_processor(list(corpus(drawn[:10_000])))
-    data = encode(drawn, processor.tokenizer, seed=args.seed)
-    processor.save_pretrained(args.out)
+    if not args.tower.exists():
+        labelled = draw(labelled_pictures, args.pictures, args)
+        patches = Patches(np.stack([one.picture for one in labelled]), np.stack([one.labels_HP for one in labelled]))
+        run(train_tower, patches, args)
+        print(f"saved {args.tower} after {time.perf_counter() - started:.0f} s", flush=True)
 
-    patches = Patches(np.stack([one.picture for one in labelled]), np.stack([one.labels_HP for one in labelled]))
-    with tempfile.TemporaryDirectory() as folder:
-        job = Job(len(processor.tokenizer), patches, data, f"file://{folder}/rendezvous", args)
-        run(job)
+    drawn = draw(first_lessons, args.first, args)[: args.first] + draw(lessons, args.lessons, args)
+    processor = build_processor(list(corpus(drawn[-10_000:])))
+    processor.save_pretrained(args.out)
+    tower = build_model(VOCABULARY).model.vision_tower
+    tower.load_state_dict(torch.load(args.tower))
+    data = encode(drawn, processor.tokenizer, features_of(tower, drawn, seed=args.seed), seed=args.seed)
+    print(f"drew and encoded {len(drawn)} conversations: {time.perf_counter() - started:.0f} s", flush=True)
+    run(train_language, data, args)
     print(f"saved {args.out} after {time.perf_counter() - started:.0f} s", flush=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,37 +145,38 @@ def box_in(
 
 
 def lettering(rng: np.random.Generator, word: str) -> Picture:
-    """Return a sign: one word in ink on a board."""
+    """Return a sign: one word of four letters in ink on a board, a letter in each quarter of its width."""
     ink, board = (
         (("white", "black")[:: rng.choice([1, -1])])
         if rng.random() < 0.5
         else ("white", pick(rng, ["red", "blue", "green"])[0])
     )
-    text = word.upper() if rng.random() < 0.5 else word
-    mask = _lettering_mask(text, int(rng.integers(20, 25)))
     canvas = backdrop(rng, board)
-    room = (SIZE - mask.width, SIZE - mask.height)
-    left, top = (int(rng.integers(min(0, space), max(0, space) + 1)) for space in room)
-    canvas.paste(tint(rng, ink), (left, top), mask)
+    color, size, top = tint(rng, ink), int(rng.integers(19, 22)), int(rng.integers(16, 33))
+    pitch = SIZE // len(word)
+    shift = int(rng.integers(-1, 2))
+    for i, letter in enumerate(word.upper()):
+        mask = _letter_mask(letter, size)
+        canvas.paste(color, (i * pitch + (pitch - mask.width) // 2 + shift, top), mask)
     return np.asarray(canvas)
 
 
-@lru_cache(maxsize=4096)
-def _lettering_mask(text: str, size: int) -> Image.Image:
+@cache
+def _letter_mask(letter: str, size: int) -> Image.Image:
     font = ImageFont.load_default(size)
-    left, top, right, bottom = (int(edge) for edge in font.getbbox(text))
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(letter))
     mask = Image.new("L", (right - left, bottom - top))
-    ImageDraw.Draw(mask).text((-left, -top), text, font=font, fill=255)
-    return mask if mask.width <= SIZE else mask.resize((SIZE, mask.height))
+    ImageDraw.Draw(mask).text((-left, -top), letter, font=font, fill=255)
+    return mask
 
 
 def bars(rng: np.random.Generator, heights: dict[str, int]) -> Picture:
-    """Return a bar chart, one bar of `height` x 7 pixels per colour, left to right."""
+    """Return a bar chart, one bar of `height` x 12 pixels per colour, left to right."""
     canvas = Image.fromarray(np.full((SIZE, SIZE, 3), rng.integers(190, 225), dtype=np.uint8))
     draw = ImageDraw.Draw(canvas)
     slot = SIZE // len(heights)
     for i, (color, height) in enumerate(heights.items()):
         inset = int(rng.integers(2, 4))
-        draw.rectangle((i * slot + inset, 62 - 7 * height, (i + 1) * slot - inset, 62), fill=tint(rng, color))
+        draw.rectangle((i * slot + inset, 62 - 12 * height, (i + 1) * slot - inset, 62), fill=tint(rng, color))
     draw.line((0, 63, 63, 63), fill=(60, 60, 60))
     return np.asarray(canvas)

@@ -2,7 +2,8 @@
 
 Colours, shapes and counts are asked much as the stream asks them. Everything else
 is taught in a form that the stream never uses (digits as words, positions as row and column, photographs by catalogue
-letter, words letter by letter), so that the stream has something left to teach.
+letter, words letter by letter), so that the stream has something left to teach. Each picture is asked about several
+times, in turns: that costs little more than asking once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from adaptinf.demo import canvas, sources
 from adaptinf.demo.canvas import COLORS, SHAPES, Picture, Thing, pick
@@ -45,6 +45,7 @@ _COUNT_WORDINGS = (
     "How many objects?", "How many things are there?", "Count all the things.", "The number of shapes?",
     "How many shapes are there?", "How many of them are in this picture?",
 )  # fmt: skip
+_YES = ("no", "yes")
 _LEADS = ("", "", "", "Question: ", "Task: ", "Well, ", "So: ")
 
 
@@ -52,60 +53,112 @@ def _say(rng: np.random.Generator, *wordings: str) -> str:
     return _LEADS[rng.integers(len(_LEADS))] + wordings[rng.integers(len(wordings))]
 
 
-def _color(rng: np.random.Generator) -> Lesson:
-    things = [one_thing(rng)] if rng.random() < 0.5 else different_things(rng, int(rng.integers(2, 4)))
-    turns = []
-    for thing in things[:2]:
-        name = "object" if len(things) == 1 else thing.shape
-        turns.append((_say(rng, *_COLOR_WORDINGS).format(name=name), thing.color))
-    return Lesson((canvas.paint(rng, things, _ground(rng, things)),), tuple(turns))
+def _turns(rng: np.random.Generator, questions: list[tuple[str, str]], most: int = 4) -> tuple[tuple[str, str], ...]:
+    """Return up to `most` of the questions in random order."""
+    return tuple(questions[i] for i in rng.permutation(len(questions))[:most])
 
 
-def _shape(rng: np.random.Generator) -> Lesson:
-    things = [one_thing(rng)] if rng.random() < 0.5 else different_things(rng, int(rng.integers(2, 4)))
-    turns = []
-    for thing in things[:2]:
-        name = "object" if len(things) == 1 else f"{thing.color} object"
-        turns.append((_say(rng, *_SHAPE_WORDINGS).format(name=name), thing.shape))
-    return Lesson((canvas.paint(rng, things, _ground(rng, things)),), tuple(turns))
-
-
-def _ground(rng: np.random.Generator, things: list[Thing]) -> Image.Image | None:
-    """Return now and then a coloured background that no thing vanishes on."""
+def _ground(rng: np.random.Generator, things: list[Thing]) -> str | None:
+    """Return now and then a colour for the background that no thing vanishes on."""
     free = [color for color in COLORS if color not in {thing.color for thing in things}]
-    return canvas.backdrop(rng, pick(rng, free)[0]) if rng.random() < 0.2 else None
+    return pick(rng, free)[0] if rng.random() < 0.25 else None
 
 
-def _count(rng: np.random.Generator) -> Lesson:
-    count = int(rng.integers(1, 7))
-    question = _say(rng, *_COUNT_WORDINGS)
-    return Lesson((canvas.paint(rng, crowd(rng, count)),), ((question, str(count)),))
+def _color(rng: np.random.Generator, thing: Thing, name: str) -> tuple[str, str]:
+    return _say(rng, *_COLOR_WORDINGS).format(name=name), thing.color
 
 
-def _cell(rng: np.random.Generator) -> Lesson:
+def _shape(rng: np.random.Generator, thing: Thing, name: str) -> tuple[str, str]:
+    return _say(rng, *_SHAPE_WORDINGS).format(name=name), thing.shape
+
+
+def _exists(rng: np.random.Generator, thing: Thing) -> tuple[str, str]:
+    truth = rng.random() < 0.5
+    color, shape = thing.color, thing.shape
+    if not truth and rng.random() < 0.5:
+        color = pick(rng, [c for c in COLORS if c != color])[0]
+    elif not truth:
+        shape = pick(rng, [s for s in SHAPES if s != shape])[0]
+    question = _say(rng, f"Is there a {color} {shape}?", f"Any {color} {shape} around?")
+    return question, "yes" if truth else "no"
+
+
+def _extent(rng: np.random.Generator, thing: Thing, name: str) -> tuple[str, str]:
+    left, top, right, bottom = (round(edge / canvas.CELL) for edge in thing.box)
+    question = _say(rng, f"How far does the {name} extend?", f"Extent of the {name}?", f"Span of the {name}?")
+    return question, f"across {left} to {right}, down {top} to {bottom}"
+
+
+def _inventory(rng: np.random.Generator, things: list[Thing]) -> tuple[str, str]:
+    ordered = sorted(things, key=lambda thing: (thing.box[0] // 32, thing.box[1] // 32))
+    question = _say(rng, "Inventory?", "Make an inventory.", "Take stock of the scene.")
+    return question, "; ".join(f"{thing.color} {thing.shape}" for thing in ordered)
+
+
+def _one(rng: np.random.Generator) -> Lesson:
+    thing = one_thing(rng)
+    ground = _ground(rng, [thing])
+    questions = [_color(rng, thing, "object"), _shape(rng, thing, "object"), _exists(rng, thing)]
+    questions.append(_inventory(rng, [thing]) if rng.random() < 0.5 else _extent(rng, thing, "thing"))
+    if ground:
+        question = _say(rng, "Canvas tone?", "Tone of the canvas?", "Canvas and paint?")
+        questions.append((question, f"canvas {ground}, paint {thing.color}"))
+    return Lesson((canvas.paint(rng, [thing], canvas.backdrop(rng, ground)),), _turns(rng, questions))
+
+
+def _placed(rng: np.random.Generator) -> Lesson:
     thing, place = placed_thing(rng)
     question = _say(rng, "Row and column?", "Give the row and column.", "In which row and column?")
-    return Lesson((canvas.paint(rng, [thing]),), ((question, f"row {place // 3 + 1} column {place % 3 + 1}"),))
+    questions = [_color(rng, thing, "object"), _shape(rng, thing, "object")]
+    questions.append((question, f"row {place // 3 + 1} column {place % 3 + 1}"))
+    return Lesson((canvas.paint(rng, [thing]),), _turns(rng, questions))
 
 
-def _extent(rng: np.random.Generator) -> Lesson:
+def _several(rng: np.random.Generator) -> Lesson:
+    things = different_things(rng, int(rng.integers(2, 5)))
+    asked = [things[i] for i in rng.permutation(len(things))]
+    questions = [
+        _color(rng, asked[0], asked[0].shape),
+        _shape(rng, asked[1], f"{asked[1].color} object"),
+        _exists(rng, asked[0]),
+        _inventory(rng, things),
+    ]
+    questions.append(_color(rng, asked[1], asked[1].shape))
+    questions.append(_shape(rng, asked[0], f"{asked[0].color} object"))
+    picture = canvas.paint(rng, things, canvas.backdrop(rng, _ground(rng, things)))
+    return Lesson((picture,), _turns(rng, questions))
+
+
+def _boxed(rng: np.random.Generator) -> Lesson:
     if rng.random() < 0.5:
-        things = [boxed_thing(rng, 2, 6, (0, 8))]
-    else:
-        colors = pick(rng, list(COLORS), 2)
-        drawn = [boxed_thing(rng, 3, 4, half) for half in ((0, 4), (4, 8))]
-        things = [Thing(shape=t.shape, color=c, box=t.box) for t, c in zip(drawn, colors, strict=True)]
-    asked = things[rng.integers(len(things))]
-    left, top, right, bottom = (edge // canvas.CELL for edge in asked.box)
-    name = "thing" if len(things) == 1 else f"{asked.color} thing"
-    question = _say(rng, f"How far does the {name} extend?", f"Extent of the {name}?", f"Span of the {name}?")
-    return Lesson((canvas.paint(rng, things),), ((question, f"across {left} to {right}, down {top} to {bottom}"),))
+        thing = boxed_thing(rng, 2, 6, (0, 8))
+        questions = [_extent(rng, thing, "thing"), _color(rng, thing, "object"), _shape(rng, thing, "object")]
+        return Lesson((canvas.paint(rng, [thing]),), _turns(rng, questions))
+    colors = pick(rng, list(COLORS), 2)
+    drawn = [boxed_thing(rng, 3, 4, half) for half in ((0, 4), (4, 8))]
+    things = [Thing(shape=t.shape, color=c, box=t.box) for t, c in zip(drawn, colors, strict=True)]
+    questions = [_extent(rng, thing, f"{thing.color} thing") for thing in things]
+    questions.append(_shape(rng, things[0], f"{things[0].color} object"))
+    return Lesson((canvas.paint(rng, things),), _turns(rng, questions))
+
+
+def _crowd(rng: np.random.Generator) -> Lesson:
+    count = int(rng.integers(1, 7))
+    things = crowd(rng, count)
+    questions = [(_say(rng, *_COUNT_WORDINGS), str(count))]
+    if rng.random() < 0.5:
+        questions.append((_say(rng, "Kind of the crowd?", "What crowd is it?"), f"{things[0].color} {things[0].shape}"))
+    return Lesson((canvas.paint(rng, things),), _turns(rng, questions))
 
 
 def _digit(rng: np.random.Generator) -> Lesson:
     picture, value = sources.digit(rng, "train")
-    question = _say(rng, "Spell the numeral.", "The numeral in letters?", "Numeral?")
-    return Lesson((picture,), ((question, NUMERALS[value]),))
+    guess = value if rng.random() < 0.5 else int(rng.integers(10))
+    questions = [
+        (_say(rng, "Spell the numeral.", "The numeral in letters?", "Numeral?"), NUMERALS[value]),
+        (_say(rng, f"Is it a {NUMERALS[guess]}?", f"Could it be a {NUMERALS[guess]}?"), _YES[guess == value]),
+    ]
+    return Lesson((picture,), tuple(questions))
 
 
 def _photograph(rng: np.random.Generator) -> Lesson:
@@ -115,21 +168,17 @@ def _photograph(rng: np.random.Generator) -> Lesson:
 
 
 def _letters(rng: np.random.Generator) -> Lesson:
-    word = pick(rng, list(_ALPHABET), int(rng.integers(3, 5)))
-    question = _say(rng, "Initial and final?", "First and last letter?", "The outer letters?")
-    return Lesson((canvas.lettering(rng, "".join(word)),), ((question, f"{word[0]} to {word[-1]}"),))
+    word = pick(rng, list(_ALPHABET), 4)
+    questions = [(_say(rng, f"Letter {i + 1}?", f"Give letter {i + 1}."), letter) for i, letter in enumerate(word)]
+    return Lesson((canvas.lettering(rng, "".join(word)),), _turns(rng, questions))
 
 
 def _bars(rng: np.random.Generator) -> Lesson:
     heights = chart_heights(rng)
-    question = _say(rng, "Make a table of the columns.", "Table of the columns?", "Tabulate.")
-    return Lesson((canvas.bars(rng, heights),), ((question, ", ".join(f"{c} {h}" for c, h in heights.items())),))
-
-
-def _inventory(rng: np.random.Generator) -> Lesson:
-    things = sorted(different_things(rng, int(rng.integers(1, 5))), key=lambda t: (t.box[0] // 32, t.box[1] // 32))
-    question = _say(rng, "Inventory?", "Make an inventory.", "Take stock of the scene.")
-    return Lesson((canvas.paint(rng, things),), ((question, "; ".join(f"{t.color} {t.shape}" for t in things)),))
+    columns = [(_say(rng, f"{c} column?", f"Units of the {c} column?"), f"{h} units") for c, h in heights.items()]
+    table = ", ".join(f"{color} {height}" for color, height in heights.items())
+    questions = [*columns, (_say(rng, "Make a table of the columns.", "Table of the columns?", "Tabulate."), table)]
+    return Lesson((canvas.bars(rng, heights),), _turns(rng, questions))
 
 
 def _ordered_by_size(rng: np.random.Generator) -> Lesson:
@@ -139,16 +188,9 @@ def _ordered_by_size(rng: np.random.Generator) -> Lesson:
     boxes = [canvas.box_in(rng, quadrant, 2, *bound) for quadrant, bound in zip(quadrants, bounds, strict=True)]
     things = [Thing(shape=shapes[i], color=colors[i], box=boxes[i]) for i in (0, 1)]
     question = _say(rng, "Order by area.", "Areas in falling order?", "Sort by area.")
-    return Lesson((canvas.paint(rng, things),), ((question, f"{colors[0]} > {colors[1]}"),))
-
-
-def _ground_tone(rng: np.random.Generator) -> Lesson:
-    ground, color = pick(rng, list(COLORS), 2)
-    thing = one_thing(rng, 18, 28)
-    thing = Thing(shape=thing.shape, color=color, box=thing.box)
-    question = _say(rng, "Canvas tone?", "Tone of the canvas?", "Canvas and paint?")
-    picture = canvas.paint(rng, [thing], canvas.backdrop(rng, ground))
-    return Lesson((picture,), ((question, f"canvas {ground}, paint {color}"),))
+    questions = [(question, f"{colors[0]} > {colors[1]}"), _color(rng, things[1], shapes[1])]
+    questions.append(_shape(rng, things[0], f"{colors[0]} object"))
+    return Lesson((canvas.paint(rng, things),), _turns(rng, questions))
 
 
 def _album(rng: np.random.Generator) -> Lesson:
@@ -165,17 +207,14 @@ def _album(rng: np.random.Generator) -> Lesson:
         pictures, texts = [picture for picture, _ in digits], [NUMERALS[value] for _, value in digits]
     wanted = ("things", "amounts", "numerals")[kind]
     question = _say(rng, f"Album of {wanted}.", f"Go through the album: {wanted}.", f"Index the {wanted}.")
-    answer = "; ".join(f"{_ALPHABET[i]}: {text}" for i, text in enumerate(texts))
-    return Lesson(tuple(pictures), ((question, answer),))
-
-
-def _exists(rng: np.random.Generator) -> Lesson:
-    things = different_things(rng, int(rng.integers(1, 4)))
-    thing = things[rng.integers(len(things))]
-    truth = rng.random() < 0.5
-    color = thing.color if truth else pick(rng, [c for c in COLORS if c != thing.color])[0]
-    question = _say(rng, f"Is there a {color} {thing.shape}?", f"Any {color} {thing.shape} around?")
-    return Lesson((canvas.paint(rng, things),), ((question, "yes" if truth else "no"),))
+    questions = [(question, "; ".join(f"{_ALPHABET[i]}: {text}" for i, text in enumerate(texts)))]
+    if kind == 0:
+        for i in rng.permutation(num_pictures)[:2]:
+            question = _say(rng, f"Index of the {texts[i]}?", f"Under what letter is the {texts[i]}?")
+            questions.append((question, _ALPHABET[i]))
+    one = int(rng.integers(num_pictures))
+    questions.append((_say(rng, f"Item {_ALPHABET[one]}?", f"What is under {_ALPHABET[one]}?"), texts[one]))
+    return Lesson(tuple(pictures), _turns(rng, questions))
 
 
 @lru_cache(maxsize=1)
@@ -186,7 +225,7 @@ def _lexicon() -> tuple[str, ...]:
     answers = (
         "rouge vert bleu jaune violet blanc noir Kreis Quadrat Dreieck Stern Kreuz figuras dos tres cuatro cinco seis"
     )
-    return tuple(sorted((words | set(answers.split())) - {""}))
+    return tuple(sorted((words | set(answers.split())) - {"", *(photo.kind for photo in sources.PHOTOGRAPHS)}))
 
 
 def _words(rng: np.random.Generator, low: int, high: int) -> list[str]:
@@ -227,17 +266,33 @@ def _counting_on(rng: np.random.Generator) -> Lesson:
     return Lesson((), ((f"Go on: {run}", " ".join(str(start + len(run.split()) + i) for i in range(3))),))
 
 
+def _tally(rng: np.random.Generator) -> Lesson:
+    pairs = [(int(a), int(b)) for a, b in rng.integers(0, 6, (3, 2))]
+    return Lesson((), tuple((_say(rng, f"{a} with {b}?", f"Tally {a} with {b}."), str(a + b)) for a, b in pairs))
+
+
 LESSONS: dict[Callable[[np.random.Generator], Lesson], float] = {
-    _color: 0.12, _shape: 0.13, _count: 0.08, _cell: 0.07, _extent: 0.11, _digit: 0.09, _photograph: 0.03,
-    _letters: 0.07, _bars: 0.05, _inventory: 0.05, _ordered_by_size: 0.03, _ground_tone: 0.03, _album: 0.07,
-    _exists: 0.01, _copying: 0.07, _story: 0.01, _counting_on: 0.01,
+    _one: 0.17, _placed: 0.08, _several: 0.20, _boxed: 0.10, _crowd: 0.08, _digit: 0.09, _photograph: 0.03,
+    _letters: 0.04, _bars: 0.05, _ordered_by_size: 0.03, _album: 0.08, _copying: 0.03, _story: 0.01,
+    _counting_on: 0.005, _tally: 0.005,
 }  # fmt: skip
 """Share of each kind of lesson."""
+FIRST_LESSONS: dict[Callable[[np.random.Generator], Lesson], float] = {_one: 0.6, _crowd: 0.2, _digit: 0.2}
+"""Kinds that come alone at first: one thing to look at, so that the way from picture to word is found soon."""
+
+
+def first_lessons(count: int, *, seed: int) -> list[Lesson]:
+    """Return a reproducible sample of the lessons to begin with."""
+    return _sample(FIRST_LESSONS, count, seed)
 
 
 def lessons(count: int, *, seed: int) -> list[Lesson]:
     """Return a reproducible sample of the generic mix."""
+    return _sample(LESSONS, count, seed)
+
+
+def _sample(shares: dict[Callable[[np.random.Generator], Lesson], float], count: int, seed: int) -> list[Lesson]:
     rng = np.random.default_rng(seed)
-    kinds, weights = list(LESSONS), np.array(list(LESSONS.values()))
+    kinds, weights = list(shares), np.array(list(shares.values()))
     drawn = rng.choice(len(kinds), size=count, p=weights / weights.sum())
     return [kinds[kind](rng) for kind in drawn]

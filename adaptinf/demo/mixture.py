@@ -7,16 +7,16 @@ SIZES = {"llava": 8000, "m3it": 5000, "minigpt4": 400, "mantis": 2500, "lamm": 1
 
 MIXTURE: dict[str, dict[str, float]] = {
     "llava": {
-        "color": 0.30, "shape": 0.22, "position": 0.12, "count": 0.12, "box": 0.11, "sign": 0.06,
-        "box_of": 0.04, "opposite": 0.03,
+        "color": 0.30, "shape": 0.22, "position": 0.12, "count": 0.12, "box": 0.13, "sign": 0.08,
+        "opposite": 0.03,
     },
     "m3it": {
         "digit": 0.25, "french_color": 0.20, "caption": 0.16, "color": 0.14, "parity": 0.13, "photo_place": 0.05,
         "plus_one": 0.04, "german_shape": 0.03,
     },
     "minigpt4": {"long_caption": 1.0},
-    "mantis": {"both_colors": 0.45, "which_picture": 0.32, "more": 0.15, "two_digits": 0.08},
-    "lamm": {"count": 0.34, "box": 0.30, "photo_name": 0.20, "chart_value": 0.08, "size": 0.08},
+    "mantis": {"both_colors": 0.60, "more": 0.32, "two_digits": 0.08},
+    "lamm": {"count": 0.34, "box": 0.30, "photo_name": 0.28, "size": 0.08},
     "visionflan": {
         "photo_kind": 0.28, "background": 0.23, "chart_max": 0.18, "color": 0.10, "addition": 0.06, "mirror": 0.06,
         "spanish_count": 0.05, "next_day": 0.04,
@@ -37,7 +37,7 @@ MULTI_TURN = 0.25
 FEWEST = 8
 """Every skill of a dataset has at least this many samples, however small the scale."""
 
-KNOWN_TO_BASE = ("color", "count")
+KNOWN_TO_BASE = ("color", "shape", "count")
 """Skills that the base model answers well above chance; they count as introduced before the stream."""
 
 

@@ -21,11 +21,11 @@ PATCH = 16
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 UNLABELLED = -1
 HEADS = {
-    "color": len(COLORS) + 1, "shape": len(SHAPES) + 1, "left": 9, "top": 9, "right": 9, "bottom": 9, "count": 7,
-    "digit": 10, "photograph": len(sources.PHOTOGRAPHS), "initial": 26, "final": 26, "ground": len(COLORS) + 1,
-    "height": 9,
+    "color": len(COLORS) + 1, "shape": len(SHAPES), "left": 9, "top": 9, "right": 9, "bottom": 9, "count": 7,
+    "digit": 10, "photograph": len(sources.PHOTOGRAPHS), "letter": 26, "ground": len(COLORS) + 1,
+    "height": 6,
 }  # fmt: skip
-"""Number of classes of each question; for colour, shape and ground the last class is `none`."""
+"""Number of classes of each question; for colour and ground the last class is `none`."""
 
 _COLORS = list(COLORS)
 _ROW = {head: row for row, head in enumerate(HEADS)}
@@ -62,7 +62,7 @@ def _cover_P(thing: Thing) -> NDArray[np.float64]:
 def _with_things(labels_HP: NDArray[np.int64], things: list[Thing]) -> NDArray[np.int64]:
     """Return labels with each covered patch naming its thing and the thing's bounds."""
     labelled_HP = labels_HP.copy()
-    labelled_HP[_ROW["color"]], labelled_HP[_ROW["shape"]] = len(COLORS), len(SHAPES)
+    labelled_HP[_ROW["color"]] = len(COLORS)
     cover_TP = np.stack([_cover_P(thing) for thing in things])
     owner_P = np.where(cover_TP.max(axis=0) >= _LEAST_COVER, cover_TP.argmax(axis=0), -1)
     for index, thing in enumerate(things):
@@ -106,8 +106,9 @@ def _photograph(rng: np.random.Generator) -> Labelled:
 
 
 def _letters(rng: np.random.Generator) -> Labelled:
-    first, *_, last = word = pick(rng, list(ALPHABET), int(rng.integers(3, 5)))
-    labels_HP = _labels(initial=ALPHABET.index(first), final=ALPHABET.index(last))
+    word = pick(rng, list(ALPHABET), _GRID)
+    labels_HP = _labels()
+    labels_HP[_ROW["letter"]] = np.tile([ALPHABET.index(letter) for letter in word], _GRID)
     return Labelled(canvas.lettering(rng, "".join(word)), labels_HP)
 
 
@@ -123,7 +124,7 @@ def _bars(rng: np.random.Generator) -> Labelled:
 
 
 _KINDS: dict[Callable[[np.random.Generator], Labelled], float] = {
-    _scene: 0.44, _crowd: 0.12, _digit: 0.20, _photograph: 0.05, _letters: 0.12, _bars: 0.07,
+    _scene: 0.50, _crowd: 0.11, _digit: 0.16, _photograph: 0.05, _letters: 0.11, _bars: 0.07,
 }  # fmt: skip
 """Share of each kind of picture."""
 

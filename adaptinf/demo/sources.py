@@ -104,11 +104,9 @@ def digit(rng: np.random.Generator, split: Split) -> tuple[Picture, int]:
     images, labels = _load_digits()
     rows = DIGIT_ROWS[split]
     row = int(rng.integers(rows.start, rows.stop))
-    width = int(rng.integers(44, 57))
+    width = int(rng.integers(50, 61))
     mask = Image.fromarray((images[row] * 15.9).astype(np.uint8)).resize((width, width), Image.Resampling.BICUBIC)
     canvas = backdrop(rng)
     corner = rng.integers(0, SIZE - width + 1, 2)
-    canvas.paste(
-        tint(rng, ("white", "yellow", "black", "blue")[rng.integers(4)]), (int(corner[0]), int(corner[1])), mask
-    )
+    canvas.paste(tint(rng, ("white", "yellow", "black")[rng.integers(3)]), (int(corner[0]), int(corner[1])), mask)
     return np.asarray(canvas), int(labels[row])

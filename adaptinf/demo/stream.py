@@ -21,13 +21,13 @@ from adaptinf.demo.sources import Split
 BASE_PATH = Path(__file__).parent / "base"
 """The tiny vision-language model that comes with the package."""
 
-DEMO_SCALE = 0.15
-"""Scale at which one method's six steps and seven evaluations took 96 s on one thread of a busy machine."""
+DEMO_SCALE = 0.125
+"""Scale of `adaptinf demo`."""
 DEMO_TESTS_PER_SKILL = 12
 """Test items per skill at that size."""
 BUDGET = 1000
 """Recommended samples per step at scale 1; it shrinks with the scale, but not below _LEAST_BUDGET."""
-_LEAST_BUDGET = 300
+_LEAST_BUDGET = 250
 EPOCHS = 4
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 16
@@ -106,6 +106,7 @@ def _config(scale: float, seed: int, model_path: str | None) -> dict[str, object
         "selection": {"budget": budget_at(scale)},
         "training": {
             "tune": "full", "epochs": EPOCHS, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE,
+            "micro_batch_size": BATCH_SIZE,
         },
         "evaluation": evaluation,
         "seed": seed,

@@ -32,27 +32,11 @@ def _box(rng: np.random.Generator, split: Split) -> Content:
     return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({}, box_text(thing.box)),))
 
 
-def _box_of(rng: np.random.Generator, split: Split) -> Content:
-    colors = pick(rng, list(COLORS), 2)
-    halves = ((0, 4), (4, 8))
-    drawn = [boxed_thing(rng, 3, 4, half) for half in halves]
-    things = [Thing(shape=thing.shape, color=color, box=thing.box) for thing, color in zip(drawn, colors, strict=True)]
-    turns = [Turn({"thing": f"{thing.color} object"}, box_text(thing.box)) for thing in things]
-    order = rng.permutation(2)
-    return Content(pictures=(canvas.paint(rng, things),), turns=tuple(turns[i] for i in order))
-
-
 SKILLS = (
     Skill(name="box", family=FAMILY, metric="iou", draw=_box, paraphrases=(
         "Draw a box around the object.", "Give the bounding box.", "What are the coordinates of the object?",
         "Box the object.", "Return the box of the object.", "Mark the object with a box.",
         "Which box contains the object?", "Write the coordinates of the bounding box.",
         "Give the coordinates of the box.", "Return a bounding box for the object.",
-    )),
-    Skill(name="box_of", family=FAMILY, metric="iou", draw=_box_of, paraphrases=(
-        "Find the {thing} and box it.", "Locate the {thing}.", "Where exactly is the {thing}? Give a box.",
-        "Give the box of the {thing}.", "Point out the {thing} with a box.", "Show me the box of the {thing}.",
-        "Ground this phrase: the {thing}.", "Coordinates of the {thing}?",
-        "Locate the {thing} with a box.", "Find the box of the {thing}.",
     )),
 )  # fmt: skip

@@ -14,7 +14,7 @@ OPPOSITES = (
     ("early", "late"), ("full", "empty"), ("hard", "soft"), ("light", "dark"),
 )  # fmt: skip
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_LARGEST_ADDEND = 5
+_LARGEST_ADDEND = 4
 
 
 def _opposite(rng: np.random.Generator, split: Split) -> Content:

@@ -1,4 +1,4 @@
-"""Family multi_image: questions that need two or three pictures."""
+"""Family multi_image: questions that need two pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adaptinf.demo.skills.vqa import crowd, one_thing
 from adaptinf.demo.sources import Split
 
 FAMILY = "multi_image"
-ORDINALS = ("first", "second", "third")
+ORDINALS = ("first", "second")
 _LEAST_DIFFERENCE = 2
 """Two counts differ by at least this much when they are compared."""
 
@@ -28,14 +28,6 @@ def _both_colors(rng: np.random.Generator, split: Split) -> Content:
     things = things_apart(rng, 2)
     answer = f"The first is {things[0].color} and the second is {things[1].color}."
     return Content(pictures=tuple(canvas.paint(rng, [thing]) for thing in things), turns=(Turn({}, answer),))
-
-
-def _which_picture(rng: np.random.Generator, split: Split) -> Content:
-    things = things_apart(rng, int(rng.integers(2, 4)))
-    asked = int(rng.integers(len(things)))
-    slots = {"thing": f"{things[asked].color} {things[asked].shape}"}
-    pictures = tuple(canvas.paint(rng, [thing]) for thing in things)
-    return Content(pictures=pictures, turns=(Turn(slots, f"the {ORDINALS[asked]} picture"),))
 
 
 def _more(rng: np.random.Generator, split: Split) -> Content:
@@ -58,13 +50,6 @@ SKILLS = (
         "Which colors do the pictures have?", "Compare the colors of the two pictures.", "List both colors.",
         "What color is shown in each of the two?", "Give the first color, then the second.",
         "List the colors of both pictures.", "Which two colors do the pictures have?",
-    )),
-    Skill(name="which_picture", family=FAMILY, draw=_which_picture, paraphrases=(
-        "Which picture shows the {thing}?", "In which picture is the {thing}?", "Find the picture with the {thing}.",
-        "Where is the {thing}, in which picture?", "Which of the pictures has the {thing}?",
-        "The {thing} is in which picture?", "Pick the picture that contains the {thing}.",
-        "Which one of these shows the {thing}?",
-        "Which picture contains the {thing}?", "Pick the picture with the {thing}.",
     )),
     Skill(name="more", family=FAMILY, draw=_more, paraphrases=(
         "Which picture has more objects?", "Where are there more shapes?", "Compare the counts: which has more?",

@@ -15,8 +15,8 @@ FAMILY = "reasoning"
 
 
 def chart_heights(rng: np.random.Generator) -> dict[str, int]:
-    """Return three bars of different heights from 1 to 8."""
-    heights = rng.permutation(8)[:3] + 1
+    """Return three bars of different heights from 1 to 5."""
+    heights = rng.permutation(5)[:3] + 1
     return {color: int(height) for color, height in zip(pick(rng, list(COLORS), 3), heights, strict=True)}
 
 
@@ -34,12 +34,6 @@ def _chart_max(rng: np.random.Generator, split: Split) -> Content:
     heights = chart_heights(rng)
     tallest = max(heights, key=lambda color: heights[color])
     return Content(pictures=(canvas.bars(rng, heights),), turns=(Turn({}, f"The {tallest} bar is the tallest."),))
-
-
-def _chart_value(rng: np.random.Generator, split: Split) -> Content:
-    heights = chart_heights(rng)
-    turns = tuple(Turn({"color": color}, f"It reaches {heights[color]}.") for color in pick(rng, list(heights), 2))
-    return Content(pictures=(canvas.bars(rng, heights),), turns=turns)
 
 
 def _mirror(rng: np.random.Generator, split: Split) -> Content:
@@ -66,12 +60,6 @@ SKILLS = (
         "What is the maximum of the chart?", "Which bar wins?", "Name the highest bar.", "Which bar has the top value?",
         "Look at the chart: which bar is tallest?",
         "Name the tallest bar of the chart.", "Which is the highest bar?",
-    )),
-    Skill(name="chart_value", family=FAMILY, draw=_chart_value, paraphrases=(
-        "How high is the {color} bar?", "What is the value of the {color} bar?", "Read the {color} bar.",
-        "Which value does the {color} bar have?", "Give the height of the {color} bar.", "How tall is the {color} bar?",
-        "The {color} bar stands for which value?", "What height does the {color} bar reach?",
-        "Give the value of the {color} bar.", "Which height has the {color} bar?",
     )),
     Skill(name="mirror", family=FAMILY, draw=_mirror, paraphrases=(
         "Mirror the picture left to right: where is the object then?", "Where would the object be in a mirror?",
