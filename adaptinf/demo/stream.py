@@ -21,13 +21,13 @@ from adaptinf.demo.sources import Split
 BASE_PATH = Path(__file__).parent / "base"
 """The tiny vision-language model that comes with the package."""
 
-DEMO_SCALE = 0.125
+DEMO_SCALE = 0.11
 """Scale of `adaptinf demo`."""
 DEMO_TESTS_PER_SKILL = 12
 """Test items per skill at that size."""
 BUDGET = 1000
 """Recommended samples per step at scale 1; it shrinks with the scale, but not below _LEAST_BUDGET."""
-_LEAST_BUDGET = 250
+_LEAST_BUDGET = 225
 EPOCHS = 4
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 16
