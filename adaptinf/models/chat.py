@@ -7,6 +7,7 @@ never train on everything.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
@@ -24,6 +26,8 @@ IGNORED = -100
 """Label of a token that is no answer token (the convention of torch's cross-entropy and of transformers)."""
 
 Pictures = Sequence[Image.Image]
+Span = tuple[int, int]
+"""First character, and one past the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +61,29 @@ def encode(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictu
     conversations = [
         _conversation(learner, sample.messages, own) for sample, own in zip(samples, pictures, strict=True)
     ]
-    if "{% generation" in _template(learner) or "{%- generation" in _template(learner):
-        batch, is_answer = _encode_marked(learner, conversations)
-    else:
-        batch, is_answer = _encode_by_prefix(learner, conversations, pictures)
+    texts, spans = _rendered(learner, conversations)
+    batch, is_answer = _tokenised(learner, texts, spans, pictures)
     labels = torch.where(is_answer & batch["attention_mask"].bool(), batch["input_ids"], IGNORED)
     return _cut(batch, labels, learner)
 
 
 def encode_prompts(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> dict[str, Tensor]:
-    """Return the conversations up to the last answer as a left-padded batch, ready to generate that answer."""
+    """Return the conversations up to the last answer as a left-padded batch, ready to generate that answer.
+
+    Raises:
+        ModelError: the processor refuses the batch.
+    """
     prompts = [sample.messages[:-1] for sample in samples]
     conversations = [_conversation(learner, prompt, own) for prompt, own in zip(prompts, pictures, strict=True)]
-    return _apply(learner, conversations, padding_side="left", add_generation_prompt=True)
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+    try:
+        if learner.sees:
+            padding = {"padding": True, "padding_side": "left"}
+            return dict(learner.processor.apply_chat_template(conversations, processor_kwargs=padding, **options))
+        learner.tokenizer.padding_side = "left"
+        return dict(learner.tokenizer.apply_chat_template(conversations, padding=True, **options))
+    except ValueError as error:
+        raise _refusal(learner, error) from error
 
 
 def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
@@ -124,51 +138,58 @@ def _refuse_pictures(blocks: list[dict[str, Any]], learner: Learner) -> None:
         )
 
 
-def _apply(learner: Learner, conversations: list[Any], *, padding_side: str, **options: Any) -> dict[str, Any]:
-    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", **options}
+def _refusal(learner: Learner, error: ValueError) -> ModelError:
+    return ModelError(f"the processor of {learner.config.path} refused a batch: {error}")
+
+
+def _rendered(learner: Learner, conversations: list[Any]) -> tuple[list[str], list[list[Span]]]:
+    """Return the conversations as text, and where in it the answers stand."""
+    template = _template(learner)
+    if re.search(r"\{%-?\s*generation\s*-?%\}", template):
+        texts, spans = render_jinja_template(
+            conversations=conversations,
+            chat_template=template,
+            return_assistant_tokens_mask=True,
+            **learner.tokenizer.special_tokens_map,
+        )
+        return texts, spans
+    texts = [_render(learner, turns) for turns in conversations]
+    return texts, [_answer_spans(learner, turns, text) for turns, text in zip(conversations, texts, strict=True)]
+
+
+def _tokenised(
+    learner: Learner, texts: list[str], spans: list[list[Span]], pictures: Sequence[Pictures]
+) -> tuple[dict[str, Any], Tensor]:
+    """Return the right-padded batch, and B x S bools: the token overlaps an answer."""
+    options: dict[str, Any] = {"return_offsets_mapping": True, "padding": True, "return_tensors": "pt"}
+    bos = learner.tokenizer.bos_token
+    if not learner.sees or (bos is not None and texts[0].startswith(bos)):
+        # As `apply_chat_template` does: a tokenizer's template says everything, a processor's may leave out the start.
+        options["add_special_tokens"] = False
     try:
         if learner.sees:
-            text_options = {"padding": True, "padding_side": padding_side}
-            return dict(learner.processor.apply_chat_template(conversations, processor_kwargs=text_options, **options))
-        learner.tokenizer.padding_side = padding_side
-        return dict(learner.tokenizer.apply_chat_template(conversations, padding=True, **options))
+            images = [list(own) for own in pictures] if any(pictures) else None
+            options |= {"padding_side": "right", "return_text_replacement_offsets": True}
+            batch = dict(learner.processor(text=texts, images=images, **options))
+        else:
+            learner.tokenizer.padding_side = "right"
+            batch = dict(learner.tokenizer(texts, **options))
     except ValueError as error:
-        raise ModelError(f"the processor of {learner.config.path} refused a batch: {error}") from error
+        raise _refusal(learner, error) from error
+    offsets = torch.as_tensor(batch.pop("offset_mapping"))
+    replaced = batch.pop("text_replacement_offsets", None) or [[] for _ in texts]
+    return batch, _overlaps(offsets, spans, replaced)
 
 
-def _encode_marked(learner: Learner, conversations: list[Any]) -> tuple[dict[str, Any], Tensor]:
-    batch = _apply(learner, conversations, padding_side="right", return_assistant_tokens_mask=True)
-    mask = batch.pop("assistant_masks")
-    return batch, torch.as_tensor(mask).bool()
-
-
-def _encode_by_prefix(
-    learner: Learner, conversations: list[Any], pictures: Sequence[Pictures]
-) -> tuple[dict[str, Any], Tensor]:
-    """Encode once and mark the tokens whose text lies in an answer, found by rendering every prefix of the turns."""
-    texts = [_render(learner, turns) for turns in conversations]
-    spans = [_answer_spans(learner, turns, text) for turns, text in zip(conversations, texts, strict=True)]
-    options = {"return_offsets_mapping": True, "padding": True, "return_tensors": "pt", "add_special_tokens": False}
-    if learner.sees:
-        flat = [list(own) for own in pictures]
-        images = flat if any(flat) else None
-        batch = dict(
-            learner.processor(
-                text=texts, images=images, padding_side="right", return_text_replacement_offsets=True, **options
-            )
-        )
-    else:
-        learner.tokenizer.padding_side = "right"
-        batch = dict(learner.tokenizer(texts, **options))
-    offsets = batch.pop("offset_mapping")
-    replaced = batch.pop("text_replacement_offsets", [[] for _ in texts])
-    is_answer = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
+def _overlaps(offsets_BS2: Tensor, spans: list[list[Span]], replaced: list[list[Any]]) -> Tensor:
+    """Return B x S bools: the token's characters overlap an answer. Padding and added tokens have no characters."""
+    starts, ends = offsets_BS2[..., 0], offsets_BS2[..., 1]
+    is_answer = torch.zeros(starts.shape, dtype=torch.bool)
     for row, (own_spans, own_replaced) in enumerate(zip(spans, replaced, strict=True)):
-        shifted = [_shifted(span, own_replaced) for span in own_spans]
-        starts, ends = torch.as_tensor(offsets[row])[..., 0], torch.as_tensor(offsets[row])[..., 1]
-        for start, end in shifted:
-            is_answer[row] |= (starts < end) & (ends > start) & (ends > starts)
-    return batch, is_answer
+        for span in own_spans:
+            start, end = _shifted(span, own_replaced)
+            is_answer[row] |= (starts[row] < end) & (ends[row] > start) & (ends[row] > starts[row])
+    return is_answer
 
 
 def _render(learner: Learner, turns: list[Any], *, prompt: bool = False) -> str:
@@ -176,7 +197,7 @@ def _render(learner: Learner, turns: list[Any], *, prompt: bool = False) -> str:
     return str(template.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
 
 
-def _answer_spans(learner: Learner, turns: list[Any], text: str) -> list[tuple[int, int]]:
+def _answer_spans(learner: Learner, turns: list[Any], text: str) -> list[Span]:
     """Return the character spans of the answers in the rendered conversation."""
     spans = []
     for number, turn in enumerate(turns):
@@ -192,7 +213,7 @@ def _answer_spans(learner: Learner, turns: list[Any], text: str) -> list[tuple[i
     return spans
 
 
-def _shifted(span: tuple[int, int], replaced: list[Any]) -> tuple[int, int]:
+def _shifted(span: Span, replaced: list[Any]) -> Span:
     """Move a span of the rendered text to where it stands after image tags grew into their placeholder tokens."""
     ends = [item["span"][1] for item in replaced]
     growth = [item["new_span"][1] - item["span"][1] for item in replaced]

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 
 from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
-from adaptinf.models import load
+from adaptinf.models import chat, load
 from adaptinf.models.chat import IGNORED, encode, encode_prompts, text_of, without_images
 from adaptinf.models.lengths import batches_in_order, picture_tokens, token_lengths
 from tests.conftest import conversation, say
@@ -182,3 +183,29 @@ def test_a_batch_holds_one_row_at_least_and_no_more_than_its_tokens():
     order = torch.arange(6).numpy()
     assert list(batches_in_order(lengths, order, 20)) == [(0, 1), (2, 3), (4,), (5,)]
     assert list(batches_in_order(lengths, order[:0], 20)) == []
+
+
+@pytest.mark.parametrize("adds_a_start", [False, True])
+def test_a_batch_has_the_tokens_and_the_mask_of_the_processors_own_chat_template(learner, ragged_samples, adds_a_start):
+    """A processor whose template leaves the start token to the tokenizer (LLaVA 1.5) gets it here as well."""
+    if adds_a_start:
+        start = learner.tokenizer.eos_token
+        learner.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{start} $A", special_tokens=[(start, learner.tokenizer.eos_token_id)]
+        )
+    pictures = open_all(ragged_samples)
+    batch = encode(learner, ragged_samples, pictures)
+    theirs = learner.processor.apply_chat_template(
+        [
+            chat._conversation(learner, sample.messages, own)
+            for sample, own in zip(ragged_samples, pictures, strict=True)
+        ],
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        return_assistant_tokens_mask=True,
+        processor_kwargs={"padding": True, "padding_side": "right"},
+    )
+    assert torch.equal(batch.inputs["input_ids"], theirs["input_ids"])
+    assert (batch.inputs["input_ids"][0, 0] == learner.tokenizer.eos_token_id) == adds_a_start
+    assert torch.equal(batch.labels != IGNORED, torch.as_tensor(theirs["assistant_masks"]).bool())
