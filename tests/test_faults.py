@@ -44,7 +44,7 @@ class Kill(NamedTuple):
 INSIDE = [
     Kill("pool/00-one", "adaptinf.intake:_Writer.add", call=7),
     Kill("base/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
-    Kill("steps/00/features", "adaptinf.extraction:_measure_batches", call=2, after=True),
+    Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2, after=True),
     Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
     Kill("steps/00/clusters", "adaptinf.data:Clusters.save", after=True),
     Kill("steps/00/selection", "adaptinf.data:Selection.save", after=True),
@@ -53,7 +53,7 @@ INSIDE = [
     Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/pruning", "adaptinf.pipeline:SavedPruning.save", after=True),
     Kill("pool/01-two", "adaptinf.intake:_Writer.add", call=30),
-    Kill("steps/01/features", "adaptinf.extraction:_measure_batches", call=3),
+    Kill("steps/01/features", "adaptinf.extraction.shards:_measure_batches", call=3),
     Kill("steps/01/model", "adaptinf.training:_Reporter.on_save", call=2),
     Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),
 ]
