@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xxhash
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
@@ -126,8 +124,3 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if has_bfloat16 else torch.float32
     dtype: torch.dtype = getattr(torch, name)
     return dtype
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of weights."""
-    return int(np.sum([weight.numel() for weight in model.parameters()], dtype=np.int64))
