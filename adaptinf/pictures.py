@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from adaptinf.errors import DataError
 
@@ -18,6 +18,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 
 # More than eight bits a channel; Pillow's own conversion to RGB cuts these off at 255 instead of scaling them.
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+# EXIF orientations in which rows are columns.
+LYING = (5, 6, 7, 8)
 
 
 def check(path: Path) -> str | None:
@@ -52,6 +55,17 @@ def open_picture(path: Path) -> Image.Image:
     except Exception as error:  # see check
         raise DataError(f"picture {path} cannot be decoded ({_said(error)})") from error
     raise DataError(f"picture {path} {problem}")
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Return width and height as `open_picture` would, from the file's header; None where it cannot be read."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
+            width, height = image.size
+            is_lying = image.getexif().get(ExifTags.Base.Orientation) in LYING
+    except Exception:  # see check
+        return None
+    return (height, width) if is_lying else (width, height)
 
 
 def _known_formats() -> tuple[str, ...]:

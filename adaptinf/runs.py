@@ -140,12 +140,10 @@ class Run:
         """Return the seed of one stage of one step."""
         return derive_seed(self.config.seed, stage, step)
 
-    def once(
-        self, step: int, stage: str, kind: type[A], compute: Callable[[Path], A], *, plan: dict[str, Any] | None = None
-    ) -> A:
+    def once(self, step: int, stage: str, kind: type[A], compute: Callable[[Path], A]) -> A:
         """Return a stage's artifact, computing it if its folder does not exist, and log how long that took."""
         timed = partial(self._timed, step, stage, compute)
-        return store.once(self.stage_folder(step, stage), kind, timed, plan=plan)
+        return store.once(self.stage_folder(step, stage), kind, timed)
 
     def _timed(self, step: int, stage: str, compute: Callable[[Path], A], part: Path) -> A:
         with self.logged(step, stage):

@@ -9,6 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 CAP_FACTOR = 4
 """The default cap is this many budgets (METHOD §5)."""
 
+TokenSet = Literal["all_but_first", "text", "question", "answer"]
+"""Tokens that a hidden state is averaged over."""
+
 
 class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys."""
@@ -84,15 +87,21 @@ class ExtractionConfig(Section):
     """Decoder block (or blocks, 0-based) whose adapter gradients are the vectors."""
     dim: int = Field(default=8192, ge=8)
     """Length of a vector after sketching; at most the number of adapter weights."""
-    vector: Literal["gradient"] = "gradient"
-    """What the vector is: the sketched gradient of the sample's mean answer loss."""
+    vector: Literal["gradient", "fisher", "hidden", "zeroth_order"] = "gradient"
+    """What the vector is: the sketched gradient of the sample's mean answer loss; or see docs/extraction.md."""
+    vector_tokens: TokenSet = "question"
+    """Tokens that a `hidden` vector is the mean of."""
+    probes: int = Field(default=32, ge=1)
+    """Numbers in a `zeroth_order` vector; each costs two passes through the upper blocks."""
+    image: Literal["removed", "blank", "unmeasured"] = "removed"
+    """What image grounding compares with: the conversation without its images, or with blank ones; or leave it out."""
     batch_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Tokens in one batch, padding included; auto: 16384 on a GPU, 4096 on a CPU."""
+    """Tokens in one batch, padding included; auto: what fits on a GPU, found by trying; 4096 on a CPU."""
     model: str | None = None
     """A smaller proxy model that measures instead of the one that learns; null: the model itself."""
     keep: Literal["last", "all"] = "last"
     """last: vectors and embeddings of older steps are dropped, their scores stay; all: everything stays."""
-    embedding_tokens: Literal["all_but_first", "text", "question", "answer"] = "all_but_first"
+    embedding_tokens: TokenSet = "all_but_first"
     """Tokens that the embedding is the mean of."""
 
 

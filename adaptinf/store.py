@@ -35,7 +35,6 @@ class Artifact(Protocol):
 A = TypeVar("A", bound=Artifact)
 
 LOCK_NAME = ".lock"
-PLAN_NAME = "plan.json"
 
 
 def part_of(folder: Path) -> Path:
@@ -43,52 +42,46 @@ def part_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".part")
 
 
-def once(folder: Path, kind: type[A], compute: Callable[[Path], A], *, plan: dict[str, Any] | None = None) -> A:
+def once(folder: Path, kind: type[A], compute: Callable[[Path], A]) -> A:
     """Return the artifact in `folder`, computing and saving it first if the folder does not exist.
 
-    `compute` receives the `.part` folder, where it may find and leave finished shards. `plan` says what the shards
-    belong to; a `.part` folder with another plan is refused, so shards of two models are never mixed.
-
-    Raises:
-        StoreError: the `.part` folder was begun with another plan.
+    `compute` receives the `.part` folder, where it may find and leave finished shards.
     """
     if not folder.exists():
-        part = begin(folder, plan)
+        part = begin(folder)
         compute(part).save(part)
         finish(folder)
     return kind.load(folder)
 
 
-def begin(folder: Path, plan: dict[str, Any] | None = None) -> Path:
-    """Return the `.part` folder of `folder`, made or found, with its plan checked."""
+def begin(folder: Path) -> Path:
+    """Return the `.part` folder of `folder`, made or found."""
     part = part_of(folder)
     part.mkdir(parents=True, exist_ok=True)
-    if plan is None:
-        return part
-    if (part / PLAN_NAME).exists():
-        _refuse_other_plan(part, plan)
-    else:
-        write_whole(part / PLAN_NAME, plan)
     return part
 
 
-def _refuse_other_plan(part: Path, plan: dict[str, Any]) -> None:
+def check_maker(path: Path, maker: dict[str, Any]) -> None:
+    """Compare who made what lies beside a JSON file with who would go on making it; never mix two models.
+
+    Raises:
+        StoreError: they differ; the message names the first key that does.
+    """
     # Through JSON and back, so that tuples and numpy numbers compare as they were written.
-    wanted = json.loads(json.dumps(plan, default=str))
-    found = tables.read_json(part / PLAN_NAME)
-    differing = [key for key in sorted(wanted.keys() | found.keys()) if wanted.get(key) != found.get(key)]
+    wanted = json.loads(tables.as_json_text(maker))
+    found = tables.read_json(path)
+    differing = [key for key, value in wanted.items() if found.get(key) != value]
     if differing:
         key = differing[0]
         raise StoreError(
-            f"{part} was begun with {key}={found.get(key)!r}, now it is {wanted.get(key)!r}; "
-            "go back to the old setting, or delete that folder to begin the stage again"
+            f"{path.parent} was made with {key}={found.get(key)!r}, now it is {wanted[key]!r}; "
+            "go back to the old setting, or delete that folder to begin it again"
         )
 
 
 def finish(folder: Path) -> None:
     """Flush the `.part` folder to disk and give it its final name."""
     part = part_of(folder)
-    (part / PLAN_NAME).unlink(missing_ok=True)
     for path in part.rglob("*"):
         if path.is_file():
             _fsync(path)
@@ -100,7 +93,7 @@ def finish(folder: Path) -> None:
 def write_whole(path: Path, value: Any) -> None:
     """Write a JSON file that is either whole or absent, whatever happens meanwhile."""
     part = part_of(path)
-    tables.write_json(part, json.loads(json.dumps(value, default=str)))
+    tables.write_json(part, value)
     _fsync(part)
     os.replace(part, path)
 

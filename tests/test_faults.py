@@ -83,10 +83,10 @@ def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None, fil
     import torch
 
     from adaptinf import cli
-    from adaptinf.extraction import batches
+    from adaptinf.extraction import planning
 
     torch.set_num_threads(1)
-    batches.SHARD_ROWS = SHARD_ROWS
+    planning.SHARD_ROWS = SHARD_ROWS
     if kill is not None:
         _patch(kill)
     if renamed is not None:
@@ -185,7 +185,9 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_never_killed(stream,
             marks = sorted(out.glob("steps/00/model.part/checkpoints/*/complete"))
             assert [mark.parent.name for mark in marks] == ["checkpoint-1", "checkpoint-2"]
         if kill.target.endswith("_measure_batches") and not kill.after:
-            assert len(list(store.part_of(out / kill.stage).glob("shard-*.npz"))) == kill.call - 1
+            # The shard before may still have been on its way to the disk.
+            num_shards = len(list(store.part_of(out / kill.stage).glob("shards/shard-*.npz")))
+            assert kill.call - 2 <= num_shards <= kill.call - 1
     assert run_command(stream, out) == 0
     assert outcome(out) == undisturbed
     assert not list(out.rglob("*.part"))

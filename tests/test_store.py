@@ -61,17 +61,13 @@ def test_what_a_failed_computation_left_is_found_by_the_next_one(tmp_path):
     assert store.once(tmp_path / "x", Number, go_on).value == 1
 
 
-def test_a_part_of_another_plan_is_refused_by_the_key_that_differs(tmp_path):
-    def fail(part):
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        store.once(tmp_path / "x", Number, fail, plan={"dim": 8, "layers": (1, 2)})
-    with pytest.raises(StoreError, match=r"x\.part was begun with dim=8, now it is 16") as caught:
-        store.once(tmp_path / "x", Number, lambda _: Number(1), plan={"dim": 16, "layers": (1, 2)})
-    assert "delete that folder" in str(caught.value)
-    assert store.once(tmp_path / "x", Number, lambda _: Number(1), plan={"dim": 8, "layers": (1, 2)}).value == 1
-    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["number.json"]
+def test_another_maker_is_refused_by_the_key_that_differs(tmp_path):
+    path = tmp_path / "maker.json"
+    store.write_whole(path, {"dim": 8, "layers": (1, 2)})
+    store.check_maker(path, {"dim": np.int64(8), "layers": (1, 2)})
+    with pytest.raises(StoreError, match=r"was made with dim=8, now it is 16") as caught:
+        store.check_maker(path, {"dim": 16, "layers": (1, 2)})
+    assert str(tmp_path) in str(caught.value) and "delete that folder" in str(caught.value)
 
 
 def test_the_lock_names_the_process_that_holds_it_and_ends_with_it(tmp_path):

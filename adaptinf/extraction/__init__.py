@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import adaptinf
 from adaptinf import registry, store, tables
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, Sample
-from adaptinf.errors import DataError, StoreError
+from adaptinf.errors import DataError
 from adaptinf.executors import Executor, LocalExecutor
-from adaptinf.extraction.batches import plan_shards
+from adaptinf.extraction.assembling import assemble, counts
 from adaptinf.extraction.measuring import Meter, meter
-from adaptinf.extraction.shards import assemble, counts, measure_shard
-from adaptinf.models.lengths import auto_batch_tokens, token_lengths
+from adaptinf.extraction.planning import Plan, make_plan
+from adaptinf.extraction.probing import probe_batch_tokens
+from adaptinf.extraction.shards import SHARDS, ShardWorker
+from adaptinf.models.lengths import token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.progress import Progress, Silent
 
@@ -33,18 +35,19 @@ def extract(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Features:
-    """Measure every sample with the model as it is now, and leave the arrays in the folder `out`.
+    """Measure every sample with the model as it is now, and leave the features in the folder `out`.
 
-    Finished shards found in `out` are kept, so a run that was killed goes on. A sample without an answer token, or
-    with a picture that cannot be opened any more, is unscored: NaN scores, a zero vector, counted in `info`.
+    Finished shards found in `out` are kept, so a run that was killed goes on; a finished `out` is loaded. A sample
+    without an answer token, or with a picture that cannot be opened any more, is unscored: NaN scores, a zero vector,
+    counted in `info`.
 
     Args:
         samples: any sequence; rows come out in this order. Ids must be unique.
         learner: the model; with an adapter its gradients are taken, without one those of a virtual adapter.
-        config: layers, dim, batch_tokens, embedding_tokens.
+        config: what to measure; see docs/extraction.md.
         out: folder for shards and arrays; made if missing.
         executor: where shards are worked on; None: this process.
-        seed: of the sketch and of virtual adapters.
+        seed: of the sketch, of probes and of virtual adapters.
         progress: where to report.
 
     Returns:
@@ -52,56 +55,76 @@ def extract(
 
     Raises:
         DataError: two samples share an id.
-        StoreError: `out` holds shards of another model, adapter or setting.
+        ModelError: the model, its adapter or its chat template is not fit for what the settings ask.
+        StoreError: `out` holds features or shards of another model, adapter or setting, or a damaged shard.
     """
-    out.mkdir(parents=True, exist_ok=True)
     ids = tables.text_array([sample.id for sample in samples])
     if len(set(ids)) < len(ids):
         raise DataError(f"{len(ids) - len(set(ids))} samples share an id with another; ids must be unique")
-    batch_tokens = auto_batch_tokens(learner.device) if config.batch_tokens == "auto" else config.batch_tokens
-    shards = plan_shards(token_lengths(samples, learner), batch_tokens)
-    progress = progress or Silent()
-    with meter(learner, config, seed=seed) as ready, progress.stage("extract", len(samples)) as bar:
-        maker = _maker(ready, ids, seed, batch_tokens)
-        _check_maker(out, maker)
+    with meter(learner, config, seed=seed) as ready:
+        maker = _maker(ready, ids, seed)
+        if _is_finished(out):
+            store.check_maker(out / "info.json", maker)
+            return Features.load(out)
+        plan = _planned(samples, ready, maker, out / SHARDS)
         summaries = []
-        work = partial(measure_shard, meter=ready, samples=samples, out=out)
-        for summary in (executor or LocalExecutor()).map(work, shards):
-            summaries.append(summary)
-            bar.advance(summary.num_rows)
-    info = {**maker, **counts(summaries)}
-    return assemble(ids, shards, ready.dim, out, info)
+        with (
+            (progress or Silent()).stage("extract", len(samples)) as bar,
+            ShardWorker(ready, samples, out / SHARDS) as work,
+        ):
+            for summary in (executor or LocalExecutor()).map(work, plan.shards):
+                summaries.append(summary)
+                bar.advance(summary.num_rows)
+    info = {**maker, "tokens_per_batch": plan.batch_tokens, **counts(summaries)}
+    features = assemble(ids, plan.shards, ready.dim, out, info)
+    features.save(out)
+    # Last: as long as they are there, whatever is killed goes on from them.
+    store.discard(out / SHARDS)
+    return features
 
 
-def _maker(ready: Meter, ids: np.ndarray, seed: int, batch_tokens: int) -> dict[str, Any]:
+def _is_finished(out: Path) -> bool:
+    """Tell whether an extraction ended here: it writes info.json, and only then do the shards go."""
+    shutil.rmtree(store.part_of(out / SHARDS), ignore_errors=True)
+    return (out / "info.json").exists() and not (out / SHARDS).exists()
+
+
+def _planned(samples: Sequence[Sample], ready: Meter, maker: dict[str, Any], folder: Path) -> Plan:
+    """Return the plan in the shards' folder; made and saved first if there is none yet.
+
+    Raises:
+        StoreError: the folder's shards were made with another model, adapter or setting.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "plan.parquet"
+    if (folder / "maker.json").exists():
+        store.check_maker(folder / "maker.json", maker)
+        return Plan.load(path)
+    lengths = token_lengths(samples, ready.learner)
+    wanted = ready.config.batch_tokens
+    plan = make_plan(lengths, probe_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted)
+    plan.save(path)
+    # After the plan: where it says who makes the shards, the plan is whole.
+    store.write_whole(folder / "maker.json", maker)
+    return plan
+
+
+def _maker(ready: Meter, ids: np.ndarray, seed: int) -> dict[str, Any]:
     """Return who makes these features: what must agree for shards to belong together."""
+    learner, config = ready.learner, ready.config
     return {
-        "model": ready.learner.config.path,
-        "fingerprint": ready.learner.fingerprint,
-        "layers": ready.config.layers,
+        "model": learner.config.path,
+        "fingerprint": learner.fingerprint,
+        "adapter": "virtual" if learner.adapter_fingerprint is None else "real",
+        "adapter_fingerprint": learner.adapter_fingerprint,
+        "lora": learner.config.lora.model_dump(),
+        "max_length": learner.config.max_length,
+        "model_dtype": str(learner.model.dtype).removeprefix("torch."),
+        **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim"}),
+        "batch_tokens": config.batch_tokens,
         "dim": ready.dim,
-        "vector": ready.config.vector,
-        "embedding_tokens": ready.config.embedding_tokens,
-        "adapter": "real" if hasattr(ready.learner.model, "peft_config") else "virtual",
         "scorers": registry.scorer.names(),
-        "batch_tokens": batch_tokens,
         "seed": seed,
         "code": adaptinf.__version__,
         "ids": f"{len(ids)} rows, {tables.digest(ids)}",
     }
-
-
-def _check_maker(out: Path, maker: dict[str, Any]) -> None:
-    """Write who makes the features before the first shard, or refuse to go on with somebody else's."""
-    path = out / "maker.json"
-    if not path.exists():
-        store.write_whole(path, maker)
-        return
-    found = tables.read_json(path)
-    differing = [key for key, value in maker.items() if found.get(key) != value]
-    if differing:
-        key = differing[0]
-        raise StoreError(
-            f"{out} holds shards made with {key}={found.get(key)!r}, now it is {maker[key]!r}; "
-            "delete that folder to extract anew"
-        )

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from adaptinf.config import LoraConfig
 from adaptinf.errors import ModelError
 from adaptinf.extraction.sketch import Sketch, make_sketch
+from adaptinf.extraction.vectors import Passed, Rows, one_call
 from adaptinf.seeded import derive_seed
 
 
@@ -32,21 +33,61 @@ class Factors:
     """B, d_out x r, float32; None: B = 0, so dL/dA is zero and left out."""
     scale: float
     """s = alpha / r (rank-stabilised adapters: alpha / sqrt(r))."""
-    sketch_down: Sketch | None
-    """Sketch of dL/dA; None where it is zero."""
-    sketch_up: Sketch
-    """Sketch of dL/dB."""
+    num_out: int
+    """d_out."""
 
 
-def adapter_size(linears: dict[str, nn.Module], lora: LoraConfig) -> int:
-    """Return the number of adapter weights that the gradient has: sum of r (d_in + d_out)."""
-    return sum(_rank(module, lora) * sum(_shape(module)) for module in linears.values())
+@dataclass(frozen=True, kw_only=True)
+class AdapterGradients:
+    """`vector: gradient`: the sketched gradient of the mean answer loss with respect to the adapter's weights."""
+
+    factors: dict[str, Factors]
+    """Adapter of each target linear."""
+    sketches: dict[str, tuple[Sketch | None, Sketch]]
+    """Linear name -> sketch of dL/dA (None where it is zero) and of dL/dB; they add up to one sketch of the whole."""
+    dim: int
+    """Length of a vector."""
+    needs_gradient = True
+
+    @property
+    def watched(self) -> list[int]:
+        """None: only the linears count."""
+        return []
+
+    def __call__(self, passed: Passed) -> Rows:
+        """Return the batch's sketched gradients and their exact norms."""
+        total: Tensor | float = 0.0
+        squares: Tensor | float = 0.0
+        for name, deltas in passed.deltas.items():
+            x, delta = one_call(passed.trace.inputs[name]), one_call(deltas)
+            gradients = sample_gradients(self.factors[name], x, delta)
+            for sketch, gradient in zip(self.sketches[name], gradients, strict=True):
+                if sketch is not None and gradient is not None:
+                    flat = gradient.flatten(1)
+                    total, squares = total + sketch(flat), squares + flat.square().sum(1)
+        assert isinstance(total, Tensor) and isinstance(squares, Tensor), "a block has at least one linear"
+        return Rows(total, squares.sqrt())
+
+
+def adapter_gradients(factors: dict[str, Factors], dim: int, *, seed: int, device: torch.device) -> AdapterGradients:
+    """Return the kind with its sketches; `dim` is at most the number of adapter weights, sum of r (d_in + d_out)."""
+    dim = min(dim, sum(own.down_RI.shape[0] * (own.down_RI.shape[1] + own.num_out) for own in factors.values()))
+
+    def sketches(name: str, own: Factors) -> tuple[Sketch | None, Sketch]:
+        rank, num_in = own.down_RI.shape
+        common: dict[str, Any] = {"seed": seed, "device": device}
+        down = None if own.up_OR is None else make_sketch(rank * num_in, dim, name=f"{name}.A", **common)
+        return down, make_sketch(rank * own.num_out, dim, name=f"{name}.B", **common)
+
+    return AdapterGradients(
+        factors=factors, sketches={name: sketches(name, own) for name, own in factors.items()}, dim=dim
+    )
 
 
 def make_factors(
-    linears: dict[str, nn.Module], lora: LoraConfig, dim: int, *, seed: int, device: torch.device
+    linears: dict[str, nn.Module], lora: LoraConfig, *, seed: int, device: torch.device
 ) -> dict[str, Factors]:
-    """Return the adapter factors and sketches of each linear.
+    """Return the adapter factors of each linear.
 
     A layer without an adapter gets a virtual one: A drawn as PEFT draws it (uniform, +-1/sqrt(d_in)), seeded by the
     layer's name, and B = 0.
@@ -54,24 +95,17 @@ def make_factors(
     Raises:
         ModelError: an adapter of a kind (DoRA) for which the formula does not hold.
     """
-    return {name: _make(name, module, lora, dim, seed, device) for name, module in linears.items()}
+    return {name: _make(name, module, lora, seed, device) for name, module in linears.items()}
 
 
-def _make(name: str, module: nn.Module, lora: LoraConfig, dim: int, seed: int, device: torch.device) -> Factors:
-    down, up, scale = _adapter_of(name, module) or (
-        _virtual_down(name, module, lora, seed),
-        None,
-        lora.alpha / lora.rank,
-    )
-    num_in, num_out = _shape(module)
-    rank = down.shape[0]
-    common: dict[str, Any] = {"seed": seed, "device": device}
+def _make(name: str, module: nn.Module, lora: LoraConfig, seed: int, device: torch.device) -> Factors:
+    virtual = _virtual_down(name, module, lora, seed), None, lora.alpha / lora.rank
+    down, up, scale = _adapter_of(name, module) or virtual
     return Factors(
         down_RI=down.to(device, torch.float32),
         up_OR=None if up is None else up.to(device, torch.float32),
         scale=scale,
-        sketch_down=None if up is None else make_sketch(rank * num_in, dim, name=f"{name}.A", **common),
-        sketch_up=make_sketch(rank * num_out, dim, name=f"{name}.B", **common),
+        num_out=_shape(module)[1],
     )
 
 
@@ -82,8 +116,13 @@ def _adapter_of(name: str, module: nn.Module) -> tuple[Tensor, Tensor | None, fl
     if not hasattr(layer, "lora_A"):
         return None
     active = layer.active_adapters[0]
-    if getattr(layer, "use_dora", {}).get(active, False):
-        raise ModelError(f"layer {name} has a DoRA adapter; vectors are defined for plain LoRA: set use_dora: false")
+    variant = getattr(layer, "lora_variant", {}).get(active)
+    if variant is not None or getattr(layer, "use_dora", {}).get(active, False):
+        kind = "DoRA" if variant is None else type(variant).__name__
+        raise ModelError(
+            f"layer {name} has an adapter of the kind {kind}; vectors are defined for plain LoRA: "
+            "train the adapter without it (use_dora: false), or merge it into the model first"
+        )
     down, up = layer.lora_A[active].weight.detach(), layer.lora_B[active].weight.detach()
     # A fresh adapter has B = 0: dL/dA vanishes, and is not computed.
     return down, (up if bool(up.any()) else None), float(layer.scaling[active])
@@ -94,11 +133,6 @@ def _virtual_down(name: str, module: nn.Module, lora: LoraConfig, seed: int) -> 
     generator = np.random.default_rng(derive_seed(seed, "virtual adapter", name))
     bound = 1.0 / math.sqrt(num_in)
     return torch.from_numpy(generator.uniform(-bound, bound, (lora.rank, num_in)).astype(np.float32))
-
-
-def _rank(module: nn.Module, lora: LoraConfig) -> int:
-    adapter = _adapter_of("", module)
-    return lora.rank if adapter is None else int(adapter[0].shape[0])
 
 
 def _shape(module: nn.Module) -> tuple[int, int]:
@@ -119,27 +153,3 @@ def sample_gradients(factors: Factors, x_BSI: Tensor, delta_BSO: Tensor) -> tupl
     if factors.up_OR is None:
         return None, up_gradient
     return factors.scale * torch.bmm((delta @ factors.up_OR).mT, x), up_gradient
-
-
-def sketched(
-    factors: dict[str, Factors], inputs: dict[str, list[Tensor]], deltas: dict[str, list[Tensor]]
-) -> tuple[Tensor, Tensor]:
-    """Return the B x dim sketches of the samples' gradients and their B exact norms.
-
-    A layer that is called twice in one pass has the sum of both calls' gradients.
-    """
-    total: Tensor | None = None
-    squares: Tensor | None = None
-    for name, own in factors.items():
-        calls = [sample_gradients(own, x, delta) for x, delta in zip(inputs[name], deltas[name], strict=True)]
-        downs = [down for down, _ in calls if down is not None]
-        parts = [(own.sketch_up, torch.stack([up for _, up in calls]).sum(0))]
-        if own.sketch_down is not None and downs:
-            parts.append((own.sketch_down, torch.stack(downs).sum(0)))
-        for sketch, gradient in parts:
-            flat = gradient.flatten(1)
-            piece, square = sketch(flat), flat.square().sum(1)
-            total = piece if total is None else total + piece
-            squares = square if squares is None else squares + square
-    assert total is not None and squares is not None, "a block has at least one linear"
-    return total, squares.sqrt()

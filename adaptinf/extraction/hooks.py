@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptinf.errors import ModelError
-from adaptinf.models.blocks import base_model, decoder_blocks, target_linears
+from adaptinf.extraction.head import Head
+from adaptinf.models.blocks import decoder_blocks, target_linears
 from adaptinf.models.loading import Learner
 
 
@@ -24,32 +24,45 @@ class Trace:
     """What one forward pass left behind."""
 
     inputs: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Linear name -> its inputs, one a call, B x S x d_in."""
+    """Linear name -> its inputs, one a call, B x S x d_in; of passes with a graph."""
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Linear name -> its outputs, one a call, B x S x d_out."""
-    hidden: Tensor | None = None
-    """Input of the middle block, B x S x H: what embeddings are made of."""
+    """Linear name -> its outputs, one a call, B x S x d_out; of passes with a graph."""
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    """Block number -> its input, B x S x H."""
+    answers: Tensor | None = None
+    """Input of the output head where a token of an answer is predicted, T x H."""
     positions: Tensor | None = None
-    """B x S bools: where the output head is wanted. Elsewhere no logit is computed."""
+    """B x S bools: where those are. Elsewhere no logit is computed."""
 
     def clear(self, positions: Tensor | None) -> None:
-        """Forget the last pass and say where the next one needs logits."""
+        """Forget the last pass and say where the next one needs the head."""
         self.inputs.clear()
         self.outputs.clear()
-        self.hidden, self.positions = None, positions
+        self.hidden.clear()
+        self.answers, self.positions = None, positions
 
 
 @contextmanager
-def traced(learner: Learner, layers: list[int], linears: dict[str, nn.Module]) -> Iterator[Trace]:
-    """Freeze the learner and hook it; on leaving, everything is as it was."""
+def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) -> Iterator[Trace]:
+    """Freeze the learner and hook it; on leaving, everything is as it was.
+
+    Args:
+        learner: the model.
+        head: its output head.
+        watched: blocks whose input is kept.
+        layers: target blocks, ascending; their linears are kept, and the graph begins at the first.
+    """
     blocks, trace = decoder_blocks(learner.model), Trace()
     with ExitStack() as stack:
         stack.enter_context(_frozen(learner.model))
         hooks = [
             blocks[layers[0]].register_forward_pre_hook(_cut, with_kwargs=True),
-            blocks[len(blocks) // 2].register_forward_pre_hook(_catch_hidden(trace), with_kwargs=True),
-            head_of(learner.model).register_forward_pre_hook(_only_positions(trace)),
-            *(module.register_forward_hook(_catch_linear(trace, name)) for name, module in linears.items()),
+            *(blocks[n].register_forward_pre_hook(_catch_hidden(trace, n), with_kwargs=True) for n in watched),
+            head.module.register_forward_pre_hook(_only_positions(trace, head)),
+            *(
+                module.register_forward_hook(_catch_linear(trace, name))
+                for name, module in linears_of(learner, layers).items()
+            ),
         ]
         for hook in hooks:
             stack.callback(hook.remove)
@@ -66,19 +79,6 @@ def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
     }
 
 
-def head_of(model: Any) -> nn.Module:
-    """Return the module that turns hidden states into logits.
-
-    Raises:
-        ModelError: the model has none.
-    """
-    head = base_model(model).get_output_embeddings()
-    if head is None:
-        raise ModelError(f"{type(base_model(model)).__name__} has no output head, so answers have no probability")
-    found: nn.Module = head
-    return found
-
-
 @contextmanager
 def _frozen(model: Any) -> Iterator[None]:
     """Switch to evaluation mode without any trainable weight."""
@@ -92,31 +92,38 @@ def _frozen(model: Any) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-def _first_hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def first_hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Return the hidden states among a decoder block's arguments."""
     hidden: Tensor = args[0] if args else kwargs["hidden_states"]
     return hidden
+
+
+def with_hidden(args: tuple[Any, ...], kwargs: dict[str, Any], hidden: Tensor) -> tuple[Any, Any]:
+    """Return a block's arguments with other hidden states."""
+    return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 
 
 def _cut(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
     if not torch.is_grad_enabled():
         return None
-    leaf = _first_hidden(args, kwargs).detach().requires_grad_(True)
-    return ((leaf, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": leaf})
+    return with_hidden(args, kwargs, first_hidden(args, kwargs).detach().requires_grad_(True))
 
 
-def _catch_hidden(trace: Trace) -> Any:
+def _catch_hidden(trace: Trace, number: int) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        trace.hidden = _first_hidden(args, kwargs).detach()
+        trace.hidden[number] = first_hidden(args, kwargs).detach()
 
     return hook
 
 
-def _only_positions(trace: Trace) -> Any:
+def _only_positions(trace: Trace, head: Head) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if trace.positions is None:
             return None
-        # 1 x T x H, so that whatever the model does to logits afterwards (scaling, soft caps) still fits.
-        return (args[0][trace.positions].unsqueeze(0), *args[1:])
+        trace.answers = args[0][trace.positions]
+        # A plain head is read in chunks afterwards, so here it gets nothing to do. Any other gets all answers at once,
+        # 1 x T x H, so that whatever the model does to logits afterwards (scales, soft caps) still fits.
+        return (args[0][:, :0] if head.is_plain else trace.answers.unsqueeze(0), *args[1:])
 
     return hook
 

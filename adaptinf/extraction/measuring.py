@@ -1,12 +1,12 @@
-"""One batch through the model, once: scores, exact adapter gradients, embeddings.
+"""One batch through the model, once: scores, vectors, embeddings.
 
 Shapes: B samples, S tokens, T answer tokens of the batch, H hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from adaptinf.config import ExtractionConfig
-from adaptinf.data import Sample
-from adaptinf.extraction.gradients import Factors, adapter_size, make_factors, sketched
-from adaptinf.extraction.hooks import Trace, linears_of, traced
-from adaptinf.extraction.statistics import TokenStatistics, answer_statistics, mean_by_sample
+from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
+from adaptinf.extraction.hooks import Trace, traced
+from adaptinf.extraction.kinds import make_kind
+from adaptinf.extraction.preparing import Prepared
+from adaptinf.extraction.replay import Replay, replaying
+from adaptinf.extraction.vectors import Passed, VectorKind, pooled, token_set, unit_rows
+from adaptinf.extraction.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
-from adaptinf.models.chat import IGNORED, Encoded, Pictures, encode, without_images
+from adaptinf.models.chat import IGNORED, Encoded
 from adaptinf.models.loading import Learner
 from adaptinf.scoring import ForwardPass
 
@@ -29,13 +32,34 @@ class Measured:
     """What one batch gave."""
 
     vectors: np.ndarray
-    """B x dim float32, unit norm; zero rows for samples without answer tokens or with a gradient that is not finite."""
+    """B x dim float32, unit norm; zero rows for samples without answer tokens or with a vector that is not finite."""
     embeddings: np.ndarray
     """B x H float32."""
     outcome: ForwardPass
     """What scorers read."""
     num_tokens: int
-    """B x S of the pass with images."""
+    """Tokens of the batch, padding included."""
+    num_padding: int
+    """How many of them are padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The answer tokens of a batch, T of them."""
+
+    positions: Tensor
+    """B x S bools: where they are predicted, one place before they stand."""
+    sample_T: Tensor
+    """Sample of each."""
+    target_T: Tensor
+    """Token of each."""
+    count_B: Tensor
+    """How many each sample has."""
+
+    @property
+    def weight_T(self) -> Tensor:
+        """1 / n: the sum of per-sample means is what is derived, so a row's gradient is its own sample's."""
+        return 1.0 / self.count_B[self.sample_T]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,107 +70,133 @@ class Meter:
     """The model that measures."""
     config: ExtractionConfig
     """What to measure."""
-    factors: dict[str, Factors]
-    """Adapter factors and sketches of the target linears."""
+    kind: VectorKind
+    """What a vector is."""
+    head: Head
+    """The model's output head."""
     trace: Trace
     """Where the hooks leave what they catch."""
-    dim: int
-    """Length of a vector."""
+    replay: Replay | None
+    """Repeats the upper blocks; None where no kind of vector wants that."""
 
-    def measure(self, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> Measured:
-        """Return everything about a batch: one forward, one truncated backward, one forward without images."""
-        batch = encode(self.learner, samples, pictures).to(self.learner)
-        statistics, sample_T, vectors, norms = self._with_gradient(batch)
-        embeddings = pooled(self._hidden(), token_set(self.config.embedding_tokens, batch))
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self.kind.dim
+
+    def measure(self, prepared: Prepared) -> Measured:
+        """Return everything about a batch: one forward, one truncated backward, one forward without pictures."""
+        assert prepared.batch is not None, "an empty batch is not measured"
+        batch = prepared.batch.to(self.learner)
+        answers = answers_of(batch)
+        with torch.set_grad_enabled(self.kind.needs_gradient):
+            read = self._forward(batch, answers)
+        deltas = self._deltas(read)
+        embeddings = pooled(self.trace.hidden[self._middle], token_set(self.config.embedding_tokens, batch))
+        vectors, norms = self._vectors(batch, answers, deltas)
         outcome = ForwardPass(
-            sample_T=sample_T.cpu().numpy(),
-            loss_T=statistics.loss_T.detach().double().cpu().numpy(),
-            entropy_T=statistics.entropy_T.double().cpu().numpy(),
-            error_T=statistics.error_T.double().cpu().numpy(),
+            sample_T=answers.sample_T.cpu().numpy(),
+            loss_T=read.statistics.loss_T.double().cpu().numpy(),
+            entropy_T=read.statistics.entropy_T.double().cpu().numpy(),
+            error_T=read.statistics.error_T.double().cpu().numpy(),
             gradient_norm_B=norms,
-            loss_without_images_B=self._loss_without_images(samples),
+            loss_without_images_B=self._losses_without_images(prepared),
         )
         return Measured(
-            vectors=vectors, embeddings=embeddings.cpu().numpy(), outcome=outcome, num_tokens=batch.labels.numel()
+            vectors=vectors,
+            embeddings=embeddings.cpu().numpy(),
+            outcome=outcome,
+            num_tokens=batch.labels.numel(),
+            num_padding=batch.labels.numel() - int(batch.inputs["attention_mask"].sum()),
         )
 
-    def _with_gradient(self, batch: Encoded) -> tuple[TokenStatistics, Tensor, np.ndarray, np.ndarray]:
-        num_samples = len(batch.labels)
-        statistics, sample_T = self._forward(batch)
-        if not len(sample_T):
-            empty = np.zeros((num_samples, self.dim), np.float32)
-            return statistics, sample_T, empty, np.full(num_samples, np.nan)
-        # The sum of per-sample means: each row's gradient is its own sample's, whatever shares the batch.
-        has_answer = torch.bincount(sample_T, minlength=num_samples) > 0
-        loss = mean_by_sample(statistics.loss_T, sample_T, num_samples)[has_answer].sum()
-        names = list(self.factors)
-        outputs = [output for name in names for output in self.trace.outputs[name]]
-        found = iter(torch.autograd.grad(loss, outputs))
-        deltas = {name: [next(found) for _ in self.trace.outputs[name]] for name in names}
-        with torch.no_grad():
-            sketches, norms = sketched(self.factors, self.trace.inputs, deltas)
-        norms = torch.where(has_answer, norms, torch.nan)
-        return statistics, sample_T, unit_rows(sketches, norms).cpu().numpy(), norms.double().cpu().numpy()
+    @property
+    def _middle(self) -> int:
+        return len(decoder_blocks(self.learner.model)) // 2
 
-    def _forward(self, batch: Encoded) -> tuple[TokenStatistics, Tensor]:
-        """Run the model; logits are computed at answer positions only. Returns the statistics and each token's row."""
-        # A label is predicted one position earlier.
-        positions = torch.zeros_like(batch.labels, dtype=torch.bool)
-        positions[:, :-1] = batch.labels[:, 1:] != IGNORED
-        self.trace.clear(positions)
-        logits = self.learner.model(**batch.inputs, use_cache=False).logits[0]
-        sample_T, place_T = positions.nonzero(as_tuple=True)
-        return answer_statistics(logits, batch.labels[sample_T, place_T + 1]), sample_T
+    def _forward(self, batch: Encoded, answers: Answers, *, with_slope: bool = True) -> Read:
+        """Run the model and read its head where answers are predicted."""
+        self.trace.clear(answers.positions)
+        output = self.learner.model(**batch.inputs, use_cache=False)
+        assert self.trace.answers is not None, "the head ran"
+        weights = answers.weight_T if with_slope and torch.is_grad_enabled() else None
+        if self.head.is_plain:
+            return self.head.read(self.trace.answers, answers.target_T, weights)
+        return read_logits(output.logits[0], answers.target_T, weights)
 
-    def _hidden(self) -> Tensor:
-        assert self.trace.hidden is not None, "the middle block ran"
-        return self.trace.hidden
+    def _deltas(self, read: Read) -> dict[str, list[Tensor]]:
+        """Return the gradients of the samples' losses with respect to what the target linears gave."""
+        if read.gradient is None or not len(read.gradient):
+            return {}
+        calls = [(name, output) for name, outputs in self.trace.outputs.items() for output in outputs]
+        found = torch.autograd.grad(read.outputs, [output for _, output in calls], grad_outputs=read.gradient)
+        deltas: dict[str, list[Tensor]] = {name: [] for name in self.trace.outputs}
+        for (name, _), delta in zip(calls, found, strict=True):
+            deltas[name].append(delta)
+        # The graph holds every activation above the cut; nothing needs it any more.
+        self.trace.outputs.clear()
+        return deltas
 
     @torch.no_grad()
-    def _loss_without_images(self, samples: Sequence[Sample]) -> np.ndarray:
-        losses = np.full(len(samples), np.nan)
-        rows = [row for row, sample in enumerate(samples) if sample.images]
-        if rows:
-            bare = [without_images(samples[row]) for row in rows]
-            statistics, sample_T = self._forward(encode(self.learner, bare, [()] * len(rows)).to(self.learner))
-            losses[rows] = mean_by_sample(statistics.loss_T, sample_T, len(rows)).double().cpu().numpy()
+    def _vectors(
+        self, batch: Encoded, answers: Answers, deltas: dict[str, list[Tensor]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        num_samples = len(batch.labels)
+        if not len(answers.target_T):
+            return np.zeros((num_samples, self.dim), np.float32), np.full(num_samples, np.nan)
+        passed = Passed(
+            batch=batch, trace=self.trace, deltas=deltas, losses_again=lambda: self._losses_again(answers, num_samples)
+        )
+        vectors, norms = self.kind(passed)
+        has_answer = answers.count_B > 0
+        vectors = torch.where(has_answer[:, None], unit_rows(vectors), 0.0)
+        return vectors.cpu().numpy(), torch.where(has_answer, norms, torch.nan).double().cpu().numpy()
+
+    def _losses_again(self, answers: Answers, num_samples: int) -> Tensor:
+        assert self.replay is not None, "the kind of vector said that it wants a replay"
+        hidden_TH = self.replay()[answers.positions]
+        losses_T = self.head.read(hidden_TH, answers.target_T, None).statistics.loss_T
+        return mean_by_sample(losses_T.double(), answers.sample_T, num_samples)
+
+    @torch.no_grad()
+    def _losses_without_images(self, prepared: Prepared) -> np.ndarray:
+        losses = np.full(len(prepared.rows), np.nan)
+        if prepared.bare is not None:
+            bare = prepared.bare.to(self.learner)
+            answers = answers_of(bare)
+            loss_T = self._forward(bare, answers).statistics.loss_T
+            own = mean_by_sample(loss_T, answers.sample_T, len(prepared.seeing))
+            losses[list(prepared.seeing)] = own.double().cpu().numpy()
         return losses
+
+
+def answers_of(batch: Encoded) -> Answers:
+    """Return where the answer tokens of a batch are, sample by sample."""
+    # A label is predicted one position earlier.
+    positions = torch.zeros_like(batch.labels, dtype=torch.bool)
+    positions[:, :-1] = batch.labels[:, 1:] != IGNORED
+    sample_T, place_T = positions.nonzero(as_tuple=True)
+    return Answers(
+        positions=positions,
+        sample_T=sample_T,
+        target_T=batch.labels[sample_T, place_T + 1],
+        count_B=positions.sum(1),
+    )
 
 
 @contextmanager
 def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[Meter]:
-    """Hook a learner for measuring; on leaving, the hooks are gone and its weights trainable as before."""
-    layers = layer_numbers(config.layers, len(decoder_blocks(learner.model)))
-    linears = linears_of(learner, layers)
-    dim = min(config.dim, adapter_size(linears, learner.config.lora))
-    factors = make_factors(linears, learner.config.lora, dim, seed=seed, device=learner.device)
-    with traced(learner, layers, linears) as trace:
-        yield Meter(learner=learner, config=config, factors=factors, trace=trace, dim=dim)
+    """Hook a learner for measuring; on leaving, the hooks are gone and its weights trainable as before.
 
-
-def unit_rows(rows: Tensor, norms: Tensor) -> Tensor:
-    """Return the rows at unit length; a row whose gradient is zero, undefined or not finite becomes zero."""
-    length = rows.norm(dim=1, keepdim=True)
-    usable = (torch.isfinite(norms) & (norms > 0) & torch.isfinite(length[:, 0]) & (length[:, 0] > 0))[:, None]
-    return torch.where(usable, rows / torch.where(usable, length, 1.0), 0.0)
-
-
-def token_set(name: str, batch: Encoded) -> Tensor:
-    """Return the B x S bools of the tokens that an embedding is the mean of."""
-    is_token = batch.inputs["attention_mask"].bool()
-    is_answer = batch.labels != IGNORED
-    first = is_token & (is_token.cumsum(1) == 1)
-    if name == "all_but_first":
-        return is_token & ~first
-    if name == "answer":
-        return is_answer
-    is_picture = batch.inputs["input_ids"] == batch.image_token
-    return is_token & ~is_picture & ~first if name == "text" else is_token & ~is_picture & ~first & ~is_answer
-
-
-def pooled(hidden_BSH: Tensor, is_chosen_BS: Tensor) -> Tensor:
-    """Return the B x H mean over the chosen tokens, float32; zero where none is chosen."""
-    weights = is_chosen_BS.float()
-    # masked_fill and not a product: 0 x NaN at a padded position would spoil the mean.
-    kept = hidden_BSH.float().masked_fill(~is_chosen_BS[..., None], 0.0)
-    return kept.sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)
+    Raises:
+        ConfigError: `layers` names a block that is not there.
+        ModelError: the model has no output head, an adapter of an unknown kind, or is not fit for the kind of vector.
+    """
+    blocks = decoder_blocks(learner.model)
+    layers = layer_numbers(config.layers, len(blocks))
+    head = head_of(learner)
+    kind = make_kind(learner, config, layers, head, seed)
+    with ExitStack() as stack:
+        replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
+        trace = stack.enter_context(traced(learner, head, sorted({len(blocks) // 2, *kind.watched}), layers))
+        yield Meter(learner=learner, config=config, kind=kind, head=head, trace=trace, replay=replay)

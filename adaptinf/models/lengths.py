@@ -1,8 +1,10 @@
-"""Lengths before anything is opened, and batches of similar length."""
+"""Lengths before any picture is decoded, and batches of similar length."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,63 +14,112 @@ from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
 from adaptinf.models.chat import encode, text_of
 from adaptinf.models.loading import Learner
+from adaptinf.pictures import size_of
 
 AUTO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 4_096}
 """Tokens in a batch, padding included, where nothing else is said."""
 TEXT_BLOCK = 1024
 """Texts tokenised at once while lengths are estimated."""
-PROBE_SIZE = (336, 336)
-"""Pixels of the picture that is encoded to see how many tokens a picture takes (CLIP-L/336's input)."""
+PROBE_SIZES = ((336, 336), (672, 336), (160, 448))
+"""Width and height of the blank pictures that tell whether a picture's tokens depend on its size."""
+Size = tuple[int, int]
+"""Width and height in pixels."""
 
 
 def auto_batch_tokens(device: torch.device) -> int:
-    """Return the tokens of a batch for `batch_tokens: auto`."""
+    """Return the tokens of a batch where nothing is known of the device but its kind."""
     return AUTO_BATCH_TOKENS.get(device.type, AUTO_BATCH_TOKENS["cpu"])
 
 
 def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
-    """Return the estimated tokens of each sample (int64): its text's, and a fixed number for each picture.
+    """Return the estimated tokens of each sample (int64): its text's, its chat template's, and its pictures'.
 
-    No picture is opened. An estimate shapes batches only, never a result.
+    No picture is decoded; where the size of a picture matters, its header is read. An estimate shapes batches only,
+    never a result.
     """
-    tokens_per_picture = picture_tokens(learner) if learner.sees else 0
+    pictures = PictureTokens(learner)
+    an_exchange = _template_tokens(learner)
     lengths: list[int] = []
     for start in range(0, len(samples), TEXT_BLOCK):
         block = [samples[row] for row in range(start, min(start + TEXT_BLOCK, len(samples)))]
         texts = learner.tokenizer([text_of(sample) for sample in block], add_special_tokens=False)["input_ids"]
-        lengths += [len(text) + tokens_per_picture * len(own.images) for text, own in zip(texts, block, strict=True)]
+        for text, own in zip(texts, block, strict=True):
+            exchanges = sum(message["role"] == "assistant" for message in own.messages)
+            lengths.append(len(text) + an_exchange * exchanges + sum(pictures(path) for path in own.images))
     return np.minimum(np.array(lengths, dtype=np.int64), learner.config.max_length)
 
 
-def picture_tokens(learner: Learner) -> int:
-    """Return how many tokens one ordinary picture takes, found by encoding one.
+@dataclass
+class PictureTokens:
+    """Counts the tokens of pictures, by encoding a blank one of each size that occurs."""
 
-    Raises:
-        ModelError: the processor gives a picture no tokens.
-    """
+    learner: Learner
+    """Whose processor is asked."""
+    known: dict[Size, int] = field(default_factory=dict)
+    """Size -> tokens."""
+
+    def __call__(self, path: Path) -> int:
+        """Return the tokens of a picture file; of an ordinary picture where its header cannot be read."""
+        if not self.learner.sees:
+            return 0
+        size = (size_of(path) or PROBE_SIZES[0]) if self.depends_on_size else PROBE_SIZES[0]
+        return self.of_size(size)
+
+    @property
+    def depends_on_size(self) -> bool:
+        """Whether pictures of different sizes have different numbers of tokens."""
+        return len({self.of_size(size) for size in PROBE_SIZES}) > 1
+
+    def of_size(self, size: Size) -> int:
+        """Return the tokens of a picture of that size.
+
+        Raises:
+            ModelError: the processor gives a picture no tokens.
+        """
+        if size not in self.known:
+            tokens = _num_tokens(self.learner, [Image.new("RGB", size)]) - _num_tokens(self.learner, [])
+            if tokens <= 0:
+                raise ModelError(f"the processor of {self.learner.config.path} gives a picture no tokens")
+            self.known[size] = tokens
+        return self.known[size]
+
+
+def _template_tokens(learner: Learner) -> int:
+    """Return the tokens that the chat template adds to a question and its answer."""
+    plain = learner.tokenizer("?\n.", add_special_tokens=False)["input_ids"]
+    return max(0, _num_tokens(learner, []) - len(plain))
+
+
+def _num_tokens(learner: Learner, pictures: list[Image.Image]) -> int:
+    """Return the tokens of a shortest conversation about some pictures."""
     question = {"type": "text", "text": "?"}
     answer = Message(role="assistant", content=[{"type": "text", "text": "."}])
-    lengths = []
-    for pictures in ([], [Image.new("RGB", PROBE_SIZE)]):
-        blocks = [{"type": "image", "text": None} for _ in pictures]
-        messages = (Message(role="user", content=[*blocks, question]), answer)  # type: ignore[list-item]
-        probe = Sample(id="probe/0", source="probe", messages=messages)
-        lengths.append(encode(learner, [probe], [pictures]).labels.shape[1])
-    if lengths[1] <= lengths[0]:
-        raise ModelError(f"the processor of {learner.config.path} gives a picture no tokens")
-    return int(lengths[1] - lengths[0])
+    blocks = [{"type": "image", "text": None} for _ in pictures]
+    messages = (Message(role="user", content=[*blocks, question]), answer)  # type: ignore[list-item]
+    probe = Sample(id="probe/0", source="probe", messages=messages)
+    return int(encode(learner, [probe], [pictures]).labels.shape[1])
 
 
-def batches_in_order(lengths: np.ndarray, order: np.ndarray, batch_tokens: int) -> Iterator[tuple[int, ...]]:
-    """Yield consecutive runs of `order`, each of one row at least and of `batch_tokens` at most when padded."""
+def batches_in_order(
+    lengths: np.ndarray, order: np.ndarray, batch_tokens: int, *, max_padding: float = 1.0
+) -> Iterator[tuple[int, ...]]:
+    """Yield consecutive runs of `order`, each of one row at least.
+
+    Args:
+        lengths: N tokens.
+        order: row numbers.
+        batch_tokens: tokens of a batch at most, padding included.
+        max_padding: share of a batch's tokens that may be padding.
+    """
     batch: list[int] = []
-    longest = 0
+    longest = total = 0
     for row in order.tolist():
         length = max(1, int(lengths[row]))
-        if batch and max(longest, length) * (len(batch) + 1) > batch_tokens:
+        padded = max(longest, length) * (len(batch) + 1)
+        if batch and (padded > batch_tokens or padded - total - length > max_padding * padded):
             yield tuple(batch)
-            batch, longest = [], 0
+            batch, longest, total = [], 0, 0
         batch.append(row)
-        longest = max(longest, length)
+        longest, total = max(longest, length), total + length
     if batch:
         yield tuple(batch)

@@ -44,17 +44,27 @@ class Learner:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change whenever any weight, name or shape does."""
-        digest = xxhash.xxh3_64()
-        for name, weight in sorted(self.model.state_dict().items()):
-            digest.update(f"{name}{tuple(weight.shape)}".encode())
-            flat = weight.detach().reshape(-1)
-            stride = max(1, flat.numel() // FINGERPRINT_ELEMENTS)
-            digest.update(flat[::stride].to("cpu", torch.float32).contiguous().numpy())
-        return digest.hexdigest()
+        return _digest(self.model.state_dict())
+
+    @property
+    def adapter_fingerprint(self) -> str | None:
+        """The same of its LoRA adapter's weights alone; None for a model without one."""
+        adapter = {name: weight for name, weight in self.model.state_dict().items() if "lora_" in name}
+        return _digest(adapter) if adapter else None
 
     def with_model(self, model: Any) -> Learner:
         """Return this learner around another model."""
         return replace(self, model=model)
+
+
+def _digest(weights: dict[str, Any]) -> str:
+    digest = xxhash.xxh3_64()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name}{tuple(weight.shape)}".encode())
+        flat = weight.detach().reshape(-1)
+        stride = max(1, flat.numel() // FINGERPRINT_ELEMENTS)
+        digest.update(flat[::stride].to("cpu", torch.float32).contiguous().numpy())
+    return digest.hexdigest()
 
 
 def load(config: ModelConfig) -> Learner:

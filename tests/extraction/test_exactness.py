@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 
 from adaptinf.config import ExtractionConfig, LoraConfig
-from adaptinf.extraction.gradients import make_factors, sample_gradients
+from adaptinf.extraction import gradients
+from adaptinf.extraction.gradients import adapter_gradients, make_factors, sample_gradients
 from adaptinf.extraction.hooks import linears_of
 from adaptinf.extraction.measuring import meter
+from adaptinf.extraction.preparing import prepare
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.chat import IGNORED, encode, without_images
@@ -20,6 +22,10 @@ SEED = 5
 
 def open_all(sample):
     return [Image.open(path).convert("RGB") for path in sample.images]
+
+
+def measure(ready, samples, pictures, image="removed"):
+    return ready.measure(prepare(ready.learner, range(len(samples)), samples, pictures, image=image))
 
 
 def answer_distributions(learner, sample, pictures):
@@ -74,7 +80,7 @@ def config():
 
 def test_scores_equal_a_slow_batch_of_one(learner, ragged_samples, config):
     with meter(learner, config, seed=SEED) as ready:
-        measured = ready.measure(ragged_samples, [open_all(sample) for sample in ragged_samples])
+        measured = measure(ready, ragged_samples, [open_all(sample) for sample in ragged_samples])
     for row, sample in enumerate(ragged_samples):
         for name, expected in slow_scores(learner, sample).items():
             found = scorer[name]()(measured.outcome)[row]
@@ -83,25 +89,20 @@ def test_scores_equal_a_slow_batch_of_one(learner, ragged_samples, config):
     assert [bool(np.isnan(value)) for value in grounding] == [not sample.images for sample in ragged_samples]
 
 
-def test_vectors_before_sketching_equal_autograds_gradient(learner, ragged_samples, config):
+def test_vectors_before_sketching_equal_autograds_gradient(learner, ragged_samples, config, monkeypatch):
     learner = with_trained_adapter(learner, dropout=0.1)
     expected = [slow_gradient(learner, sample) for sample in ragged_samples]
     pictures = [open_all(sample) for sample in ragged_samples]
     with meter(learner, config, seed=SEED) as ready:
         captured = {}
 
-        def keep(factors, inputs, deltas):
-            for name, own in factors.items():
-                captured[name] = sample_gradients(own, inputs[name][0], deltas[name][0])
-            return real(factors, inputs, deltas)
+        def keep(factors, x, delta):
+            (name,) = (name for name, own in ready.kind.factors.items() if own is factors)
+            captured[name] = sample_gradients(factors, x, delta)
+            return captured[name]
 
-        import adaptinf.extraction.measuring as measuring
-
-        real, measuring.sketched = measuring.sketched, keep
-        try:
-            measured = ready.measure(ragged_samples, pictures)
-        finally:
-            measuring.sketched = real
+        monkeypatch.setattr(gradients, "sample_gradients", keep)
+        measured = measure(ready, ragged_samples, pictures)
     for row, slow in enumerate(expected):
         ours, autograds = [], []
         for name, (downs, ups) in captured.items():
@@ -109,7 +110,7 @@ def test_vectors_before_sketching_equal_autograds_gradient(learner, ragged_sampl
             ours += [downs[row].flatten(), ups[row].flatten()]
             autograds += [slow[f"{short}.lora_{factor}.default.weight"].flatten() for factor in "AB"]
         ours, autograds = torch.cat(ours), torch.cat(autograds)
-        assert (ours - autograds).norm() <= 1e-4 * autograds.norm()
+        assert (ours - autograds).norm() <= 1e-5 * autograds.norm()
         assert measured.outcome.gradient_norm_B[row] == pytest.approx(float(autograds.norm()), rel=1e-4)
 
 
@@ -117,8 +118,8 @@ def test_virtual_adapter_has_the_gradient_of_a_fresh_one(learner, ragged_samples
     """With B = 0 and the same A, the virtual adapter's dL/dB is what autograd gives on a real, fresh adapter."""
     pictures = [open_all(sample) for sample in ragged_samples]
     with meter(learner, config, seed=SEED) as ready:
-        virtual = {name: own.down_RI.clone() for name, own in ready.factors.items()}
-        norms = ready.measure(ragged_samples, pictures).outcome.gradient_norm_B
+        virtual = {name: own.down_RI.clone() for name, own in ready.kind.factors.items()}
+        norms = measure(ready, ragged_samples, pictures).outcome.gradient_norm_B
     fresh = begin_adapter(learner, seed=9)
     block = decoder_blocks(fresh.model)[LAYER]
     with torch.no_grad():
@@ -135,9 +136,9 @@ def test_batch_size_and_order_change_nothing(learner, ragged_samples, adapted):
     learner = with_trained_adapter(learner) if adapted else learner
     samples, pictures = ragged_samples, [open_all(sample) for sample in ragged_samples]
     with meter(learner, ExtractionConfig(dim=512), seed=SEED) as ready:
-        together = ready.measure(samples, pictures)
-        backwards = ready.measure(samples[::-1], pictures[::-1])
-        alone = [ready.measure([sample], [own]) for sample, own in zip(samples, pictures, strict=True)]
+        together = measure(ready, samples, pictures)
+        backwards = measure(ready, samples[::-1], pictures[::-1])
+        alone = [measure(ready, [sample], [own]) for sample, own in zip(samples, pictures, strict=True)]
     for other in (backwards.vectors[::-1], np.concatenate([one.vectors for one in alone])):
         assert np.all((together.vectors * other).sum(1) > 1 - 1e-5)
     for other in (backwards.embeddings[::-1], np.concatenate([one.embeddings for one in alone])):
@@ -152,8 +153,8 @@ def test_a_sample_without_answer_tokens_is_unscored_and_spoils_no_other(learner,
     short = type(learner)(**{**vars(learner), "config": learner.config.model_copy(update={"max_length": 16})})
     samples = [ragged_samples[row] for row in (3, 4, 5)]
     with meter(short, ExtractionConfig(dim=64), seed=SEED) as ready:
-        cut = ready.measure(samples, [[], [], []])
-        alone = ready.measure([samples[2]], [[]])
+        cut = measure(ready, samples, [[], [], []])
+        alone = measure(ready, [samples[2]], [[]])
     has_answer = [True, False, True]
     assert np.isfinite(cut.outcome.gradient_norm_B).tolist() == has_answer
     assert np.any(cut.vectors != 0, axis=1).tolist() == has_answer
@@ -174,11 +175,13 @@ def test_several_layers_are_measured_in_one_pass(learner, ragged_samples):
     norms = {}
     for layers in ([1], [3], [1, 3]):
         with meter(learner, ExtractionConfig(layers=layers, dim=64), seed=SEED) as ready:
-            norms[tuple(layers)] = ready.measure(ragged_samples, pictures).outcome.gradient_norm_B
+            norms[tuple(layers)] = measure(ready, ragged_samples, pictures).outcome.gradient_norm_B
     np.testing.assert_allclose(norms[1, 3] ** 2, norms[1,] ** 2 + norms[3,] ** 2, rtol=1e-4)
 
 
 def test_factors_of_a_fresh_adapter_leave_the_zero_gradient_out(learner):
     fresh = begin_adapter(learner, seed=0)
-    factors = make_factors(linears_of(fresh, [LAYER]), fresh.config.lora, 64, seed=0, device=fresh.device)
-    assert all(own.up_OR is None and own.sketch_down is None for own in factors.values())
+    factors = make_factors(linears_of(fresh, [LAYER]), fresh.config.lora, seed=0, device=fresh.device)
+    assert all(own.up_OR is None for own in factors.values())
+    kind = adapter_gradients(factors, 64, seed=0, device=fresh.device)
+    assert all(down is None for down, _ in kind.sketches.values())

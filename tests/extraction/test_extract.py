@@ -13,7 +13,7 @@ from adaptinf import extraction, tables
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features
 from adaptinf.errors import DataError, StoreError
-from adaptinf.extraction import batches, extract, shards
+from adaptinf.extraction import assembling, extract, planning, preparing, shards
 from tests.conftest import conversation, say
 
 CONFIG = ExtractionConfig(dim=64, batch_tokens=256)
@@ -29,7 +29,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(batches, "SHARD_ROWS", 2)
+    monkeypatch.setattr(planning, "SHARD_ROWS", 2)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def interrupt(monkeypatch, learner, samples, out, *, after):
         patch.setattr(shards, "_measure_batches", measure)
         with pytest.raises(Interrupted):
             extract(samples, learner, CONFIG, out=out)
-    return len(list(out.glob("shard-*.npz")))
+    return len(list(out.glob("shards/shard-*.npz")))
 
 
 def test_finished_shards_are_not_measured_again_and_open_no_picture(learner, samples, tmp_path, monkeypatch):
@@ -124,8 +124,8 @@ def test_when_all_shards_are_there_no_picture_is_opened(learner, samples, tmp_pa
     with pytest.raises(Interrupted):
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(batches, "SHARD_ROWS", 2)
-    monkeypatch.setattr(shards, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(planning, "SHARD_ROWS", 2)
+    monkeypatch.setattr(preparing, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 
@@ -143,7 +143,7 @@ def test_shards_of_another_model_or_setting_are_refused_by_name(learner, samples
         options = {"seed": 1}
     else:
         key, samples = "ids", samples[1:]
-    with pytest.raises(StoreError, match=f"holds shards made with {key}="):
+    with pytest.raises(StoreError, match=f"was made with {key}="):
         extract(samples, learner, config, out=tmp_path, **options)
 
 
@@ -183,10 +183,10 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(learner, sam
     whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
     real = extraction.Meter.measure
 
-    def measure(self, own, pictures):
-        if len(own) > 1:
+    def measure(self, prepared):
+        if len(prepared.rows) > 1:
             raise torch.OutOfMemoryError
-        return real(self, own, pictures)
+        return real(self, prepared)
 
     monkeypatch.setattr(extraction.Meter, "measure", measure)
     split = extract(samples, learner, CONFIG, out=tmp_path / "split")
@@ -201,7 +201,7 @@ def test_ids_that_occur_twice_are_refused(learner, samples, tmp_path):
 
 def test_a_damaged_shard_is_told_by_its_name(learner, samples, tmp_path, monkeypatch):
     interrupt(monkeypatch, learner, samples, tmp_path, after=1)
-    (tmp_path / "shard-00000.npz").write_bytes(b"PK\x03\x04 torn")
+    (tmp_path / "shards" / "shard-00000.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(StoreError, match=r"shard-00000\.npz"):
         extract(samples, learner, CONFIG, out=tmp_path)
 
@@ -211,7 +211,7 @@ def test_a_full_disk_is_an_error_and_not_a_bus_error_and_costs_no_shard(learner,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards.os, "posix_fallocate", full)
+        patch.setattr(assembling.os, "posix_fallocate", full)
         with pytest.raises(OSError, match="No space left"):
             extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.setattr(shards, "_measure_batches", lambda *_: pytest.fail("measured again"))

@@ -1,0 +1,53 @@
+"""From the settings to the kind of vector they name, ready for one learner."""
+
+from __future__ import annotations
+
+import torch
+
+from adaptinf.config import ExtractionConfig
+from adaptinf.errors import ModelError
+from adaptinf.extraction.fisher import Fisher
+from adaptinf.extraction.gradients import adapter_gradients, make_factors
+from adaptinf.extraction.head import Head
+from adaptinf.extraction.hidden import HiddenStates
+from adaptinf.extraction.hooks import linears_of
+from adaptinf.extraction.sketch import make_sketch
+from adaptinf.extraction.vectors import VectorKind
+from adaptinf.extraction.zeroth_order import ZerothOrder
+from adaptinf.models.loading import Learner
+
+
+def make_kind(learner: Learner, config: ExtractionConfig, layers: list[int], head: Head, seed: int) -> VectorKind:
+    """Return the kind of vector that `extraction.vector` names, for the blocks `layers`.
+
+    Raises:
+        ModelError: an adapter of an unknown kind, or a model that is not fit for the kind of vector.
+    """
+    device, linears = learner.device, linears_of(learner, layers)
+    if config.vector == "hidden":
+        size = learner.model.config.get_text_config().hidden_size
+        return HiddenStates(layers=layers, tokens=config.vector_tokens, hidden_size=size)
+    factors = make_factors(linears, learner.config.lora, seed=seed, device=device)
+    if config.vector == "gradient":
+        return adapter_gradients(factors, config.dim, seed=seed, device=device)
+    if config.vector == "fisher":
+        size = sum(own.down_RI.shape[1] + own.num_out for own in factors.values())
+        folded = size > config.dim
+        sketch = make_sketch(size, config.dim, seed=seed, name="fisher", device=device) if folded else None
+        return Fisher(size=size, sketch=sketch)
+    _check_differences(learner, head)
+    return ZerothOrder(linears=linears, factors=factors, num_probes=config.probes, seed=seed)
+
+
+def _check_differences(learner: Learner, head: Head) -> None:
+    """Refuse a model whose losses are too coarse for finite differences, or cannot be read again."""
+    if learner.model.dtype != torch.float32:
+        raise ModelError(
+            f"extraction.vector=zeroth_order takes differences of losses that {learner.model.dtype} rounds away; "
+            "set model.dtype: float32, or choose another vector"
+        )
+    if not head.is_plain:
+        raise ModelError(
+            f"extraction.vector=zeroth_order cannot read {type(learner.model).__name__}, which changes the logits "
+            "after its output head; choose another vector"
+        )

@@ -1,0 +1,96 @@
+"""What the vector of a sample is: `extraction.vector` names one of four kinds, one file each.
+
+Shapes: B samples, D vector dims, S tokens, H hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from adaptinf.extraction.hooks import Trace
+from adaptinf.models.chat import IGNORED, Encoded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """One batch that has been through the model."""
+
+    batch: Encoded
+    """The batch."""
+    trace: Trace
+    """What the hooks caught."""
+    deltas: dict[str, list[Tensor]]
+    """Linear name -> gradients of the samples' losses with respect to its outputs, one a call, B x S x d_out; empty for
+    a kind that needs none."""
+    losses_again: Callable[[], Tensor]
+    """Runs the blocks from the lowest target up once more and returns B mean losses."""
+
+
+class Rows(NamedTuple):
+    """A batch's vectors."""
+
+    vectors_BD: Tensor
+    """Float32, any length; zero or not finite where there is none."""
+    norms_B: Tensor
+    """Norms of the gradients that the vectors stand for; NaN where the kind knows none."""
+
+
+class VectorKind(Protocol):
+    """One kind of vector, ready for one learner."""
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the deltas are wanted: one truncated backward."""
+        ...
+
+    @property
+    def watched(self) -> list[int]:
+        """Blocks whose input is wanted."""
+        ...
+
+    def __call__(self, passed: Passed) -> Rows:
+        """Return the batch's vectors."""
+        ...
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Return the rows at unit length; a row that is zero or not finite becomes zero."""
+    length = rows.norm(dim=1, keepdim=True)
+    usable = torch.isfinite(length) & (length > 0)
+    return torch.where(usable, rows / torch.where(usable, length, 1.0), 0.0)
+
+
+def one_call(calls: list[Tensor]) -> Tensor:
+    """Return the B x S x d tensors of a linear's calls as one: to its weight they are one longer sequence."""
+    return calls[0] if len(calls) == 1 else torch.cat(calls, 1)
+
+
+def token_set(name: str, batch: Encoded) -> Tensor:
+    """Return the B x S bools of the tokens that a hidden state is averaged over."""
+    is_token = batch.inputs["attention_mask"].bool()
+    is_answer = batch.labels != IGNORED
+    first = is_token & (is_token.cumsum(1) == 1)
+    if name == "all_but_first":
+        return is_token & ~first
+    if name == "answer":
+        return is_answer
+    is_picture = batch.inputs["input_ids"] == batch.image_token
+    return is_token & ~is_picture & ~first if name == "text" else is_token & ~is_picture & ~first & ~is_answer
+
+
+def pooled(hidden_BSH: Tensor, is_chosen_BS: Tensor) -> Tensor:
+    """Return the B x H mean over the chosen tokens, float32; zero where none is chosen."""
+    weights = is_chosen_BS.float()
+    # masked_fill and not a product: 0 x NaN at a padded position would spoil the mean.
+    kept = hidden_BSH.float().masked_fill(~is_chosen_BS[..., None], 0.0)
+    return kept.sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)
