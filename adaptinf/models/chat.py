@@ -161,7 +161,7 @@ def _tokenised(
     learner: Learner, texts: list[str], spans: list[list[Span]], pictures: Sequence[Pictures]
 ) -> tuple[dict[str, Any], Tensor]:
     """Return the right-padded batch, and B x S bools: the token overlaps an answer."""
-    options: dict[str, Any] = {"return_offsets_mapping": True, "padding": True, "return_tensors": "pt"}
+    options: dict[str, Any] = {"return_offsets_mapping": True, "padding": True}
     bos = learner.tokenizer.bos_token
     if not learner.sees or (bos is not None and texts[0].startswith(bos)):
         # As `apply_chat_template` does: a tokenizer's template says everything, a processor's may leave out the start.
@@ -170,15 +170,18 @@ def _tokenised(
         if learner.sees:
             images = [list(own) for own in pictures] if any(pictures) else None
             options |= {"padding_side": "right", "return_text_replacement_offsets": True}
-            batch = dict(learner.processor(text=texts, images=images, **options))
+            # Only pictures as tensors: some processors would make one of the replacements as well, and fail.
+            batch = dict(
+                learner.processor(text=texts, images=images, images_kwargs={"return_tensors": "pt"}, **options)
+            )
         else:
             learner.tokenizer.padding_side = "right"
             batch = dict(learner.tokenizer(texts, **options))
     except ValueError as error:
         raise _refusal(learner, error) from error
-    offsets = torch.as_tensor(batch.pop("offset_mapping"))
     replaced = batch.pop("text_replacement_offsets", None) or [[] for _ in texts]
-    return batch, _overlaps(offsets, spans, replaced)
+    tensors = {name: torch.as_tensor(value) for name, value in batch.items()}
+    return tensors, _overlaps(tensors.pop("offset_mapping"), spans, replaced)
 
 
 def _overlaps(offsets_BS2: Tensor, spans: list[list[Span]], replaced: list[list[Any]]) -> Tensor:
