@@ -258,14 +258,28 @@ def list_plugins(
 
 @app.command()
 def doctor(
+    stream: Annotated[Path | None, typer.Argument(help="stream.yaml: look at its model and data as well.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs would be written, for the free disk.")] = Path("runs"),
+    overrides: Overrides = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Check the environment: packages, devices, memory, disk."""
-    from adaptinf import console
+    """Check the environment; with a stream also that extraction is exact with its model, how fast, and how long."""
+    from adaptinf import config as configuration
+    from adaptinf import console, preflight
     from adaptinf.doctor import examine
+    from adaptinf.progress import make_progress
 
+    if overrides and stream is None:
+        raise ConfigError("--set changes a setting of a stream; name its file: adaptinf doctor stream.yaml --set ...")
+    config = None if stream is None else configuration.load(stream, overrides)
     checks = examine(out)
+    if config is not None:
+        preflight.check(config, whole_stream=True)
+        _calm_transformers()
+        from adaptinf.checkup import check_model
+
+        checks += check_model(config, out=out, progress=make_progress(quiet=quiet))
     if as_json:
         _print_json([check._asdict() for check in checks])
     else:

@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,15 @@ from benchmarks.measuring import Measured, Work, measure
 from benchmarks.reporting import Report, num_cores, row_of, significant
 from benchmarks.shapes import SHAPES, Shape
 
+REFERENCE_SAMPLES = 32
+"""The reference takes one sample after the other, so a few tell its rate."""
 BERGSON_DIM = 24
 """Columns and rows that bergson projects each linear layer's gradient to."""
 
 
-def our_way(shape: str, *, image: str = "unmeasured", sees: bool = True, adapted: bool = True) -> Work:
+def our_way(
+    shape: str, *, image: Literal["removed", "unmeasured"] = "unmeasured", sees: bool = True, adapted: bool = True
+) -> Work:
     """Everything that extraction gives, from reading pictures to arrays on disk."""
     from adaptinf.config import ExtractionConfig
     from adaptinf.extraction import extract
@@ -82,8 +86,8 @@ def reference_way(shape: str, *, projects: bool) -> Work:
     reference = Reference(learner, settings.dim, projects=projects)
 
     def work() -> dict[str, Any]:
-        reference(samples)
-        return _gpu_peak()
+        reference(samples[:REFERENCE_SAMPLES])
+        return {"samples": REFERENCE_SAMPLES, **_gpu_peak()}
 
     return work
 

@@ -62,7 +62,7 @@ class Reference:
         is_answer = answers != IGNORED
         losses = functional.cross_entropy(logits[is_answer], answers[is_answer], reduction="none")
         learner.model.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        torch.autograd.backward(losses.mean())
         gradient = torch.cat([weight.grad.flatten() for weight in self._weights if weight.grad is not None]).clone()
         with torch.no_grad():
             p = logits.softmax(-1)

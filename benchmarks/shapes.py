@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from adaptinf.config import LoraConfig, ModelConfig
-from adaptinf.data import Message, Sample
+from adaptinf.data import Block, Message, Sample
 from adaptinf.demo.blueprint import CHAT_TEMPLATE, END, IMAGE, PAD, SPECIAL
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.loading import Learner, pick_device
@@ -60,7 +60,7 @@ class Shape:
     """Pixels of a patch."""
     tower: dict[str, int]
     """Settings of the vision tower."""
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights."""
 
     @property
@@ -182,14 +182,14 @@ def samples(shape: Shape, *, sees: bool) -> list[Sample]:
             images = (folder / f"{number}.jpg",)
             size = (shape.image_size, shape.image_size, 3)
             Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(images[0])
-        blocks = [{"type": "image", "text": None}] if sees else []
+        blocks: list[Block] = [Block(type="image", text=None)] if sees else []
         found.append(
             Sample(
                 id=f"benchmark/{number:05d}",
                 source="benchmark",
                 messages=(
-                    Message(role="user", content=[*blocks, {"type": "text", "text": _letters(rng, question)}]),
-                    Message(role="assistant", content=[{"type": "text", "text": _letters(rng, answer)}]),
+                    Message(role="user", content=[*blocks, Block(type="text", text=_letters(rng, question))]),
+                    Message(role="assistant", content=[Block(type="text", text=_letters(rng, answer))]),
                 ),
                 images=images,
             )

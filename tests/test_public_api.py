@@ -113,6 +113,7 @@ LAYERS = {
         "preflight",
         "validation",
         "doctor",
+        "checkup",
     },
     6: {"cli", "console", "demo"},
 }
@@ -120,7 +121,7 @@ LAYERS = {
 
 STAGES = LAYERS[3]
 STAGE_FRIENDS = {("pool", "pool")}
-USES_TORCH = {"models", "extraction", "training", "evaluation.generation", "doctor", "compare"}
+USES_TORCH = {"models", "extraction", "training", "evaluation.generation", "doctor", "checkup", "compare"}
 """Others take arrays and give arrays; a stage that runs on a GPU imports torch inside the function that asks for it."""
 
 

@@ -18,8 +18,14 @@ def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
     """Return what all shards together report, for info.json."""
     num_tokens = sum(summary.num_tokens for summary in summaries)
     num_padding = sum(summary.num_padding for summary in summaries)
+    unreadable = sorted(name for summary in summaries for name in summary.unreadable)
+    no_answer = sum(summary.num_without_answer for summary in summaries)
+    no_vector = sum(summary.num_without_vector for summary in summaries)
     return {
-        "unreadable": sorted(name for summary in summaries for name in summary.unreadable),
+        "unscored": no_answer + no_vector + len(unreadable),
+        "no_answer": no_answer,
+        "no_vector": no_vector,
+        "unreadable": unreadable,
         "batches_split": sum(summary.num_split for summary in summaries),
         "tokens": num_tokens - num_padding,
         "padding": num_padding / num_tokens if num_tokens else 0.0,
@@ -29,7 +35,6 @@ def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
 def assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: dict[str, Any]) -> Features:
     """Copy the shards, which lie in `out / SHARDS`, into one array each in `out`, in the order of `ids`."""
     scores = {name: np.full(len(ids), np.nan) for name in registry.scorer.names()}
-    is_scored = np.zeros(len(ids), dtype=bool)
     vectors = _new_array(out / "vectors.npy", (len(ids), dim))
     embeddings = None
     for shard in shards:
@@ -39,7 +44,6 @@ def assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: di
                 embeddings = _new_array(out / "embeddings.npy", (len(ids), saved["embeddings"].shape[1]))
             if len(rows) and embeddings is not None:
                 vectors[rows], embeddings[rows] = saved["vectors"], saved["embeddings"]
-                is_scored[rows] = np.any(saved["vectors"] != 0, axis=1)
             for name, column in scores.items():
                 column[rows] = saved[f"score_{name}"]
     if embeddings is None:
@@ -51,7 +55,7 @@ def assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: di
         vectors=tables.read_array(out / "vectors.npy"),
         embeddings=tables.read_array(out / "embeddings.npy"),
         scores=scores,
-        info={**info, "unscored": int((~is_scored).sum())},
+        info=info,
     )
 
 

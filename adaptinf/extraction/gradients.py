@@ -93,7 +93,7 @@ def make_factors(
     layer's name, and B = 0.
 
     Raises:
-        ModelError: an adapter of a kind (DoRA) for which the formula does not hold.
+        ModelError: an adapter for which the formula does not hold (DoRA, a bias), or several at once.
     """
     return {name: _make(name, module, lora, seed, device) for name, module in linears.items()}
 
@@ -115,7 +115,17 @@ def _adapter_of(name: str, module: nn.Module) -> tuple[Tensor, Tensor | None, fl
     layer: Any = module
     if not hasattr(layer, "lora_A"):
         return None
-    active = layer.active_adapters[0]
+    if len(layer.active_adapters) != 1:
+        raise ModelError(
+            f"layer {name} has {len(layer.active_adapters)} active adapters; vectors are defined for one: "
+            "activate one with set_adapter, or merge the others into the model first"
+        )
+    (active,) = layer.active_adapters
+    if getattr(layer, "lora_bias", {}).get(active, False):
+        raise ModelError(
+            f"layer {name} has an adapter with a bias, whose gradient is no part of a vector: "
+            "train the adapter with lora_bias: false"
+        )
     variant = getattr(layer, "lora_variant", {}).get(active)
     if variant is not None or getattr(layer, "use_dora", {}).get(active, False):
         kind = "DoRA" if variant is None else type(variant).__name__

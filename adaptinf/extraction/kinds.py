@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.errors import ModelError
@@ -10,23 +11,30 @@ from adaptinf.extraction.fisher import Fisher
 from adaptinf.extraction.gradients import adapter_gradients, make_factors
 from adaptinf.extraction.head import Head
 from adaptinf.extraction.hidden import HiddenStates
-from adaptinf.extraction.hooks import linears_of
 from adaptinf.extraction.sketch import make_sketch
 from adaptinf.extraction.vectors import VectorKind
 from adaptinf.extraction.zeroth_order import ZerothOrder
 from adaptinf.models.loading import Learner
 
 
-def make_kind(learner: Learner, config: ExtractionConfig, layers: list[int], head: Head, seed: int) -> VectorKind:
-    """Return the kind of vector that `extraction.vector` names, for the blocks `layers`.
+def make_kind(
+    learner: Learner,
+    config: ExtractionConfig,
+    layers: list[int],
+    linears: dict[str, nn.Module],
+    head: Head,
+    seed: int,
+) -> VectorKind:
+    """Return the kind of vector that `extraction.vector` names, for the target linears of the blocks `layers`.
 
     Raises:
         ModelError: an adapter of an unknown kind, or a model that is not fit for the kind of vector.
     """
-    device, linears = learner.device, linears_of(learner, layers)
+    device = learner.device
     if config.vector == "hidden":
         size = learner.model.config.get_text_config().hidden_size
         return HiddenStates(layers=layers, tokens=config.vector_tokens, hidden_size=size)
+    _check_differentiable(learner, linears)
     factors = make_factors(linears, learner.config.lora, seed=seed, device=device)
     if config.vector == "gradient":
         return adapter_gradients(factors, config.dim, seed=seed, device=device)
@@ -37,6 +45,17 @@ def make_kind(learner: Learner, config: ExtractionConfig, layers: list[int], hea
         return Fisher(size=size, sketch=sketch)
     _check_differences(learner, head)
     return ZerothOrder(linears=linears, factors=factors, num_probes=config.probes, seed=seed)
+
+
+def _check_differentiable(learner: Learner, linears: dict[str, nn.Module]) -> None:
+    """Refuse layers of bitsandbytes on a CPU: their kernels there are for inference, and gradients come out wrong."""
+    for name, module in linears.items():
+        kind = type(getattr(module, "base_layer", module))
+        if kind.__module__.startswith("bitsandbytes") and learner.device.type == "cpu":
+            raise ModelError(
+                f"layer {name} is a {kind.__name__} of bitsandbytes, which has no gradient on a CPU; "
+                "use a GPU, load the model unquantised, or set extraction.vector: hidden"
+            )
 
 
 def _check_differences(learner: Learner, head: Head) -> None:

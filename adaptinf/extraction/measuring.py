@@ -15,8 +15,9 @@ from torch import Tensor
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
-from adaptinf.extraction.hooks import Trace, traced
+from adaptinf.extraction.hooks import Trace, linears_of, traced
 from adaptinf.extraction.kinds import make_kind
+from adaptinf.extraction.merging import merged
 from adaptinf.extraction.preparing import Prepared
 from adaptinf.extraction.replay import Replay, replaying
 from adaptinf.extraction.vectors import Passed, VectorKind, pooled, token_set, unit_rows
@@ -34,7 +35,9 @@ class Measured:
     vectors: np.ndarray
     """B x dim float32, unit norm; zero rows for samples without answer tokens or with a vector that is not finite."""
     embeddings: np.ndarray
-    """B x H float32."""
+    """B x H float32, within float16's range; zero rows where it is not finite."""
+    has_answer: np.ndarray
+    """B bools: whether a token of an answer is left."""
     outcome: ForwardPass
     """What scorers read."""
     num_tokens: int
@@ -104,7 +107,8 @@ class Meter:
         )
         return Measured(
             vectors=vectors,
-            embeddings=embeddings.cpu().numpy(),
+            embeddings=_storable(embeddings).cpu().numpy(),
+            has_answer=(answers.count_B > 0).cpu().numpy(),
             outcome=outcome,
             num_tokens=batch.labels.numel(),
             num_padding=batch.labels.numel() - int(batch.inputs["attention_mask"].sum()),
@@ -170,6 +174,13 @@ class Meter:
         return losses
 
 
+def _storable(embeddings_BH: Tensor) -> Tensor:
+    """Return rows that float16 can hold: longer ones scaled down, for only their direction counts, and no NaN."""
+    largest_B1 = embeddings_BH.abs().amax(1, keepdim=True)
+    fitting = embeddings_BH * (torch.finfo(torch.float16).max / largest_B1).clamp(max=1.0)
+    return torch.where(largest_B1.isfinite(), fitting, 0.0)
+
+
 def answers_of(batch: Encoded) -> Answers:
     """Return where the answer tokens of a batch are, sample by sample."""
     # A label is predicted one position earlier.
@@ -194,9 +205,12 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
     """
     blocks = decoder_blocks(learner.model)
     layers = layer_numbers(config.layers, len(blocks))
+    # Before anything runs, so that layers of an unknown kind are refused by name.
+    linears = linears_of(learner, layers)
     head = head_of(learner)
-    kind = make_kind(learner, config, layers, head, seed)
+    kind = make_kind(learner, config, layers, linears, head, seed)
     with ExitStack() as stack:
+        stack.enter_context(merged(learner.model))
         replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
         trace = stack.enter_context(traced(learner, head, sorted({len(blocks) // 2, *kind.watched}), layers))
         yield Meter(learner=learner, config=config, kind=kind, head=head, trace=trace, replay=replay)

@@ -15,7 +15,7 @@ PROJECTOR_WORDS = ("projector", "connector", "merger", "aligner", "resampler")
 
 def base_model(model: Any) -> Any:
     """Return the transformers model inside a PEFT model, or the model itself."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def decoder_blocks(model: Any) -> nn.ModuleList:
@@ -52,12 +52,19 @@ def target_linears(block: nn.Module, names: list[str] | None = None) -> dict[str
 
     Raises:
         ConfigError: `names` (model.lora.target_modules) fits none of them.
+        ModelError: the block has no linear layer of a known kind at all, as in a model quantised by GPTQ or AWQ.
     """
     found: dict[str, nn.Module] = {}
     for name, module in block.named_modules():
         is_inside = any(name.startswith(f"{outer}.") for outer in found)
         if not is_inside and (isinstance(module, nn.Linear | Conv1D) or hasattr(module, "lora_A")):
             found[name] = module
+    if not found:
+        kinds = sorted({type(module).__name__ for module in block.modules() if not list(module.children())})
+        raise ModelError(
+            f"{type(block).__name__} has no linear layer whose gradient can be taken, only {', '.join(kinds)}; "
+            "load the model unquantised, or quantised by bitsandbytes"
+        )
     chosen = {name: module for name, module in found.items() if names is None or name.split(".")[-1] in names}
     if not chosen:
         known = sorted({name.split(".")[-1] for name in found})

@@ -1,0 +1,113 @@
+"""Adapters of every kind that PEFT makes: right, or refused by name."""
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
+
+from adaptinf.config import ExtractionConfig
+from adaptinf.errors import ModelError
+from adaptinf.extraction.exactness import autograd_error
+from adaptinf.extraction.measuring import meter
+from adaptinf.models.blocks import lora_targets
+from tests.extraction.slow import SEED, measure
+
+CONFIG = ExtractionConfig(dim=512)
+
+
+def with_peft(learner, **options):
+    """Return the learner with an adapter of PEFT's, both factors random."""
+    targets = lora_targets(learner.model, None)
+    config = PeftLoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM", **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = get_peft_model(learner.model, config).eval()
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.05)
+    return learner.with_model(model)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"lora_dropout": 0.5}], ids=str)
+def test_plain_and_rank_stabilised_adapters_have_autograds_gradient_and_no_dropout(learner, ragged_samples, options):
+    adapted = with_peft(learner, **options)
+    adapted.model.train()  # as a trainer leaves it
+    assert autograd_error(learner.with_model(adapted.model.eval()), CONFIG, ragged_samples[:3], seed=SEED) <= 1e-5
+    adapted.model.train()
+    with meter(adapted, CONFIG, seed=SEED) as ready:
+        first, second = measure(ready, ragged_samples), measure(ready, ragged_samples)
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    assert adapted.model.training
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"use_dora": True}, "kind Dora.*use_dora: false"),
+        ({"lora_bias": True}, "adapter with a bias.*lora_bias: false"),
+    ],
+)
+def test_adapters_for_which_the_formula_does_not_hold_are_refused_by_name(learner, options, message):
+    with pytest.raises(ModelError, match=message), meter(with_peft(learner, **options), CONFIG, seed=SEED):
+        pass
+
+
+def test_two_active_adapters_are_refused(learner):
+    adapted = with_peft(learner)
+    targets = lora_targets(learner.model, None)
+    adapted.model.add_adapter("second", PeftLoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
+    adapted.model.base_model.set_adapter(["default", "second"])
+    assert list(adapted.model.base_model.active_adapters) == ["default", "second"]
+    with pytest.raises(ModelError, match="2 active adapters.*set_adapter"), meter(adapted, CONFIG, seed=SEED):
+        pass
+
+
+def test_a_block_of_unknown_quantised_layers_is_refused_by_their_names(learner):
+    class QuantLinear(torch.nn.Module):
+        """Stands for a layer of GPTQ's: integers in buffers, no weight."""
+
+    for block in learner.model.get_decoder().layers:
+        for name, module in list(block.named_modules()):
+            if isinstance(module, torch.nn.Linear):
+                block.set_submodule(name, QuantLinear())
+    with pytest.raises(ModelError, match="only .*QuantLinear.*unquantised"), meter(learner, CONFIG, seed=SEED):
+        pass
+
+
+def in_four_bits(learner):
+    """Quantise the decoder blocks as bitsandbytes does."""
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="quantised bases are tested where it is installed")
+    for block in learner.model.get_decoder().layers:
+        for name, module in list(block.named_modules()):
+            if type(module) is torch.nn.Linear:
+                narrow = bitsandbytes.nn.Linear4bit(module.in_features, module.out_features, bias=False)
+                narrow.weight = bitsandbytes.nn.Params4bit(module.weight.data, requires_grad=False)
+                block.set_submodule(name, narrow.to(learner.device))
+    return learner
+
+
+def test_a_base_quantised_by_bitsandbytes_is_refused_on_a_cpu_but_for_its_hidden_states(learner, ragged_samples):
+    narrow = in_four_bits(learner)
+    with pytest.raises(ModelError, match="bitsandbytes, which has no gradient on a CPU"):
+        with meter(narrow, CONFIG, seed=SEED):
+            pass
+    with meter(narrow, CONFIG.model_copy(update={"vector": "hidden"}), seed=SEED) as ready:
+        assert np.isfinite(measure(ready, ragged_samples).vectors).all()
+
+
+@pytest.mark.gpu
+def test_a_base_quantised_by_bitsandbytes_has_autograds_gradient_on_a_gpu(learner, ragged_samples):
+    adapted = with_peft(in_four_bits(learner.with_model(learner.model.to("cuda"))))
+    assert autograd_error(adapted, CONFIG, ragged_samples[:3], seed=SEED) <= 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_measuring_leaves_the_weights_bit_by_bit_and_the_adapter_beside_them(learner, ragged_samples, dtype):
+    adapted = with_peft(learner.with_model(learner.model.to(dtype)))
+    before = {name: weight.clone() for name, weight in adapted.model.state_dict().items()}
+    with meter(adapted, CONFIG, seed=SEED) as ready:
+        measure(ready, ragged_samples[:2])
+    after = adapted.model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert not any(getattr(module, "merged", False) for module in adapted.model.modules())
