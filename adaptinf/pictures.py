@@ -62,7 +62,9 @@ def size_of(path: Path) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
             width, height = image.size
-            is_lying = image.getexif().get(ExifTags.Base.Orientation) in LYING
+            # Asked for what its header does not hold, a PNG would be decoded to its end.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            is_lying = has_exif and image.getexif().get(ExifTags.Base.Orientation) in LYING
     except Exception:  # see check
         return None
     return (height, width) if is_lying else (width, height)

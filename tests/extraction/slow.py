@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -88,11 +90,15 @@ def slow_gradient(learner: Learner, sample: Sample, layers: list[int]) -> dict[s
     return {name: gradient.float() for name, gradient in zip(weights, gradients, strict=True)}
 
 
+def with_lora(learner: Learner, **options: Any) -> Learner:
+    """Return the learner with other settings for its adapter."""
+    lora = learner.config.lora.model_copy(update={"rank": 4, "alpha": 8, **options})
+    return replace(learner, config=learner.config.model_copy(update={"lora": lora}))
+
+
 def with_adapter(learner: Learner, *, trained: bool = True, **options: Any) -> Learner:
     """Return the learner with an adapter; a trained one's B is no longer zero."""
-    lora = learner.config.lora.model_copy(update={"rank": 4, "alpha": 8, **options})
-    config = learner.config.model_copy(update={"lora": lora})
-    learner = begin_adapter(type(learner)(**{**vars(learner), "config": config}), seed=1)
+    learner = begin_adapter(with_lora(learner, **options), seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for name, weight in learner.model.named_parameters():
@@ -110,10 +116,9 @@ def adapted(learner: Learner, how: str) -> tuple[Learner, Learner]:
     if how == "unmerged":
         trained = with_adapter(learner, dropout=0.1)
         return trained, trained
-    plain = merge_adapter(with_adapter(learner)) if how == "merged" else learner
+    small = with_lora(learner)
+    plain = merge_adapter(with_adapter(small)) if how == "merged" else small
     # PEFT changes modules in place, so the twin needs weights of its own.
-    from copy import deepcopy
-
     return plain, with_adapter(plain.with_model(deepcopy(plain.model)), trained=False)
 
 

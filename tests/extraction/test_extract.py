@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features
 from adaptinf.errors import DataError, StoreError
 from adaptinf.extraction import assembling, extract, planning, preparing, shards
+from adaptinf.models.adapters import begin_adapter
 from tests.conftest import conversation, say
 
 CONFIG = ExtractionConfig(dim=64, batch_tokens=256)
@@ -81,6 +84,7 @@ def test_features_have_the_promised_shapes_and_survive_the_disk(learner, samples
     assert again.vectors.shape == (len(samples), 64) and again.vectors.dtype == np.float16
     np.testing.assert_allclose(np.linalg.norm(again.vectors.astype(np.float32), axis=1), 1.0, atol=2e-3)
     assert again.info["fingerprint"] == learner.fingerprint and again.info["unscored"] == 0
+    assert {"seed", "layers", "dim", "code", "adapter", "batches_split", "padding"} <= set(again.info)
     has_picture = [bool(sample.images) for sample in samples]
     assert np.isfinite(again.scores["image_grounding"]).tolist() == has_picture
 
@@ -129,7 +133,7 @@ def test_when_all_shards_are_there_no_picture_is_opened(learner, samples, tmp_pa
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 
-@pytest.mark.parametrize("change", ["model", "dim", "seed", "rows"])
+@pytest.mark.parametrize("change", ["model", "dim", "layers", "vector", "seed", "rows", "adapter"])
 def test_shards_of_another_model_or_setting_are_refused_by_name(learner, samples, tmp_path, monkeypatch, change):
     interrupt(monkeypatch, learner, samples, tmp_path, after=1)
     config, options, key = CONFIG, {}, change
@@ -137,14 +141,32 @@ def test_shards_of_another_model_or_setting_are_refused_by_name(learner, samples
         key = "fingerprint"
         with torch.no_grad():
             next(learner.model.parameters()).mul_(1.5)
-    elif change == "dim":
-        config = CONFIG.model_copy(update={"dim": 32})
+    elif change in ("dim", "layers", "vector"):
+        other = {"dim": 32, "layers": [1], "vector": "fisher"}[change]
+        config = CONFIG.model_copy(update={change: other})
+    elif change == "adapter":
+        learner = begin_adapter(learner, seed=0)
+        key = "fingerprint"
     elif change == "seed":
         options = {"seed": 1}
     else:
         key, samples = "ids", samples[1:]
     with pytest.raises(StoreError, match=f"was made with {key}="):
         extract(samples, learner, config, out=tmp_path, **options)
+
+
+def test_finished_features_are_loaded_and_those_of_another_adapter_refused(learner, samples, tmp_path, monkeypatch):
+    adapted = begin_adapter(learner, seed=0)
+    first = extract(samples, adapted, CONFIG, out=tmp_path)
+    assert first.info["adapter"] == "real" and first.info["adapter_fingerprint"] == adapted.adapter_fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_measure_batches", lambda *_: pytest.fail("measured again"))
+        again = extract(samples, adapted, CONFIG, out=tmp_path)
+    np.testing.assert_array_equal(first.vectors, again.vectors)
+    with torch.no_grad():
+        next(weight for name, weight in adapted.model.named_parameters() if "lora_B" in name).add_(1.0)
+    with pytest.raises(StoreError, match="was made with (adapter_)?fingerprint="):
+        extract(samples, adapted, CONFIG, out=tmp_path)
 
 
 def test_an_image_that_is_gone_leaves_its_sample_unscored_and_named_and_spoils_no_other(
@@ -161,6 +183,38 @@ def test_an_image_that_is_gone_leaves_its_sample_unscored_and_named_and_spoils_n
     assert all(np.isnan(column[-1]) for column in features.scores.values())
     assert_same(whole, features, rows=slice(len(samples)))
     assert "test/zz-lost is unscored" in caplog.text
+
+
+def counts(features):
+    return {name: features.info[name] for name in ("unscored", "no_answer", "no_vector", "unreadable")}
+
+
+def test_a_sample_whose_answer_is_cut_off_is_unscored_counted_and_spoils_no_other(learner, samples, tmp_path):
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    assert counts(whole) == {"unscored": 0, "no_answer": 0, "no_vector": 0, "unreadable": []}
+    cut = conversation("zz-cut", say("user", "word " * 600), say("assistant", "never seen"))
+    features = extract([*samples, cut], learner, CONFIG, out=tmp_path / "out")
+    assert counts(features) == {"unscored": 1, "no_answer": 1, "no_vector": 0, "unreadable": []}
+    assert not features.vectors[-1].any()
+    assert all(np.isnan(column[-1]) for column in features.scores.values())
+    assert_same(whole, features, rows=slice(len(samples)))
+
+
+def test_a_loss_that_is_not_finite_is_recorded_and_spoils_no_other_in_its_batch(learner, samples, tmp_path):
+    """A damaged embedding makes every sample with its token NaN."""
+    (token,) = learner.tokenizer("\u00ff", add_special_tokens=False)["input_ids"][:1]
+    with torch.no_grad():
+        learner.model.get_input_embeddings().weight[token] = torch.nan
+    # The demo's head is tied to its embeddings, and must not be NaN as well.
+    head = learner.model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().nan_to_num(0.0))
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    sick = conversation("zz-sick", say("user", "?\u00ff"), say("assistant", "!"))
+    features = extract([*samples, sick], learner, CONFIG, out=tmp_path / "out")
+    assert counts(features) == {"unscored": 1, "no_answer": 0, "no_vector": 1, "unreadable": []}
+    assert not features.vectors[-1].any() and not features.embeddings[-1].any()
+    assert all(np.isnan(column[-1]) for column in features.scores.values())
+    assert_same(whole, features, rows=slice(len(samples)))
 
 
 def test_when_no_image_is_left_everything_is_unscored_and_nothing_fails(learner, tmp_path):
@@ -216,6 +270,25 @@ def test_a_full_disk_is_an_error_and_not_a_bus_error_and_costs_no_shard(learner,
             extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.setattr(shards, "_measure_batches", lambda *_: pytest.fail("measured again"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
+
+
+def test_a_disk_that_fills_up_while_shards_are_written_ends_with_the_systems_error_and_costs_no_finished_one(
+    learner, samples, tmp_path
+):
+    """The operating system refuses files beyond a length, as it does on a full disk; the writer is another thread."""
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    out = tmp_path / "out"
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limit[1]))
+        with pytest.raises(OSError, match="too large"):
+            extract(samples, learner, CONFIG, out=out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(out.glob("shards/shard-*.npz"))
+    np.testing.assert_array_equal(extract(samples, learner, CONFIG, out=out).vectors, whole.vectors)
 
 
 def test_arrays_are_readable_by_numpy_alone(learner, samples, tmp_path):

@@ -1,0 +1,59 @@
+"""Memory does not grow with the pool."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from adaptinf.data import Sample
+from benchmarks.measuring import Work, measure
+from tests.conftest import conversation, say
+from tests.families import write_llava
+
+
+class OnDisk(Sequence):
+    """Samples that exist only while somebody looks at them, as a pool's do."""
+
+    def __init__(self, count: int, picture: Path) -> None:
+        self.count, self.picture = count, picture
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> Sample:
+        if not 0 <= row < self.count:
+            raise IndexError(row)
+        question = say("user", *(["<image>"] if row % 4 == 0 else []), "word " * (1 + row % 9))
+        images = (self.picture,) if row % 4 == 0 else ()
+        return conversation(f"{row:06d}", question, say("assistant", "yes"), images=images)
+
+
+def extracting(model: str, picture: str, count: int) -> Work:
+    import torch
+
+    from adaptinf.config import ExtractionConfig, ModelConfig
+    from adaptinf.extraction import extract
+    from adaptinf.models import load
+
+    torch.set_num_threads(2)
+    learner = load(ModelConfig(path=model, dtype="float32"))
+    samples = OnDisk(count, Path(picture))
+
+    def work() -> dict[str, int]:
+        features = extract(samples, learner, ExtractionConfig(dim=1024), out=Path(tempfile.mkdtemp()))
+        return {"rows": len(features.vectors)}
+
+    return work
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_thousand_samples_take_as_much_memory_as_two_thousand(tmp_path, picture_folder):
+    model, picture = str(write_llava(tmp_path)), str(picture_folder / "0.png")
+    few, many = (measure(extracting, model=model, picture=picture, count=count) for count in (2_000, 20_000))
+    assert (few.figures["rows"], many.figures["rows"]) == (2_000, 20_000)
+    print(f"2,000: {few.peak_bytes / 1e6:.0f} MB, 20,000: {many.peak_bytes / 1e6:.0f} MB of anonymous memory")
+    assert many.peak_bytes <= 1.1 * few.peak_bytes
