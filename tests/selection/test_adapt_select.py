@@ -192,5 +192,5 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
 
 
 def test_options_can_be_asked_for() -> None:
-    assert known_options("adapt") == ("scorers",)
+    assert known_options("adapt") == ("scorers", "budgets", "choose", "sampling")
     assert known_options("random_replay") == ()
