@@ -123,10 +123,11 @@ def show_chosen(info: dict[str, Any], out: Path) -> None:
 
 def show_plugins(found: dict[str, dict[str, str]]) -> None:
     """Print every kind of plug-in with one line each."""
+    width = max(len(name) for entries in found.values() for name in entries)
     for kind, entries in found.items():
         print(f"{kind}s")
         for name, line in entries.items():
-            print(f"  {name:<18} {line}")
+            print(f"  {name:<{width}}  {line}")
 
 
 def show_checks(checks: Sequence[Check]) -> None:

@@ -167,6 +167,19 @@ def test_an_unknown_option_is_refused(method: str) -> None:
         select(**toy_inputs(), centers=np.eye(4, 6), budget=5, method=method, buget=1)
 
 
+def test_large_arrays_reach_a_method_that_needs_them_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Looking:
+        needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
+
+        def choose(self, candidates: Candidates, budget: int) -> Choice:
+            assert candidates.vectors is not None and candidates.embeddings is None
+            return Choice(rows=np.arange(budget))
+
+    monkeypatch.setattr(selector, "_entries", {**selector._entries, "looking": Looking})
+    assert len(run("looking", toy_inputs(), 5).ids) == 5
+
+
 PLUGIN = """
 from dataclasses import dataclass
 from typing import ClassVar

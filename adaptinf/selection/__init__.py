@@ -78,7 +78,7 @@ def select(
         "skills": text_skills(skills),
     }
     _check_needs(method, chooser, inputs)
-    candidates, order = gather(ids, inputs, seed)
+    candidates, order = gather(ids, inputs, seed, needs=chooser.needs)
     return as_selection(_choose(method, chooser, candidates, budget), candidates, order)
 
 

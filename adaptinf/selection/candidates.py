@@ -58,9 +58,9 @@ class Candidates:
     skills: np.ndarray | None = None
     """N names of true skills, empty where unknown (object array of str)."""
     vectors: np.ndarray | None = None
-    """N x D."""
+    """N x D; None unless `needs` names them."""
     embeddings: np.ndarray | None = None
-    """N x H."""
+    """N x H; None unless `needs` names them."""
     distances: np.ndarray | None = None
     """N distances to the own center."""
     centers: np.ndarray | None = None

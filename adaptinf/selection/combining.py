@@ -50,8 +50,9 @@ def decide(choose: str, scores: Mapping[str, np.ndarray], scorers: Sequence[str]
         best = qualified[int(number_keys(len(qualified), seed, "scorer").argmin())] if qualified else NO_SCORER
     if choose.startswith(FIXED):
         best = choose.removeprefix(FIXED)
-    unknown = np.full(len(next(iter(scores.values()))), np.nan)
-    return _named(best, unknown if best == NO_SCORER else scores[best], entropies)
+    if best == NO_SCORER:
+        return Deciding(NO_SCORER, np.full(len(next(iter(scores.values()))), np.nan), entropies)
+    return _named(best, scores[best], entropies)
 
 
 def rank_average(columns: Sequence[np.ndarray]) -> np.ndarray:

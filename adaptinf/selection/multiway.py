@@ -40,8 +40,8 @@ class MultiWay:
 
     def __post_init__(self) -> None:
         """Check the options, so that a wrong one is told before hours of extraction."""
-        if isinstance(self.scorers, str):
-            raise ConfigError(f"selection.scorers={self.scorers!r} must be a list; write [{self.scorers}]")
+        if isinstance(self.scorers, str) or not all(isinstance(name, str) for name in self.scorers):
+            raise ConfigError(f"selection.scorers={self.scorers!r} must be a list of names; write [el2n, entropy]")
         if not self.scorers:
             raise ConfigError("selection.scorers=[] must name at least one scorer")
         check_name("budgets", self.budgets, BUDGETS)
