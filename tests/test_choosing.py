@@ -48,14 +48,17 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {name: next(tmp_path.glob(f"{name}.*")) for name in ("scores", "vectors", "embeddings")}
 
 
-def test_it_is_clustering_and_selection_on_the_same_arrays(files: dict[str, Path]) -> None:
+@pytest.mark.parametrize("method", ["adapt", "dbp", "coincide", "semdedup_random", "grand_ccs"])
+def test_it_is_clustering_and_selection_on_the_same_arrays(files: dict[str, Path], method: str) -> None:
     toy = arrays()
-    chosen = choose(Request(**files, budget=20, clusters=3, seed=4))
-    clusters = cluster(toy["vectors"], ids=toy["ids"], clusters=3, seed=4)
-    expected = select(toy["scores"], clusters.labels, toy["ids"], 20, seed=4)
+    chosen = choose(Request(**files, budget=20, seed=4, method=method))
+    clusters = cluster(toy["vectors"], ids=toy["ids"], seed=4)
+    expected = select(
+        toy["scores"], clusters.labels, toy["ids"], 20, method=method, seed=4, vectors=toy["vectors"],
+        embeddings=toy["embeddings"], centers=clusters.centers, distances=clusters.distances,
+    )  # fmt: skip
     assert chosen.selection.ids.tolist() == expected.ids.tolist()
-    assert chosen.info["clusters"]["found"] == "k-means on vectors"
-    assert chosen.info["options"] == {"scorers": list(PAPER_SCORERS)}
+    assert chosen.info["options"] == ({"scorers": list(PAPER_SCORERS)} if method == "adapt" else {})
 
 
 @pytest.mark.parametrize("method", registry.selector.names())

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from adaptinf.errors import ConfigError
-from adaptinf.selection import select
-from adaptinf.selection.shares import NEAREST_CENTERS
+from adaptinf.seeded import hash_ids
+from adaptinf.selection import Candidates, select
+from adaptinf.selection.candidates import groups_of
+from adaptinf.selection.shares import NEAREST_CENTERS, cluster_spread
 
 
 def toy(seed: int, sizes: list[int], dim: int = 4) -> dict[str, Any]:
@@ -49,8 +51,8 @@ def best_shares(inputs: dict[str, Any], sizes: list[int], budget: int, temperatu
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("budget", [1, 2, 9, 17, 30])
 @pytest.mark.parametrize("temperature", [0.5, 0.1])
-def test_budgets_and_choice_equal_the_definition(seed: int, budget: int, temperature: float) -> None:
-    sizes = [14, 3, 12, 1]
+@pytest.mark.parametrize("sizes", [[14, 3, 12, 1], [6, 2, 20, 9]])
+def test_budgets_and_choice_equal_the_definition(seed: int, budget: int, temperature: float, sizes: list[int]) -> None:
     inputs = toy(seed, sizes)
     chosen = select(**inputs, budget=budget, method="dbp", temperature=temperature)
     shares = tuple(chosen.clusters["budget"])
@@ -77,13 +79,29 @@ def test_prototypical_keeps_the_nearest_and_a_missing_distance_comes_last() -> N
     assert set(select(**inputs, budget=8, method="dbp").indices) == set(range(10)) - {2, 5}
 
 
+def test_every_cluster_keeps_half_of_an_equal_share_but_is_never_emptied_by_force() -> None:
+    # One cluster so wide that the softmax gives it everything; the others keep 24 // 2 // 4 = 3, or all but one.
+    inputs = toy(3, [30, 9, 2, 5])
+    inputs["distances"] = np.where(inputs["labels"] == 0, 500.0, 1.0) + np.random.default_rng(3).random(46)
+    assert select(**inputs, budget=24, method="dbp").clusters["budget"].tolist() == [17, 3, 1, 3]
+
+
 def test_only_the_twenty_nearest_centers_count() -> None:
-    # 30 centers: the last nine lie opposite to the first, its twenty nearest others at a right angle.
+    # Of 30 centers the first has twenty others at a right angle and nine opposite to it; its neighbours count only.
     centers = np.concatenate([np.eye(21), -np.repeat(np.eye(21)[:1], 9, axis=0)])
-    inputs = {"labels": np.arange(30), "ids": [f"{i:02d}" for i in range(30)], "centers": centers}
-    chosen = select(None, **inputs, budget=3, method="dbp", distances=np.ones(30))
-    # Centers 1 to 20 have twenty others at a right angle too: all d_inter are 1, except for the nine (0 among them).
-    assert len(chosen.ids) == 3 and chosen.indices.max() <= 20
+    ids = np.array([f"{i:02d}" for i in range(30)], dtype=object)
+    candidates = Candidates(
+        ids=ids,
+        hashes=hash_ids(ids),
+        seed=0,
+        scores={},
+        labels=np.arange(30),
+        centers=centers,
+        distances=np.full(30, 2.0),
+    )
+    spread = cluster_spread(candidates, list(groups_of(candidates.labels)))
+    # d_intra 2; d_inter 1 for the first 21; the nine have eight others at distance 0, twelve of the rest at 1.
+    np.testing.assert_allclose(spread, [2.0] * 21 + [2.0 * 12 / 20] * 9)
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"temperature": "hot"}, {"keep": "hardst"}])

@@ -41,8 +41,11 @@ def test_duplicates_come_last_and_the_least_similar_of_them_first(seed: int, eps
     different = np.flatnonzero(similarity <= 1 - epsilon)
     assert 5 < len(different) < 60
     inputs = {"labels": labels, "ids": ids, "embeddings": embeddings, "method": "semdedup_random", "epsilon": epsilon}
-    for budget in (1, len(different) // 2, len(different)):
-        assert set(select(None, **inputs, budget=budget).indices) <= set(different)
+    half = len(different) // 2
+    draws = [set(select(None, **inputs, budget=half, seed=number).indices) for number in range(20)]
+    # Twenty draws of half of them miss one with a chance of 1 in 10,000 at most, if none is a duplicate.
+    assert set.union(*draws) == set(different)
+    assert set(select(None, **inputs, budget=len(different)).indices) == set(different)
     for extra in (1, 4, 60 - len(different)):
         expected = np.argsort(np.where(similarity > 1 - epsilon, similarity, -np.inf))[: len(different) + extra]
         assert set(select(None, **inputs, budget=len(different) + extra).indices) == set(expected)
