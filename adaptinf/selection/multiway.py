@@ -40,7 +40,7 @@ class MultiWay:
 
     def __post_init__(self) -> None:
         """Check the options, so that a wrong one is told before hours of extraction."""
-        if isinstance(self.scorers, str) or not all(isinstance(name, str) for name in self.scorers):
+        if not isinstance(self.scorers, tuple) or not all(isinstance(name, str) for name in self.scorers):
             raise ConfigError(f"selection.scorers={self.scorers!r} must be a list of names; write [el2n, entropy]")
         if not self.scorers:
             raise ConfigError("selection.scorers=[] must name at least one scorer")
@@ -57,7 +57,7 @@ class MultiWay:
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return `budget` candidates and, for each, its cluster, scorer, score and bin."""
         assert candidates.labels is not None
-        check_scores("selection.scorers", self.names, candidates)
+        check_scores("selection.scorers" if self.names is self.scorers else "selection.choose", self.names, candidates)
         groups = list(groups_of(candidates.labels))
         budgets = share_budget(self.budgets, candidates, groups, budget)
 

@@ -122,13 +122,28 @@ def test_random_scorers_differ_from_cluster_to_cluster_and_never_one_that_does_n
     assert chosen.clusters["scorer"].tolist() != other.clusters["scorer"].tolist()
 
 
+@pytest.mark.parametrize("choose", WAYS)
+@pytest.mark.parametrize("sampling", SAMPLERS)
+def test_a_cluster_without_any_score_is_sampled_at_random_by_nobody(choose: str, sampling: str) -> None:
+    inputs = toy()
+    for score in inputs["scores"].values():
+        score[inputs["labels"] == 1] = np.nan
+    # The rest is taken whole, so that the cluster without scores has its turn.
+    num_scored = int((inputs["labels"] != 1).sum())
+    draws = [select(**inputs, budget=num_scored + 5, choose=choose, sampling=sampling, seed=seed) for seed in range(2)]
+    for chosen in draws:
+        assert chosen.clusters["scorer"].tolist()[1] == "none"
+        assert (chosen.table["scorer"][chosen.table["cluster"] == 1] == "none").all()
+    assert draws[0].ids.tolist() != draws[1].ids.tolist()
+
+
 def test_a_fixed_scorer_decides_where_it_has_values_and_nobody_where_it_has_none() -> None:
     scores = {"mine": np.array([1.0, np.nan, 3, np.nan, np.nan, np.nan]), "el2n": np.arange(6.0)}
     chosen = select(scores, [0, 0, 0, 0, 1, 1], list("abcdef"), 4, choose="fixed:mine", sampling="top")
     assert chosen.clusters["scorer"].tolist() == ["mine", "none"]
     assert {"a", "c"} <= set(chosen.ids)
     assert [name for name in chosen.clusters if name.startswith("entropy")] == ["entropy_mine"]
-    with pytest.raises(ConfigError, match="no scores called grand; name some of: mine, el2n"):
+    with pytest.raises(ConfigError, match="selection.choose: no scores called grand; name some of: mine, el2n"):
         select(scores, [0] * 6, list("abcdef"), 4, choose="fixed:grand")
 
 

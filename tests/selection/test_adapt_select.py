@@ -173,7 +173,7 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
         select({}, None, ids, 2)
     with pytest.raises(ConfigError, match="no scores called el2n; name some of: mine"):
         select({"mine": np.ones(6)}, labels, ids, 2, scorers=["mine", "el2n"])
-    for wrong in ("el2n", [3]):
+    for wrong in ("el2n", [3], 3, None):
         with pytest.raises(ConfigError, match=r"scorers=.* must be a list of names; write \[el2n, entropy\]"):
             select(scores, labels, ids, 2, scorers=wrong)
     with pytest.raises(DataError, match=r"vectors have shape \(5, 2\) for 6 ids"):
