@@ -1,4 +1,7 @@
-"""Exact water-filling: a budget shared among groups as equally as their sizes allow (METHOD section 3)."""
+"""Exact shares of a budget: equal, weighted, or as near as possible to given targets (METHOD section 3).
+
+Shapes: K groups.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import numpy as np
 
 from adaptinf.errors import ConfigError
 from adaptinf.seeded import number_keys
+
+BISECTIONS = 100
+"""Halvings of the interval in which a shift lies; after about 60 the ends are neighbouring floats."""
 
 
 def allocate(sizes: Any, budget: int, *, seed: int = 0) -> np.ndarray:
@@ -39,6 +45,71 @@ def allocate(sizes: Any, budget: int, *, seed: int = 0) -> np.ndarray:
     lucky = larger[np.argsort(keys, kind="stable")][: budget - int(shares_K.sum())]
     shares_K[lucky] += 1
     return shares_K
+
+
+def allocate_weighted(sizes: Any, weights: Any, budget: int, *, seed: int = 0) -> np.ndarray:
+    """Return shares in proportion to weights as far as sizes allow; the sum is exactly min(budget, sum of sizes).
+
+    The real shares are x_k = min(size_k, level * weight_k) with the level that uses up the budget; they are rounded by
+    largest remainder, ties in the seeded order of the group numbers. Groups of weight 0 give only what the others
+    cannot, water-filled. With equal weights this is `allocate`.
+
+    Args:
+        sizes: K whole numbers, the group sizes.
+        weights: K finite numbers, 0 or more; only their ratios count.
+        budget: samples to share.
+        seed: decides ties.
+
+    Returns:
+        K int64 shares.
+
+    Raises:
+        ConfigError: a size or the budget is negative or not whole, or a weight is negative or not finite.
+    """
+    sizes_K = _checked_sizes(sizes)
+    weights_K = _checked_weights(weights, len(sizes_K))
+    budget = min(checked_count(budget, "budget"), int(sizes_K.sum()))
+
+    weighted = np.flatnonzero(weights_K > 0)
+    for_weighted = min(budget, int(sizes_K[weighted].sum()))
+    shares_K = np.zeros(len(sizes_K))
+    shares_K[weighted] = _weighted_water(sizes_K[weighted], weights_K[weighted], for_weighted)
+    whole_K = _rounded(shares_K, np.where(weights_K > 0, sizes_K, 0), for_weighted, seed)
+    rest_K = np.where(weights_K > 0, 0, sizes_K)
+    shared: np.ndarray = whole_K + allocate(rest_K, budget - for_weighted, seed=seed)
+    return shared
+
+
+def allocate_towards(targets: Any, lower: Any, upper: Any, budget: int, *, seed: int = 0) -> np.ndarray:
+    """Return the shares nearest to real-valued targets within bounds; the sum is exactly the budget.
+
+    Of all x with lower <= x <= upper and sum(x) = budget the real shares have the least sum of (x_k - target_k)^2:
+    x_k = clip(target_k - shift, lower_k, upper_k), the shift by bisection. So the quadratic programme of
+    density-based pruning (Abbas et al. 2024) needs no solver. Rounded by largest remainder, ties in seeded order.
+
+    Args:
+        targets: K finite numbers.
+        lower: K whole numbers, the least share of each group.
+        upper: K whole numbers, at least `lower`.
+        budget: samples to share.
+        seed: decides ties.
+
+    Returns:
+        K int64 shares.
+
+    Raises:
+        ConfigError: a bound is negative or not whole, bounds cross or leave no room for the budget, or a target is
+            not finite.
+    """
+    lower_K, upper_K = _checked_sizes(lower), _checked_sizes(upper)
+    targets_K = np.asarray(targets, dtype=np.float64)
+    budget = checked_count(budget, "budget")
+    if not len(lower_K) == len(upper_K) == len(targets_K) or not np.isfinite(targets_K).all():
+        raise ConfigError("targets, lower and upper must be of one length, and targets finite")
+    if (lower_K > upper_K).any() or not lower_K.sum() <= budget <= upper_K.sum():
+        raise ConfigError(f"budget={budget} must lie between sum(lower)={lower_K.sum()} and sum(upper)={upper_K.sum()}")
+    real_K = np.clip(targets_K - _shift(targets_K, lower_K, upper_K, budget), lower_K, upper_K)
+    return _rounded(real_K, upper_K, budget, seed)
 
 
 def checked_count(value: Any, name: str) -> int:
@@ -75,3 +146,60 @@ def _water_level(sizes_K: np.ndarray, budget: int) -> int:
     if first_open == len(ascending):
         return int(ascending[-1]) if len(ascending) else 0
     return int((budget - filled[first_open]) // num_open[first_open])
+
+
+def _checked_weights(weights: Any, num_groups: int) -> np.ndarray:
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape != (num_groups,):
+        raise ConfigError(f"weights have shape {array.shape} for {num_groups} sizes; give one a group")
+    wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if len(wrong):
+        raise ConfigError(f"weights[{wrong[0]}]={array[wrong[0]]} must be a finite number, 0 or more")
+    # Only ratios count, and ratios of very small or very large numbers stay within the range of floats this way.
+    scaled: np.ndarray = array / (array.max(initial=0) or 1.0)
+    return scaled
+
+
+def _weighted_water(sizes_K: np.ndarray, weights_K: np.ndarray, budget: int) -> np.ndarray:
+    """Return min(size, level * weight) with sum `budget`, for positive weights and at most the sum of sizes."""
+    with np.errstate(over="ignore"):  # a weight near 0 is full at no finite level
+        full_at = sizes_K / weights_K
+    order = np.argsort(full_at, kind="stable")
+    filled = np.concatenate([[0], np.cumsum(sizes_K[order])])[:-1]  # what all groups that are full earlier hold
+    open_weight = np.cumsum(weights_K[order][::-1])[::-1]
+    with np.errstate(over="ignore"):
+        levels = (budget - filled) / open_weight
+    # The level at which the groups from here on are the ones still open: the first that fills none of them.
+    first_open = int(np.argmax(levels <= full_at[order])) if len(order) else 0
+    shares_K = sizes_K.astype(np.float64)
+    still_open = order[first_open:]
+    if len(still_open) and levels[first_open] <= full_at[order[first_open]]:
+        shares_K[still_open] = np.minimum(sizes_K[still_open], levels[first_open] * weights_K[still_open])
+    return shares_K
+
+
+def _shift(targets_K: np.ndarray, lower_K: np.ndarray, upper_K: np.ndarray, budget: int) -> float:
+    """Return what all targets must be lowered by for the clipped sum to be the budget."""
+    if not len(targets_K):
+        return 0.0
+    low, high = float((targets_K - upper_K).min()), float((targets_K - lower_K).max())
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        too_much = np.clip(targets_K - middle, lower_K, upper_K).sum() > budget
+        low, high = (middle, high) if too_much else (low, middle)
+    return high
+
+
+def _rounded(real_K: np.ndarray, upper_K: np.ndarray, budget: int, seed: int) -> np.ndarray:
+    """Return whole shares of at most `upper` with sum `budget`, the largest remainders rounded up."""
+    whole_K: np.ndarray = np.minimum(np.floor(real_K).astype(np.int64), upper_K)
+    # Digits below are noise of the arithmetic; groups that differ by no more tie, and the seed decides.
+    remainder_K = np.round(real_K - whole_K, 9)
+    keys_K = number_keys(len(real_K), seed, "remainder")
+    rest = budget - int(whole_K.sum())
+    while rest > 0:
+        open_groups = np.flatnonzero(whole_K < upper_K)
+        preferred = open_groups[np.lexsort((keys_K[open_groups], -remainder_K[open_groups]))][:rest]
+        whole_K[preferred] += 1
+        rest -= len(preferred)
+    return whole_K

@@ -239,6 +239,47 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
         console.show_status(found)
 
 
+@app.command()
+def select(
+    budget: Annotated[int, typer.Option(help="Samples to choose.", min=0)],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    scores: Annotated[Path | None, typer.Argument(help="Parquet table: ids, and a column of numbers a score.")] = None,
+    vectors: Annotated[Path | None, typer.Option(help=".npy, one row a sample in the table's order.")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help=".npy, one row a sample in the table's order.")] = None,
+    method: Annotated[str, typer.Option(help="Selector; `adaptinf list` names them.")] = "adapt",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: sampling=top")] = None,
+    clusters: Annotated[str | None, typer.Option(help="Clusters of k-means: a number, or auto.")] = None,
+    labels: Annotated[str, typer.Option(help="Column of the table with clusters, if it has one.")] = "cluster",
+    ids: Annotated[str, typer.Option(help="Column of the table with ids.")] = "id",
+    seed: Annotated[int, typer.Option(help="Of clusters and draws; another one for every draw.", min=0)] = 0,
+    plugins: Annotated[list[Path] | None, typer.Option(help="A file of yours with a selector.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose from somebody else's scores and vectors, without a model: ids and the reasons into a folder."""
+    from adaptinf import config as configuration
+    from adaptinf import console
+    from adaptinf.choosing import Request, choose_into
+
+    request = Request(
+        scores=scores,
+        vectors=vectors,
+        embeddings=embeddings,
+        id_column=ids,
+        label_column=labels,
+        plugins=tuple(plugins or []),
+        budget=budget,
+        method=method,
+        options=dict(configuration.parse_override(item) for item in overrides or []),
+        clusters=int(clusters) if clusters and clusters.isdecimal() else clusters,
+        seed=seed,
+    )
+    chosen = choose_into(out, request)
+    if as_json:
+        _print_json(chosen.info)
+    else:
+        console.show_chosen(chosen.info, out)
+
+
 @app.command(name="list")
 def list_plugins(
     plugins: Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours to list as well.")] = None,

@@ -12,10 +12,11 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from adaptinf import registry, store
+from adaptinf import store
 from adaptinf.config import RunConfig
 from adaptinf.progress import Progress, Relay, Remote
 from adaptinf.runs import Run
+from adaptinf.selection import known_options
 
 CAPPED = frozenset({"lite_adapt"})
 """Methods that prune to the cap in a comparison; all others keep their whole pool (METHOD §5)."""
@@ -29,7 +30,10 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
     Raises:
         ConfigError: no such method.
     """
-    _ = registry.selector[method]
+    # What the stream asks of one method is not asked of the others that do not know it.
+    known = known_options(method)
+    own: dict[str, Any] = {name: None for name in ("budgets", "choose", "sampling") if name not in known}
+    own["options"] = {name: value for name, value in config.selection.options.items() if name in known}
     cap = (
         config.pruning.cap
         if method in CAPPED and config.pruning.cap != "none"
@@ -38,7 +42,7 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
         else "none"
     )
     changes = {
-        "selection": config.selection.model_copy(update={"method": method}),
+        "selection": config.selection.model_copy(update={"method": method, **own}),
         "pruning": config.pruning.model_copy(update={"cap": cap}),
         "seed": seed,
     }

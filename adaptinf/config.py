@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "parse",
     "parse_dataset",
+    "parse_override",
     "resolve",
     "to_yaml",
 ]
@@ -153,19 +154,28 @@ def _known_keys(location: list[str | int]) -> list[str]:
     return sorted(section.model_fields)
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
-    """Apply one `a.b=value` to nested dictionaries; the value is read as YAML. Changes `raw` in place."""
+def parse_override(override: str) -> tuple[str, Any]:
+    """Return key and value of `key=value`, the value read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, or the value is no YAML.
+    """
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override}: write key=value, such as selection.budget=1000")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not valid YAML: {error}") from error
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    """Apply one `a.b=value` to nested dictionaries. Changes `raw` in place."""
+    key, value = parse_override(override)
     *parents, last = key.split(".")
     place: Any = raw
     for parent in parents:
         place = _descend(place, parent, override)
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {text!r} is not valid YAML: {error}") from error
     if isinstance(place, list):
         place[_index(place, last, override)] = value
     else:

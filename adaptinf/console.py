@@ -105,12 +105,29 @@ def _state(step: dict[str, Any]) -> str:
     return f"after {step['done'][-1]}" if step["done"] else "waiting"
 
 
+def show_chosen(info: dict[str, Any], out: Path) -> None:
+    """Print what `select` read, what it chose and where it lies."""
+    scores = [f"{name}{f' ({count:,} not finite)' if count else ''}" for name, count in info["not_finite"].items()]
+    print(f"{info['pool']:,} samples; scores: {', '.join(scores) or 'none'}")
+    if info["ignored_columns"]:
+        print(f"columns that are no numbers and were left out: {', '.join(info['ignored_columns'])}")
+    number = f", {info['clusters']['clusters']:,}" if "clusters" in info["clusters"] else ""
+    print(f"clusters: {info['clusters']['found']}{number}")
+    options = ", ".join(f"{name}={value}" for name, value in info["options"].items())
+    print(f"{info['method']}{f' ({options})' if options else ''} chose {info['chosen']:,} with seed {info['seed']}")
+    if info["sources"]:
+        rows = [[name, f"{count['pool']:,}", f"{count['chosen']:,}"] for name, count in info["sources"].items()]
+        print_table([["source", "pool", "chosen"], *rows])
+    print(f"wrote {out}: ids.txt, selection.parquet, clusters.parquet, info.json")
+
+
 def show_plugins(found: dict[str, dict[str, str]]) -> None:
     """Print every kind of plug-in with one line each."""
+    width = max(len(name) for entries in found.values() for name in entries)
     for kind, entries in found.items():
         print(f"{kind}s")
         for name, line in entries.items():
-            print(f"  {name:<18} {line}")
+            print(f"  {name:<{width}}  {line}")
 
 
 def show_checks(checks: Sequence[Check]) -> None:

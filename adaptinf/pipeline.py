@@ -117,7 +117,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
     settings = run.config.selection
     # The upper reference trains on everything seen so far; every other method keeps to the budget.
     budget = len(pool) if settings.method == "multitask" else settings.budget
-    options: dict[str, Any] = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
+    scorers: dict[str, Any] = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
     return select(
         None if features is None else features.scores,
         None if clusters is None else clusters.labels,
@@ -131,7 +131,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
         distances=None if clusters is None else clusters.distances,
         arrived=pool.arrived,
         skills=pool.skills if np.any(pool.skills != "") else None,
-        **options,
+        **{**scorers, **settings.method_options},
     )
 
 

@@ -8,6 +8,7 @@ from adaptinf import registry
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import missing_files, unknown_introductions
+from adaptinf.selection import with_options
 
 
 def check(config: RunConfig, *, whole_stream: bool) -> None:
@@ -26,6 +27,7 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
     problems += missing_files(config.evaluation)
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
     problems += _unknown_names(config)
+    problems += _wrong_options(config)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 
@@ -34,8 +36,20 @@ def _unknown_names(config: RunConfig) -> list[str]:
     """Return a line for each plug-in that is named and not known."""
     registry.load_plugins(config.plugins)
     named = [(registry.selector, config.selection.method)]
-    named += [(registry.scorer, name) for name in config.selection.scorers]
+    fixed = (config.selection.choose or "").partition("fixed:")[2]
+    named += [(registry.scorer, name) for name in [*config.selection.scorers, *([fixed] if fixed else [])]]
     formats = [item.format for item in config.stream] + [item.format for item in config.evaluation]
     named += [(registry.dataset_format, name) for name in formats if name]
     named += [(registry.metric, skill.metric) for skill in config.evaluation]
     return [line for kind, name in named if (line := kind.complaint(name))]
+
+
+def _wrong_options(config: RunConfig) -> list[str]:
+    """Return a line for an option that the method does not know, or a value that it refuses."""
+    if registry.selector.complaint(config.selection.method):
+        return []
+    try:
+        with_options(config.selection.method, config.selection.method_options)
+    except ConfigError as error:
+        return [str(error)]
+    return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -121,6 +121,21 @@ class SelectionConfig(Section):
     """Samples to train on in one step."""
     scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
     """Scores that a cluster chooses from; ties go to the earlier one."""
+    budgets: Literal["equal", "proportional", "score_weighted", "density"] | None = None
+    """How the budget is shared among clusters; null: the method's own way (adapt: equal)."""
+    choose: str | None = None
+    """Whose score decides in a cluster: entropy, rank_average, borda, random, fixed:<scorer>; null: adapt's entropy."""
+    sampling: Literal["ccs", "top", "bottom", "middle", "random"] | None = None
+    """How a cluster is sampled by that score; null: the method's own way (adapt: ccs)."""
+    # Any: what a selector's options take is between it and its user; the selector checks them.
+    options: dict[str, Any] = {}
+    """Other options of the method by name, e.g. {temperature: 0.2} for coincide; yours for a selector of your own."""
+
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """The options that were asked for; a method that does not know one of them refuses it."""
+        named = {"budgets": self.budgets, "choose": self.choose, "sampling": self.sampling}
+        return {**{name: value for name, value in named.items() if value is not None}, **self.options}
 
 
 class TrainingConfig(Section):

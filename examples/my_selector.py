@@ -1,7 +1,7 @@
 """One selector in one file: the samples with the largest value of one score.
 
 Name this file under `plugins:` in stream.yaml and set `selection.method: largest`. The dataclass fields are options of
-`adaptinf.selection.select`; stream.yaml cannot set them yet, except `scorers`.
+`adaptinf.selection.select`; in stream.yaml they stand under `selection.options`.
 """
 
 from __future__ import annotations

@@ -162,3 +162,10 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
     broken = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
     with pytest.raises(Exception, match="gone"):
         run_methods(broken, {"oracle": tmp_path / "broken"}, seed=0, progress=Silent(), num_workers=1)
+
+
+def test_an_option_meant_for_one_method_is_not_asked_of_the_others(tmp_path):
+    selection = {"budget": 5, "budgets": "density", "choose": "borda", "options": {"temperature": 0.2}}
+    config = configuration.load(write_stream(tmp_path / "s.yaml", [], selection=selection))
+    asked = {name: method_config(config, name, 0).selection.method_options for name in ("adapt", "dbp", "oracle")}
+    assert asked == {"adapt": {"budgets": "density", "choose": "borda"}, "dbp": {"temperature": 0.2}, "oracle": {}}

@@ -1,6 +1,7 @@
 """The documentation cannot rot unnoticed: commands, settings, links and the map are looked up, examples are run."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,10 @@ WHOLE_FOLDERS = ("demo/skills", "demo/base")
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^<!-- run -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+STEP = re.compile(r"^<!-- run -->\n```(python|sh)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+"""A piece of code, and the output that the page shows under it."""
+SHELL_PAGES = [page for page in PAGES if "<!-- run -->\n```sh\n" in page.read_text()]
+"""Pages whose code is one story: run in order, in a folder of its own."""
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 COMMAND = re.compile(r"\badaptinf ([a-z]+)")
 
@@ -154,11 +159,34 @@ def test_the_marked_blocks_run():
     blocks = [
         (f"{page.name}, block {number}", block)
         for page in PAGES
+        if page not in SHELL_PAGES
         for number, block in enumerate(RUN.findall(page.read_text()), 1)
     ]
     assert len(blocks) >= 10
     printed = run_blocks(blocks)
     assert "[10 10]" in printed and "sums/1\nrow is [], not an object" in printed
+
+
+@pytest.mark.parametrize("page", SHELL_PAGES, ids=lambda page: page.name)
+def test_pages_with_shell_code_run_from_top_to_bottom_and_print_what_they_show(page, tmp_path):
+    command = tmp_path / "bin" / "adaptinf"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m adaptinf.cli "$@"\n')
+    command.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    start = {"python": [sys.executable, "-W", "error", "-c"], "sh": ["sh", "-e", "-c"]}
+    steps = STEP.findall(page.read_text())
+    for language, block, shown in steps:
+        words = [*start[language], block]
+        done = subprocess.run(words, cwd=tmp_path / "work", env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+        assert shown in done.stdout
+    assert any(shown for *_, shown in steps)
+
+
+def test_some_page_has_shell_code():
+    assert ROOT / "docs" / "select-only.md" in SHELL_PAGES
 
 
 EXAMPLE_PLUGINS = """

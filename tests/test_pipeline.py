@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from adaptinf import config as configuration
-from adaptinf import learners, pipeline, registry, tables
+from adaptinf import learners, pipeline, preflight, registry, tables
+from adaptinf.data import Clusters, Features
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.learners import learner_after, learner_before
 from adaptinf.models import load
@@ -24,6 +26,7 @@ from tests.conftest import conversation, say
 from tests.streams import row, rows, write_dataset, write_stream, write_test
 from tests.text_model import write_text_model
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 QUESTION = conversation("q", say("user", "Colour of thing 3?"), say("assistant", "red"))
 
 
@@ -178,10 +181,14 @@ def test_streams_at_their_edges_run_to_the_end(tmp_path, edge, tune):
         assert learner_after(made, 1).fingerprint == load(made.config.model).fingerprint
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle"],
-)
+WHOLE_STEPS = (
+    "adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle", "semdedup_random",
+    "dbp", "coincide", "grand_top",
+)  # fmt: skip
+"""Methods that take a whole step below; the others differ from one of them in the scorer or sampling only."""
+
+
+@pytest.mark.parametrize("method", WHOLE_STEPS)
 def test_every_method_takes_a_step(tmp_path, method):
     datasets = [write_dataset(tmp_path, "one", rows(12))]
     tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
@@ -194,10 +201,62 @@ def test_every_method_takes_a_step(tmp_path, method):
     assert set(STAGES[2:]) <= {path.name for path in (made.folder / "steps" / "00").iterdir()}
 
 
-def test_every_built_in_method_is_tried_above():
-    known = set(registry.selector.names())
-    tried = {"adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle"}
-    assert tried <= known
+def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_path):
+    made = run(tmp_path, two_datasets[:1])
+    pool, features = made.pool(0), Features.load(made.stage_folder(0, "features"))
+    clusters = Clusters.load(made.stage_folder(0, "clusters"))
+    for method in registry.selector.names():
+        settings = made.config.selection.model_copy(update={"method": method, "budget": 4})
+        other = dataclasses.replace(made, config=made.config.model_copy(update={"selection": settings}))
+        chosen = pipeline._select(other, 0, pool, features, clusters)
+        assert len(set(chosen.ids)) == (10 if method == "multitask" else 4), method
+
+
+def test_options_of_the_method_come_from_the_stream(two_datasets, tmp_path):
+    selection = {"budget": 5, "budgets": "density", "choose": "fixed:grand", "sampling": "top"}
+    made = run(tmp_path, two_datasets[:1], selection=selection)
+    clusters = tables.read_table(made.stage_folder(0, "selection") / "clusters.parquet")
+    assert set(clusters["scorer"]) == {"grand"} and clusters["budget"].sum() == 5
+    chosen = tables.read_table(made.stage_folder(0, "selection") / "selection.parquet")
+    scores = tables.read_table(made.stage_folder(0, "features") / "scores.parquet")
+    labels = Clusters.load(made.stage_folder(0, "clusters")).labels
+    for cluster, budget in zip(clusters["cluster"], clusters["budget"], strict=True):
+        highest = np.sort(scores["grand"][labels == cluster])[::-1][:budget]
+        assert sorted(chosen["score"][chosen["cluster"] == cluster], reverse=True) == pytest.approx(list(highest))
+
+
+@pytest.mark.parametrize(
+    ("selection", "reason"),
+    [
+        ({"method": "random_replay", "choose": "borda"}, "random_replay has no option 'choose'; known: none"),
+        ({"choose": "borde"}, "selection.choose='borde': did you mean 'borda'"),
+        ({"choose": "fixed:gradn"}, "unknown scorer 'gradn'; did you mean 'grand'"),
+        ({"method": "coincide", "options": {"temprature": 1}}, "coincide has no option 'temprature'; did you mean"),
+        ({"method": "coincide", "options": {"temperature": 0}}, "selection.options.temperature=0 must be a positive"),
+    ],
+)
+def test_an_option_that_the_method_does_not_know_is_refused_before_any_work(two_datasets, tmp_path, selection, reason):
+    config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets, selection=selection))
+    with pytest.raises(ConfigError, match=reason):
+        preflight.check(config, whole_stream=True)
+
+
+def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datasets, tmp_path, monkeypatch):
+    for kind in (registry.scorer, registry.selector):
+        kind.names()
+        monkeypatch.setattr(kind, "_entries", dict(kind._entries))
+    plugins = [str(EXAMPLES / "my_scores.py"), str(EXAMPLES / "my_selector.py")]
+    selection = {"method": "largest", "budget": 4, "options": {"scorer": "hardest_token"}}
+    config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets, selection=selection, plugins=plugins))
+    preflight.check(config, whole_stream=True)
+    made = Run.create(tmp_path / "run", config)
+    run_all(made)
+    for step in (0, 1):
+        scores = tables.read_table(made.stage_folder(step, "features") / "scores.parquet")
+        hardest = scores["id"][np.argsort(-scores["hardest_token"], kind="stable")[:4]]
+        assert set(selected(made, step)) == set(hardest)
+    # The replay of the written configuration reads the options back.
+    assert configuration.load(made.folder / "config.yaml").selection == config.selection
 
 
 def test_the_pool_grows_forgets_and_never_selects_what_was_pruned(two_datasets, tmp_path):

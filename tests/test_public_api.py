@@ -82,6 +82,7 @@ def test_a_run_and_what_functions_return_have_the_promised_fields():
             [
                 "adaptinf.selection", "adaptinf.clustering", "adaptinf.pruning", "adaptinf.evaluation.metrics",
                 "adaptinf.formats", "adaptinf.pool", "adaptinf.status", "adaptinf.validation", "adaptinf.console",
+                "adaptinf.choosing",
             ],
             ("torch", "transformers", "ray", "peft"),
         ),
@@ -96,7 +97,20 @@ def test_importing_what_needs_no_model_imports_no_torch(modules, forbidden):
 
 LAYERS = {
     0: {"errors", "tables", "data", "__init__"},
-    1: {"schema", "config", "store", "executors", "registry", "progress", "seeded", "budgets", "tiles", "pictures"},
+    1: {
+        "schema",
+        "config",
+        "store",
+        "executors",
+        "registry",
+        "progress",
+        "seeded",
+        "budgets",
+        "tiles",
+        "pictures",
+        "score_table",
+        "centers",
+    },
     # Plug-ins, models, and what stages are made of.
     2: {"formats", "models", "scoring", "intake", "removal"},
     3: {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
@@ -114,6 +128,7 @@ LAYERS = {
         "validation",
         "doctor",
         "checkup",
+        "choosing",
     },
     6: {"cli", "console", "demo"},
 }

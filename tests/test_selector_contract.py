@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,15 +17,28 @@ from adaptinf.selection import Candidates, Choice, Restricting, select
 from adaptinf.selection.candidates import INPUTS
 from adaptinf.selection.multiway import PAPER_SCORERS
 
-METHODS = selector.names()
+EXAMPLE = Path(__file__).parent.parent / "examples" / "my_selector.py"
+METHODS = [*selector.names(), "largest"]
+"""The built-in ones, and the user's from EXAMPLE."""
+SCORERS = (*PAPER_SCORERS, "grand")
 SIZE = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_users_selector() -> Iterator[None]:
+    """Load the example, and forget it afterwards."""
+    before = selector._entries
+    selector._entries = dict(before)
+    load_plugins([EXAMPLE])
+    yield
+    selector._entries = before
 
 
 def toy_inputs(num_rows: int = SIZE) -> dict[str, Any]:
     """Everything that a selector may ask for, in row order."""
     rng = np.random.default_rng(num_rows)
     return {
-        "scores": {name: rng.standard_normal(num_rows) for name in PAPER_SCORERS},
+        "scores": {name: rng.standard_normal(num_rows) for name in SCORERS},
         "labels": np.arange(num_rows) % 4,
         "vectors": rng.standard_normal((num_rows, 6)).astype(np.float16),
         "embeddings": rng.standard_normal((num_rows, 5)).astype(np.float16),
@@ -86,8 +100,41 @@ def test_tables_have_their_columns_and_survive_the_disk(method: str, tmp_path: P
 def test_missing_and_constant_scores_never_crash(method: str) -> None:
     inputs = toy_inputs()
     for value in (np.nan, np.inf, 3.0):
-        inputs["scores"] = {name: np.full(SIZE, value) for name in PAPER_SCORERS}
+        inputs["scores"] = {name: np.full(SIZE, value) for name in SCORERS}
         assert len(run(method, inputs, 23).ids) == 23
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("labels", [np.arange(SIZE), np.repeat([0, 7, 59], [1, 1, SIZE - 2])])
+def test_one_row_clusters_and_empty_ones_are_fine(method: str, labels: np.ndarray) -> None:
+    inputs = {**toy_inputs(), "labels": labels, "centers": np.random.default_rng(0).standard_normal((SIZE, 6))}
+    for budget in (1, 2, 23, SIZE):
+        assert len(set(select(**inputs, budget=budget, method=method).ids)) == budget
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_without_usable_vectors_never_crash(method: str) -> None:
+    inputs = toy_inputs()
+    for value in (np.nan, np.inf, 0.0):
+        for name in ("vectors", "embeddings", "distances"):
+            inputs[name][5:9] = value
+        assert len(set(run(method, inputs, 23).ids)) == 23
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_memmaps_and_tensors_are_read_as_arrays_are(method: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    inputs = toy_inputs()
+    expected = run(method, inputs, 23).ids.tolist()
+    mapped = dict(inputs)
+    for name in ("vectors", "embeddings"):
+        np.save(tmp_path / f"{name}.npy", inputs[name])
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    assert run(method, mapped, 23).ids.tolist() == expected
+    tensors = {name: torch.from_numpy(inputs[name]) for name in ("labels", "vectors", "embeddings", "arrived")}
+    tensors["scores"] = {name: torch.from_numpy(score).requires_grad_() for name, score in inputs["scores"].items()}
+    tensors["distances"] = torch.from_numpy(inputs["distances"])
+    assert run(method, {**inputs, **tensors}, 23).ids.tolist() == expected
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -118,6 +165,19 @@ def test_it_runs_with_nothing_but_what_it_needs(method: str) -> None:
 def test_an_unknown_option_is_refused(method: str) -> None:
     with pytest.raises(ConfigError, match="no option 'buget'"):
         select(**toy_inputs(), centers=np.eye(4, 6), budget=5, method=method, buget=1)
+
+
+def test_large_arrays_reach_a_method_that_needs_them_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Looking:
+        needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
+
+        def choose(self, candidates: Candidates, budget: int) -> Choice:
+            assert candidates.vectors is not None and candidates.embeddings is None
+            return Choice(rows=np.arange(budget))
+
+    monkeypatch.setattr(selector, "_entries", {**selector._entries, "looking": Looking})
+    assert len(run("looking", toy_inputs(), 5).ids) == 5
 
 
 PLUGIN = """

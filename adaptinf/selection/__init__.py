@@ -8,8 +8,6 @@ Shapes: N samples, D vector dims, H embedding dims, K clusters.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,12 +16,12 @@ import numpy as np
 from adaptinf.budgets import allocate, checked_count
 from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
-from adaptinf.registry import selector
 from adaptinf.selection.candidates import Candidates, Choice, Restricting, Selector
 from adaptinf.selection.inputs import gather, text_skills
+from adaptinf.selection.options import known_options, with_options
 from adaptinf.selection.outcome import Outcome, Part, as_selection, merge
 
-__all__ = ["Candidates", "Choice", "Restricting", "Selector", "allocate", "known_options", "select"]
+__all__ = ["Candidates", "Choice", "Restricting", "Selector", "allocate", "known_options", "select", "with_options"]
 
 
 def select(
@@ -67,7 +65,7 @@ def select(
             and did not get.
         DataError: lengths do not fit, or an id occurs twice.
     """
-    chooser = _with_options(method, options)
+    chooser = with_options(method, options)
     budget = checked_count(budget, "budget")
     inputs = {
         "scores": scores or None,
@@ -80,29 +78,8 @@ def select(
         "skills": text_skills(skills),
     }
     _check_needs(method, chooser, inputs)
-    candidates, order = gather(ids, inputs, seed)
+    candidates, order = gather(ids, inputs, seed, needs=chooser.needs)
     return as_selection(_choose(method, chooser, candidates, budget), candidates, order)
-
-
-def known_options(method: str) -> tuple[str, ...]:
-    """Return the names of a method's options.
-
-    Raises:
-        ConfigError: no such method.
-    """
-    return tuple(option.name for option in dataclasses.fields(selector[method]) if option.init)
-
-
-def _with_options(method: str, options: Mapping[str, Any]) -> Selector:
-    known = known_options(method)
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise ConfigError(f"{method} has no option {name!r}{hint} known: {', '.join(known) or 'none'}")
-    # Lists come from YAML; a frozen dataclass holds tuples.
-    chooser: Selector = selector[method](**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
-    return chooser
 
 
 def _check_needs(method: str, chooser: Selector, inputs: Mapping[str, Any]) -> None:

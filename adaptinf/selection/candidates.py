@@ -17,14 +17,14 @@ Shapes: N candidates, K groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from adaptinf.seeded import derive_seed, seeded_keys
-from adaptinf.tables import Columns
+from adaptinf.tables import Columns, text_array
 
 INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances", "arrived", "skills"})
 """Everything that a selector may name in `needs`."""
@@ -58,9 +58,9 @@ class Candidates:
     skills: np.ndarray | None = None
     """N names of true skills, empty where unknown (object array of str)."""
     vectors: np.ndarray | None = None
-    """N x D."""
+    """N x D; None unless `needs` names them."""
     embeddings: np.ndarray | None = None
-    """N x H."""
+    """N x H; None unless `needs` names them."""
     distances: np.ndarray | None = None
     """N distances to the own center."""
     centers: np.ndarray | None = None
@@ -135,3 +135,13 @@ def groups_of(values: np.ndarray) -> Iterator[Group]:
     for rows in np.split(order, borders):
         if len(rows):  # splitting nothing yields one empty part
             yield Group(values[rows[0]], rows)
+
+
+def cluster_table(groups: Sequence[Group], budgets: np.ndarray, scorers: Sequence[str]) -> Columns:
+    """Return the table of clusters: cluster, size, budget, scorer."""
+    return {
+        "cluster": np.array([group.name for group in groups], dtype=np.int64),
+        "size": np.array([len(group.rows) for group in groups], dtype=np.int64),
+        "budget": budgets,
+        "scorer": text_array(scorers),
+    }

@@ -9,9 +9,8 @@ import numpy as np
 
 from adaptinf.budgets import allocate
 from adaptinf.registry import selector
-from adaptinf.selection.candidates import Candidates, Choice, Group, groups_of
+from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_table, groups_of
 from adaptinf.selection.choice import NO_SCORER
-from adaptinf.tables import text_array
 
 
 @selector("cluster_balanced")
@@ -28,12 +27,7 @@ class ClusterBalanced:
         sizes = np.array([len(group.rows) for group in groups], dtype=np.int64)
         budgets = allocate(sizes, budget, seed=candidates.seed_for("clusters"))
         rows = draw_from_groups(groups, budgets, candidates.keys("draw"))
-        table = {
-            "cluster": np.array([group.name for group in groups], dtype=np.int64),
-            "size": sizes,
-            "budget": budgets,
-            "scorer": text_array([NO_SCORER] * len(groups)),
-        }
+        table = cluster_table(groups, budgets, [NO_SCORER] * len(groups))
         return Choice(rows=rows, cluster=candidates.labels[rows], clusters=table)
 
 

@@ -5,7 +5,7 @@ Shapes: N samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,13 @@ from adaptinf.tables import text_array
 from adaptinf.tiles import as_array, as_rows
 
 
-def gather(ids: Sequence[str] | np.ndarray, inputs: Mapping[str, Any], seed: int) -> tuple[Candidates, np.ndarray]:
+def gather(
+    ids: Sequence[str] | np.ndarray, inputs: Mapping[str, Any], seed: int, *, needs: Collection[str]
+) -> tuple[Candidates, np.ndarray]:
     """Return the candidates in id order, and the caller's row number of each.
+
+    Vectors and embeddings are checked and left out where `needs` does not name them: they may not fit into memory, and
+    putting rows in order copies them.
 
     Raises:
         DataError: an input has another length than `ids`, is not numeric, or an id occurs twice.
@@ -32,8 +37,8 @@ def gather(ids: Sequence[str] | np.ndarray, inputs: Mapping[str, Any], seed: int
         "arrived": _whole(inputs, "arrived", order),
         "skills": _in_order(inputs["skills"], "skills", order),
         "distances": _in_order(inputs["distances"], "distances", order),
-        "vectors": _rows(inputs, "vectors", order),
-        "embeddings": _rows(inputs, "embeddings", order),
+        "vectors": _rows(inputs, "vectors", order, needs),
+        "embeddings": _rows(inputs, "embeddings", order, needs),
         "centers": None if inputs["centers"] is None else as_rows(inputs["centers"], "centers"),
     }
     return Candidates(ids=ordered, hashes=hash_ids(ordered), seed=seed, **columns), order
@@ -65,17 +70,25 @@ def _whole(inputs: Mapping[str, Any], name: str, order: np.ndarray) -> np.ndarra
     return column.astype(np.int64)
 
 
-def _rows(inputs: Mapping[str, Any], name: str, order: np.ndarray) -> np.ndarray | None:
-    return None if inputs[name] is None else _in_order(as_rows(inputs[name], name), name, order, dims=2)
+def _rows(inputs: Mapping[str, Any], name: str, order: np.ndarray, needs: Collection[str]) -> np.ndarray | None:
+    if inputs[name] is None:
+        return None
+    rows = as_rows(inputs[name], name)
+    _check_shape(rows, name, order, dims=2)
+    return _in_order(rows, name, order, dims=2) if name in needs else None
 
 
 def _in_order(values: Any, name: str, order: np.ndarray, *, dims: int = 1) -> np.ndarray | None:
     if values is None:
         return None
     array = as_array(values)
+    _check_shape(array, name, order, dims=dims)
+    # A copy of a memory-mapped pool only where the caller's order differs.
+    return array if (order == np.arange(len(order))).all() else array[order]
+
+
+def _check_shape(array: np.ndarray, name: str, order: np.ndarray, *, dims: int) -> None:
     if array.ndim != dims or len(array) != len(order):
         raise DataError(
             f"{name} have shape {array.shape} for {len(order)} ids; give one row a sample, in the ids' order"
         )
-    # A copy of a memory-mapped pool only where the caller's order differs.
-    return array if (order == np.arange(len(order))).all() else array[order]

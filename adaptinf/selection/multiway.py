@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from adaptinf.budgets import allocate
 from adaptinf.errors import ConfigError
 from adaptinf.registry import selector
-from adaptinf.selection.candidates import Candidates, Choice, Group, groups_of
-from adaptinf.selection.choice import NO_SCORER, ScorerChoice, choose_scorer
-from adaptinf.selection.coverage import cover
-from adaptinf.tables import text_array
+from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_table, groups_of
+from adaptinf.selection.combining import FIXED, WAYS, Deciding, decide
+from adaptinf.selection.coverage import Coverage
+from adaptinf.selection.options import OPTION, check_name
+from adaptinf.selection.sampling import SAMPLERS
+from adaptinf.selection.shares import BUDGETS, share_budget
+from adaptinf.tables import Columns
 
 PAPER_SCORERS = ("perplexity", "image_grounding", "el2n", "entropy")
 """The paper's pool of scorers."""
@@ -27,63 +30,79 @@ class MultiWay:
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels"})
     scorers: tuple[str, ...] = PAPER_SCORERS
-    """Names to choose among; of equals the first wins."""
+    """Names to choose among or to combine; of equals the first wins."""
+    budgets: str = "equal"
+    """How the budget is shared among clusters: one of `shares.BUDGETS`."""
+    decides: str = field(default="entropy", metadata={OPTION: "choose"})
+    """Option `choose`, whose score decides in a cluster: one of `combining.WAYS`, or `fixed:<name>`."""
+    sampling: str = "ccs"
+    """How a cluster is sampled by that score: one of `sampling.SAMPLERS`."""
+
+    def __post_init__(self) -> None:
+        """Check the options, so that a wrong one is told before hours of extraction."""
+        if not isinstance(self.scorers, tuple) or not all(isinstance(name, str) for name in self.scorers):
+            raise ConfigError(f"selection.scorers={self.scorers!r} must be a list of names; write [el2n, entropy]")
+        if not self.scorers:
+            raise ConfigError("selection.scorers=[] must name at least one scorer")
+        check_name("budgets", self.budgets, BUDGETS)
+        check_name("sampling", self.sampling, tuple(SAMPLERS))
+        if not str(self.decides).startswith(FIXED):
+            check_name("choose", self.decides, (*WAYS, f"{FIXED}<name>"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The scorers that may decide."""
+        return (self.decides.removeprefix(FIXED),) if self.decides.startswith(FIXED) else self.scorers
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return `budget` candidates and, for each, its cluster, scorer, score and bin."""
         assert candidates.labels is not None
-        self._check_scorers(candidates)
+        check_scores("selection.scorers" if self.names is self.scorers else "selection.choose", self.names, candidates)
         groups = list(groups_of(candidates.labels))
-        sizes = [len(group.rows) for group in groups]
-        budgets = allocate(sizes, budget, seed=candidates.seed_for("clusters"))
+        budgets = share_budget(self.budgets, candidates, groups, budget)
 
-        choices, parts = [], []
+        decisions, parts = [], []
         for group, share in zip(groups, budgets, strict=True):
-            choice = choose_scorer({name: candidates.scores[name][group.rows] for name in self.scorers}, self.scorers)
-            choices.append(choice)
-            parts.append(_sample(candidates, group, choice.scorer, int(share)))
-        return _joined(parts, self._cluster_table(groups, budgets, choices))
+            scores = {name: candidates.scores[name][group.rows] for name in self.names}
+            seed = candidates.seed_for("cluster", int(group.name))
+            deciding = decide(self.decides, scores, self.names, seed=seed)
+            coverage = SAMPLERS[self.sampling](deciding.scores, candidates.hashes[group.rows], seed=seed)
+            decisions.append(deciding)
+            parts.append(_taken(group, deciding, coverage, int(share)))
+        return _joined(parts, self._cluster_table(groups, budgets, decisions))
 
-    def _check_scorers(self, candidates: Candidates) -> None:
-        if isinstance(self.scorers, str):
-            raise ConfigError(f"selection.scorers={self.scorers!r} must be a list; write [{self.scorers}]")
-        if not self.scorers:
-            raise ConfigError("selection.scorers=[] must name at least one scorer")
-        missing = [name for name in self.scorers if name not in candidates.scores]
-        if missing:
-            known = ", ".join(candidates.scores) or "none"
-            raise ConfigError(f"selection.scorers: no scores called {', '.join(missing)}; name some of: {known}")
-
-    def _cluster_table(
-        self, groups: list[Group], budgets: np.ndarray, choices: list[ScorerChoice]
-    ) -> dict[str, np.ndarray]:
-        table = {
-            "cluster": np.array([group.name for group in groups], dtype=np.int64),
-            "size": np.array([len(group.rows) for group in groups], dtype=np.int64),
-            "budget": budgets,
-            "scorer": text_array([choice.scorer for choice in choices]),
-        }
-        for name in self.scorers:
-            table[f"entropy_{name}"] = np.array([choice.entropies[name] for choice in choices], dtype=np.float64)
+    def _cluster_table(self, groups: list[Group], budgets: np.ndarray, decisions: list[Deciding]) -> Columns:
+        table = cluster_table(groups, budgets, [deciding.scorer for deciding in decisions])
+        for name in self.names:
+            table[f"entropy_{name}"] = np.array([decided.entropies[name] for decided in decisions], dtype=np.float64)
         return table
 
 
-def _sample(candidates: Candidates, group: Group, scorer: str, budget: int) -> Choice:
-    """Return `budget` members of one cluster; at random where no scorer qualifies."""
-    unknown = np.full(len(group.rows), np.nan)
-    scores = unknown if scorer == NO_SCORER else candidates.scores[scorer][group.rows]
-    coverage = cover(scores, candidates.hashes[group.rows], seed=candidates.seed_for("cluster", int(group.name)))
+def check_scores(option: str, names: Sequence[str], candidates: Candidates) -> None:
+    """Refuse scores that the candidates do not have.
+
+    Raises:
+        ConfigError: names them, and those that there are.
+    """
+    missing = [name for name in names if name not in candidates.scores]
+    if missing:
+        known = ", ".join(candidates.scores) or "none"
+        raise ConfigError(f"{option}: no scores called {', '.join(missing)}; name some of: {known}")
+
+
+def _taken(group: Group, deciding: Deciding, coverage: Coverage, budget: int) -> Choice:
+    """Return the first `budget` members of one cluster."""
     taken = coverage.order[:budget]
     return Choice(
         rows=group.rows[taken],
         cluster=np.full(budget, group.name, dtype=np.int64),
-        scorer=np.full(budget, scorer, dtype=object),
-        score=scores[taken],
+        scorer=np.full(budget, deciding.scorer, dtype=object),
+        score=deciding.scores[taken],
         bin=coverage.bins[taken],
     )
 
 
-def _joined(parts: list[Choice], clusters: dict[str, np.ndarray]) -> Choice:
+def _joined(parts: list[Choice], clusters: Columns) -> Choice:
     def column(name: str, dtype: type) -> np.ndarray:
         return np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)]).astype(dtype)
 

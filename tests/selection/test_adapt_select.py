@@ -173,8 +173,11 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
         select({}, None, ids, 2)
     with pytest.raises(ConfigError, match="no scores called el2n; name some of: mine"):
         select({"mine": np.ones(6)}, labels, ids, 2, scorers=["mine", "el2n"])
-    with pytest.raises(ConfigError, match=r"scorers='el2n' must be a list; write \[el2n\]"):
-        select(scores, labels, ids, 2, scorers="el2n")
+    for wrong in ("el2n", [3], 3, None):
+        with pytest.raises(ConfigError, match=r"scorers=.* must be a list of names; write \[el2n, entropy\]"):
+            select(scores, labels, ids, 2, scorers=wrong)
+    with pytest.raises(DataError, match=r"vectors have shape \(5, 2\) for 6 ids"):
+        select(scores, labels, ids, 2, vectors=np.ones((5, 2)))
     with pytest.raises(ConfigError, match="must name at least one scorer"):
         select(scores, labels, ids, 2, scorers=[])
     with pytest.raises(ConfigError, match="no option 'scorer'; did you mean 'scorers'"):
@@ -192,5 +195,5 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
 
 
 def test_options_can_be_asked_for() -> None:
-    assert known_options("adapt") == ("scorers",)
+    assert known_options("adapt") == ("scorers", "budgets", "choose", "sampling")
     assert known_options("random_replay") == ()

@@ -1,0 +1,74 @@
+"""A selector's options: the fields of its dataclass, checked by name and value before anything is measured.
+
+An option is called as its field is, or as the field's metadata says under OPTION: `choose` is an option of `adapt`, but
+as a field it would hide the method of that name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adaptinf.errors import ConfigError
+from adaptinf.registry import selector
+from adaptinf.selection.candidates import Selector
+
+OPTION = "option"
+"""Key of a field's metadata: the option's name where it differs from the field's."""
+
+
+def known_options(method: str) -> tuple[str, ...]:
+    """Return the names of a method's options.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    return tuple(_fields(method))
+
+
+def with_options(method: str, options: Mapping[str, Any]) -> Selector:
+    """Return a method's selector with its options set.
+
+    Raises:
+        ConfigError: no such method, an option that it does not know, or a value that an option cannot have.
+    """
+    fields = _fields(method)
+    for name in options:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            raise ConfigError(f"{method} has no option {name!r}{hint} known: {', '.join(fields) or 'none'}")
+    # Lists come from YAML; a frozen dataclass holds tuples.
+    values = {fields[name]: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    chooser: Selector = selector[method](**values)
+    return chooser
+
+
+def _fields(method: str) -> dict[str, str]:
+    """Return option name -> field name."""
+    fields = dataclasses.fields(selector[method])
+    return {field.metadata.get(OPTION, field.name): field.name for field in fields if field.init}
+
+
+def check_name(option: str, value: object, known: Sequence[str]) -> None:
+    """Refuse a value that is not one of the known names.
+
+    Raises:
+        ConfigError: with the value, the nearest name and all of them.
+    """
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"selection.{option}={value!r}: {hint}known: {', '.join(known)}")
+
+
+def check_positive(option: str, value: object) -> None:
+    """Refuse what is not a positive finite number.
+
+    Raises:
+        ConfigError: with the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ConfigError(f"selection.{option}={value!r} must be a positive number")
