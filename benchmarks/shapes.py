@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,18 +69,22 @@ class Shape:
         return (self.image_size // self.patch) ** 2
 
 
+CPU_MEDIUM = Shape(
+    num_samples=96, shortest=165, longest=245, answer=25, layers=12, width=384, inner=1024, heads=6, vocabulary=32064,
+    rank=32, dim=8192, image_size=96, patch=8,
+    tower={"hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4},
+)  # fmt: skip
+
 SHAPES = {
     "tiny": Shape(
         num_samples=64, shortest=40, longest=90, answer=10, layers=4, width=64, inner=128, heads=4, vocabulary=512,
         rank=8, dim=512, image_size=32, patch=8,
         tower={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     ),
-    # The head has 3 % of the weights, as in a model of billions.
-    "cpu-medium": Shape(
-        num_samples=96, shortest=165, longest=245, answer=25, layers=12, width=384, inner=1024, heads=6,
-        vocabulary=2048, rank=32, dim=8192, image_size=96, patch=8,
-        tower={"hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4},
-    ),
+    # LLaVA's own vocabulary; a model this narrow spends much on a head that computes all logits.
+    "cpu-medium": CPU_MEDIUM,
+    # Here the head has 3 % of the language model's weights, as in a model of billions.
+    "cpu-medium-small-head": replace(CPU_MEDIUM, vocabulary=2048),
     "llava-7b": Shape(
         num_samples=512, shortest=700, longest=850, answer=80, layers=32, width=4096, inner=11008, heads=32,
         vocabulary=32064, rank=128, dim=8192, image_size=336, patch=14, dtype="bfloat16",

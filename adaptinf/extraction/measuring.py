@@ -20,6 +20,7 @@ from adaptinf.extraction.kinds import make_kind
 from adaptinf.extraction.merging import merged
 from adaptinf.extraction.preparing import Prepared
 from adaptinf.extraction.replay import Replay, replaying
+from adaptinf.extraction.sparing import needs_mask, spare_last_feed_forward, without_mask
 from adaptinf.extraction.vectors import Passed, VectorKind, pooled, token_set, unit_rows
 from adaptinf.extraction.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
@@ -79,6 +80,8 @@ class Meter:
     """The model's output head."""
     trace: Trace
     """Where the hooks leave what they catch."""
+    is_masked: bool
+    """Whether padding must be masked; not for a causal model, whose tokens never look to the right."""
     replay: Replay | None
     """Repeats the upper blocks; None where no kind of vector wants that."""
 
@@ -121,7 +124,8 @@ class Meter:
     def _forward(self, batch: Encoded, answers: Answers, *, with_slope: bool = True) -> Read:
         """Run the model and read its head where answers are predicted."""
         self.trace.clear(answers.positions)
-        output = self.learner.model(**batch.inputs, use_cache=False)
+        inputs = batch.inputs if self.is_masked else without_mask(batch.inputs)
+        output = self.learner.model(**inputs, use_cache=False)
         assert self.trace.answers is not None, "the head ran"
         weights = answers.weight_T if with_slope and torch.is_grad_enabled() else None
         if self.head.is_plain:
@@ -212,5 +216,10 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
     with ExitStack() as stack:
         stack.enter_context(merged(learner.model))
         replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
+        is_masked = needs_mask(learner)
         trace = stack.enter_context(traced(learner, head, sorted({len(blocks) // 2, *kind.watched}), layers))
-        yield Meter(learner=learner, config=config, kind=kind, head=head, trace=trace, replay=replay)
+        for hook in spare_last_feed_forward(learner, trace, layers):
+            stack.callback(hook.remove)
+        yield Meter(
+            learner=learner, config=config, kind=kind, head=head, trace=trace, is_masked=is_masked, replay=replay
+        )
