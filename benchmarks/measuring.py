@@ -1,0 +1,151 @@
+"""Measuring one piece of work in a process of its own: wall seconds and anonymous memory.
+
+A case is a function that makes everything ready and returns the work to be timed:
+
+    def numpy_way(num_rows: int) -> Work:
+        rows = np.random.default_rng(0).random((num_rows, 8))
+        return lambda: {"sum": float(rows.sum())}
+
+    measured = measure(numpy_way, num_rows=10**6, repeats=3)
+    measured.seconds, measured.peak_bytes, measured.figures["sum"]
+
+The case must be importable (a function of a module, not a lambda), because the process is spawned, not forked: no
+threads, caches or memory of the script reach it. What the work returns, a dict of plain numbers and words, comes back
+as `figures`. `benchmarks/reporting.py` turns measurements into tables and files.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+Figures = Mapping[str, Any]
+"""What the work found: plain numbers and words that can be pickled (`Any`: whatever the script prints)."""
+Work = Callable[[], Figures | None]
+"""What is timed."""
+Case = Callable[..., Work]
+"""Makes everything ready, which is not timed, and returns the work."""
+
+SAMPLE_SECONDS = 0.005
+"""How often memory is looked at."""
+
+
+class CaseFailed(Exception):
+    """The child process ended without a result; the message has its traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One case."""
+
+    all_seconds: tuple[float, ...]
+    """Wall seconds of every repeat."""
+    peak_bytes: int
+    """Largest anonymous memory while the work ran: interpreter, imports and inputs in memory included."""
+    start_bytes: int
+    """Anonymous memory when the work began."""
+    figures: Figures
+    """What the last repeat returned."""
+
+    @property
+    def seconds(self) -> float:
+        """The fastest repeat: what else ran on the machine can only add."""
+        return min(self.all_seconds)
+
+    @property
+    def median_seconds(self) -> float:
+        """The middle repeat."""
+        return statistics.median(self.all_seconds)
+
+
+def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **arguments: Any) -> Measured:
+    """Return time and memory of `case(**arguments)()` in a fresh process.
+
+    Memory is RssAnon: pages of memory-mapped files do not count, because the kernel takes them back when it needs
+    them. This process reads it from /proc, so that work which never lets another thread run cannot hide its peak.
+
+    Args:
+        case: an importable function that prepares and returns the work.
+        repeats: times the work runs, in the same process.
+        cores: so many cores may be used at all; None for all.
+        arguments: of the case; they are pickled, so name a file rather than pass a big array.
+
+    Raises:
+        CaseFailed: the child raised or was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_child, args=(theirs, case, repeats, arguments))
+    with _at_most(cores):  # a child inherits its cores, and BLAS reads their number when it is imported
+        child.start()
+    theirs.close()
+    try:
+        _receive(ours, child)  # ready
+        ours.send("go")
+        start = peak = anonymous_bytes(child.pid)
+        while not ours.poll(SAMPLE_SECONDS):
+            peak = max(peak, anonymous_bytes(child.pid))
+        seconds, figures = _receive(ours, child)
+    finally:
+        child.kill()
+        child.join()
+    return Measured(all_seconds=seconds, peak_bytes=peak, start_bytes=start, figures=figures)
+
+
+def anonymous_bytes(pid: int | None = None) -> int:
+    """Return the anonymous memory of a process, this one by default; 0 where it has ended. Linux only."""
+    try:
+        status = Path(f"/proc/{pid or 'self'}/status").read_text()
+    except ProcessLookupError:
+        return 0
+    kilobytes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
+    return 1024 * sum(kilobytes)  # a process that has just ended has no such line
+
+
+def _child(parent: Connection, case: Case, repeats: int, arguments: dict[str, Any]) -> None:
+    try:
+        work = case(**arguments)
+        parent.send(None)
+        parent.recv()
+        seconds, figures = [], None
+        for _ in range(repeats):
+            begun = time.perf_counter()
+            figures = work()
+            seconds.append(time.perf_counter() - begun)
+        parent.send((tuple(seconds), dict(figures or {})))
+    except Exception:  # whatever it was, the script shall show it and not wait for ever
+        parent.send(CaseFailed(traceback.format_exc()))
+
+
+def _receive(connection: Connection, child: BaseProcess) -> Any:
+    try:
+        message = connection.recv()
+    except (EOFError, ConnectionError):
+        child.join()
+        raise CaseFailed(f"the process ended without a word (exit code {child.exitcode}); out of memory?") from None
+    if isinstance(message, CaseFailed):
+        raise message
+    return message
+
+
+@contextmanager
+def _at_most(cores: int | None) -> Iterator[None]:
+    if cores is None:
+        yield
+        return
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_cores)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_cores)

@@ -1,0 +1,95 @@
+"""Time and memory of a piece of work, measured in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.measuring import CaseFailed, Work, measure
+from benchmarks.reporting import Report, as_table, growth, row_of, significant
+
+MEGABYTE = 10**6
+
+
+def allocating(megabytes: int) -> Work:
+    def work() -> dict[str, int]:
+        held = np.ones(megabytes * MEGABYTE, dtype=np.uint8)
+        time.sleep(0.05)
+        return {"bytes": held.nbytes, "process": os.getpid(), "cores": len(os.sched_getaffinity(0))}
+
+    return work
+
+
+def mapping(path: Path) -> Work:
+    rows = np.load(path, mmap_mode="r")
+
+    def work() -> dict[str, int]:
+        total = int(rows.sum(dtype=np.int64))
+        time.sleep(0.05)
+        return {"sum": total}
+
+    return work
+
+
+def sleeping() -> Work:
+    return lambda: time.sleep(0.1)
+
+
+def failing() -> Work:
+    raise ValueError("no such case")
+
+
+def dying() -> Work:
+    os._exit(9)
+
+
+def test_memory_that_the_work_allocates_is_seen_and_memory_maps_do_not_count(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.ones(200 * MEGABYTE, dtype=np.uint8))
+    allocated, mapped = measure(allocating, megabytes=200), measure(mapping, path=tmp_path / "rows.npy")
+    assert 195 < (allocated.peak_bytes - allocated.start_bytes) / MEGABYTE < 260
+    assert mapped.figures["sum"] == 200 * MEGABYTE
+    assert (mapped.peak_bytes - mapped.start_bytes) / MEGABYTE < 40
+
+
+def test_the_work_runs_in_another_process_on_as_many_cores_as_were_asked_for() -> None:
+    before = os.sched_getaffinity(0)
+    measured = measure(allocating, megabytes=1, cores=1)
+    assert measured.figures["process"] != os.getpid() and measured.figures["cores"] == 1
+    assert os.sched_getaffinity(0) == before
+
+
+def test_every_repeat_is_timed_without_the_preparation() -> None:
+    measured = measure(sleeping, repeats=3)
+    assert len(measured.all_seconds) == 3
+    assert 0.1 <= measured.seconds <= measured.median_seconds < 0.5
+
+
+def test_a_case_that_fails_or_dies_says_so() -> None:
+    with pytest.raises(CaseFailed, match="no such case"):
+        measure(failing)
+    with pytest.raises(CaseFailed, match="without a word .exit code 9"):
+        measure(dying)
+
+
+def test_growth_is_the_exponent() -> None:
+    sizes = [10, 100, 1000]
+    assert growth(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+
+
+def test_numbers_have_three_digits_and_tables_a_head() -> None:
+    assert [significant(x) for x in (0, 0.01234, 1.234, 12.34, 1234.5)] == ["0", "0.0123", "1.23", "12.3", "1,234"]
+    assert as_table([{"a": 1, "b": 2}, {"a": 3}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 |  |"
+
+
+def test_a_result_names_what_a_repetition_needs(tmp_path: Path) -> None:
+    report = Report("nothing", "Nothing at all")
+    slow, fast = measure(sleeping), measure(allocating, megabytes=1)
+    report.table([row_of("slow", slow), row_of("fast", fast, against=slow)])
+    path = report.write(tmp_path)
+    assert path.name.startswith("nothing_") and path.name.endswith(".md")
+    for fact in ("commit", "numpy", "scikit-learn", "kernel", "cores", "python -m benchmarks.nothing"):
+        assert fact in path.read_text()
