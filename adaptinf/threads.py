@@ -27,13 +27,14 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], /) -> 
     """Return one result an item, in the order of the items, computed in as many threads as BLAS would use.
 
     So whoever bounds BLAS (`OMP_NUM_THREADS`, `threadpool_limits`) bounds this too. BLAS itself has one thread
-    meanwhile.
+    meanwhile, also where there is one item only: the number of its threads may change the last bits of a product.
     """
     num_threads = min(num_blas_threads(), len(items))
-    if num_threads <= 1:
-        return list(map(function, items))
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(num_threads) as pool:
-        return list(pool.map(function, items))
+    with threadpool_limits(limits=1, user_api="blas"):
+        if num_threads <= 1:
+            return list(map(function, items))
+        with ThreadPoolExecutor(num_threads) as pool:
+            return list(pool.map(function, items))
 
 
 def num_blas_threads() -> int:

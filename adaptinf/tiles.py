@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptinf.errors import DataError
-from adaptinf.threads import Spread
+from adaptinf.threads import Spread, in_threads
 
 BLOCK_BYTES = 2**26
 """64 MiB of float64 rows are read at a time."""
@@ -100,11 +100,13 @@ def _unit_rows_in_range(rows_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def usable_rows(source_ND: np.ndarray) -> np.ndarray:
     """Return N bools: finite everywhere and not all zero."""
-    usable_N = np.zeros(len(source_ND), dtype=bool)
-    for block in blocks(len(source_ND), 8 * source_ND.shape[1]):
+
+    def of_block(block: slice) -> np.ndarray:
         rows = np.asarray(source_ND[block])
-        usable_N[block] = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
-    return usable_N
+        return np.asarray(np.isfinite(rows).all(axis=1) & rows.any(axis=1))
+
+    found = in_threads(of_block, list(blocks(len(source_ND), 8 * source_ND.shape[1])))
+    return np.concatenate([np.zeros(0, dtype=bool), *found])
 
 
 class UnitRows:

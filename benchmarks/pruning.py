@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small arrays only")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     arguments = parser.parse_args()
-    sizes = [1_000, 2_000] if arguments.quick else [10_000, 100_000, 1_000_000]
+    sizes = [300, 600] if arguments.quick else [10_000, 100_000, 1_000_000]
     cluster_size, skewed = (100, 1_000) if arguments.quick else (CLUSTER_SIZE, 100_000)
 
     report = Report("pruning", "Pruning to half: time and memory")

@@ -36,3 +36,16 @@ def clustered_rows(folder: Path, labels: Path, dim: int) -> Path:
         spread = rng.uniform(0.3, 1.5, (len(part), 1)).astype(np.float32)
         rows[start : start + CHUNK] = centers[part] + spread * rng.standard_normal((len(part), dim), dtype=np.float32)
     return path
+
+
+def shapeless_rows(folder: Path, num_rows: int, dim: int) -> Path:
+    """Write fp16 rows of one Gaussian, more than half of it in 32 directions, and return the file."""
+    path = folder / f"shapeless_{num_rows}_{dim}.npy"
+    rng = np.random.default_rng(4)
+    directions = rng.standard_normal((32, dim), dtype=np.float32)
+    rows = open_memmap(path, mode="w+", dtype=np.float16, shape=(num_rows, dim))
+    for start in range(0, num_rows, CHUNK):
+        size = min(CHUNK, num_rows - start)
+        strong = rng.standard_normal((size, 32), dtype=np.float32) @ directions / np.float32(4)
+        rows[start : start + size] = strong + rng.standard_normal((size, dim), dtype=np.float32)
+    return path
