@@ -46,12 +46,21 @@ def id_order(ids: np.ndarray) -> np.ndarray:
     Raises:
         DataError: an id occurs twice.
     """
-    order = np.argsort(ids, kind="stable")
+    if _ascending(ids):
+        return np.arange(len(ids))
+    # Python's own sort compares texts twice as fast as NumPy's sort of objects.
+    order = np.array(sorted(range(len(ids)), key=ids.tolist().__getitem__), dtype=np.int64)
     ordered = ids[order]
     repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
     if len(repeated):
         raise DataError(f"id {ordered[repeated[0]]!r} occurs twice; every row needs an id of its own")
     return order
+
+
+def _ascending(ids: np.ndarray) -> bool:
+    """Return whether every id is larger than the one before; soon found out where they are in no order."""
+    first = ids[:1000]
+    return bool((first[:-1] < first[1:]).all() and (ids[:-1] < ids[1:]).all())
 
 
 def checked_ids(ids: Sequence[str] | np.ndarray, num_rows: int, what: str) -> np.ndarray:

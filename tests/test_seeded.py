@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adaptinf.errors import DataError
 from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
@@ -58,6 +61,21 @@ def test_id_order_sorts_and_refuses_an_id_that_occurs_twice() -> None:
     assert id_order(text_array([])).tolist() == []
     with pytest.raises(DataError, match="'b' occurs twice"):
         id_order(text_array(["b", "a", "b"]))
+
+
+@given(st.lists(st.text(max_size=4), unique=True, max_size=30))
+def test_id_order_is_that_of_pythons_texts(ids: list[str]) -> None:
+    order = id_order(text_array(ids))
+    assert order.dtype == np.int64 and [ids[row] for row in order] == sorted(ids)
+
+
+def test_ids_may_come_in_any_form() -> None:
+    ids = ["a/1", "é/2", "数据/3"]
+    forms = [ids, tuple(ids), np.array(ids), text_array(ids), np.array([np.str_(i) for i in ids], dtype=object)]
+    for form in [*forms, pa.array(ids), pa.chunked_array([ids[:1], ids[1:]])]:
+        found = checked_ids(form, 3, "vectors")
+        assert found.tolist() == ids and {type(name) for name in found} == {str}
+    assert checked_ids(np.array([7, 8]), 2, "vectors").tolist() == ["7", "8"]
 
 
 def test_there_is_one_id_a_row() -> None:

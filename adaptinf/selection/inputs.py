@@ -25,7 +25,7 @@ def gather(ids: Sequence[str] | np.ndarray, inputs: Mapping[str, Any], seed: int
     """
     names = checked_ids(ids, len(ids), "ids")
     order = id_order(names)
-    ordered = names[order]
+    ordered = names if _in_place(order) else names[order]
     columns: dict[str, Any] = {
         "scores": {name: _scores(name, values, order) for name, values in (inputs["scores"] or {}).items()},
         "labels": _whole(inputs, "labels", order),
@@ -78,4 +78,8 @@ def _in_order(values: Any, name: str, order: np.ndarray, *, dims: int = 1) -> np
             f"{name} have shape {array.shape} for {len(order)} ids; give one row a sample, in the ids' order"
         )
     # A copy of a memory-mapped pool only where the caller's order differs.
-    return array if (order == np.arange(len(order))).all() else array[order]
+    return array if _in_place(order) else array[order]
+
+
+def _in_place(order: np.ndarray) -> bool:
+    return bool((order == np.arange(len(order))).all())

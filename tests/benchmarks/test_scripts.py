@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["clustering", "pruning"])
+@pytest.mark.parametrize("name", ["clustering", "pruning", "selection"])
 def test_a_benchmark_runs_and_writes_its_result(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
