@@ -26,8 +26,6 @@ NUM_BLOBS = 300
 """True clusters of the made-up rows, more than are asked for, so that every way has to compromise."""
 SHAPELESS = "no clusters at all"
 SHAPES = (f"{NUM_BLOBS} blobs", SHAPELESS)
-BATCH_SIZE = 4096
-"""Of MiniBatchKMeans; its own default of 1024 is slower and no better here."""
 
 
 def ours(path: Path, clusters: int | str) -> Work:
@@ -49,7 +47,7 @@ def plain(path: Path, clusters: int) -> Work:
     def work() -> dict[str, Any]:
         rows = vectors.astype(np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        model = MiniBatchKMeans(clusters, batch_size=BATCH_SIZE, n_init=3, random_state=0).fit(rows)
+        model = MiniBatchKMeans(clusters, n_init=3, random_state=0).fit(rows)
         return {"inertia": -model.score(rows), "clusters": clusters, "fitted rows": len(rows)}
 
     return work
@@ -84,7 +82,7 @@ def main() -> None:
             for shape in shapes:
                 path = made_up(shape, Path(folder), num_rows)
                 report.text(f"## {num_rows:,} samples x {DIM} fp16, {shape}, memory-mapped\n")
-                cases = measured_cases(path, num_clusters)
+                cases = measured_cases(path, num_clusters, arguments.quick)
                 usual = next(iter(cases.values()))
                 report.table([row_of(name, case, usual, **quality(case, usual)) for name, case in cases.items()])
                 for name, case in cases.items():
@@ -100,14 +98,19 @@ def made_up(shape: str, folder: Path, num_rows: int) -> Path:
     return clustered_rows(folder, labels_of(folder, num_rows, NUM_BLOBS), DIM)
 
 
-def measured_cases(path: Path, num_clusters: int) -> dict[str, Measured]:
+def measured_cases(path: Path, num_clusters: int, quick: bool) -> dict[str, Measured]:
     arguments: dict[str, Any] = {"path": path, "clusters": num_clusters}  # Any: keyword arguments
-    return {
-        f"scikit-learn MiniBatchKMeans, K = {num_clusters}": measure(plain, **arguments),
-        f"cluster, K = {num_clusters}": measure(ours, **arguments),
-        "the same on one core": measure(ours, cores=1, **arguments),
-        "cluster, K = auto": measure(ours, path=path, clusters="auto"),
+    cases = {
+        f"scikit-learn MiniBatchKMeans, K = {num_clusters}, one core": measure(plain, cores=1, **arguments),
+        f"cluster, K = {num_clusters}, one core": measure(ours, cores=1, **arguments),
         f"bare bound: read and multiply once, K = {num_clusters}": measure(bare_bound, **arguments),
+    }
+    if quick:  # a process costs a second or two of imports, however small its arrays
+        return cases
+    return cases | {
+        f"scikit-learn MiniBatchKMeans, K = {num_clusters}, all cores": measure(plain, **arguments),
+        f"cluster, K = {num_clusters}, all cores": measure(ours, **arguments),
+        "cluster, K = auto, all cores": measure(ours, path=path, clusters="auto"),
     }
 
 
