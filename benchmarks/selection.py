@@ -34,20 +34,23 @@ def inputs(num_rows: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return scores, (NUM_CLUSTERS * rng.random(num_rows) ** 2).astype(np.int64)
 
 
-def ours(num_rows: int, ids: str) -> Work:
+def in_form(form: str, num_rows: int) -> Any:  # Any: select takes ids in many forms
+    """Return the same ids in one of the forms in which users have them."""
+    if form == "list in any order":
+        return ids_of(num_rows)
+    in_order = sorted(ids_of(num_rows))  # texts that lie scattered in memory, as after a sort or a join
+    if form == "list in order, scattered in memory":
+        return in_order
+    return pa.array(in_order) if form == "Arrow, in order" else np.array(in_order)
+
+
+def ours(num_rows: int, form: str) -> Work:
     scores, labels = inputs(num_rows)
-    in_order = sorted(ids_of(num_rows))
-    forms: dict[str, Any] = {  # Any: select takes ids in many forms
-        "in order": in_order,
-        "in any order": ids_of(num_rows),
-        "numpy objects": np.array(in_order, dtype=object),
-        "numpy text": np.array(in_order),
-        "Arrow": pa.array(in_order),
-    }
+    ids = in_form(form, num_rows)
     budget = int(BUDGET_SHARE * num_rows)
 
     def work() -> dict[str, int]:
-        chosen = select(scores, labels, forms[ids], budget, scorers=SCORERS)
+        chosen = select(scores, labels, ids, budget, scorers=SCORERS)
         return {"chosen": len(chosen.ids)}
 
     return work
@@ -125,10 +128,10 @@ def main() -> None:
 
 def measured_cases(num_rows: int, repeats: int) -> dict[str, Measured]:
     options: dict[str, Any] = {"num_rows": num_rows, "repeats": repeats, "cores": 1}  # Any: keyword arguments
-    forms = ("in order", "in any order", "numpy objects", "numpy text", "Arrow")
+    forms = ("Arrow, in order", "numpy text, in order", "list in order, scattered in memory", "list in any order")
     return {
         "plain NumPy, positions for ids, inexact budgets": measure(plain, **options),
-        **{f"adapt, ids: {form}": measure(ours, ids=form, **options) for form in forms},
+        **{f"adapt, ids: {form}": measure(ours, form=form, **options) for form in forms},
         "bare bound: sort labels, read scores once": measure(bare_bound, **options),
     }
 
