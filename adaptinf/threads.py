@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Protocol, TypeVar
 
-from threadpoolctl import threadpool_info, threadpool_limits
+import numpy as np  # noqa: F401  its BLAS has to be loaded before it can be asked
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +32,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], /) -> 
     meanwhile, also where there is one item only: the number of its threads may change the last bits of a product.
     """
     num_threads = min(num_blas_threads(), len(items))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _blas().limit(limits=1):
         if num_threads <= 1:
             return list(map(function, items))
         with ThreadPoolExecutor(num_threads) as pool:
@@ -38,5 +40,11 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], /) -> 
 
 
 def num_blas_threads() -> int:
-    """Return how many threads BLAS may use; 1 where there is no BLAS that can be asked."""
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+    """Return how many threads NumPy's BLAS may use; 1 where there is none that can be asked."""
+    return max((library["num_threads"] for library in _blas().info()), default=1)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what was loaded with NumPy; looking for libraries takes longer than a small product."""
+    return ThreadpoolController().select(user_api="blas")

@@ -20,7 +20,14 @@ from adaptinf.pruning import prune
 from adaptinf.seeded import derive_seed, hash_ids, seeded_keys
 from adaptinf.tables import text_array
 
+OFTEN = 10_000
+"""Examples of a property test under `-m slow`; more than the usual five minutes on a busy machine."""
 modes = st.tuples(st.sampled_from(["greedy", "semdedup"]), st.sampled_from(["balanced", "global"]))
+
+
+def often(property_test: Any) -> Any:
+    """Return a property test as one for `-m slow`."""
+    return pytest.mark.slow(pytest.mark.timeout(3600)(settings(max_examples=OFTEN, deadline=None)(property_test)))
 
 
 def names(num_rows: int) -> list[str]:
@@ -105,9 +112,7 @@ greedy_cases = given(
 test_greedy_equals_its_slow_definition = settings(max_examples=100, deadline=None)(
     greedy_cases(check_greedy_equals_its_slow_definition)
 )
-test_greedy_equals_its_slow_definition_often = pytest.mark.slow(
-    settings(max_examples=10_000, deadline=None)(greedy_cases(check_greedy_equals_its_slow_definition))
-)
+test_greedy_equals_its_slow_definition_often = often(greedy_cases(check_greedy_equals_its_slow_definition))
 
 
 SMALL_TILES = [
@@ -162,8 +167,8 @@ partner_cases = given(
 test_a_removed_samples_nearest_partner_was_still_there = settings(max_examples=100, deadline=None)(
     partner_cases(check_a_removed_samples_nearest_partner_was_still_there)
 )
-test_a_removed_samples_nearest_partner_was_still_there_often = pytest.mark.slow(
-    settings(max_examples=10_000, deadline=None)(partner_cases(check_a_removed_samples_nearest_partner_was_still_there))
+test_a_removed_samples_nearest_partner_was_still_there_often = often(
+    partner_cases(check_a_removed_samples_nearest_partner_was_still_there)
 )
 
 
@@ -199,9 +204,7 @@ cap_cases = given(
 test_the_cap_is_exact_and_neighbours_are_true = settings(max_examples=100, deadline=None)(
     cap_cases(check_the_cap_is_exact_and_neighbours_are_true)
 )
-test_the_cap_is_exact_and_neighbours_are_true_often = pytest.mark.slow(
-    settings(max_examples=10_000, deadline=None)(cap_cases(check_the_cap_is_exact_and_neighbours_are_true))
-)
+test_the_cap_is_exact_and_neighbours_are_true_often = often(cap_cases(check_the_cap_is_exact_and_neighbours_are_true))
 
 
 @pytest.mark.parametrize("order", ["greedy", "semdedup"])
