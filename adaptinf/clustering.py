@@ -19,6 +19,7 @@ from adaptinf.budgets import checked_count
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError
 from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
+from adaptinf.threads import in_threads
 from adaptinf.tiles import as_rows, blocks, unit_rows, usable_rows
 
 FIT_BYTES = 2**29
@@ -84,8 +85,8 @@ def cluster(vectors: Any, *, ids: Sequence[str] | np.ndarray, clusters: str | in
         num_clusters, info = _number_of_clusters(fit_MD, wanted, seed)
         fit_MD = fit_MD[_subset(len(fit_MD), _fit_rows(num_clusters, rows_ND.shape[1]), seed)]
         centers_KD = _fit(fit_MD, num_clusters, seed).cluster_centers_ if num_clusters else fit_MD[:0]
-        centers_KD, assigned = _assign_and_repair(rows_ND, order, np.asarray(centers_KD, dtype=np.float32))
 
+    centers_KD, assigned = _assign_and_repair(rows_ND, order, np.asarray(centers_KD, dtype=np.float32))
     info |= {"seed": seed, "fit_rows": len(fit_MD), "unscored": len(rows_ND) - len(usable)}
     return Clusters(labels=assigned.labels, centers=centers_KD, distances=assigned.distances, ids=names, info=info)
 
@@ -217,17 +218,20 @@ def _assign_and_repair(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.nd
 
 
 def _assign(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.ndarray) -> Assigned:
-    """Return the nearest center of every row, read block by block in id order."""
+    """Return the nearest center of every row, read in blocks of id order, several at a time."""
     labels = np.full(len(rows_ND), -1, dtype=np.int64)
     distances = np.full(len(rows_ND), np.nan, dtype=np.float32)
     if not len(centers_KD):
         return Assigned(labels, distances)
     half_squares_K = np.einsum("kd,kd->k", centers_KD, centers_KD) / 2
-    for block in blocks(len(order), 8 * max(rows_ND.shape[1], len(centers_KD))):
+
+    def assign_block(block: slice) -> None:
         rows = order[block]
         units, usable = unit_rows(rows_ND[rows], np.float32)
         nearest = (units @ centers_KD.T - half_squares_K).argmax(axis=1)
         offsets = units - centers_KD[nearest]
         labels[rows] = np.where(usable, nearest, -1)
         distances[rows] = np.where(usable, np.sqrt(np.einsum("nd,nd->n", offsets, offsets)), np.nan)
+
+    in_threads(assign_block, list(blocks(len(order), 8 * max(rows_ND.shape[1], len(centers_KD)))))
     return Assigned(labels, distances)

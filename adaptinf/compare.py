@@ -113,9 +113,11 @@ def _relay_until_done(futures: Sequence[Future[None]], queue: Any, relay: Relay)
 def _begin_worker(parent: int) -> None:
     """Prepare a worker: one thread, as the other cores have workers of their own, and an end when its parent ends."""
     import torch
+    from threadpoolctl import threadpool_limits
     from transformers.utils import logging
 
     torch.set_num_threads(1)
+    threadpool_limits(limits=1)  # NumPy's BLAS too; clustering and pruning take as many threads as it has
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

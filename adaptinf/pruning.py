@@ -9,20 +9,25 @@ Shapes: N samples, H embedding dims, n members of one cluster.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from adaptinf.budgets import allocate, checked_count
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.removal import leave_greedily, leave_in_one_pass, scan
+from adaptinf.removal import leave_greedily, leave_in_one_pass
 from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
-from adaptinf.tiles import Cosines, as_array, as_rows, usable_rows
+from adaptinf.threads import Spread, in_threads
+from adaptinf.tiles import UnitRows, as_array, as_rows, nearest, tied, usable_rows
 
 ORDERS = ("greedy", "semdedup")
 ALLOCATIONS = ("balanced", "global")
+LARGE_CLUSTER = 16_384
+"""Members from which on all cores work on one cluster, rather than each on one of its own."""
+
+Result = TypeVar("Result")
 
 
 class Removals(NamedTuple):
@@ -138,14 +143,26 @@ def _similar(
         sizes = np.array([len(members) for members in clusters])
         limits = sizes - allocate(sizes, int(sizes.sum()) - excess, seed=derive_seed(seed, "cap"))
 
-    parts = []
-    for members, limit in zip(clusters, limits, strict=True):
-        if limit:
-            parts.append(_remove(source, by_id, members, usable_N[members], int(limit), order))
-    removals = _merged(parts, keys_N, excess)
+    def removals_of(number: int, spread: Spread) -> Removals:
+        members = clusters[number]
+        return _remove(source, by_id, members, usable_N[members], int(limits[number]), order, spread)
+
+    removals = _merged(_cluster_by_cluster(removals_of, np.flatnonzero(limits), clusters), keys_N, excess)
     if order == "greedy":
-        return _with_nearest_kept(removals, source, by_id, clusters, labels_N, usable_N)
+        return _with_nearest_kept(removals, source, by_id, clusters, usable_N)
     return removals
+
+
+def _cluster_by_cluster(
+    work: Callable[[int, Spread], Result], numbers: np.ndarray, clusters: list[np.ndarray]
+) -> list[Result]:
+    """Return work(number, spread) of each cluster: small ones side by side, in a large one its tiles side by side."""
+    sizes = np.array([len(clusters[number]) for number in numbers])
+    # The largest first, so that no core is left alone with one at the end.
+    small = numbers[sizes <= LARGE_CLUSTER][np.argsort(-sizes[sizes <= LARGE_CLUSTER], kind="stable")].tolist()
+    done = {number: work(number, in_threads) for number in numbers[sizes > LARGE_CLUSTER].tolist()}
+    done |= zip(small, in_threads(lambda number: work(number, map), small), strict=True)
+    return [done[number] for number in numbers.tolist()]
 
 
 def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
@@ -157,12 +174,18 @@ def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
 
 
 def _remove(
-    source: np.ndarray, by_id: np.ndarray, members: np.ndarray, usable: np.ndarray, limit: int, order: str
+    source: np.ndarray,
+    by_id: np.ndarray,
+    members: np.ndarray,
+    usable: np.ndarray,
+    limit: int,
+    order: str,
+    spread: Spread,
 ) -> Removals:
     """Return the first `limit` removals of one cluster; members in seeded order."""
     comparable = members[usable]
     leave = leave_greedily if order == "greedy" else leave_in_one_pass
-    left = leave(Cosines(source, by_id[comparable]), limit)
+    left = leave(UnitRows(source, by_id[comparable]), limit, spread)
 
     pairs = Removals(comparable[left.positions], left.similarity, comparable[left.neighbour])
     staying = np.setdiff1d(members, pairs.rows, assume_unique=True)
@@ -174,32 +197,27 @@ def _merged(parts: list[Removals], keys_N: np.ndarray, excess: int) -> Removals:
     """Return the first `excess` removals of all clusters, most similar first; each cluster's own order is kept."""
     together = _joined(parts)
     latest_first = ~keys_N[together.rows]
-    in_order = np.lexsort((latest_first, -together.similarity))[:excess]
+    in_order = np.lexsort((latest_first, -tied(together.similarity)))[:excess]
     return Removals(*(column[in_order] for column in together))
 
 
 def _with_nearest_kept(
-    removals: Removals,
-    source: np.ndarray,
-    by_id: np.ndarray,
-    clusters: list[np.ndarray],
-    labels_N: np.ndarray,
-    usable_N: np.ndarray,
+    removals: Removals, source: np.ndarray, by_id: np.ndarray, clusters: list[np.ndarray], usable_N: np.ndarray
 ) -> Removals:
     """Return the removals with, as neighbour, the nearest sample of the cluster that stays, and the true cosine."""
-    place = np.full(len(labels_N), -1, dtype=np.int64)
+    place = np.full(len(by_id), -1, dtype=np.int64)
     place[removals.rows] = np.arange(len(removals.rows))
     similarity = np.full(len(removals.rows), -np.inf)
     neighbour = np.full(len(removals.rows), -1, dtype=np.int64)
-    for members in clusters:
-        comparable = members[usable_N[members]]
-        gone = place[comparable] >= 0
-        if not gone.any() or gone.all():
-            continue
-        cosines = Cosines(source, by_id[comparable], once=True)
-        found = scan(cosines, np.flatnonzero(gone), np.flatnonzero(~gone), earlier=False)
-        places = place[comparable[gone]]
-        similarity[places], neighbour[places] = found.similarity, comparable[found.position]
+
+    def look_up(number: int, spread: Spread) -> None:
+        comparable = clusters[number][usable_N[clusters[number]]]
+        gone, kept = comparable[place[comparable] >= 0], comparable[place[comparable] < 0]
+        if len(gone) and len(kept):
+            found = nearest(UnitRows(source, by_id[gone]), UnitRows(source, by_id[kept]), spread)
+            similarity[place[gone]], neighbour[place[gone]] = found.similarity, kept[found.position]
+
+    _cluster_by_cluster(look_up, np.arange(len(clusters)), clusters)
     return Removals(removals.rows, similarity, neighbour)
 
 

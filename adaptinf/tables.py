@@ -21,8 +21,16 @@ Columns = dict[str, np.ndarray]
 def text_array(values: Any) -> np.ndarray:
     """Return a one-dimensional object array of `str`, the form that text columns take in memory."""
     array = np.empty(len(values), dtype=object)
-    array[:] = [str(value) for value in values]
+    listed = _as_list(values)
+    # One look at the types is cheaper than a million calls of `str` that change nothing.
+    array[:] = listed if set(map(type, listed)) <= {str} else [str(value) for value in listed]
     return array
+
+
+def _as_list(values: Any) -> Any:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values.to_pylist()
+    return values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind in "OU" else values
 
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:

@@ -100,6 +100,7 @@ def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
         "hardware": f"{processor()}, {num_cores()} cores, {_memory_gb()} GB memory",
         "BLAS": "; ".join(_blas()),
         "thread settings": ", ".join(settings) or "none",
+        "load of the machine before": f"{os.getloadavg()[0]:.1f} processes (mean of the last minute)",
     }
 
 

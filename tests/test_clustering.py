@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf import clustering, tiles
+from adaptinf import clustering, threads, tiles
 from adaptinf.clustering import cluster
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError, DataError
@@ -72,6 +72,19 @@ def test_shuffled_rows_of_a_pool_larger_than_the_bound_get_the_same_labels(monke
     assert found.info["fit_rows"] == 200
     assert partition(found.labels) == partition(truth[shuffle])
     assert (found.labels == cluster(vectors, ids=names(900), clusters=5).labels[shuffle]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_threads_change_no_bit(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).standard_normal((2000, 40)).astype(dtype)
+    monkeypatch.setattr(tiles, "BLOCK_BYTES", 8 * 40 * 300)
+    found = []
+    for num_threads in (1, 2, 5):
+        monkeypatch.setattr(threads, "num_blas_threads", lambda count=num_threads: count)
+        found.append(cluster(vectors, ids=names(2000), clusters=30))
+    for other in found[1:]:
+        assert (other.labels == found[0].labels).all()
+        assert (other.distances == found[0].distances).all() and (other.centers == found[0].centers).all()
 
 
 def test_every_row_has_its_nearest_center() -> None:

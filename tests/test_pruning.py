@@ -1,4 +1,7 @@
-"""Step 3: exact caps, the scan of pairs against its slow definition, no advantage for what came first."""
+"""Step 3: exact caps, the scan of pairs against its slow definition, no advantage for what came first.
+
+The property tests run on a few examples at every push and on 10,000 under `-m slow`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf import removal, tiles
+from adaptinf import pruning, removal, threads, tiles
 from adaptinf.budgets import allocate
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
@@ -17,7 +20,14 @@ from adaptinf.pruning import prune
 from adaptinf.seeded import derive_seed, hash_ids, seeded_keys
 from adaptinf.tables import text_array
 
+OFTEN = 10_000
+"""Examples of a property test under `-m slow`; more than the usual five minutes on a busy machine."""
 modes = st.tuples(st.sampled_from(["greedy", "semdedup"]), st.sampled_from(["balanced", "global"]))
+
+
+def often(property_test: Any) -> Any:
+    """Return a property test as one for `-m slow`."""
+    return pytest.mark.slow(pytest.mark.timeout(3600)(settings(max_examples=OFTEN, deadline=None)(property_test)))
 
 
 def names(num_rows: int) -> list[str]:
@@ -29,23 +39,33 @@ def cosine_matrix(embeddings: np.ndarray) -> np.ndarray:
     return units @ units.T
 
 
-def slow_prune(embeddings: np.ndarray, labels: np.ndarray, cap: int, seed: int, allocation: str) -> set[int]:
-    """The definition of `greedy`, word by word: O(n^2) pairs in a list, scanned from most to least similar."""
-    place = np.argsort(np.argsort(seeded_keys(hash_ids(names(len(labels))), seed, "prune")))
-    cosines = cosine_matrix(embeddings)
-    rows = range(len(labels))
-    pairs = [(i, j) for i in rows for j in rows if labels[i] == labels[j] and place[i] < place[j]]
-    pairs.sort(key=lambda pair: -cosines[pair])
+def exact_cosines(embeddings: np.ndarray) -> np.ndarray:
+    """Cosines of unit vectors whose entries are multiples of 2^-26, in steps of 2^-22: what the pruning ranks by."""
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    whole = np.rint(units * 2**26).astype(np.int64)
+    return np.floor((whole @ whole.T) / 2**30 + 0.5)  # integer sums: no rounding before this one
 
+
+def slow_prune(embeddings: np.ndarray, labels: np.ndarray, cap: int, seed: int, allocation: str) -> list[int]:
+    """The definition of `greedy`, word by word, O(n^3): of the most similar pair of which both stay, one leaves."""
+    place = np.argsort(np.argsort(seeded_keys(hash_ids(names(len(labels))), seed, "prune")))
+    cosines = exact_cosines(embeddings)
     clusters, sizes = np.unique(labels, return_counts=True)
     keep = allocate(sizes, cap, seed=derive_seed(seed, "cap"))
     quota = dict(zip(clusters.tolist(), (sizes - keep).tolist(), strict=True))
-    removed: set[int] = set()
-    for i, j in pairs:
-        open_quota = len(removed) < len(labels) - cap if allocation == "global" else quota[int(labels[j])] > 0
-        if open_quota and i not in removed and j not in removed:
-            removed.add(j)
-            quota[int(labels[j])] -= 1
+
+    staying, removed = set(range(len(labels))), []
+    while len(staying) > cap:
+        pairs = [
+            (cosines[i, j], place[j], j)
+            for i in staying
+            for j in staying
+            if place[i] < place[j] and labels[i] == labels[j] and (allocation == "global" or quota[int(labels[j])] > 0)
+        ]
+        leaves = max(pairs)[2]
+        staying.remove(leaves)
+        removed.append(leaves)
+        quota[int(labels[leaves])] -= 1
     return removed
 
 
@@ -65,44 +85,98 @@ def test_five_samples_by_hand() -> None:
     assert pruned.similarity == pytest.approx(np.cos(np.deg2rad([1, 3])))
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    num_rows=st.integers(1, 24),
-    num_clusters=st.integers(1, 4),
-    cap=st.integers(1, 24),
-    seed=st.integers(0, 10_000),
-    allocation=st.sampled_from(["balanced", "global"]),
-)
-def test_greedy_equals_its_slow_definition(
-    num_rows: int, num_clusters: int, cap: int, seed: int, allocation: str
+def check_greedy_equals_its_slow_definition(
+    num_rows: int, num_clusters: int, cap: int, seed: int, allocation: str, duplicates: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     embeddings, labels = rng.standard_normal((num_rows, 3)), rng.integers(0, num_clusters, num_rows)
+    if duplicates:
+        embeddings = embeddings[rng.integers(0, num_rows // 2 + 1, num_rows)]
     cap = max(cap, num_clusters)  # so that every cluster has a pair left to decide
     pruned = prune(embeddings, labels, names(num_rows), cap, seed=seed, allocation=allocation)
     slow = slow_prune(embeddings, labels, cap, seed, allocation)
-    assert set(pruned.removed.tolist()) == slow
+    if allocation == "global":
+        assert pruned.removed.tolist() == slow
+    for cluster in range(num_clusters):
+        assert [i for i in pruned.removed if labels[i] == cluster] == [i for i in slow if labels[i] == cluster]
 
 
+greedy_cases = given(
+    num_rows=st.integers(1, 24),
+    num_clusters=st.integers(1, 4),
+    cap=st.integers(1, 24),
+    seed=st.integers(0, 2**32 - 1),
+    allocation=st.sampled_from(["balanced", "global"]),
+    duplicates=st.booleans(),
+)
+test_greedy_equals_its_slow_definition = settings(max_examples=100, deadline=None)(
+    greedy_cases(check_greedy_equals_its_slow_definition)
+)
+test_greedy_equals_its_slow_definition_often = often(greedy_cases(check_greedy_equals_its_slow_definition))
+
+
+SMALL_TILES = [
+    (removal, "TILE_ROWS", 16), (removal, "TILE_COLUMNS", 7), (removal, "STRIP_ROWS", 5),
+    (tiles, "TILE_ROWS", 9), (tiles, "TILE_COLUMNS", 8), (tiles, "HELD_BYTES", 500), (pruning, "LARGE_CLUSTER", 10),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["greedy", "semdedup"])
 @pytest.mark.parametrize("allocation", ["balanced", "global"])
-def test_tiles_give_the_same_as_one_matrix(allocation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+def test_tiles_and_threads_change_no_bit(
+    order: str, allocation: str, num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
-    embeddings, labels = rng.standard_normal((150, 4)), rng.integers(0, 2, 150)
-    whole = prune(embeddings, labels, names(150), 40, allocation=allocation)
-    for module, name, value in [(tiles, "MATRIX_ROWS", 8), (tiles, "TILE_COLUMNS", 7), (removal, "SCAN_ROWS", 9)]:
+    embeddings, labels = rng.standard_normal((150, 4)), rng.integers(0, 3, 150)
+    embeddings[100:] = embeddings[:50]
+    whole = prune(embeddings, labels, names(150), 40, order=order, allocation=allocation)
+    for module, name, value in SMALL_TILES:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(removal, "REFRESH_ROWS", 3)
-    tiled = prune(embeddings, labels, names(150), 40, allocation=allocation)
+    monkeypatch.setattr(threads, "num_blas_threads", lambda: num_threads)
+    tiled = prune(embeddings, labels, names(150), 40, order=order, allocation=allocation)
     for field in ("kept", "removed", "neighbour", "similarity"):
         np.testing.assert_array_equal(getattr(whole, field), getattr(tiled, field))
-    assert set(whole.removed.tolist()) == slow_prune(embeddings, labels, 40, 0, allocation)
+    if order == "greedy":
+        assert set(whole.removed.tolist()) == set(slow_prune(embeddings, labels, 40, 0, allocation))
 
 
-@settings(max_examples=50, deadline=None)
-@given(num_rows=st.integers(0, 40), cap=st.integers(0, 50), seed=st.integers(0, 999), mode=modes)
-def test_the_cap_is_exact_and_neighbours_are_true(num_rows: int, cap: int, seed: int, mode: tuple[str, str]) -> None:
+def check_a_removed_samples_nearest_partner_was_still_there(
+    num_rows: int, dim: int, cap: int, seed: int, dtype: str
+) -> None:
     rng = np.random.default_rng(seed)
-    embeddings, labels = rng.standard_normal((num_rows, 4)).astype(np.float16), rng.integers(-1, 4, num_rows)
+    embeddings, labels = rng.standard_normal((num_rows, dim)).astype(dtype), rng.integers(0, 3, num_rows)
+    pruned = prune(embeddings, labels, names(num_rows), max(cap, 3), seed=seed)
+    cosines = exact_cosines(embeddings.astype(float))
+    np.fill_diagonal(cosines, -np.inf)
+    staying = np.ones(num_rows, dtype=bool)
+    for row in pruned.removed:
+        among = np.flatnonzero(staying & (labels == labels[row]))
+        # It was one of the two most similar samples of those that its cluster still had.
+        assert cosines[row, among].max() == cosines[np.ix_(among, among)].max()
+        staying[row] = False
+
+
+partner_cases = given(
+    num_rows=st.integers(3, 40),
+    dim=st.integers(2, 6),
+    cap=st.integers(0, 30),
+    seed=st.integers(0, 2**32 - 1),
+    dtype=st.sampled_from(["float16", "float32", "float64"]),
+)
+test_a_removed_samples_nearest_partner_was_still_there = settings(max_examples=100, deadline=None)(
+    partner_cases(check_a_removed_samples_nearest_partner_was_still_there)
+)
+test_a_removed_samples_nearest_partner_was_still_there_often = often(
+    partner_cases(check_a_removed_samples_nearest_partner_was_still_there)
+)
+
+
+def check_the_cap_is_exact_and_neighbours_are_true(
+    num_rows: int, num_clusters: int, cap: int, seed: int, mode: tuple[str, str]
+) -> None:
+    rng = np.random.default_rng(seed)
+    embeddings, labels = rng.standard_normal((num_rows, 4)).astype(np.float16), rng.integers(-1, num_clusters, num_rows)
     embeddings[rng.random(num_rows) < 0.1] = np.nan
     pruned = prune(embeddings, labels, names(num_rows), cap, seed=seed, order=mode[0], allocation=mode[1])
 
@@ -118,6 +192,31 @@ def test_the_cap_is_exact_and_neighbours_are_true(num_rows: int, cap: int, seed:
         if neighbour >= 0:
             assert labels[neighbour] == labels[row] >= 0
             assert similarity == pytest.approx(cosines[row, neighbour], abs=1e-6)
+
+
+cap_cases = given(
+    num_rows=st.integers(0, 40),
+    num_clusters=st.integers(1, 60),
+    cap=st.integers(0, 50),
+    seed=st.integers(0, 2**32 - 1),
+    mode=modes,
+)
+test_the_cap_is_exact_and_neighbours_are_true = settings(max_examples=100, deadline=None)(
+    cap_cases(check_the_cap_is_exact_and_neighbours_are_true)
+)
+test_the_cap_is_exact_and_neighbours_are_true_often = often(cap_cases(check_the_cap_is_exact_and_neighbours_are_true))
+
+
+@pytest.mark.parametrize("order", ["greedy", "semdedup"])
+@pytest.mark.parametrize("allocation", ["balanced", "global"])
+def test_a_cap_below_the_number_of_clusters_is_met(order: str, allocation: str) -> None:
+    embeddings, labels = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) % 20
+    pruned = prune(embeddings, labels, names(60), 7, order=order, allocation=allocation)
+    assert len(pruned.kept) == 7
+    if allocation == "balanced":
+        assert len(set(labels[pruned.kept].tolist())) == 7  # nobody keeps a second before all have one
+        emptied = ~np.isin(labels[pruned.removed], labels[pruned.kept])
+        assert ((pruned.neighbour < 0) == (emptied if order == "greedy" else pruned.neighbour < 0)).all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from adaptinf.errors import DataError
 from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
 from adaptinf.tables import text_array
 
+id_texts = st.builds("{}/{}".format, st.sampled_from(["a", "b" * 130]), st.integers(0, 99))
 IDS = [f"toy/{i}" for i in range(4000)]
 
 
@@ -56,8 +60,28 @@ def test_numbers_have_a_seeded_order() -> None:
 def test_id_order_sorts_and_refuses_an_id_that_occurs_twice() -> None:
     assert id_order(text_array(["b", "a", "c"])).tolist() == [1, 0, 2]
     assert id_order(text_array([])).tolist() == []
+    with pytest.raises(DataError, match="'' occurs twice"):
+        id_order(text_array(["", ""]))
     with pytest.raises(DataError, match="'b' occurs twice"):
         id_order(text_array(["b", "a", "b"]))
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | id_texts, unique=True, max_size=30))
+@example(["a\x00", "a", "", "\x00"])
+@example(["\uffff", "\U00010000"])
+@example(["b" * 200, "a" * 200, "a"])
+def test_id_order_is_that_of_pythons_texts(ids: list[str]) -> None:
+    order = id_order(text_array(ids))
+    assert order.dtype == np.int64 and [ids[row] for row in order] == sorted(ids)
+
+
+def test_ids_may_come_in_any_form() -> None:
+    ids = ["a/1", "é/2", "数据/3"]
+    forms = [ids, tuple(ids), np.array(ids), text_array(ids), np.array([np.str_(i) for i in ids], dtype=object)]
+    for form in [*forms, pa.array(ids), pa.chunked_array([ids[:1], ids[1:]])]:
+        found = checked_ids(form, 3, "vectors")
+        assert found.tolist() == ids and {type(name) for name in found} == {str}
+    assert checked_ids(np.array([7, 8]), 2, "vectors").tolist() == ["7", "8"]
 
 
 def test_there_is_one_id_a_row() -> None:

@@ -18,17 +18,16 @@ from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_tab
 from adaptinf.selection.choice import NO_SCORER
 from adaptinf.selection.options import check_positive
 from adaptinf.selection.shares import center_cosines
-from adaptinf.tiles import MATRIX_ROWS, TILE_COLUMNS, Cosines, unit_rows, usable_rows
+from adaptinf.tiles import TILE_COLUMNS, TILE_ROWS, UnitRows, parts, usable_rows
 
 TEMPERATURE = 0.1
 """Of the softmax over clusters (paper)."""
 SAME_CLUSTER = 0.9
 """Centers with a larger cosine count as one cluster and tell nothing of transfer (the authors' code)."""
-TILE_ROWS = 1024
-"""Rows of the kernel that are computed at a time."""
+MATRIX_ROWS = 4096
+"""Up to so many members the whole kernel is held, 128 MiB; above, a row of it is computed when it is asked for."""
 UNIT_BYTES = 2**30
-"""Above MATRIX_ROWS members a row of the kernel is computed when it is asked for; from unit vectors held in memory
-up to 1 GiB, beyond it from the source again, which is slow."""
+"""It is computed from unit vectors held in memory, up to 1 GiB of them; beyond, from the source again: that is slow."""
 
 
 class Cloud(NamedTuple):
@@ -127,12 +126,10 @@ def least_mmd(row: Callable[[int], np.ndarray], sums: np.ndarray, count: int) ->
 
 def measure(vectors: np.ndarray, rows: np.ndarray) -> Cloud:
     """Return one cluster's kernel sums and density, by tiles: no more than a tile of the kernel is held."""
-    cosines, everyone = Cosines(vectors, rows, once=True), np.arange(len(rows))
-    sums = np.zeros(len(rows))
-    for start in range(0, len(rows), TILE_ROWS):
-        at = everyone[start : start + TILE_ROWS]
-        for column in range(0, len(rows), TILE_COLUMNS):
-            sums[at] += _kernel(cosines.block(at, everyone[column : column + TILE_COLUMNS])).sum(axis=1)
+    units, sums = UnitRows(vectors, rows), np.zeros(len(rows))
+    for block in parts(0, len(rows), TILE_ROWS):
+        for tile in parts(0, len(rows), TILE_COLUMNS):
+            sums[block] += _kernel(units[block] @ units[tile].T).sum(axis=1)
     num_pairs = len(rows) * (len(rows) - 1)
     density = float((sums.sum() - len(rows)) / num_pairs) if num_pairs else 1.0
     return Cloud(rows, sums, density)
@@ -146,12 +143,15 @@ def pick(vectors: np.ndarray, cloud: Cloud, count: int) -> np.ndarray:
 
 def _kernel_row(vectors: np.ndarray, rows: np.ndarray) -> Callable[[int], np.ndarray]:
     """Return a function from a position to its n kernel values, which holds what memory allows."""
-    if len(rows) > MATRIX_ROWS and len(rows) * vectors.shape[1] * 8 <= UNIT_BYTES:
-        units = unit_rows(vectors[rows], np.float64)[0]
-        return lambda at: _kernel(np.round(units @ units[at], 9))
-    cosines, everyone = Cosines(vectors, rows), np.arange(len(rows))
-    tiles = [everyone[start : start + TILE_COLUMNS] for start in range(0, len(rows), TILE_COLUMNS)]
-    return lambda at: _kernel(np.concatenate([cosines.block(np.array([at]), tile)[0] for tile in tiles]))
+    units = UnitRows(vectors, rows)
+    if 8 * len(rows) * vectors.shape[1] > UNIT_BYTES:
+        tiles = parts(0, len(rows), TILE_ROWS)
+        return lambda at: _kernel(np.concatenate([units[tile] @ units[at : at + 1][0] for tile in tiles]))
+    held = units[:]
+    if len(rows) > MATRIX_ROWS:
+        return lambda at: _kernel(held @ held[at])
+    kernel = _kernel(held @ held.T)
+    return lambda at: kernel[at]
 
 
 def _kernel(cosines: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def cover(scores: np.ndarray, hashes: np.ndarray, *, seed: int) -> Coverage:
     # Keys of their own: with shared ones, ties at the cut would lose just those members that a bin draws first.
     cut = seeded_keys(hashes, seed, "cut")
 
-    ascending = finite[np.lexsort((cut[finite], scores[finite]))]
+    ascending = finite[_ascending(scores[finite], cut[finite])]
     num_cut = len(ascending) * TAIL_PERCENT // 100  # whole numbers: 0.05 * n may fall just short of one
     middle = ascending[num_cut : len(ascending) - num_cut]
     low, high = ascending[:num_cut][::-1], ascending[len(ascending) - num_cut :]
@@ -70,10 +70,24 @@ def _equal_width_bins(values: np.ndarray) -> np.ndarray:
     return bins
 
 
+def _ascending(scores: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return the positions by score, of equals by key."""
+    order = np.argsort(scores)
+    ordered = scores[order]
+    # Two sorts of keys only where a score occurs twice; one sort of numbers is far faster.
+    if (ordered[1:] != ordered[:-1]).all():
+        return order
+    return np.lexsort((keys, scores))
+
+
 def _water_order(bins: np.ndarray, keys: np.ndarray, seed: int) -> np.ndarray:
     """Return positions so that every prefix is a water-filled draw from the bins, as `budgets.allocate` shares it."""
-    by_bin = np.lexsort((keys, bins))
+    by_key = np.argsort(keys, kind="stable")
+    # NumPy sorts bytes in linear time, larger numbers not.
+    by_bin = by_key[np.argsort(bins[by_key].astype(np.uint8), kind="stable")]
     ordered = bins[by_bin]
-    rank_in_bin = np.arange(len(bins)) - np.searchsorted(ordered, ordered)
+    sizes = np.bincount(ordered, minlength=NUM_BINS)
+    rank_in_bin = np.arange(len(bins)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     bin_keys = number_keys(NUM_BINS, derive_seed(seed, "bins"), "remainder")
-    return by_bin[np.lexsort((bin_keys[ordered], rank_in_bin))]
+    place_of_bin = np.argsort(np.argsort(bin_keys, kind="stable"))
+    return by_bin[np.argsort(rank_in_bin * NUM_BINS + place_of_bin[ordered])]

@@ -30,7 +30,7 @@ def gather(
     """
     names = checked_ids(ids, len(ids), "ids")
     order = id_order(names)
-    ordered = names[order]
+    ordered = names if _in_place(order) else names[order]
     columns: dict[str, Any] = {
         "scores": {name: _scores(name, values, order) for name, values in (inputs["scores"] or {}).items()},
         "labels": _whole(inputs, "labels", order),
@@ -84,7 +84,7 @@ def _in_order(values: Any, name: str, order: np.ndarray, *, dims: int = 1) -> np
     array = as_array(values)
     _check_shape(array, name, order, dims=dims)
     # A copy of a memory-mapped pool only where the caller's order differs.
-    return array if (order == np.arange(len(order))).all() else array[order]
+    return array if _in_place(order) else array[order]
 
 
 def _check_shape(array: np.ndarray, name: str, order: np.ndarray, *, dims: int) -> None:
@@ -92,3 +92,7 @@ def _check_shape(array: np.ndarray, name: str, order: np.ndarray, *, dims: int) 
         raise DataError(
             f"{name} have shape {array.shape} for {len(order)} ids; give one row a sample, in the ids' order"
         )
+
+
+def _in_place(order: np.ndarray) -> bool:
+    return bool((order == np.arange(len(order))).all())

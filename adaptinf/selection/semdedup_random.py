@@ -12,9 +12,10 @@ import numpy as np
 
 from adaptinf.errors import ConfigError
 from adaptinf.registry import selector
-from adaptinf.removal import scan
+from adaptinf.removal import leave_in_one_pass
 from adaptinf.selection.candidates import Candidates, Choice, groups_of
-from adaptinf.tiles import Cosines, blocks, unit_rows, usable_rows
+from adaptinf.threads import in_threads
+from adaptinf.tiles import UnitRows, blocks, unit_rows, usable_rows
 
 EPSILON = 0.01
 """Samples with a cosine above 1 - epsilon are duplicates; the default of NeMo Curator, as the paper has none."""
@@ -63,9 +64,8 @@ def similarity_to_preferred(candidates: Candidates) -> np.ndarray:
     for group in groups_of(candidates.labels):
         members = group.rows[usable[group.rows]]
         hardest_first = members[np.lexsort((keys[members], _closeness(candidates.embeddings, members)))]
-        everyone = np.arange(len(members))
-        cosines = Cosines(candidates.embeddings, hardest_first, once=True)
-        similarity[hardest_first] = scan(cosines, everyone, everyone, earlier=True).similarity
+        found = leave_in_one_pass(UnitRows(candidates.embeddings, hardest_first), len(members), in_threads)
+        similarity[hardest_first[found.positions]] = found.similarity
     return similarity
 
 

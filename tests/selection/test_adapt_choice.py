@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf.selection.choice import choose_scorer, histogram_entropy
+from adaptinf.selection.choice import _median, choose_scorer, histogram_entropy
 
 seeds = st.integers(0, 10_000)
 
@@ -82,3 +82,8 @@ def test_values_at_the_ends_of_their_type_do_not_overflow() -> None:
     assert histogram_entropy(np.array([-1.7e308, 0, 1.7e308, 1e-320])) > 0
     assert histogram_entropy(np.array([0, 5e-324, 1.0, 1e308, 1.0])) > 0
     assert histogram_entropy(np.array([65504, -65504, 0], dtype=np.float16)) > 0
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_the_median_is_numpys(values: list[float]) -> None:
+    assert _median(np.array(values)) == np.median(values)

@@ -64,6 +64,16 @@ def test_the_order_of_rows_does_not_matter(scores: list[float], seed: int) -> No
     assert (shuffled.bins == plain.bins[shuffle]).all()
 
 
+@settings(max_examples=60)
+@given(scores=score_lists, seed=st.integers(0, 50))
+def test_members_are_ranked_by_score_and_equal_ones_by_a_key_of_their_own(scores: list[float], seed: int) -> None:
+    values, cut = np.array(scores, dtype=float), seeded_keys(hashes(len(scores)), seed, "cut")
+    finite = sorted(np.flatnonzero(~np.isnan(values)).tolist(), key=lambda i: (values[i], cut[i]))
+    num_cut = len(finite) * 5 // 100
+    bins = cover(values, hashes(len(scores)), seed=seed).bins
+    assert set(np.flatnonzero(bins >= 0).tolist()) == set(finite[num_cut : len(finite) - num_cut])
+
+
 def test_rare_scores_are_drawn_more_often_than_their_share() -> None:
     scores = np.concatenate([np.linspace(0, 1, 400), np.linspace(9, 10, 40)])
     chosen = scores[cover(scores, hashes(440), seed=0).order[:40]]

@@ -89,7 +89,6 @@ def test_large_clusters_by_rows_and_by_tiles_pick_the_same(monkeypatch: pytest.M
     inputs = toy(4, [150, 90])
     held = select(**inputs, budget=60, method="coincide")
     monkeypatch.setattr(coincide, "MATRIX_ROWS", 16)
-    monkeypatch.setattr("adaptinf.tiles.MATRIX_ROWS", 16)
     monkeypatch.setattr(coincide, "TILE_ROWS", 16)
     monkeypatch.setattr(coincide, "TILE_COLUMNS", 40)
     by_rows = select(**inputs, budget=60, method="coincide")
