@@ -70,7 +70,7 @@ class Shape:
 
 
 CPU_MEDIUM = Shape(
-    num_samples=96, shortest=165, longest=245, answer=25, layers=12, width=384, inner=1024, heads=6, vocabulary=32064,
+    num_samples=160, shortest=165, longest=245, answer=25, layers=12, width=384, inner=1024, heads=6, vocabulary=32064,
     rank=32, dim=8192, image_size=96, patch=8,
     tower={"hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4},
 )  # fmt: skip

@@ -112,11 +112,12 @@ def _planned(samples: Sequence[Sample], ready: Meter, maker: dict[str, Any], fol
 def _maker(ready: Meter, ids: np.ndarray, seed: int) -> dict[str, Any]:
     """Return who makes these features: what must agree for shards to belong together."""
     learner, config = ready.learner, ready.config
+    adapter = learner.adapter_fingerprint
     return {
         "model": learner.config.path,
         "fingerprint": learner.fingerprint,
-        "adapter": "virtual" if learner.adapter_fingerprint is None else "real",
-        "adapter_fingerprint": learner.adapter_fingerprint,
+        "adapter": "virtual" if adapter is None else "real",
+        "adapter_fingerprint": adapter,
         "lora": learner.config.lora.model_dump(),
         "max_length": learner.config.max_length,
         "model_dtype": str(learner.model.dtype).removeprefix("torch."),

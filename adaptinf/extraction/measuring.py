@@ -80,6 +80,8 @@ class Meter:
     """The model's output head."""
     trace: Trace
     """Where the hooks leave what they catch."""
+    middle: int
+    """Block whose input is the embedding."""
     is_masked: bool
     """Whether padding must be masked; not for a causal model, whose tokens never look to the right."""
     replay: Replay | None
@@ -98,7 +100,7 @@ class Meter:
         with torch.set_grad_enabled(self.kind.needs_gradient):
             read = self._forward(batch, answers)
         deltas = self._deltas(read)
-        embeddings = pooled(self.trace.hidden[self._middle], token_set(self.config.embedding_tokens, batch))
+        embeddings = pooled(self.trace.hidden[self.middle], token_set(self.config.embedding_tokens, batch))
         vectors, norms = self._vectors(batch, answers, deltas)
         outcome = ForwardPass(
             sample_T=answers.sample_T.cpu().numpy(),
@@ -116,10 +118,6 @@ class Meter:
             num_tokens=batch.labels.numel(),
             num_padding=batch.labels.numel() - int(batch.inputs["attention_mask"].sum()),
         )
-
-    @property
-    def _middle(self) -> int:
-        return len(decoder_blocks(self.learner.model)) // 2
 
     def _forward(self, batch: Encoded, answers: Answers, *, with_slope: bool = True) -> Read:
         """Run the model and read its head where answers are predicted."""
@@ -216,10 +214,18 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
     with ExitStack() as stack:
         stack.enter_context(merged(learner.model))
         replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
+        middle = len(blocks) // 2
+        trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers))
         is_masked = needs_mask(learner)
-        trace = stack.enter_context(traced(learner, head, sorted({len(blocks) // 2, *kind.watched}), layers))
         for hook in spare_last_feed_forward(learner, trace, layers):
             stack.callback(hook.remove)
         yield Meter(
-            learner=learner, config=config, kind=kind, head=head, trace=trace, is_masked=is_masked, replay=replay
+            learner=learner,
+            config=config,
+            kind=kind,
+            head=head,
+            trace=trace,
+            middle=middle,
+            is_masked=is_masked,
+            replay=replay,
         )
