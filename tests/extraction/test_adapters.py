@@ -97,6 +97,7 @@ def test_a_base_quantised_by_bitsandbytes_is_refused_on_a_cpu_but_for_its_hidden
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_base_quantised_by_bitsandbytes_has_autograds_gradient_on_a_gpu(learner, ragged_samples):
     adapted = with_peft(in_four_bits(learner.with_model(learner.model.to("cuda"))))
     assert autograd_error(adapted, CONFIG, ragged_samples[:3], seed=SEED) <= 1e-4
