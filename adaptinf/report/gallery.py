@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from adaptinf.report.figures import Figure, Row, together
 from adaptinf.report.samples import CHOSEN, CHOSEN_THEN_PRUNED, LEFT_OUT, PRUNED, StepSamples, words_of
 from adaptinf.report.thumbnails import Album
 from adaptinf.seeded import hash_ids, seeded_keys
+from adaptinf.tables import Columns
 
 MAX_CARDS = 1_600
 """Cards of all galleries of one page."""
@@ -20,6 +22,10 @@ SHELVES = ("most typical", "chosen", "left out", "pruned")
 """What a cluster's gallery shows."""
 MAX_PAIRS = 24
 """Near-duplicate pairs of one page, shared among its runs."""
+MAX_PAIRS_PER_CLUSTER = 2
+"""Of one step: a cluster of copies must not fill the list."""
+MAX_CANDIDATES = 2_000
+"""Most similar pairs of a step among which those of different clusters are looked for."""
 
 
 def gallery_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
@@ -83,13 +89,28 @@ def _pairs(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
         return "No step of this run is finished yet, so nothing could be pruned."
     if not any(_num_pairs(fact)):
         return _why_no_pairs(fact)
-    found = [
-        (float(table["similarity"][row]), step, row)
-        for step in steps
-        for table in [fact.pruned(step)]
-        for row in np.flatnonzero(table["neighbour"] != "").tolist()
-    ]
-    return [_pair(fact, step, row, album) for _, step, row in sorted(found, reverse=True)[:limit]]
+    tables = {step: fact.pruned(step) for step in steps}
+    return [_pair(fact, step, row, tables[step], album) for step, row in _varied(tables)[:limit]]
+
+
+def _varied(tables: Mapping[int, Columns]) -> list[tuple[int, int]]:
+    """Return (step, row) of the most similar pairs, few of any one cluster."""
+    found = sorted((pair for step, table in tables.items() for pair in _most_similar(step, table)), reverse=True)
+    taken: Counter[tuple[int, int]] = Counter()
+    pairs = []
+    for _, step, row in found:
+        place = (step, int(tables[step]["cluster"][row]))
+        taken[place] += 1
+        if taken[place] <= MAX_PAIRS_PER_CLUSTER:
+            pairs.append((step, row))
+    return pairs
+
+
+def _most_similar(step: int, table: Columns) -> list[tuple[float, int, int]]:
+    rows = np.flatnonzero(table["neighbour"] != "")
+    similarity = np.asarray(table["similarity"][rows], dtype=np.float64)
+    best = np.argsort(-similarity, kind="stable")[:MAX_CANDIDATES]
+    return [(float(similarity[place]), step, int(rows[place])) for place in best]
 
 
 def _why_no_pairs(fact: RunFacts) -> str:
@@ -101,8 +122,7 @@ def _why_no_pairs(fact: RunFacts) -> str:
     return f"{method} does not ask the model, so it prunes at random: no similarity is known."
 
 
-def _pair(fact: RunFacts, step: int, row: int, album: Album) -> Row:
-    table = fact.pruned(step)
+def _pair(fact: RunFacts, step: int, row: int, table: Columns, album: Album) -> Row:
     pruned = words_of(fact, str(table["id"][row]), album)
     neighbour = words_of(fact, str(table["neighbour"][row]), album)
     return {

@@ -26,7 +26,7 @@ charts.gallery = function gallery(canvas, allRows, figure) {
 };
 
 charts.pairs = function pairs(canvas, allRows) {
-  canvas.replaceChildren();
+  const list = element("div", "pairs");
   for (const row of ofRun(allRows)) {
     const pair = element("div", "pair");
     const side = (prefix, about) => {
@@ -34,9 +34,10 @@ charts.pairs = function pairs(canvas, allRows) {
       const sample = Object.fromEntries(names.map((name) => [name, row[`${prefix}_${name}`]]));
       return fill(element("div", "card"), sample, [sample.skill, about]);
     };
-    const cosine = element("div", "cosine", number(row.similarity, 4));
+    const cosine = element("div", "cosine", row.similarity.toFixed(4));
     cosine.append(element("small", "", `similarity, step ${row.step}, cluster ${row.cluster}`));
     pair.append(side("pruned", "pruned"), cosine, side("neighbour", row.neighbour_stayed ? "stayed" : "pruned later or as well"));
-    canvas.append(pair);
+    list.append(pair);
   }
+  canvas.replaceChildren(list);
 };

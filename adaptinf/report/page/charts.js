@@ -77,7 +77,7 @@ const charts = {
       return {
         type: "bar", orientation: "h", name: shortened(scorer), y: steps.map((step) => `step ${step}`), x: counts,
         marker: { color: colorOf("scorer", scorer, scorers) }, text: counts.map((count) => count || ""), textposition: "inside", insidetextanchor: "middle", textangle: 0,
-        textfont: { color: "#fff" }, hovertemplate: `${asText(scorer)}: %{x} clusters<extra></extra>`,
+        textfont: { color: color("surface") }, hovertemplate: `${asText(scorer)}: %{x} clusters<extra></extra>`,
       };
     });
     return show(canvas, traces, { barmode: "stack", height: 90 + 36 * steps.length, yaxis: { type: "category", autorange: "reversed", showgrid: false }, xaxis: { title: { text: "clusters" } } });
