@@ -82,7 +82,7 @@ def _reference_of(fact: RunFacts, facts: Sequence[RunFacts]) -> tuple[np.ndarray
 
     Evaluations count only once a step is finished, as in `comparison`.
     """
-    if not fact.run.config.evaluation or not fact.run.num_finished:
+    if not fact.run.num_finished or not _skills(fact):
         return None, "nothing: no step was tested"
     alike = [other for other in facts if other.run.num_finished and _skills(other) == _skills(fact)]
     same_seed = [other for other in alike if other.run.config.seed == fact.run.config.seed]

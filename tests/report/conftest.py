@@ -18,6 +18,7 @@ from tests.streams import row, rows, write_dataset, write_stream, write_test
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
 HOSTILE = (SCRIPT, IMAGE)
+FORMULA = "=1+1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,7 +34,8 @@ def hostile_rows() -> list[dict[str, Any]]:
     found = []
     for number in range(16):
         colour = ("red", "green", "blue", "white")[number % 4]
-        one = row(number, f"Is {IMAGE} {colour}?", SCRIPT, skill=SCRIPT, image=f"{colour}.png")
+        question = FORMULA if number == 3 else f"Is {IMAGE} {colour}?"
+        one = row(number, question, SCRIPT, skill=SCRIPT, image=f"{colour}.png")
         found.append({**one, "id": f"{IMAGE}{number}"})
     return found
 
