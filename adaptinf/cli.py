@@ -374,7 +374,10 @@ def _show_run(run: Any) -> None:
         console.show_summary(*summary_rows([run]))
     else:
         print(f"{run.num_finished} steps finished; no skill is tested: list some under `evaluation:` to see accuracies")
-    page = write_report([run.folder], run.folder / REPORT_NAME)
+    page, log = run.folder / REPORT_NAME, run.folder / "events.jsonl"
+    # A finished run is left as it is: its report is written anew only when something has happened since.
+    if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
+        write_report([run.folder], page)
     print(f"\nrun folder: {run.folder}\nreport: {page}")
 
 
