@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import traceback
@@ -30,6 +31,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 
+REPORT_NAME = "report.html"
+"""Where a run, or a folder of runs, keeps its report."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -87,6 +90,7 @@ def demo(
     from adaptinf.comparison import summary_rows, write_summary
     from adaptinf.demo.showing import run_demo
     from adaptinf.progress import make_progress
+    from adaptinf.report import write_report
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
@@ -95,8 +99,9 @@ def demo(
         runs = run_demo(out, methods=names, seed=seed, progress=make_progress(quiet=quiet), num_steps=steps)
         rows, reference = summary_rows(runs)
         write_summary(out / "summary.json", rows, reference)
+        page = write_report([run.folder for run in runs], out / REPORT_NAME)
     console.show_summary(rows, reference)
-    print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}")
+    print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}\nreport: {page}")
 
 
 @app.command()
@@ -240,6 +245,21 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders; several are compared on one page.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; report.html in the runs' folder if left out.")
+    ] = None,
+) -> None:
+    """Write one HTML file that shows what runs did and why; it opens offline."""
+    from adaptinf.report import write_report
+
+    # One run keeps its report; that of several stands where they stand together.
+    home = Path(os.path.commonpath([folder.absolute() for folder in folders]))
+    print(write_report(folders, out or home / REPORT_NAME))
+
+
+@app.command()
 def select(
     budget: Annotated[int, typer.Option(help="Samples to choose.", min=0)],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
@@ -348,12 +368,17 @@ def _calm_transformers() -> None:
 def _show_run(run: Any) -> None:
     from adaptinf import console
     from adaptinf.comparison import summary_rows
+    from adaptinf.report import write_report
 
     if run.config.evaluation:
         console.show_summary(*summary_rows([run]))
     else:
         print(f"{run.num_finished} steps finished; no skill is tested: list some under `evaluation:` to see accuracies")
-    print(f"\nrun folder: {run.folder}")
+    page, log = run.folder / REPORT_NAME, run.folder / "events.jsonl"
+    # A finished run is left as it is: its report is written anew only when something has happened since.
+    if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
+        write_report([run.folder], page)
+    print(f"\nrun folder: {run.folder}\nreport: {page}")
 
 
 def _print_json(value: Any) -> None:

@@ -73,6 +73,7 @@ def test_version_and_help_are_successes(call):
         (["run", "nowhere.yaml", "--fast"], "No such option"),
         (["status", "nowhere"], "is no run folder"),
         (["step", "nowhere"], "is no run folder"),
+        (["report", "nowhere"], "is no run folder"),
         (["validate", "nowhere.json"], "nowhere.json does not exist"),
         (["list", "--plugins", "nowhere.py"], "nowhere.py is not a file"),
     ],
@@ -133,6 +134,7 @@ def test_run_says_what_came_of_it_and_again_does_nothing(call, tmp_path, dataset
     code, out, err = call("run", stream, "--out", tmp_path / "run", "--set", "selection.budget=4")
     assert code == 0, err
     assert "random_replay" in out and f"run folder: {tmp_path / 'run'}" in out
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in out and (tmp_path / "run" / "report.html").is_file()
     assert "train" in err, "progress goes to standard error"
     assert len(chosen(tmp_path / "run", "00")) == 4
     events = (tmp_path / "run" / "events.jsonl").read_text()
@@ -140,6 +142,19 @@ def test_run_says_what_came_of_it_and_again_does_nothing(call, tmp_path, dataset
     assert (tmp_path / "run" / "events.jsonl").read_text() == events
     code, _, err = call("run", stream, "--out", tmp_path / "run", "--quiet")
     assert code == 2 and "selection.budget=4, now it is 8" in err
+
+
+def test_report_stands_beside_its_runs_or_where_it_is_asked_for(call, tmp_path, dataset):
+    stream = write_stream(tmp_path / "s.yaml", [dataset], **QUICK)
+    one, two = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
+    for folder in (one, two):
+        assert call("run", stream, "--out", folder, "--quiet")[0] == 0
+    (one / "report.html").unlink()
+    assert call("report", one) == (0, f"{one / 'report.html'}\n", "")
+    assert call("report", one, two)[1] == f"{tmp_path / 'runs' / 'report.html'}\n"
+    assert call("report", one, two, "--out", tmp_path / "deep" / "a.html")[1] == f"{tmp_path / 'deep' / 'a.html'}\n"
+    for page in (one / "report.html", tmp_path / "runs" / "report.html", tmp_path / "deep" / "a.html"):
+        assert "adaptinf report" in page.read_text()
 
 
 def test_add_and_step_end_like_run(call, tmp_path, dataset):

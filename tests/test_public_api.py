@@ -36,6 +36,7 @@ SIGNATURES = {
     "adaptinf.evaluation.metrics:forward_transfer": ["matrix", "introduced_at"],
     "adaptinf.evaluation.metrics:backward_transfer": ["matrix", "introduced_at"],
     "adaptinf.pipeline:run_step": ["run", "step"],
+    "adaptinf.report:write_report": ["run_folders", "out"],
 }  # fmt: skip
 """DESIGN section 4: `*` marks keyword-only parameters. More optional ones may follow."""
 
@@ -82,7 +83,7 @@ def test_a_run_and_what_functions_return_have_the_promised_fields():
             [
                 "adaptinf.selection", "adaptinf.clustering", "adaptinf.pruning", "adaptinf.evaluation.metrics",
                 "adaptinf.formats", "adaptinf.pool", "adaptinf.status", "adaptinf.validation", "adaptinf.console",
-                "adaptinf.choosing",
+                "adaptinf.choosing", "adaptinf.report",
             ],
             ("torch", "transformers", "ray", "peft"),
         ),

@@ -55,10 +55,18 @@ def histogram_entropy(scores: np.ndarray) -> float:
     finite = scores[np.isfinite(scores)]
     if not len(finite) or len(finite) < MIN_FINITE * len(scores):
         return float("nan")
-    counts = np.bincount(_histogram_bins(within_unit(finite)), minlength=NUM_BINS)
+    counts = standard_histogram(finite)
     shares = counts[counts > 0] / len(finite)
     correction = (len(shares) - 1) / (2 * len(finite) * np.log(2))
     return float(-(shares * np.log2(shares)).sum() + correction) + 0.0  # + 0.0: a constant score has 0, not -0
+
+
+def standard_histogram(scores: np.ndarray) -> np.ndarray:
+    """Return how many finite scores fall into each of the NUM_BINS bins over -REACH..REACH robust deviations, int64."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return np.zeros(NUM_BINS, np.int64)
+    return np.bincount(_histogram_bins(within_unit(finite)), minlength=NUM_BINS)
 
 
 def within_unit(values: np.ndarray) -> np.ndarray:

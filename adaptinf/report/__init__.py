@@ -1,0 +1,80 @@
+"""Saved run folders -> one HTML file that opens anywhere, offline: `adaptinf report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaptinf import store
+from adaptinf.errors import ConfigError
+from adaptinf.report.composition import composition_figure
+from adaptinf.report.costs import cost_figure, pool_figure
+from adaptinf.report.facts import gather
+from adaptinf.report.gallery import gallery_figure, pairs_figure
+from adaptinf.report.headline import answers, baseline_of, subject_of
+from adaptinf.report.rendering import Page, rendered
+from adaptinf.report.retention import retention
+from adaptinf.report.samples import detailed
+from adaptinf.report.scorers import histogram_figure, scorer_figure
+from adaptinf.report.skills import accuracy_figure, heat_map, matrix_figure
+from adaptinf.report.table import summary_table
+from adaptinf.report.thumbnails import Album
+from adaptinf.report.vector_map import map_figure
+
+__all__ = ["write_report"]
+
+MAX_DETAILED = 6
+"""Runs whose samples are shown one by one; more of them would leave each too few pictures to be of use."""
+
+
+def write_report(run_folders: Sequence[Path], out: Path) -> Path:
+    """Write one self-contained HTML file about one or several runs, and return its path.
+
+    Everything comes from the folders: no model is loaded, nothing is computed anew but a projection of the vectors.
+    Runs that differ in nothing but the seed count as one method, with 95 % intervals. What a run has not, the page
+    says, and why. The file is whole or absent, whatever happens meanwhile, and has 12 MB at most.
+
+    Args:
+        run_folders: run folders in the order of the page; the first that is not a baseline is what it speaks about.
+        out: the file to write; its folder is made.
+
+    Raises:
+        ConfigError: no folder is given, or one is no run folder.
+        StoreError: a file of a run is damaged.
+    """
+    if not run_folders:
+        raise ConfigError("a report needs one run folder at least")
+    page = _page([Path(folder) for folder in run_folders])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    store.write_text_whole(out, rendered(page))
+    return out
+
+
+def _page(folders: Sequence[Path]) -> Page:
+    facts = gather(folders)
+    shown, album = detailed(facts, MAX_DETAILED), Album()
+    table = summary_table(facts)
+    # Pictures are bounded in number, so what is looked at closely comes first and the map's dots last.
+    sample_figures = [pairs_figure(shown, album), gallery_figure(shown, album), map_figure(shown, album)]
+    figures = [
+        table.figure,
+        accuracy_figure(facts),
+        matrix_figure(facts),
+        pool_figure(facts),
+        scorer_figure(shown),
+        histogram_figure(shown),
+        composition_figure(shown),
+        cost_figure(facts),
+        *sample_figures,
+    ]
+    return Page(
+        facts=facts,
+        subject=subject_of(facts),
+        detailed=shown,
+        answers=answers(facts, table),
+        table=table,
+        heat_maps=[(fact.label, heat_map(fact, baseline_of(fact, facts))) for fact in shown],
+        retention=retention(facts),
+        figures=figures,
+        album=album,
+    )

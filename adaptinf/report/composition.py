@@ -1,0 +1,53 @@
+"""What was chosen, and out of what: by source, by step of arrival, by true skill where the data name it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.figures import Figure, Row, together
+
+KINDS = ("source", "arrived in step", "true skill")
+"""What samples are counted by."""
+
+
+def composition_figure(facts: Sequence[RunFacts]) -> Figure:
+    """Return, for each step and way of counting, how many of each name the pool held and how many were chosen."""
+    return together("composition", [(fact.label, _rows(fact)) for fact in facts])
+
+
+def _rows(fact: RunFacts) -> list[Row] | str:
+    steps = fact.steps_with("selection")
+    if not steps:
+        return "No step of this run has chosen anything yet."
+    kinds = [kind for kind in KINDS if kind != "true skill" or fact.catalogue.has_skills]
+    return [row for step in steps for kind in kinds for row in _rows_of(fact, step, kind)]
+
+
+def _rows_of(fact: RunFacts, step: int, kind: str) -> list[Row]:
+    pool = _counted(fact, fact.run.pool(step).ids, kind)
+    chosen = _counted(fact, fact.selection(step).ids, kind)
+    return [
+        {
+            "step": step + 1,
+            "by": kind,
+            "name": name,
+            # A dataset that was withdrawn later is not in the pool any more, but it was chosen from.
+            "pool": max(pool[name], chosen[name]),
+            "chosen": chosen[name],
+        }
+        for name in sorted({*pool, *chosen}, key=lambda name: (-pool[name], name))
+    ]
+
+
+def _counted(fact: RunFacts, ids: np.ndarray, kind: str) -> Counter[str]:
+    catalogue = fact.catalogue
+    if kind == "true skill":
+        return Counter(catalogue.look_up(catalogue.skills, ids))
+    if kind == "source":
+        return Counter(catalogue.look_up(catalogue.sources, ids))
+    names = np.array([f"{step + 1}" for step in catalogue.arrived], dtype=object)
+    return Counter(catalogue.look_up(names, ids))

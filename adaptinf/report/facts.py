@@ -1,0 +1,133 @@
+"""The runs of a report: what they are called, which of them are one method with several seeds, what each has left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from adaptinf import store, tables
+from adaptinf.data import Clusters, Evaluation, Features, Selection
+from adaptinf.report.catalogue import Catalogue
+from adaptinf.runs import Run
+
+SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
+"""Settings in which two seeds of one method may differ: demo and compare draw the data anew for every seed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunFacts:
+    """One run and its names on the page."""
+
+    run: Run
+    """The run folder."""
+    group: str
+    """The method's name, with the folder where two groups would share it; seeds of one method share a group."""
+    label: str
+    """The group's name, with the seed where the group has several."""
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Every sample that ever arrived."""
+        return Catalogue.of(self.run)
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """The newest evaluation; its skill matrix has all rows so far. None where no skill is tested."""
+        for step in range(len(self.run.config.stream) - 1, -2, -1):
+            if self.run.has(step, "evaluation"):
+                return self.run.evaluation(step)
+        return None
+
+    def steps_with(self, *stages: str) -> list[int]:
+        """Return the steps in which all these stages are finished."""
+        steps = range(len(self.run.config.stream))
+        return [step for step in steps if all(self.run.has(step, stage) for stage in stages)]
+
+    def selection(self, step: int) -> Selection:
+        """Return what a step chose."""
+        return Selection.load(self.run.stage_folder(step, "selection"))
+
+    def clusters(self, step: int) -> Clusters:
+        """Return the clusters of a step."""
+        return Clusters.load(self.run.stage_folder(step, "clusters"))
+
+    def features(self, step: int) -> Features:
+        """Return the scores of a step, and its vectors where they were kept."""
+        return Features.load(self.run.stage_folder(step, "features"))
+
+    def pruned(self, step: int) -> tables.Columns:
+        """Return the table of what a step pruned; no rows where it has not pruned yet."""
+        path = self.run.stage_folder(step, "pruning") / "pruned.parquet"
+        names = ("id", "cluster", "neighbour", "neighbour_stayed", "similarity")
+        return tables.read_table(path) if path.exists() else {name: np.zeros(0, object) for name in names}
+
+    def num_before(self, step: int) -> int:
+        """Return the samples that a step found in the pool; the step has pruned."""
+        info = tables.read_json(self.run.stage_folder(step, "pruning") / "info.json")
+        return int(info["kept"]) + int(info["rows"])
+
+    @cached_property
+    def events(self) -> list[dict[str, object]]:
+        """Lines of events.jsonl that end a stage, the last one of each (step, stage)."""
+        ends = [event for event in store.read_lines(self.run.folder / "events.jsonl") if event.get("event") == "end"]
+        return list({(event["step"], event["stage"]): event for event in ends}.values())
+
+    @property
+    def why_no_clusters(self) -> str:
+        """Why there are no scores, vectors and clusters, where there are none."""
+        if not self.steps_with("features"):
+            method = self.run.config.selection.method
+            if self.steps_with("selection"):
+                return f"{method} chooses without asking the model: it has no scores, vectors or clusters."
+            return "No step of this run has come as far as its scores yet."
+        return "No step of this run has come as far as its clusters yet."
+
+
+def gather(folders: Sequence[Path]) -> list[RunFacts]:
+    """Open every run and name it; the order stays, a folder that is given twice counts once.
+
+    Raises:
+        ConfigError: a folder is no run folder.
+    """
+    runs = [Run.open(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
+    groups = _groups(runs)
+    names = _group_names(groups)
+    label_of = {
+        id(run): (name, name if len(members) == 1 else f"{name}, seed {run.config.seed}")
+        for name, members in zip(names, groups, strict=True)
+        for run in members
+    }
+    return [RunFacts(run=run, group=label_of[id(run)][0], label=label_of[id(run)][1]) for run in runs]
+
+
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return runs that are seeds of one setting together; two runs with one seed are never seeds of one setting."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        settings = run.config.model_dump(mode="json", exclude=SEED_KEYS)
+        names = [dataset.name for dataset in run.config.stream]
+        key = json.dumps([settings, names], sort_keys=True)
+        number = 0
+        while any(other.config.seed == run.config.seed for other in groups.get((key, number), [])):
+            number += 1
+        groups.setdefault((key, number), []).append(run)
+    return list(groups.values())
+
+
+def _group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Return the method's name of each group; where two share it, with as much of the folder as tells them apart."""
+    methods = [members[0].config.selection.method for members in groups]
+    folders = [members[0].folder.resolve() for members in groups]
+    for depth in range(max(len(folder.parts) for folder in folders) + 1):
+        names = [
+            method if methods.count(method) == 1 or not depth else f"{method} ({'/'.join(folder.parts[-depth:])})"
+            for method, folder in zip(methods, folders, strict=True)
+        ]
+        if len(set(names)) == len(names):
+            break
+    return names

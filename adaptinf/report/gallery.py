@@ -1,0 +1,135 @@
+"""Samples to look at: what each cluster is about and what became of its members; near-duplicates side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.samples import CHOSEN, CHOSEN_THEN_PRUNED, LEFT_OUT, PRUNED, StepSamples, words_of
+from adaptinf.report.thumbnails import Album
+from adaptinf.seeded import hash_ids, seeded_keys
+from adaptinf.tables import Columns
+
+MAX_CARDS = 1_600
+"""Cards of all galleries of one page."""
+CARDS_PER_SHELF = 6
+"""Cards of one kind in one cluster, at most; with many clusters down to two, and then the largest clusters only."""
+SHELVES = ("most typical", "chosen", "left out", "pruned")
+"""What a cluster's gallery shows."""
+MAX_PAIRS = 24
+"""Near-duplicate pairs of one page, shared among its runs."""
+MAX_PAIRS_PER_CLUSTER = 2
+"""Of one step: a cluster of copies must not fill the list."""
+MAX_CANDIDATES = 2_000
+"""Most similar pairs of a step among which those of different clusters are looked for."""
+
+
+def gallery_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
+    """Return the cards of every cluster's gallery, at the newest step of each run."""
+    limit = MAX_CARDS // max(1, sum(StepSamples.newest(fact) is not None for fact in facts))
+    return together("gallery", [(fact.label, _cards(fact, limit, album)) for fact in facts])
+
+
+def _cards(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
+    samples = StepSamples.newest(fact)
+    if samples is None:
+        return fact.why_no_clusters
+    labels, counts = np.unique(samples.clusters.labels, return_counts=True)
+    per_shelf = int(np.clip(limit // (len(SHELVES) * len(labels)), 2, CARDS_PER_SHELF))
+    largest = labels[np.argsort(-counts, kind="stable")][: limit // (len(SHELVES) * per_shelf)]
+    return [
+        {
+            "step": samples.step + 1,
+            "cluster": int(label),
+            "size": int(counts[labels == label][0]),
+            "shelf": shelf,
+            **words_of(fact, samples.clusters.ids[row], album),
+            "distance": float(samples.clusters.distances[row]),
+            "scorer": samples.scorer_of.get(samples.clusters.ids[row], ("", 0.0))[0],
+            "score": samples.scorer_of.get(samples.clusters.ids[row], ("", float("nan")))[1],
+        }
+        for label in np.sort(largest)
+        for shelf in SHELVES
+        for row in _shelf(samples, int(label), shelf, per_shelf)
+    ]
+
+
+def _shelf(samples: StepSamples, label: int, shelf: str, count: int) -> np.ndarray:
+    """Return the rows to show: the nearest to the center, or a seeded draw among those with that fate."""
+    members = np.flatnonzero(samples.clusters.labels == label)
+    if shelf == "most typical":
+        # The unscored (cluster -1) have no distance, so none of them is typical.
+        near = members[np.isfinite(samples.clusters.distances[members])]
+        nearest: np.ndarray = near[np.argsort(samples.clusters.distances[near], kind="stable")[:count]]
+        return nearest
+    fates = {"chosen": (CHOSEN, CHOSEN_THEN_PRUNED), "left out": (LEFT_OUT,), "pruned": (PRUNED, CHOSEN_THEN_PRUNED)}
+    found = members[np.isin(samples.fates[members], fates[shelf])]
+    keys = seeded_keys(hash_ids(samples.clusters.ids[found]), samples.fact.run.config.seed, "gallery")
+    drawn: np.ndarray = found[np.argsort(keys)[:count]]
+    return drawn
+
+
+def pairs_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
+    """Return the pruned samples most like another one, beside that other one."""
+    limit = MAX_PAIRS // max(1, sum(any(_num_pairs(fact)) for fact in facts))
+    return together("pairs", [(fact.label, _pairs(fact, limit, album)) for fact in facts])
+
+
+def _num_pairs(fact: RunFacts) -> list[int]:
+    return [int((fact.pruned(step)["neighbour"] != "").sum()) for step in fact.steps_with("pruning")]
+
+
+def _pairs(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
+    steps = fact.steps_with("pruning")
+    if not steps:
+        return "No step of this run is finished yet, so nothing could be pruned."
+    if not any(_num_pairs(fact)):
+        return _why_no_pairs(fact)
+    tables = {step: fact.pruned(step) for step in steps}
+    return [_pair(fact, step, row, tables[step], album) for step, row in _varied(tables)[:limit]]
+
+
+def _varied(tables: Mapping[int, Columns]) -> list[tuple[int, int]]:
+    """Return (step, row) of the most similar pairs, few of any one cluster."""
+    found = sorted((pair for step, table in tables.items() for pair in _most_similar(step, table)), reverse=True)
+    taken: Counter[tuple[int, int]] = Counter()
+    pairs = []
+    for _, step, row in found:
+        place = (step, int(tables[step]["cluster"][row]))
+        taken[place] += 1
+        if taken[place] <= MAX_PAIRS_PER_CLUSTER:
+            pairs.append((step, row))
+    return pairs
+
+
+def _most_similar(step: int, table: Columns) -> list[tuple[float, int, int]]:
+    rows = np.flatnonzero(table["neighbour"] != "")
+    similarity = np.asarray(table["similarity"][rows], dtype=np.float64)
+    best = np.argsort(-similarity, kind="stable")[:MAX_CANDIDATES]
+    return [(float(similarity[place]), step, int(rows[place])) for place in best]
+
+
+def _why_no_pairs(fact: RunFacts) -> str:
+    if fact.run.config.cap is None:
+        return "This run prunes nothing: its pruning.cap is none, so the pool keeps every sample."
+    if not any(len(fact.pruned(step)["id"]) for step in fact.steps_with("pruning")):
+        return f"The pool never grew beyond its cap of {fact.run.config.cap:,} samples, so nothing was pruned."
+    method = fact.run.config.selection.method
+    return f"{method} does not ask the model, so it prunes at random: no similarity is known."
+
+
+def _pair(fact: RunFacts, step: int, row: int, table: Columns, album: Album) -> Row:
+    pruned = words_of(fact, str(table["id"][row]), album)
+    neighbour = words_of(fact, str(table["neighbour"][row]), album)
+    return {
+        "step": step + 1,
+        "similarity": float(table["similarity"][row]),
+        "cluster": int(table["cluster"][row]),
+        **{f"pruned_{name}": value for name, value in pruned.items()},
+        **{f"neighbour_{name}": value for name, value in neighbour.items()},
+        "neighbour_stayed": bool(table["neighbour_stayed"][row]),
+    }

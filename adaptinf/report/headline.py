@@ -1,0 +1,227 @@
+"""The first screen: five questions of a newcomer, answered in words and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptinf import store
+from adaptinf.comparison import Summary
+from adaptinf.data import Evaluation
+from adaptinf.progress import format_seconds
+from adaptinf.report.differences import Difference, difference
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.forgetting import forgotten
+from adaptinf.report.skills import by_group
+from adaptinf.report.table import SummaryTable, number
+
+BASELINE = "random_replay"
+"""What every method must beat."""
+REFERENCES = (BASELINE, "sequential", "multitask", "oracle")
+"""Methods that are on a page for comparison, not for their own sake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One question, answered."""
+
+    question: str
+    """As a newcomer asks it."""
+    value: str
+    """The answer in a word or a number."""
+    text: str
+    """The answer in two or three sentences."""
+    tone: str = ""
+    """good, bad or empty: how the value is coloured."""
+
+
+def subject_of(facts: Sequence[RunFacts]) -> list[RunFacts]:
+    """Return the runs that the first screen speaks about: the first group that is not there for comparison only."""
+    groups = list(by_group(facts).values())
+    return next((runs for runs in groups if runs[0].run.config.selection.method not in REFERENCES), groups[0])
+
+
+def baseline_of(fact: RunFacts, facts: Sequence[RunFacts]) -> Evaluation | None:
+    """Return the evaluation of random replay with the seed of a run; None for random replay itself, or without it."""
+    if fact.run.config.selection.method == BASELINE:
+        return None
+    found = [other for other in _runs_of(BASELINE, facts) if other.run.config.seed == fact.run.config.seed]
+    return found[0].evaluation if found else None
+
+
+def answers(facts: Sequence[RunFacts], table: SummaryTable) -> list[Answer]:
+    """Return the five answers about the page's subject."""
+    subject = subject_of(facts)
+    baseline = _runs_of(BASELINE, facts)
+    return [
+        _did_it_help(subject, baseline),
+        _what_was_forgotten(subject, facts),
+        _what_was_chosen(subject[0]),
+        _what_was_thrown_away(subject[0]),
+        _what_did_it_cost(subject, baseline, table),
+    ]
+
+
+def _runs_of(method: str, facts: Sequence[RunFacts]) -> list[RunFacts]:
+    """Return the runs of the first group of a method."""
+    groups = [runs for runs in by_group(facts).values() if runs[0].run.config.selection.method == method]
+    return groups[0] if groups else []
+
+
+def _did_it_help(subject: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Answer:
+    question = "Did choosing help?"
+    name = subject[0].group
+    evaluation = subject[0].evaluation
+    if evaluation is None:
+        text = "No skill is tested. List some under evaluation: in stream.yaml; then every step is measured."
+        return Answer(question=question, value="Not measured", text=text)
+    if subject[0].run.config.selection.method == BASELINE:
+        text = (
+            f"{_accuracy(evaluation.matrix)} % of test answers are right, mean over {len(evaluation.skills)} skills. "
+            "This is random replay itself, the baseline that a method must beat; give a method's run as well."
+        )
+        return Answer(question=question, value="Baseline only", text=text)
+    if not baseline:
+        text = (
+            f"{_accuracy(evaluation.matrix)} % of test answers are right, mean over {len(evaluation.skills)} skills. "
+            "Nothing here says whether choosing helped: run the same stream with --set selection.method=random_replay "
+            "into a folder of its own, and give both folders to adaptinf report."
+        )
+        return Answer(question=question, value="Not known yet", text=text)
+    return _compared(question, name, difference(subject, baseline))
+
+
+def _accuracy(matrix: np.ndarray) -> str:
+    tested = matrix[-1][np.isfinite(matrix[-1])]
+    return number(100.0 * float(tested.mean())) if len(tested) else "–"
+
+
+def _compared(question: str, name: str, found: Difference | str) -> Answer:
+    if isinstance(found, str):
+        return Answer(question=question, value="Not comparable", text=found)
+    points, low, high = (100.0 * value for value in found.interval)
+    seeds = f"{found.num_seeds} seeds" if found.num_seeds > 1 else "one seed; another seed may differ by more"
+    text = (
+        f"After step {found.num_steps}, {name} answers {number(100.0 * found.accuracy)} % of the tests right and "
+        f"random replay {number(100.0 * found.baseline)} %, mean over {found.num_skills} skills. "
+        f"95 % interval of the difference: {_signed(low)} to {_signed(high)} points ({seeds})."
+    )
+    if low > 0 or high < 0:
+        value = f"{'Yes' if points > 0 else 'No'}: {_signed(points)} points"
+        return Answer(question=question, value=value, text=text, tone="good" if points > 0 else "bad")
+    return Answer(question=question, value=f"No clear difference: {_signed(points)} points", text=text)
+
+
+def _signed(value: float) -> str:
+    text = number(value)
+    return text if text.startswith("−") or text == "0.0" else f"+{text}"
+
+
+def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) -> Answer:
+    question = "What was forgotten?"
+    found = forgotten(subject)
+    if found is None:
+        text = "Forgetting shows from the second tested step on: a skill must be learnt before it can be lost."
+        return Answer(question=question, value="Nothing to see yet", text=text)
+    others = [
+        f"{runs[0].group} lost {number(lost.mean_loss)}"
+        for runs in (_runs_of(BASELINE, facts), _runs_of("sequential", facts))
+        if runs and runs[0].group != subject[0].group and (lost := forgotten(runs)) is not None
+    ]
+    worst = ", ".join(f"{skill} {before:.0f} → {after:.0f} %" for skill, before, after in found.worst)
+    text = (
+        f"Of {found.num_skills} skills taught before the last step, {found.num_lost} ended below their best since. "
+        + (f"Most: {worst}. " if worst else "")
+        + (f"For comparison, in points: {'; '.join(others)}." if others else "")
+    )
+    value = f"{_signed(-found.mean_loss)} points a skill" if found.mean_loss > 0 else "Nothing"
+    return Answer(question=question, value=value, text=text.strip())
+
+
+def _what_was_chosen(fact: RunFacts) -> Answer:
+    question = "What was chosen?"
+    steps = fact.steps_with("selection")
+    if not steps:
+        return Answer(question=question, value="Nothing yet", text="No step of this run has come as far as choosing.")
+    step = steps[-1]
+    selection, num_pool = fact.selection(step), len(fact.run.pool(step))
+    rows = fact.catalogue.rows(selection.ids)
+    share_new = (fact.catalogue.arrived[rows[rows >= 0]] == step).mean() if (rows >= 0).any() else 0.0
+    name = fact.run.config.stream[step].name
+    text = (
+        f"In step {step + 1}, {100 * len(selection.ids) / max(1, num_pool):.0f} % of the pool: "
+        f"{100 * share_new:.0f} % of it from the new dataset {name}, {100 * (1 - share_new):.0f} % from earlier ones. "
+        + _who_decided(selection.clusters)
+    )
+    return Answer(question=question, value=f"{len(selection.ids):,} of {num_pool:,} samples", text=text.strip())
+
+
+def _who_decided(clusters: dict[str, np.ndarray]) -> str:
+    deciders = Counter(clusters["scorer"]).most_common(1)
+    if not deciders:
+        return ""
+    count, total = deciders[0][1], len(clusters["cluster"])
+    return f"Samples fell into {total} clusters; {deciders[0][0]} decided in {count} of them."
+
+
+def _what_was_thrown_away(fact: RunFacts) -> Answer:
+    question = "What was thrown away?"
+    steps = fact.steps_with("pruning")
+    tables = [fact.pruned(step) for step in steps]
+    pruned, arrived = sum(len(table["id"]) for table in tables), len(fact.catalogue.ids)
+    rejected = sum(len(store.read_lines(dataset.folder / "rejected.jsonl")) for dataset in fact.catalogue.datasets)
+    unread = f"{rejected:,} rows could not be read and never joined." if rejected else "Every row could be read."
+    cap = fact.run.config.cap
+    if not pruned:
+        why = (
+            "The pool keeps every sample, as pruning.cap is none."
+            if cap is None
+            else f"The pool is within its cap of {cap:,} samples."
+        )
+        return Answer(question=question, value="Nothing", text=f"{why} {unread}")
+    similar = np.concatenate([table["similarity"][table["neighbour"] != ""] for table in tables]).astype(np.float64)
+    alike = (
+        f"Half of them had a near-duplicate of cosine {np.median(similar):.3f} or more. "
+        if len(similar)
+        else "They were drawn at random, as this method does not look at the model. "
+    )
+    text = f"Pruned for good in {len(steps)} steps, so that {cap:,} stay. {alike}{unread}"
+    return Answer(question=question, value=f"{pruned:,} of {arrived:,} samples", text=text)
+
+
+def _what_did_it_cost(subject: Sequence[RunFacts], baseline: Sequence[RunFacts], table: SummaryTable) -> Answer:
+    rows = table.by_group[subject[0].group]
+    selection, training = _mean_seconds(rows, "selection_seconds"), _mean_seconds(rows, "training_seconds")
+    per_seed = " a seed" if len(rows) > 1 else ""
+    text = (
+        f"{format_seconds(selection)} to choose and {format_seconds(training)} to train{per_seed}, on "
+        f"{np.mean([row.samples_trained for row in rows]):,.0f} samples. "
+    )
+    if baseline and baseline[0].group != subject[0].group:
+        other = table.by_group[baseline[0].group]
+        text += (
+            f"Random replay: {format_seconds(_mean_seconds(other, 'selection_seconds'))} and "
+            f"{format_seconds(_mean_seconds(other, 'training_seconds'))}. "
+        )
+    disk = np.mean([store.folder_bytes(fact.run.folder) for fact in subject])
+    return Answer(
+        question="What did it cost?",
+        value=format_seconds(selection + training),
+        text=f"{text}Disk: {format_bytes(float(disk))}.",
+    )
+
+
+def _mean_seconds(rows: Sequence[Summary], field: str) -> float:
+    return float(np.mean([getattr(row, field) for row in rows]))
+
+
+def format_bytes(count: float) -> str:
+    """Return bytes in words: 18.4 MB, 2.1 GB."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,144 @@
+"""The page as text: jinja2 with autoescape, plotly and our own script inlined, nothing fetched from anywhere.
+
+Data reach the page in two ways only: as text through autoescape, and as JSON that cannot end its own script element.
+A content security policy lists the hashes of the two scripts, so nothing else runs, whatever the data say.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+import adaptinf
+from adaptinf import store
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.figures import Figure
+from adaptinf.report.headline import Answer
+from adaptinf.report.retention import Retention
+from adaptinf.report.skills import NO_SKILLS, HeatMap, by_group
+from adaptinf.report.table import COLUMNS, SummaryTable
+from adaptinf.report.thumbnails import MAX_BYTES, Album
+
+SCRIPTS = ("data.js", "charts.js", "samples.js", "cards.js", "start.js")
+"""Our own script, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Everything that the template needs."""
+
+    facts: Sequence[RunFacts]
+    """All runs, in order."""
+    subject: Sequence[RunFacts]
+    """The runs that the first screen speaks about."""
+    detailed: Sequence[RunFacts]
+    """The runs that the sections on single runs can show."""
+    answers: Sequence[Answer]
+    """The first screen."""
+    table: SummaryTable
+    """One line a method."""
+    heat_maps: Sequence[tuple[str, HeatMap | None]]
+    """Label and skill matrix of each run."""
+    retention: Sequence[Retention]
+    """One curve a skill."""
+    figures: Sequence[Figure]
+    """The tables that the page draws."""
+    album: Album
+    """Its pictures."""
+
+
+def rendered(page: Page) -> str:
+    """Return the whole page as HTML."""
+    environment = Environment(
+        autoescape=True, loader=FunctionLoader(_asset), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # NaN must not reach the browser: its JSON has none. Everything that is not ASCII stays readable and short.
+    environment.policies["json.dumps_kwargs"] = {
+        "allow_nan": False,
+        "ensure_ascii": False,
+        "separators": (",", ":"),
+    }
+    environment.filters["unbroken"] = unbroken
+    plotly, script = _plotly(), _script()
+    return environment.get_template("page.html.jinja").render(
+        page=page,
+        groups=list(by_group(page.facts)),
+        columns=COLUMNS,
+        no_skills=NO_SKILLS,
+        notes=_notes(page),
+        data=_data(page),
+        style=Markup(_asset("page.css")),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        script_hashes=" ".join(f"'sha256-{_hash(text)}'" for text in (plotly, script)),
+        version=adaptinf.__version__,
+        utc_time=store.utc_now(),
+    )
+
+
+def unbroken(text: str) -> str:
+    """Return a text whose numbers stay on one line with their units."""
+    return re.sub(r"(?<=\d) (?=%|(?:s|min|h|points?|[KMGT]?B)\b)", "\u00a0", text)
+
+
+def _asset(name: str) -> str:
+    return files("adaptinf.report").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """Return our own script: its files are parts of one function, so that nothing of it is global."""
+    return '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
+
+
+def _plotly() -> str:
+    """Return plotly.js as the installed plotly carries it; newlines as a browser sees them, for the hash."""
+    text = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    assert "</script" not in text.lower(), f"plotly {version('plotly')} cannot be inlined"
+    return text.replace("\r\n", "\n")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _data(page: Page) -> dict[str, Any]:
+    return {
+        "runs": [fact.label for fact in page.detailed],
+        "groups": list(by_group(page.facts)),
+        "figures": {figure.key: figure.plain() for figure in page.figures},
+        "pictures": page.album.uris,
+    }
+
+
+def _notes(page: Page) -> list[str]:
+    """Return what the page as a whole has to admit."""
+    shown = {fact.label for fact in page.detailed}
+    hidden = [fact.label for fact in page.facts if fact.label not in shown]
+    waiting = [
+        f"{fact.label} {fact.run.num_finished} of {len(fact.run.config.stream)}"
+        for fact in page.facts
+        if fact.run.num_finished < len(fact.run.config.stream)
+    ]
+    found = []
+    if waiting:
+        found.append(
+            f"Not all steps are finished: {', '.join(waiting)}. Everything below is as far as the runs have come."
+        )
+    if hidden:
+        found.append(f"Samples are shown of one run a method; not of {', '.join(hidden)}.")
+    if page.album.num_unreadable:
+        found.append(f"{page.album.num_unreadable:,} pictures are missing or damaged by now and are not shown.")
+    if page.album.num_left_out:
+        found.append(
+            f"{page.album.num_left_out:,} pictures are not shown: the page holds {MAX_BYTES / 1e6:.0f} MB of them."
+        )
+    return found

@@ -1,0 +1,118 @@
+"""Retention: how each skill fared over the steps, as points of a small drawing of its own.
+
+Shapes: T rows of the skill matrix (row 0 = base model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.intervals import over_seeds
+from adaptinf.report.skills import by_group, row_names
+
+WIDTH, HEIGHT = 220.0, 96.0
+"""Of one retention curve, in units of its drawing."""
+LEFT, RIGHT, TOP, BOTTOM = 6.0, 46.0, 8.0, 6.0
+"""Its margins; the last value stands at the right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One group's line in a retention curve."""
+
+    group: str
+    """Name of the group."""
+    color: int
+    """Number of its colour."""
+    line: str
+    """Points of the mean over seeds, as SVG has them."""
+    band: str
+    """Points around the 95 % interval over seeds; empty for one seed."""
+    last: tuple[float, float] | None
+    """Where the line ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How one skill fared over the steps."""
+
+    skill: str
+    """Its name."""
+    introduced: str
+    """Which step introduced it, in words."""
+    marker: float | None
+    """Where that step stands; None: known to the base, or still to come."""
+    is_later: bool
+    """Whether that step is still to come."""
+    last: str
+    """Accuracy of the first group after its last step, in percent."""
+    curves: Sequence[Curve]
+    """One line a group that tests the skill."""
+
+
+def retention(facts: Sequence[RunFacts]) -> list[Retention]:
+    """Return one retention curve a skill, in the order of introduction in the first run that tests it."""
+    tested = [fact for fact in facts if fact.evaluation]
+    owners: dict[str, tuple[int, RunFacts]] = {}
+    for fact in tested:
+        assert fact.evaluation is not None
+        for skill, first in zip(fact.evaluation.skills, fact.evaluation.introduced_at, strict=True):
+            owners.setdefault(skill, (int(first), fact))
+    ordered = sorted(owners.items(), key=lambda item: item[1][0])
+    colors = {group: number for number, group in enumerate(by_group(facts))}
+    return [_retention_of(skill, first, owner, by_group(tested), colors) for skill, (first, owner) in ordered]
+
+
+def _retention_of(
+    skill: str, first: int, owner: RunFacts, groups: dict[str, list[RunFacts]], colors: dict[str, int]
+) -> Retention:
+    num_rows = max(len(fact.evaluation.matrix) for members in groups.values() for fact in members if fact.evaluation)
+    lines = {group: _line_of(skill, members) for group, members in groups.items()}
+    curves = [_curve(group, colors[group], line, num_rows) for group, line in lines.items() if len(line)]
+    means = [line[-1, 0] for line in lines.values() if len(line)]
+    names = row_names(owner, len(owner.run.config.stream) + 1)
+    return Retention(
+        skill=skill,
+        introduced="known to the base" if first < 0 else f"step {first + 1}, {names[first + 1]}",
+        marker=_x(first + 1, num_rows) if 0 <= first < num_rows - 1 else None,
+        is_later=first >= num_rows - 1,
+        last="–" if not means or np.isnan(means[0]) else f"{means[0]:.0f} %",
+        curves=curves,
+    )
+
+
+def _line_of(skill: str, members: Sequence[RunFacts]) -> np.ndarray:
+    """Return T x 3: mean over seeds, low and high end, in percent; no rows where nobody tests the skill."""
+    columns = [
+        100.0 * fact.evaluation.matrix[:, fact.evaluation.skills.index(skill)]
+        for fact in members
+        if fact.evaluation and skill in fact.evaluation.skills
+    ]
+    length = max(map(len, columns), default=0)
+    rows = [over_seeds([column[row] for column in columns if row < len(column)]) for row in range(length)]
+    return np.array(rows).reshape(-1, 3)
+
+
+def _curve(group: str, color: int, line: np.ndarray, num_rows: int) -> Curve:
+    points = [(_x(row, num_rows), _y(mean)) for row, (mean, _, _) in enumerate(line) if np.isfinite(mean)]
+    known = [(_x(row, num_rows), low, high) for row, (_, low, high) in enumerate(line) if np.isfinite(low)]
+    around = [(x, _y(high)) for x, _, high in known] + [(x, _y(low)) for x, low, _ in reversed(known)]
+    return Curve(
+        group=group, color=color, line=_points(points), band=_points(around), last=points[-1] if points else None
+    )
+
+
+def _points(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _x(row: int, num_rows: int) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * row / max(1, num_rows - 1)
+
+
+def _y(percent: float) -> float:
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - min(100.0, max(0.0, percent)) / 100.0)

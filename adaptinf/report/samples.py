@@ -1,0 +1,83 @@
+"""Samples on the page: where each ended at a step, its words, its pictures.
+
+Shapes: N samples of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from adaptinf.data import Clusters
+from adaptinf.report.catalogue import UNKNOWN, question_and_answer
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.thumbnails import Album
+
+CHOSEN, LEFT_OUT, PRUNED, CHOSEN_THEN_PRUNED = "chosen", "left out", "pruned", "chosen, then pruned"
+"""What became of a sample at a step."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepSamples:
+    """The clustered samples of the newest step of one run that has come as far as choosing."""
+
+    fact: RunFacts
+    """The run."""
+    step: int
+    """The step, from 0."""
+
+    @classmethod
+    def newest(cls, fact: RunFacts) -> StepSamples | None:
+        """Return the samples of the newest step with clusters and a selection; None where there is none."""
+        steps = fact.steps_with("features", "clusters", "selection")
+        return cls(fact=fact, step=steps[-1]) if steps else None
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Labels and distances of the N samples, in id order."""
+        return self.fact.clusters(self.step)
+
+    @cached_property
+    def fates(self) -> np.ndarray:
+        """What became of each of the N samples."""
+        is_chosen = np.isin(self.clusters.ids, self.fact.selection(self.step).ids)
+        is_pruned = np.isin(self.clusters.ids, self.fact.pruned(self.step)["id"])
+        names = np.array([[LEFT_OUT, PRUNED], [CHOSEN, CHOSEN_THEN_PRUNED]], dtype=object)
+        found: np.ndarray = names[is_chosen.astype(int), is_pruned.astype(int)]
+        return found
+
+    @cached_property
+    def scorer_of(self) -> dict[str, tuple[str, float]]:
+        """Chosen id -> the scorer that decided and its score."""
+        table = self.fact.selection(self.step).table
+        return dict(zip(table["id"], zip(table["scorer"], table["score"].tolist(), strict=True), strict=True))
+
+
+def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
+    """Return what the page shows of a sample: id, source, true skill, question, answer, numbers of its pictures."""
+    sample = fact.catalogue.sample(id)
+    question, answer = question_and_answer(sample) if sample else ("(its dataset is not in the pool any more)", "")
+    ids = np.array([id], dtype=object)
+    skill = str(fact.catalogue.look_up(fact.catalogue.skills, ids)[0])
+    return {
+        "id": id,
+        "source": str(fact.catalogue.look_up(fact.catalogue.sources, ids)[0]),
+        "skill": "" if skill == UNKNOWN else skill,
+        "question": question,
+        "answer": answer,
+        "pictures": " ".join(map(str, album.add(sample.images if sample else ()))),
+        "num_pictures": len(sample.images) if sample else 0,
+    }
+
+
+def detailed(facts: Sequence[RunFacts], limit: int) -> list[RunFacts]:
+    """Return the runs whose samples are shown one by one: the first of each group, `limit` of them at most."""
+    first_of = {fact.group: fact for fact in reversed(facts)}
+    ordered = [fact for fact in facts if first_of[fact.group] is fact]
+    # A run without clusters has no samples to show, so it must not take the place of one that has.
+    with_samples = [fact for fact in ordered if fact.steps_with("features", "clusters", "selection")][:limit]
+    return [fact for fact in ordered if fact in with_samples or not fact.steps_with("features", "clusters")]

@@ -1,0 +1,93 @@
+"""Which score decided in each cluster, how even every score is there, and the histograms that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adaptinf import tables
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.figures import Figure, Row, together
+from adaptinf.selection.choice import NUM_BINS, REACH, standard_histogram
+
+MAX_HISTOGRAMS = 2_000
+"""Histograms of one page, shared among its runs: the newest steps first. 200 KB of counts."""
+ENTROPY = "entropy_"
+"""First letters of the entropies' columns in clusters.parquet."""
+BIN_NAMES = tuple(f"bin_{edge:+.2f}" for edge in np.linspace(-REACH, REACH, NUM_BINS, endpoint=False))
+"""Columns of counts, named by the lower edge of each bin in robust standard deviations."""
+
+
+def scorer_figure(facts: Sequence[RunFacts]) -> Figure:
+    """Return one row a (step, cluster, scorer): its entropy in bits, whether it decided, size and budget."""
+    return together("scorers", [(fact.label, _entropy_rows(fact)) for fact in facts])
+
+
+def _deciding_steps(fact: RunFacts) -> list[int]:
+    """Return the steps whose table of clusters has entropies."""
+    steps = fact.steps_with("clusters", "selection")
+    return [step for step in steps if any(name.startswith(ENTROPY) for name in fact.selection(step).clusters)]
+
+
+def _why_none(fact: RunFacts) -> str:
+    if not fact.steps_with("clusters", "selection"):
+        return fact.why_no_clusters
+    return f"{fact.run.config.selection.method} does not choose among scores cluster by cluster."
+
+
+def _entropy_rows(fact: RunFacts) -> list[Row] | str:
+    rows = [row for step in _deciding_steps(fact) for row in _entropies(fact.selection(step).clusters, step)]
+    return rows or _why_none(fact)
+
+
+def _entropies(clusters: tables.Columns, step: int) -> list[Row]:
+    names = [name for name in clusters if name.startswith(ENTROPY)]
+    return [
+        {
+            "step": step + 1,
+            "cluster": int(clusters["cluster"][row]),
+            "size": int(clusters["size"][row]),
+            "budget": int(clusters["budget"][row]),
+            "scorer": name.removeprefix(ENTROPY),
+            "entropy_bits": float(clusters[name][row]),
+            "decided": clusters["scorer"][row] == name.removeprefix(ENTROPY),
+        }
+        for row in range(len(clusters["cluster"]))
+        for name in names
+    ]
+
+
+def histogram_figure(facts: Sequence[RunFacts]) -> Figure:
+    """Return one row a (step, cluster, scorer) with the counts of its standardised histogram."""
+    limit = MAX_HISTOGRAMS // max(1, sum(bool(_deciding_steps(fact)) for fact in facts))
+    return together("histograms", [(fact.label, _histogram_rows(fact, limit)) for fact in facts])
+
+
+def _histogram_rows(fact: RunFacts, limit: int) -> list[Row] | str:
+    rows: list[Row] = []
+    for step in reversed(_deciding_steps(fact)):
+        found = _histograms(fact, step)
+        if rows and len(rows) + len(found) > limit:
+            break
+        rows += found
+    return rows[:limit] or _why_none(fact)
+
+
+def _histograms(fact: RunFacts, step: int) -> list[Row]:
+    clusters, scores = fact.clusters(step), fact.features(step).scores
+    table = fact.selection(step).clusters
+    names = [name.removeprefix(ENTROPY) for name in table if name.startswith(ENTROPY)]
+    # Scores and clusters of a step are of the same samples in the same order: both are sorted by id.
+    members = {label: np.flatnonzero(clusters.labels == label) for label in table["cluster"]}
+    return [
+        {
+            "step": step + 1,
+            "cluster": int(label),
+            "scorer": name,
+            "not_finite": int((~np.isfinite(scores[name][rows])).sum()),
+            **dict(zip(BIN_NAMES, standard_histogram(scores[name][rows]).tolist(), strict=True)),
+        }
+        for label, rows in members.items()
+        for name in names
+    ]

@@ -1,0 +1,146 @@
+"""Skills over time: the skill matrix as a heat map, and the mean of its rows.
+
+Shapes: matrix_TS has T rows (row 0 = base model) and S skills, as in `evaluation.metrics`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptinf.data import Evaluation
+from adaptinf.report.facts import RunFacts
+from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.intervals import over_seeds
+
+NO_SKILLS = "No skill is tested in this run: list some under evaluation: in stream.yaml, and run it anew."
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """The skill matrix of one run."""
+
+    run: str
+    """Label of the run."""
+    steps: Sequence[str]
+    """Names of the columns: base, then the datasets."""
+    rows: Sequence[HeatRow]
+    """One row a skill, in the order of introduction."""
+    has_baseline: bool
+    """Whether random replay's last row is known too."""
+
+
+class HeatRow(NamedTuple):
+    """One skill of the matrix."""
+
+    skill: str
+    """Its name."""
+    cells: Sequence[tuple[float | None, bool]]
+    """Accuracy in 0..1 in each column, and whether the skill was introduced there."""
+    change: str
+    """Last value against the best since introduction, in points; empty where nothing came after."""
+    against: str
+    """Last value against random replay's after the same step, in points; empty where it is not known."""
+
+
+def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
+    """Return the skill matrix beside random replay's, skills in the order of introduction; None where there is none."""
+    evaluation = fact.evaluation
+    if evaluation is None:
+        return None
+    num_rows = len(evaluation.matrix)
+    # Only after the same step, on the same skills, is a difference of two runs one of their methods.
+    is_alike = baseline is not None and baseline.skills == evaluation.skills and len(baseline.matrix) >= num_rows
+    others = (
+        baseline.matrix[num_rows - 1] if baseline is not None and is_alike else np.full(len(evaluation.skills), np.nan)
+    )
+    order = np.argsort(evaluation.introduced_at, kind="stable")
+    return HeatMap(
+        run=fact.label,
+        steps=row_names(fact, num_rows),
+        rows=[_heat_row(evaluation, int(skill), float(others[skill])) for skill in order],
+        has_baseline=is_alike,
+    )
+
+
+def _heat_row(evaluation: Evaluation, skill: int, other: float) -> HeatRow:
+    column, first = evaluation.matrix[:, skill], int(evaluation.introduced_at[skill]) + 1
+    cells = [(None if np.isnan(value) else float(value), row == first) for row, value in enumerate(column)]
+    since = column[first:]
+    can_change = len(since) > 1 and np.isfinite(since).any()
+    change = points(float(since[-1] - np.nanmax(since))) if can_change else ""
+    return HeatRow(evaluation.skills[skill], cells, change, points(float(column[-1]) - other))
+
+
+def points(difference: float) -> str:
+    """Return a difference of accuracies in whole points with its sign; empty where it is not known."""
+    if np.isnan(difference):
+        return ""
+    whole = round(100.0 * difference)
+    return "0" if not whole else f"{whole:+d}".replace("-", "−")
+
+
+def row_names(fact: RunFacts, num_rows: int) -> list[str]:
+    """Return what the rows of a skill matrix are called: base, then the dataset of each step."""
+    return ["base", *(dataset.name for dataset in fact.run.config.stream)][:num_rows]
+
+
+def matrix_figure(facts: Sequence[RunFacts]) -> Figure:
+    """Return the skill matrices as a table: skill, row, step, accuracy in percent, items, first row of the skill."""
+    return together("skills", [(fact.label, _matrix_rows(fact)) for fact in facts])
+
+
+def _matrix_rows(fact: RunFacts) -> list[Row] | str:
+    evaluation = fact.evaluation
+    if evaluation is None:
+        return NO_SKILLS
+    names = row_names(fact, len(evaluation.matrix))
+    return [
+        {
+            "skill": skill,
+            "step": row,
+            "dataset": names[row],
+            "accuracy": 100.0 * evaluation.matrix[row, column],
+            "items": int(evaluation.num_items[column]),
+            "introduced_in_step": int(evaluation.introduced_at[column]) + 1,
+        }
+        for column, skill in enumerate(evaluation.skills)
+        for row in range(len(evaluation.matrix))
+    ]
+
+
+def accuracy_figure(facts: Sequence[RunFacts]) -> Figure:
+    """Return the mean accuracy over skills after each step of every group, with intervals over seeds, in percent."""
+    groups = by_group(facts)
+    return together("accuracy", [(group, _accuracy_rows(members)) for group, members in groups.items()])
+
+
+def by_group(facts: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
+    """Return the runs of each group, in order."""
+    groups: dict[str, list[RunFacts]] = {}
+    for fact in facts:
+        groups.setdefault(fact.group, []).append(fact)
+    return groups
+
+
+def _accuracy_rows(members: Sequence[RunFacts]) -> list[Row] | str:
+    curves = [_mean_of_rows(fact.evaluation) for fact in members if fact.evaluation]
+    if not curves:
+        return NO_SKILLS
+    names = row_names(members[0], max(map(len, curves)))
+    rows: list[Row] = []
+    for step, name in enumerate(names):
+        interval = over_seeds([100.0 * curve[step] for curve in curves if step < len(curve)])
+        rows.append({"step": step, "dataset": name, **interval._asdict()})
+    return rows
+
+
+def _mean_of_rows(evaluation: Evaluation) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a row in which nothing was tested has no mean
+        means: np.ndarray = np.nanmean(evaluation.matrix, axis=1)
+    return means

@@ -1,0 +1,72 @@
+"""Small pictures inside the page, each once, within a bound on bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adaptinf.errors import DataError
+from adaptinf.pictures import open_picture
+
+EDGE = 88
+"""Pixels of the longer side; smaller pictures stay as they are."""
+QUALITY = 65
+"""Of the JPEG; at this size about 2 KB a photograph."""
+MAX_BYTES = 5_000_000
+"""All pictures together as data URIs: plotly takes 4.8 MB of the page's 12."""
+MAX_PER_SAMPLE = 4
+"""Pictures of one sample that the page shows."""
+
+
+@dataclass
+class Album:
+    """The page's pictures, in the order in which they were asked for."""
+
+    uris: list[str] = field(default_factory=list)
+    """One data URI a picture."""
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Data URI -> its number, as equal pictures are kept once."""
+    seen: dict[Path, int | None] = field(default_factory=dict)
+    """File -> the number of its picture; None: there is none."""
+    num_bytes: int = 0
+    """Bytes of all data URIs."""
+    num_unreadable: int = 0
+    """Files that are missing or damaged by now."""
+    num_left_out: int = 0
+    """Pictures that did not fit into MAX_BYTES."""
+
+    def add(self, paths: Sequence[Path]) -> list[int]:
+        """Return the numbers of a sample's first pictures, reading those that are not in the album yet."""
+        found = [self._number(path) for path in paths[:MAX_PER_SAMPLE]]
+        return [number for number in found if number is not None]
+
+    def _number(self, path: Path) -> int | None:
+        if path not in self.seen:
+            self.seen[path] = self._read(path)
+        return self.seen[path]
+
+    def _read(self, path: Path) -> int | None:
+        if self.num_bytes >= MAX_BYTES:
+            self.num_left_out += 1
+            return None
+        try:
+            uri = _data_uri(path)
+        except DataError:
+            self.num_unreadable += 1
+            return None
+        if uri not in self.numbers:
+            self.numbers[uri] = len(self.uris)
+            self.uris.append(uri)
+            self.num_bytes += len(uri)
+        return self.numbers[uri]
+
+
+def _data_uri(path: Path) -> str:
+    picture = open_picture(path)
+    picture.thumbnail((EDGE, EDGE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,89 @@
+"""Real tiny runs, with hostile words in answers, ids, skills and a source name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from adaptinf import config as configuration
+from adaptinf.pipeline import run_all
+from adaptinf.runs import Run
+from tests.streams import row, rows, write_dataset, write_stream, write_test
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(1)>'
+HOSTILE = (SCRIPT, IMAGE)
+FORMULA = "=1+1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def hostile_rows() -> list[dict[str, Any]]:
+    """Return rows whose words are markup: every one of them is typical, chosen or pruned somewhere on the page."""
+    found = []
+    for number in range(16):
+        colour = ("red", "green", "blue", "white")[number % 4]
+        question = FORMULA if number == 3 else f"Is {IMAGE} {colour}?"
+        one = row(number, question, SCRIPT, skill=SCRIPT, image=f"{colour}.png")
+        found.append({**one, "id": f"{IMAGE}{number}"})
+    return found
+
+
+def make_runs(folder: Path, *, methods: tuple[str, ...], **changes: Any) -> dict[str, Path]:
+    """Return a finished run folder a method, over two datasets with two skills."""
+    first, second = write_dataset(folder, "one", rows(24)), write_dataset(folder, "two", hostile_rows())
+    tests = [
+        write_test(folder, "colours", rows(6)[::2], introduced_at="one"),
+        write_test(folder, SCRIPT.replace("/", "_"), rows(6)[::2], introduced_at="two") | {"skill": SCRIPT},
+    ]
+    found = {}
+    for method in methods:
+        own = {**changes, "selection": {"method": method, **changes.get("selection", {})}}
+        config = configuration.load(write_stream(folder / f"{method}.yaml", [first, second], tests, **own))
+        found[method] = folder / method
+        run_all(Run.create(folder / method, config))
+    return found
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """adapt (its pool is pruned to 16) beside random replay, both finished; read only."""
+    return make_runs(tmp_path_factory.mktemp("runs"), methods=("adapt", "random_replay"))
+
+
+@pytest.fixture
+def adapt(runs, tmp_path) -> Path:
+    """A copy of the adapt run, to be changed."""
+    return Path(shutil.copytree(runs["adapt"], tmp_path / "adapt"))
+
+
+@pytest.fixture(scope="session")
+def hostile_runs(runs, tmp_path_factory) -> list[Path]:
+    """Both runs with a source name that is markup, as a run folder made by somebody else may have it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    found = []
+    for method, path in runs.items():
+        copy = shutil.copytree(path, folder / method)
+        (copy / "pool" / "01-two").rename(copy / "pool" / f"01-{IMAGE}")
+        found.append(Path(copy))
+    return found
+
+
+def reconfigure(folder: Path, **changes: Any) -> None:
+    """Change sections of a run's config.yaml."""
+    path = folder / "config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+    path.write_text(yaml.safe_dump(settings))

@@ -1,0 +1,71 @@
+"""Intervals against numbers by hand and against a slow obvious bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptinf.report import intervals
+from adaptinf.report.intervals import over_seeds, paired_bootstrap
+
+
+def test_three_seeds_by_hand():
+    # 1, 2, 3: deviation 1, t(2 degrees, 97.5 %) = 4.3027, over the root of 3.
+    mean, low, high = over_seeds([1.0, 2.0, 3.0])
+    assert mean == 2.0
+    assert (low, high) == (pytest.approx(2 - 4.30265 / 3**0.5, abs=1e-4), pytest.approx(2 + 4.30265 / 3**0.5, abs=1e-4))
+
+
+def test_one_seed_has_no_interval_and_none_has_no_mean():
+    assert over_seeds([4.0])[0] == 4.0 and np.isnan(over_seeds([4.0])[1:]).all()
+    assert np.isnan(over_seeds([float("nan")])).all() and np.isnan(over_seeds([])).all()
+    assert over_seeds([1.0, float("nan"), 3.0]) == over_seeds([1.0, 3.0])
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=6))
+def test_the_mean_is_in_the_middle(values):
+    mean, low, high = over_seeds(values)
+    assert low <= mean <= high and mean - low == pytest.approx(high - mean, abs=1e-9)
+
+
+def slow_bootstrap(seeds, draws, rng):
+    """Resample seeds, then the items of each skill, one at a time."""
+    found = []
+    for _ in range(draws):
+        means = []
+        for which in rng.integers(0, len(seeds), len(seeds)):
+            skills = seeds[which]
+            means.append(np.mean([rng.choice(items, len(items)).mean() for items in skills.values()]))
+        found.append(np.mean(means))
+    return np.quantile(found, [0.025, 0.975])
+
+
+def test_the_bootstrap_is_the_slow_one():
+    rng = np.random.default_rng(0)
+    seeds = [{"a": rng.choice([-1.0, 0.0, 1.0], 12), "b": rng.choice([0.0, 1.0], 20)} for _ in range(3)]
+    mean, low, high = paired_bootstrap(seeds)
+    assert mean == pytest.approx(np.mean([[items.mean() for items in skills.values()] for skills in seeds]))
+    assert [low, high] == pytest.approx(slow_bootstrap(seeds, 4000, rng), abs=0.02)
+
+
+def test_items_that_never_differ_leave_nothing_to_doubt():
+    assert paired_bootstrap([{"a": np.full(5, 0.25)}]) == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_many_items_are_drawn_from_the_normal_limit(monkeypatch):
+    items = np.random.default_rng(1).choice([0.0, 1.0], 2000)
+    quick = paired_bootstrap([{"a": items}])
+    monkeypatch.setattr(intervals, "MAX_DRAWN_ITEMS", 10**6)
+    assert quick == pytest.approx(paired_bootstrap([{"a": items}]), abs=0.003)
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    truth, hits = 0.2, 0
+    for _ in range(100):
+        items = {name: rng.choice([1.0, 0.0, -1.0], 30, p=[0.35, 0.5, 0.15]) for name in "abc"}
+        _, low, high = paired_bootstrap([items])
+        hits += low <= truth <= high
+    assert 85 <= hits <= 100

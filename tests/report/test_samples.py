@@ -1,0 +1,67 @@
+"""Words and pictures of samples on the page, and what a figure's table may hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptinf.report import thumbnails
+from adaptinf.report.catalogue import question_and_answer
+from adaptinf.report.figures import Figure, plain, together
+from adaptinf.report.thumbnails import Album
+from tests.conftest import conversation, say
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (120, 300, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_an_album_keeps_each_picture_once_small_and_in_its_shape(files, tmp_path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(files[0].read_bytes())
+    album = Album()
+    assert album.add(files[:2]) == [0, 1] and album.add([copy]) == [0] and album.add(files[:1]) == [0]
+    assert len(album.uris) == 2
+    image = Image.open(io.BytesIO(base64.b64decode(album.uris[0].split(",")[1])))
+    assert image.format == "JPEG" and image.size == (88, 35)
+
+
+def test_what_does_not_fit_or_cannot_be_read_is_counted(files, tmp_path, monkeypatch):
+    album = Album()
+    assert album.add([tmp_path / "gone.png", files[0]]) == [0] and album.num_unreadable == 1
+    monkeypatch.setattr(thumbnails, "MAX_BYTES", album.num_bytes)
+    assert album.add(files[1:3]) == [] and album.num_left_out == 2
+    assert album.add(files[:1]) == [0]
+
+
+def test_a_sample_shows_at_most_four_pictures(files):
+    assert len(Album().add(files)) == 4
+
+
+def test_a_conversation_is_its_first_question_and_answer():
+    plain_turn = conversation(
+        "a", say("system", "Be brief."), say("user", "<image>", "What?"), say("assistant", "Red.")
+    )
+    assert question_and_answer(plain_turn) == ("What?", "Red.")
+    turns = conversation("b", *[say(role, f"{role} {n}") for n in range(3) for role in ("user", "assistant")])
+    assert question_and_answer(turns) == ("user 0", "assistant 0 (and 2 more turns)")
+    question, answer = question_and_answer(conversation("c", say("user", "x" * 500), say("assistant", "y")))
+    assert len(question) == 160 and question.endswith("…") and answer == "y"
+
+
+def test_a_table_has_json_numbers_and_none_for_what_is_not_finite():
+    assert [plain(value) for value in (np.float32(0.1), np.int64(3), float("nan"), np.inf, "a", np.bool_(True))] == [
+        0.1, 3, None, None, "a", True,
+    ]  # fmt: skip
+    figure = together("k", [("one", [{"x": 1}, {"x": 2}]), ("two", "because"), ("three", [])])
+    assert figure.plain() == {"columns": {"run": ["one", "one"], "x": [1, 2]}, "missing": {"two": "because"}}
+    assert Figure(key="k", rows=[]).plain() == {"columns": {}, "missing": {}}
