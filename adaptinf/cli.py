@@ -14,6 +14,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import adaptinf
+from adaptinf import cli_results
+from adaptinf.cli_options import AsJson, Overrides, Quiet, RunFolder, print_json
 from adaptinf.errors import AdaptError, ConfigError
 
 app = typer.Typer(
@@ -24,11 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
-RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -138,7 +135,7 @@ def validate(
         _calm_transformers()
         report["tokens"] = token_report(findings, model)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         console.show_findings(data, findings, report.get("tokens"))
 
@@ -234,7 +231,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
 
     found = status_of(Run.open(folder))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         console.show_status(found)
 
@@ -275,7 +272,7 @@ def select(
     )
     chosen = choose_into(out, request)
     if as_json:
-        _print_json(chosen.info)
+        print_json(chosen.info)
     else:
         console.show_chosen(chosen.info, out)
 
@@ -292,7 +289,7 @@ def list_plugins(
     kinds = (registry.dataset_format, registry.scorer, registry.selector, registry.metric)
     found = {kind.kind: {name: console.first_line(kind[name]) for name in kind.names()} for kind in kinds}
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         console.show_plugins(found)
 
@@ -322,7 +319,7 @@ def doctor(
 
         checks += check_model(config, out=out, progress=make_progress(quiet=quiet))
     if as_json:
-        _print_json([check._asdict() for check in checks])
+        print_json([check._asdict() for check in checks])
     else:
         console.show_checks(checks)
     if not all(check.is_good for check in checks):
@@ -356,10 +353,7 @@ def _show_run(run: Any) -> None:
     print(f"\nrun folder: {run.folder}")
 
 
-def _print_json(value: Any) -> None:
-    from adaptinf.tables import as_json_text
-
-    print(as_json_text(value))
+cli_results.register(app)
 
 
 if __name__ == "__main__":

@@ -175,6 +175,13 @@ class Pruning:
     similarity: np.ndarray
     """float32 cosine of `removed[i]` and its neighbour; NaN where there is none."""
 
+    def in_rows(self, rows: np.ndarray, num_rows: int) -> Pruning:
+        """Return the pruning of `rows` (ascending) as one of all `num_rows` rows, of which the others stay."""
+        removed = rows[self.removed]
+        neighbour = np.where(self.neighbour >= 0, rows[self.neighbour] if len(rows) else -1, -1).astype(np.int64)
+        kept = np.setdiff1d(np.arange(num_rows, dtype=np.int64), removed, assume_unique=True)
+        return Pruning(kept=kept, removed=removed, neighbour=neighbour, similarity=self.similarity)
+
     def table(self, ids: np.ndarray, labels: np.ndarray) -> Columns:
         """Return pruned.parquet's columns: id, cluster, neighbour (id or empty), neighbour_stayed, similarity."""
         has_neighbour = self.neighbour >= 0
