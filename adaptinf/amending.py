@@ -31,7 +31,7 @@ def restore(run: Run, id: str) -> str:
     pruned_at = pruning_step(run, id)
     if pruned_at is None:
         raise ConfigError(f"{id} is in the pool: it was never pruned, so there is nothing to restore")
-    step = run.next_pool_step
+    step = run.num_begun
     note_restored(run.pool_folder, id, step)
     return f"{id}, pruned at step {pruned_at}, is in the pool again from step {step} on; it will not be pruned again"
 
@@ -53,7 +53,7 @@ def withdraw(run: Run, name: str) -> str:
     withdrawn = withdrawn_datasets(run.pool_folder)
     if name in withdrawn:
         return f"{name} was withdrawn already: it is out of the pool from step {withdrawn[name]} on"
-    step = run.next_pool_step
+    step = run.num_begun
     note_withdrawn(run.pool_folder, name, step)
     if names.index(name) >= step:
         return f"{name} is withdrawn before it was learnt: its step will find it empty"

@@ -6,9 +6,24 @@ from typing import Annotated
 
 import typer
 
-from adaptinf.cli_options import RunFolder
+from adaptinf.cli_options import AsJson, RunFolder, print_json
 
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/OWN-ID.")]
+
+
+def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
+    """Tell the life of one sample: scores, cluster, chosen or why not, trained when, pruned because of whom."""
+    from dataclasses import asdict
+
+    from adaptinf.explain import explain as life_of
+    from adaptinf.runs import Run
+    from adaptinf.story import tell
+
+    life = life_of(Run.open(folder), id)
+    if as_json:
+        print_json(asdict(life))
+    else:
+        print(tell(life))
 
 
 def restore(folder: RunFolder, id: SampleId) -> None:
@@ -35,5 +50,5 @@ def withdraw(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (restore, withdraw):
+    for command in (explain, restore, withdraw):
         app.command()(command)

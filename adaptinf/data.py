@@ -59,6 +59,8 @@ class Rejected:
     """0-based number of the row in its file; -1 when the file as a whole is meant."""
     reason: str
     """What is wrong, in words, with the value."""
+    id: str = ""
+    """The id it would have had; empty where the file as a whole is meant."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,8 @@ def find(pool_folder: Path, id: str) -> Place | None:
 def similar_ids(pool_folder: Path, id: str) -> list[str]:
     """Return up to SUGGESTED ids that may have been meant, the likeliest first.
 
-    The same own id in another dataset or with other zeros in front comes first, then ids that look alike.
+    The same own id in another dataset or with other zeros in front comes first, then ids that look alike, then those
+    that hold what was asked for.
     """
     source, _, own = id.rpartition("/")
     datasets = stored_datasets(pool_folder)
@@ -57,7 +58,8 @@ def similar_ids(pool_folder: Path, id: str) -> list[str]:
         if not source or dataset.name in (source, *near)
         for close in _alike(dataset, f"{dataset.name}/{own}")
     ]
-    return list(dict.fromkeys([*same, *alike]))[:SUGGESTED]
+    inside = [found for dataset in datasets if not alike and own for found in _containing(dataset, own)]
+    return list(dict.fromkeys([*same, *alike, *inside]))[:SUGGESTED]
 
 
 def did_you_mean(suggestions: Sequence[str]) -> str:
@@ -71,6 +73,12 @@ def _with_own_id(dataset: StoredDataset, own: str) -> list[str]:
     wanted = pa.array([f"{dataset.name}/{text}" for text in dict.fromkeys([own, *numbers])], pa.string())
     ids = dataset.table["id"]
     found: list[str] = ids.filter(pc.is_in(ids, value_set=wanted)).to_pylist()
+    return found
+
+
+def _containing(dataset: StoredDataset, own: str) -> list[str]:
+    ids = dataset.table["id"]
+    found: list[str] = ids.filter(pc.match_substring(ids, own)).slice(0, SUGGESTED).to_pylist()
     return found
 
 

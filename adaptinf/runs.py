@@ -129,8 +129,8 @@ class Run:
         return step
 
     @property
-    def next_pool_step(self) -> int:
-        """Number of the first step that has not taken its pool yet: what a correction of the pool counts for."""
+    def num_begun(self) -> int:
+        """Number of steps that have taken their pool; what the user corrects now counts from the next one on."""
         return self.num_finished + (self.steps_folder / f"{self.num_finished:02d}").exists()
 
     @property

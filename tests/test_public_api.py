@@ -131,6 +131,8 @@ LAYERS = {
         "choosing",
         "amending",
         "explain",
+        "lives",
+        "story",
         "export",
     },
     6: {"cli", "cli_results", "cli_options", "console", "demo"},
