@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from adaptinf.cli_options import AsJson, RunFolder, print_json
+from adaptinf.cli_options import AsJson, Quiet, RunFolder, print_json
 
+ImagesChoice = Literal["reference", "copy"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/OWN-ID.")]
 
 
@@ -24,6 +26,32 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
         print_json(asdict(life))
     else:
         print(tell(life))
+
+
+def export(
+    folder: RunFolder,
+    step: Annotated[int, typer.Option(help="Step whose selection is wanted; the first is 0.", min=0)],
+    format: Annotated[str, typer.Option(help="Format; `adaptinf list` names them.")] = "messages",
+    out: Annotated[Path | None, typer.Option(help="New folder; FOLDER/exports/STEP-FORMAT if left out.")] = None,
+    images: Annotated[ImagesChoice, typer.Option(help="Leave pictures where they are, or copy them.")] = "reference",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write what a step selected for any other trainer: data, ids, scores, and a manifest with seeds and hashes."""
+    from adaptinf.export import export as export_step
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import Run
+
+    target = out or folder / "exports" / f"{step:02d}-{format}"
+    progress = make_progress(quiet=quiet or as_json)
+    manifest = export_step(Run.open(folder), step, format, target, images=images, progress=progress)
+    if as_json:
+        print_json(manifest)
+        return
+    sources = ", ".join(f"{name} {count:,}" for name, count in manifest["sources"].items())
+    print(f"wrote {target}: {manifest['samples']:,} samples ({sources}), {len(manifest['files']) + 1:,} files")
+    if manifest["left_out"]["withdrawn"]:
+        print(f"left out: {manifest['left_out']['withdrawn']:,} samples of withdrawn datasets")
 
 
 def restore(folder: RunFolder, id: SampleId) -> None:
@@ -50,5 +78,5 @@ def withdraw(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (explain, restore, withdraw):
+    for command in (explain, export, restore, withdraw):
         app.command()(command)
