@@ -27,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+RESUMABLE = ("demo", "run", "add", "step")
+"""Commands that go on where they were stopped; what they had finished is whole."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -53,8 +55,14 @@ def main() -> None:
         traceback.print_exc()
         _fail("this is a bug in adaptinf; please report it with the lines above", 1)
     if code == INTERRUPTED:
-        _fail("stopped; the same command goes on where this one stopped", INTERRUPTED)
+        _fail(_stopped(sys.argv[1:]), INTERRUPTED)
     sys.exit(code)
+
+
+def _stopped(words: list[str]) -> str:
+    """Return what Ctrl-C means for a command."""
+    is_resumable = words and words[0] in RESUMABLE
+    return "stopped; the same command goes on where this one stopped" if is_resumable else "stopped"
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -317,7 +325,7 @@ def doctor(
         _calm_transformers()
         from adaptinf.checkup import check_model
 
-        checks += check_model(config, out=out, progress=make_progress(quiet=quiet))
+        checks += check_model(config, out=out, progress=make_progress(quiet=quiet or as_json))
     if as_json:
         print_json([check._asdict() for check in checks])
     else:
