@@ -7,7 +7,6 @@ import logging
 import re
 import sys
 import traceback
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +14,7 @@ import typer
 
 import adaptinf
 from adaptinf import cli_results
-from adaptinf.cli_options import AsJson, Overrides, Quiet, RunFolder, print_json
+from adaptinf.cli_options import AsJson, Overrides, Quiet, RunFolder, calm_transformers, print_json
 from adaptinf.errors import AdaptError, ConfigError
 
 app = typer.Typer(
@@ -140,7 +139,7 @@ def validate(
     findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
     report = findings.as_dict()
     if model is not None:
-        _calm_transformers()
+        calm_transformers()
         report["tokens"] = token_report(findings, model)
     if as_json:
         print_json(report)
@@ -167,7 +166,7 @@ def run(
     preflight.check(config, whole_stream=True)
     with store.lock(folder):
         prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
-        _calm_transformers()
+        calm_transformers()
         from adaptinf.pipeline import run_all
 
         run_all(prepared)
@@ -223,7 +222,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
         preflight.check(run.config, whole_stream=False)
-        _calm_transformers()
+        calm_transformers()
         from adaptinf.pipeline import run_step
 
         run_step(run, number)
@@ -322,7 +321,7 @@ def doctor(
     checks = examine(out)
     if config is not None:
         preflight.check(config, whole_stream=True)
-        _calm_transformers()
+        calm_transformers()
         from adaptinf.checkup import check_model
 
         checks += check_model(config, out=out, progress=make_progress(quiet=quiet or as_json))
@@ -337,17 +336,6 @@ def doctor(
 def _name_from(data: Path) -> str:
     """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
-
-
-def _calm_transformers() -> None:
-    """Turn off the bars and notes of the libraries below; ours say what matters."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    # Deprecations between these libraries are not the user's to mend.
-    for library in ("transformers", "peft", "accelerate"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 
 
 def _show_run(run: Any) -> None:

@@ -1,7 +1,8 @@
-"""Options and arguments that several commands share, and how JSON is printed."""
+"""What several commands share: options and arguments, JSON on standard output, quiet libraries."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,3 +19,14 @@ def print_json(value: Any) -> None:
     from adaptinf.tables import as_json_text
 
     print(as_json_text(value))
+
+
+def calm_transformers() -> None:
+    """Turn off the bars and notes of the libraries below; ours say what matters."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    # Deprecations between these libraries are not the user's to mend.
+    for library in ("transformers", "peft", "accelerate"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)

@@ -13,10 +13,9 @@ import numpy as np
 
 from adaptinf import tables
 from adaptinf.corrections import restored_ids, withdrawn_datasets
-from adaptinf.data import Sample
 from adaptinf.errors import ConfigError
 from adaptinf.finding import Place, did_you_mean, find, similar_ids
-from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned
+from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned, turns_of
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
 from adaptinf.tables import Columns
@@ -55,17 +54,6 @@ def explain(run: Run, id: str) -> Life:
         restored_from=restored_from,
         withdrawn_from=withdrawn_from,
         steps=tuple(steps),
-    )
-
-
-def turns_of(sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Return role and text of each turn, `<image>` where a picture stands."""
-    return tuple(
-        (
-            turn["role"],
-            " ".join("<image>" if block["type"] == "image" else block["text"] or "" for block in turn["content"]),
-        )
-        for turn in sample.messages
     )
 
 

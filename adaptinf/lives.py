@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from adaptinf.data import Sample
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -124,3 +126,14 @@ class Life:
     """First step that its dataset is missing from."""
     steps: tuple[Episode, ...]
     """Every step that has begun since it came."""
+
+
+def turns_of(sample: Sample) -> tuple[tuple[str, str], ...]:
+    """Return role and text of each turn, `<image>` where a picture stands."""
+    return tuple(
+        (
+            turn["role"],
+            " ".join("<image>" if block["type"] == "image" else block["text"] or "" for block in turn["content"]),
+        )
+        for turn in sample.messages
+    )

@@ -1,22 +1,62 @@
-"""The life of a sample in words, for a terminal."""
+"""A sample in words, for a terminal: its life in a run, or what a model sees of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned
+from adaptinf.data import Rejected
+from adaptinf.inspection import Inspected, Piece
+from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned, turns_of
 
 SHOWN_CHARACTERS = 300
 """Of one turn; the JSON has all of it."""
 INDENT = "  "
 WIDTH = 16
 """Of the words in front of a line."""
+GREEN, PLAIN = "\x1b[1;32m", "\x1b[0m"
+"""What a terminal takes as colour."""
 
 
 def tell(life: Life) -> str:
     """Return the life as lines of text."""
     return "\n".join([*_beginning(life), *(line for episode in life.steps for line in _step(episode))])
+
+
+def show(inspected: Inspected, *, colour: bool) -> str:
+    """Return one sample as lines of text; what the model learns to say is green, or in brackets without colour."""
+    row = inspected.row
+    if isinstance(row, Rejected):
+        return "\n".join(
+            [f"{row.id}: rejected", _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)]
+        )
+    lines = [row.id, *_conversation(turns_of(row), ())]
+    for path, (width, height) in zip(row.images, inspected.picture_sizes, strict=True):
+        lines.append(_line("picture", f"{path}, {width} x {height} pixels"))
+    lines += [_line("mended", note) for note in row.notes]
+    if inspected.pieces:
+        lines += _as_seen(inspected, colour=colour)
+    return "\n".join(lines)
+
+
+def _as_seen(inspected: Inspected, *, colour: bool) -> Iterator[str]:
+    learnt = sum(piece.num_tokens for piece in inspected.pieces if piece.is_answer)
+    total = sum(piece.num_tokens for piece in inspected.pieces)
+    how = "in green" if colour else "in [answer: ] brackets"
+    yield f"as the model sees it: {total:,} tokens, of which it learns to say {learnt:,}, {how}"
+    if inspected.is_cut:
+        yield "warning: longer than model.max_length (2,048 unless a run says otherwise), cut on the right"
+    if not learnt:
+        yield "warning: no answer token is left; the sample would be unscored and teach nothing"
+    yield "".join(_seen(piece, colour=colour) for piece in inspected.pieces)
+
+
+def _seen(piece: Piece, *, colour: bool) -> str:
+    if piece.is_picture:
+        return f"[{piece.num_tokens:,} picture tokens]"
+    if not piece.is_answer:
+        return piece.text
+    return f"{GREEN}{piece.text}{PLAIN}" if colour else f"[answer: {piece.text}]"
 
 
 def _beginning(life: Life) -> Iterator[str]:
