@@ -18,6 +18,7 @@ from adaptinf.pipeline import run_all, run_step
 from adaptinf.pool import Pool
 from adaptinf.runs import Run
 from adaptinf.status import status_of
+from adaptinf.training import Trained, save_weights
 from tests.streams import rows, write_dataset, write_stream, write_test
 
 
@@ -27,6 +28,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch):
+    """Which samples a step may choose is tested here, not what it learns of them: the weights stay as they were."""
+
+    def train(samples, learner, config, *, out, **_):
+        save_weights(learner, out)
+        return Trained(info={"samples": len(samples), "optimizer_steps": 0})
+
+    monkeypatch.setattr(pipeline, "train", train)
 
 
 @pytest.fixture(scope="module")

@@ -228,30 +228,29 @@ def test_files_that_cannot_grow_end_the_run_with_exit_code_2_and_nothing_half_do
     assert outcome(out) == undisturbed
 
 
-@pytest.mark.parametrize(
-    "kill",
-    [
-        Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2),
-        Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
-    ],
-    ids=lambda kill: kill.stage,
-)
-def test_ctrl_c_in_the_middle_of_a_stage_leaves_a_run_that_goes_on(stream, undisturbed, tmp_path, kill):
+STOPS = [
+    Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2),
+    Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
+]
+
+
+def test_ctrl_c_in_the_middle_of_a_stage_leaves_a_run_that_goes_on(stream, undisturbed, tmp_path):
     """The real signal, sent to another process that waits in the middle of its work to be sure that it is met there."""
     out = tmp_path / "run"
-    process = SERVER.Process(target=_in_child, args=(str(stream), str(out), kill, None, None, True))
-    process.start()
-    while not out.with_suffix(".waiting").exists():
-        assert process.is_alive(), out.with_suffix(".log").read_text()
-        time.sleep(0.01)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
-    process.join()
-    assert process.exitcode == 130
-    assert out.with_suffix(".log").read_text() == (
-        "adaptinf: stopped; the same command goes on where this one stopped\n"
-    )
-    assert store.part_of(out / kill.stage).exists() and not (out / kill.stage).exists()
+    for stop in STOPS:
+        process = SERVER.Process(target=_in_child, args=(str(stream), str(out), stop, None, None, True))
+        process.start()
+        while not out.with_suffix(".waiting").exists():
+            assert process.is_alive(), out.with_suffix(".log").read_text()
+            time.sleep(0.01)
+        out.with_suffix(".waiting").unlink()
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        process.join()
+        assert process.exitcode == 130
+        said = out.with_suffix(".log").read_text()
+        assert said == "adaptinf: stopped; the same command goes on where this one stopped\n"
+        assert store.part_of(out / stop.stage).exists() and not (out / stop.stage).exists()
     assert run_command(stream, out) == 0
     assert outcome(out) == undisturbed
 

@@ -223,7 +223,11 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
             for node in top
             for other in imported(ast.Module(body=[node], type_ignores=[]))
         )
-        if uses and not allowed and (uses_at_top or name.split(".")[0] not in {"clustering", "cli_options", "demo", "tiles"}):
+        if (
+            uses
+            and not allowed
+            and (uses_at_top or name.split(".")[0] not in {"clustering", "cli_options", "demo", "tiles"})
+        ):
             wrong.append(name)
     assert [name for name in wrong if not name.startswith("demo")] == []
 
