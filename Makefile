@@ -1,10 +1,11 @@
 # make demo: the whole loop on a small real stream.   make test: the tests.   make check: lint and types.
+# make docs: the documentation as a site in site/.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check format wheel clean
+.PHONY: demo test test-slow check docs format wheel clean
 
 demo: $(STAMP)
 	$(BIN)/adaptinf demo
@@ -20,6 +21,11 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	$(BIN)/python scripts/reference.py
+	# Not --quiet: with it warnings are not counted, and --strict never fails.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -34,4 +40,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

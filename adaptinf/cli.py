@@ -8,13 +8,14 @@ import os
 import re
 import sys
 import traceback
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import adaptinf
+from adaptinf import cli_results
+from adaptinf.cli_options import AsJson, Overrides, Quiet, RunFolder, calm_transformers, print_json
 from adaptinf.errors import AdaptError, ConfigError
 
 app = typer.Typer(
@@ -26,13 +27,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
-RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
-
 REPORT_NAME = "report.html"
 """Where a run, or a folder of runs, keeps its report."""
+RESUMABLE = ("demo", "run", "add", "step")
+"""Commands that go on where they were stopped; what they had finished is whole."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -59,8 +57,14 @@ def main() -> None:
         traceback.print_exc()
         _fail("this is a bug in adaptinf; please report it with the lines above", 1)
     if code == INTERRUPTED:
-        _fail("stopped; the same command goes on where this one stopped", INTERRUPTED)
+        _fail(_stopped(sys.argv[1:]), INTERRUPTED)
     sys.exit(code)
+
+
+def _stopped(words: list[str]) -> str:
+    """Return what Ctrl-C means for a command."""
+    is_resumable = words and words[0] in RESUMABLE
+    return "stopped; the same command goes on where this one stopped" if is_resumable else "stopped"
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -140,10 +144,10 @@ def validate(
     findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
     report = findings.as_dict()
     if model is not None:
-        _calm_transformers()
+        calm_transformers()
         report["tokens"] = token_report(findings, model)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         console.show_findings(data, findings, report.get("tokens"))
 
@@ -167,7 +171,7 @@ def run(
     preflight.check(config, whole_stream=True)
     with store.lock(folder):
         prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
-        _calm_transformers()
+        calm_transformers()
         from adaptinf.pipeline import run_all
 
         run_all(prepared)
@@ -223,7 +227,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
         preflight.check(run.config, whole_stream=False)
-        _calm_transformers()
+        calm_transformers()
         from adaptinf.pipeline import run_step
 
         run_step(run, number)
@@ -239,7 +243,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
 
     found = status_of(Run.open(folder))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         console.show_status(found)
 
@@ -295,7 +299,7 @@ def select(
     )
     chosen = choose_into(out, request)
     if as_json:
-        _print_json(chosen.info)
+        print_json(chosen.info)
     else:
         console.show_chosen(chosen.info, out)
 
@@ -312,7 +316,7 @@ def list_plugins(
     kinds = (registry.dataset_format, registry.scorer, registry.selector, registry.metric)
     found = {kind.kind: {name: console.first_line(kind[name]) for name in kind.names()} for kind in kinds}
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         console.show_plugins(found)
 
@@ -337,12 +341,12 @@ def doctor(
     checks = examine(out)
     if config is not None:
         preflight.check(config, whole_stream=True)
-        _calm_transformers()
+        calm_transformers()
         from adaptinf.checkup import check_model
 
-        checks += check_model(config, out=out, progress=make_progress(quiet=quiet))
+        checks += check_model(config, out=out, progress=make_progress(quiet=quiet or as_json))
     if as_json:
-        _print_json([check._asdict() for check in checks])
+        print_json([check._asdict() for check in checks])
     else:
         console.show_checks(checks)
     if not all(check.is_good for check in checks):
@@ -352,17 +356,6 @@ def doctor(
 def _name_from(data: Path) -> str:
     """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
-
-
-def _calm_transformers() -> None:
-    """Turn off the bars and notes of the libraries below; ours say what matters."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    # Deprecations between these libraries are not the user's to mend.
-    for library in ("transformers", "peft", "accelerate"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 
 
 def _show_run(run: Any) -> None:
@@ -381,10 +374,7 @@ def _show_run(run: Any) -> None:
     print(f"\nrun folder: {run.folder}\nreport: {page}")
 
 
-def _print_json(value: Any) -> None:
-    from adaptinf.tables import as_json_text
-
-    print(as_json_text(value))
+cli_results.register(app)
 
 
 if __name__ == "__main__":

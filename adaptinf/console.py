@@ -94,7 +94,14 @@ def show_status(found: dict[str, Any]) -> None:
     left = found["seconds_left"]
     time_left = "" if left is None or not found["steps_waiting"] else f", about {format_seconds(left)} to go"
     print(f"{found['steps_finished']} steps finished, {found['steps_waiting']} waiting{time_left}")
-    print(f"pool {found['pool']:,} samples; {found['disk_bytes'] / 2**20:,.1f} MiB on disk")
+    print(f"pool {found['pool']:,} samples{_corrected(found)}; {found['disk_bytes'] / 2**20:,.1f} MiB on disk")
+
+
+def _corrected(found: dict[str, Any]) -> str:
+    """Return what is not in the pool, or only because the user said so."""
+    parts = [f"{found[name]:,} {name}" for name in ("pruned", "restored") if found[name]]
+    parts += [f"{name} withdrawn from step {step} on" for name, step in found["withdrawn"].items()]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _state(step: dict[str, Any]) -> str:

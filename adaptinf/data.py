@@ -59,6 +59,8 @@ class Rejected:
     """0-based number of the row in its file; -1 when the file as a whole is meant."""
     reason: str
     """What is wrong, in words, with the value."""
+    id: str = ""
+    """The id it would have had; empty where the file as a whole is meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,13 @@ class Pruning:
     """Row number of the sample that `removed[i]` was most like; -1 where there is none."""
     similarity: np.ndarray
     """float32 cosine of `removed[i]` and its neighbour; NaN where there is none."""
+
+    def in_rows(self, rows: np.ndarray, num_rows: int) -> Pruning:
+        """Return the pruning of `rows` (ascending) as one of all `num_rows` rows, of which the others stay."""
+        removed = rows[self.removed]
+        neighbour = np.where(self.neighbour >= 0, rows[self.neighbour] if len(rows) else -1, -1).astype(np.int64)
+        kept = np.setdiff1d(np.arange(num_rows, dtype=np.int64), removed, assume_unique=True)
+        return Pruning(kept=kept, removed=removed, neighbour=neighbour, similarity=self.similarity)
 
     def table(self, ids: np.ndarray, labels: np.ndarray) -> Columns:
         """Return pruned.parquet's columns: id, cluster, neighbour (id or empty), neighbour_stayed, similarity."""

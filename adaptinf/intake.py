@@ -59,7 +59,7 @@ def add_dataset(
     """
     _check_name(pool_folder, name)
     part.mkdir(parents=True, exist_ok=True)
-    pictures = _Pictures(part / "images" if images == "copy" else None)
+    pictures = PictureStore(part / "images" if images == "copy" else None)
     with (
         (progress or Silent()).stage(f"add {name}", None, "rows") as bar,
         _Writer(part, pictures) as writer,
@@ -120,11 +120,13 @@ def _note(sample: Sample, file: IO[str]) -> None:
 
 
 @dataclass
-class _Pictures:
+class PictureStore:
     """Keeps pictures where they are, or copies them into a folder, each content once."""
 
     folder: Path | None
+    """Where the copies go; None: nothing is copied."""
     num_bytes: int = 0
+    """Of all copies."""
     names: dict[Path, str] = field(default_factory=dict)
     contents: set[str] = field(default_factory=set)
 
@@ -154,7 +156,7 @@ class _Pictures:
 class _Writer:
     """Writes the Arrow stream, state.json and dataset_info.json that `datasets.load_from_disk` opens."""
 
-    def __init__(self, folder: Path, pictures: _Pictures) -> None:
+    def __init__(self, folder: Path, pictures: PictureStore) -> None:
         self.folder = folder
         self.pictures = pictures
         self.waiting: list[dict[str, Any]] = []
@@ -215,7 +217,7 @@ def _features() -> Any:
     )
 
 
-def _row(sample: Sample, pictures: _Pictures) -> dict[str, Any]:
+def _row(sample: Sample, pictures: PictureStore) -> dict[str, Any]:
     named = {key: sample.meta[key] for key in ("skill", "task") if isinstance(sample.meta.get(key), str)}
     extra = {key: value for key, value in sample.meta.items() if key not in named}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adaptinf import store, tables
+from adaptinf.corrections import withdrawn_datasets
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.intake import add_dataset
@@ -21,7 +22,9 @@ def join(run: Run, step: int) -> dict[str, Any]:
     if folder.exists():
         return dict(tables.read_json(folder / "info.json"))
     _refuse_other_dataset(run, step)
-    rows = read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    # A dataset that was withdrawn before it came keeps its step, without rows.
+    is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
+    rows = iter(()) if is_withdrawn else read(dataset.path, dataset.format, dataset.images, source=dataset.name)
     part = store.begin(folder)
     with run.logged(step, "pool"):
         info = add_dataset(

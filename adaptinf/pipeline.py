@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from adaptinf import registry, store, tables
 from adaptinf.clustering import cluster
+from adaptinf.corrections import withdrawn_datasets
 from adaptinf.data import Clusters, Evaluation, Features, Pruning, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
@@ -28,7 +28,7 @@ from adaptinf.learners import learner_after, learner_before, learner_that_measur
 from adaptinf.pool import Pool
 from adaptinf.pruning import prune
 from adaptinf.runs import Run
-from adaptinf.selection import known_options, select
+from adaptinf.selection import select
 from adaptinf.training import Trained, save_weights, train
 
 __all__ = ["Run", "run_all", "run_step"]
@@ -117,7 +117,6 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
     settings = run.config.selection
     # The upper reference trains on everything seen so far; every other method keeps to the budget.
     budget = len(pool) if settings.method == "multitask" else settings.budget
-    scorers: dict[str, Any] = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
     return select(
         None if features is None else features.scores,
         None if clusters is None else clusters.labels,
@@ -131,7 +130,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
         distances=None if clusters is None else clusters.distances,
         arrived=pool.arrived,
         skills=pool.skills if np.any(pool.skills != "") else None,
-        **{**scorers, **settings.method_options},
+        **run.selection_options,
     )
 
 
@@ -158,7 +157,12 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
         return evaluate(
             learner_after(run, step),
             tests,
-            introduced_at=introductions(run.config.evaluation, run.config.stream, whole_pool.first_step_of_skill()),
+            introduced_at=introductions(
+                run.config.evaluation,
+                run.config.stream,
+                whole_pool.first_step_of_skill(),
+                withdrawn=withdrawn_datasets(run.pool_folder),
+            ),
             frequency=frequencies(run.config.evaluation, whole_pool.skill_counts(step + 1)),
             previous=run.evaluation(step - 1) if step >= 0 else None,
             progress=run.progress,
@@ -195,17 +199,22 @@ def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters:
     """Prune the pool to the cap; methods that did not look at the model prune uniformly at random."""
     cap = len(pool) if run.config.cap is None else run.config.cap
     labels = np.zeros(len(pool), np.int64) if clusters is None else clusters.labels
+    embeddings = None if features is None else features.embeddings
+    # Restored samples stay (METHOD section 5); the others share what they leave of the cap.
+    is_free = ~np.isin(pool.ids, list(pool.restored))
+    free = slice(None) if is_free.all() else np.flatnonzero(is_free)
     with run.progress.stage("prune", len(pool)) as bar:
-        pruning: Pruning = prune(
-            None if features is None else features.embeddings,
-            labels,
-            pool.ids,
-            cap,
+        among_free: Pruning = prune(
+            None if embeddings is None else embeddings[free],
+            labels[free],
+            pool.ids[free],
+            max(0, cap - int((~is_free).sum())),
             seed=run.seed("pruning", step),
             order=run.config.pruning.order,
             allocation=run.config.pruning.allocation,
         )
         bar.advance(len(pool))
+    pruning = among_free.in_rows(np.flatnonzero(is_free), len(pool))
     run.log_metrics(step, "pruning", {"kept": len(pruning.kept), "removed": len(pruning.removed)})
     return SavedPruning(table=pruning.table(pool.ids, labels), num_kept=len(pruning.kept))
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf import tables
+from adaptinf.corrections import restored_ids, withdrawn_datasets
 from adaptinf.data import Sample
 from adaptinf.errors import DataError, StoreError
 from adaptinf.intake import DATA_FILE, add_dataset
@@ -107,7 +108,11 @@ class Pool:
     sources: np.ndarray
     """N dataset names."""
     datasets: tuple[StoredDataset, ...]
-    """Every dataset that arrived, in order."""
+    """Every dataset that arrived and was not withdrawn, in order."""
+    withdrawn: tuple[StoredDataset, ...]
+    """The others: nothing of them is in the pool."""
+    restored: frozenset[str]
+    """Ids that were pruned once and brought back: they are not pruned again."""
     places: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
 
@@ -116,10 +121,13 @@ class Pool:
         """Return the pool as it is now, or as step `until` found it: datasets 0..until, prunings of the steps before.
 
         Raises:
-            StoreError: a dataset, a table of pruned ids or restored.jsonl is damaged.
+            StoreError: a dataset, a table of pruned ids, restored.jsonl or withdrawn.jsonl is damaged.
         """
-        datasets = [dataset for dataset in stored_datasets(pool_folder) if until is None or dataset.index <= until]
-        dead = _pruned_ids(steps_folder, until) - _restored_ids(pool_folder / "restored.jsonl")
+        arrived = [dataset for dataset in stored_datasets(pool_folder) if until is None or dataset.index <= until]
+        withdrawn = withdrawn_datasets(pool_folder, until=until)
+        datasets = [dataset for dataset in arrived if dataset.name not in withdrawn]
+        restored = restored_ids(pool_folder, until=until)
+        dead = _pruned_ids(steps_folder, until) - set(restored)
         ids = _joined([dataset.table["id"] for dataset in datasets])
         is_alive = pc.invert(pc.is_in(ids, value_set=pa.array(sorted(dead), pa.string()))).to_numpy(
             zero_copy_only=False
@@ -135,6 +143,8 @@ class Pool:
             skills=_texts(_joined([dataset.skills for dataset in datasets]))[order],
             sources=tables.text_array([dataset.name for dataset in datasets])[numbers],
             datasets=tuple(datasets),
+            withdrawn=tuple(dataset for dataset in arrived if dataset.name in withdrawn),
+            restored=frozenset(restored),
             places=np.stack([numbers, rows], axis=1).astype(np.int64),
         )
 
@@ -168,13 +178,19 @@ class Pool:
         return PoolView(self.datasets, self.places[positions])
 
     def skill_counts(self, num_datasets: int) -> dict[str, int]:
-        """Return how many samples of each named skill the first datasets brought, pruned or not."""
-        counts: Counter[str] = sum((item.skill_counts() for item in self.datasets[:num_datasets]), Counter())
+        """Return how many samples of each named skill datasets 0..num_datasets-1 brought, pruned or not."""
+        counted = [item for item in self.datasets if item.index < num_datasets]
+        counts: Counter[str] = sum((item.skill_counts() for item in counted), Counter())
         return dict(sorted(counts.items()))
 
     def first_step_of_skill(self) -> dict[str, int]:
-        """Return the number of the first dataset that brought each named skill."""
-        first = {skill: item.index for item in reversed(self.datasets) for skill in item.skill_counts()}
+        """Return the number of the first dataset that brought each named skill.
+
+        A skill that only withdrawn datasets brought counts as coming with the next one: there is nothing to forget.
+        """
+        num_arrived = 1 + max((item.index for item in (*self.datasets, *self.withdrawn)), default=-1)
+        first = {skill: num_arrived for item in self.withdrawn for skill in item.skill_counts()}
+        first |= {skill: item.index for item in reversed(self.datasets) for skill in item.skill_counts()}
         return dict(sorted(first.items()))
 
 
@@ -217,17 +233,3 @@ def _pruned_ids(steps_folder: Path, until: int | None) -> set[str]:
     paths = [path for path in steps_folder.glob("*/pruning/pruned.parquet") if path.parts[-3].isdigit()]
     wanted = [path for path in paths if until is None or int(path.parts[-3]) < until]
     return {id for path in wanted for id in tables.read_table(path)["id"]}
-
-
-def _restored_ids(path: Path) -> set[str]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return {_restored_id(line, number, path) for number, line in enumerate(lines, 1) if line.strip()}
-
-
-def _restored_id(line: str, number: int, path: Path) -> str:
-    try:
-        return str(json.loads(line)["id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f'{path} line {number} is not {{"id": ...}}: {line[:80]!r}; mend or delete the line'
-        ) from error

@@ -22,6 +22,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
 from adaptinf.progress import Prefixed, Progress, Silent
 from adaptinf.seeded import derive_seed
+from adaptinf.selection import known_options
 
 A = TypeVar("A", bound=store.Artifact)
 
@@ -126,6 +127,18 @@ class Run:
         while self.has(step, STAGES[-1]):
             step += 1
         return step
+
+    @property
+    def num_begun(self) -> int:
+        """Number of steps that have taken their pool; what the user corrects now counts from the next one on."""
+        return self.num_finished + (self.steps_folder / f"{self.num_finished:02d}").exists()
+
+    @property
+    def selection_options(self) -> dict[str, Any]:
+        """The options of the run's method, as `select` takes them."""
+        settings = self.config.selection
+        scorers = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
+        return {**scorers, **settings.method_options}
 
     def pool(self, step: int) -> Pool:
         """Return the pool as a step finds it: its dataset has joined, nothing of it is pruned yet."""

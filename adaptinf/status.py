@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from adaptinf import store, tables
+from adaptinf.corrections import withdrawn_datasets
 from adaptinf.runs import STAGES, Run
 
 
@@ -20,10 +21,22 @@ def status_of(run: Run) -> dict[str, Any]:
         "cap": run.config.cap,
         "steps_finished": run.num_finished,
         "steps_waiting": len(run.config.stream) - run.num_finished,
-        "pool": len(run.pool(len(steps))) if run.pool_folder.exists() else 0,
+        **_pool_status(run),
         "disk_bytes": store.folder_bytes(run.folder),
         "seconds_left": _seconds_left(run),
         "steps": steps,
+    }
+
+
+def _pool_status(run: Run) -> dict[str, Any]:
+    """Return how many samples are in the pool, and how many are not or only because the user said so."""
+    pool = run.pool(len(run.config.stream))
+    num_stored = sum(dataset.table.num_rows for dataset in pool.datasets)
+    return {
+        "pool": len(pool),
+        "pruned": num_stored - len(pool),
+        "restored": int(np.isin(pool.ids, list(pool.restored)).sum()),
+        "withdrawn": withdrawn_datasets(run.pool_folder),
     }
 
 
@@ -53,9 +66,14 @@ def _kept(run: Run, step: int) -> int | None:
 
 
 def _seconds_left(run: Run) -> float | None:
-    """Return the waiting steps times the mean step so far; None before the first is finished."""
-    done = run.num_finished
-    if not done:
-        return None
-    spent = sum(time for (step, _), time in run.seconds().items() if 0 <= step < done)
-    return round(spent / done * (len(run.config.stream) - done), 1)
+    """Return the waiting steps times the mean step so far, less what the step under way has spent.
+
+    None before the first step is finished.
+    """
+    done, seconds = run.num_finished, run.seconds()
+    num_waiting = len(run.config.stream) - done
+    if not done or not num_waiting:
+        return 0.0 if done else None
+    mean = sum(time for (step, _), time in seconds.items() if 0 <= step < done) / done
+    under_way = sum(time for (step, _), time in seconds.items() if step == done)
+    return round(max(0.0, mean - under_way) + mean * (num_waiting - 1), 1)

@@ -310,6 +310,16 @@ def test_what_ends_a_run_decides_its_exit_code(call, tmp_path, dataset, monkeypa
     assert found == 0, err
 
 
+def test_ctrl_c_promises_to_go_on_only_where_the_command_does(call, dataset, monkeypatch):
+    from adaptinf import validation
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(validation, "validate", stop)
+    assert call("validate", dataset["path"]) == (130, "", "adaptinf: stopped\n")
+
+
 @pytest.mark.parametrize("target", ["safetensors", "checkpoint"])
 def test_a_disk_that_is_full_while_weights_are_written_is_the_users_to_mend(
     call, tmp_path, dataset, monkeypatch, target

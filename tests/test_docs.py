@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -222,3 +223,86 @@ def test_no_machine_path_is_in_the_documentation():
     for page in [*PAGES, *EXAMPLES.iterdir()]:
         if page.is_file():
             assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", page.read_text()) == [], page.name
+
+
+def test_the_references_are_what_the_code_says():
+    """`python scripts/reference.py` writes them."""
+    import runpy
+
+    made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
+    for name, page in (("reference-commands.md", "commands_page"), ("reference-config.md", "config_page")):
+        assert (ROOT / "docs" / name).read_text() == made[page](), f"run python scripts/reference.py: {name} is old"
+
+
+def test_the_references_name_every_option_and_every_setting():
+    commands = (ROOT / "docs" / "reference-commands.md").read_text()
+    for name, options in OPTIONS.items():
+        section = commands.split(f"\n## adaptinf {name}")[1].split("\n## ")[0]
+        assert set(LONG_OPTION.findall(re.sub(r"\|[^|]*\|$", "", section, flags=re.M))) == {
+            option for option in options if option.startswith("--")
+        } - {"--help"}
+    settings = (ROOT / "docs" / "reference-config.md").read_text()
+    for section in ("model", "data", "extraction", "clustering", "selection", "training", "pruning"):
+        for key, field in config.RunConfig.model_fields[section].annotation.model_fields.items():
+            assert f"`{section}.{key}`" in settings or f"\n### {section}.{key}\n" in settings, field
+
+
+def build_site(docs: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """Run `mkdocs build --strict` on documentation that a test may have spoilt (with --quiet it would never fail)."""
+    settings = (ROOT / "mkdocs.yml").read_text().replace("docs_dir: docs", f"docs_dir: {docs}")
+    settings = settings.replace("hooks: [scripts/", f"hooks: [{ROOT}/scripts/")
+    (out / "mkdocs.yml").write_text(settings)
+    words = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-f",
+        out / "mkdocs.yml",
+        "-d",
+        out / "site",
+    ]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+def test_the_site_builds_and_asks_nobody_for_anything(tmp_path):
+    done = build_site(ROOT / "docs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    pages = {path.stem: path.read_text() for path in (tmp_path / "site").glob("*.html")}
+    assert {path.stem for path in (ROOT / "docs").glob("*.md")} <= set(pages)
+    for name, page in pages.items():
+        loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*?(?:src|href)=\"?((?:https?:)?//[^\" >]+)", page)
+        assert loaded == [], f"{name} loads {loaded}"
+    assert (tmp_path / "site" / "examples" / "my_scores.py").read_text() == (EXAMPLES / "my_scores.py").read_text()
+    assert 'href="examples/my_scores.py"' in pages["add-a-scorer"]
+
+
+@pytest.mark.parametrize("mistake", ["[gone](gone.md)", "[gone](pool.md#gone)"])
+def test_the_site_does_not_build_with_a_link_that_leads_nowhere(tmp_path, mistake):
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    with (tmp_path / "docs" / "pool.md").open("a") as page:
+        page.write(f"\n{mistake}\n")
+    done = build_site(tmp_path / "docs", tmp_path)
+    assert done.returncode != 0 and "gone" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("Type `adaptinf remove`.", test_every_command_exists),
+        ("Type `adaptinf step --fast`.", test_every_option_belongs_to_its_command),
+        ("Type `adaptinf step FOLDER --budget 3`.", test_every_option_belongs_to_its_command),
+        ("Set `selection.budgt`.", test_every_setting_in_the_text_exists),
+        ("```yaml\nmodel: {path: x}\nselection: {budgt: 3}\n```", test_every_yaml_block_is_a_configuration),
+        ("```yaml\nmodel: {path: x, lora: {ranks: 3}}\n```", test_every_yaml_block_is_a_configuration),
+        ("See [there](gone.md).", test_every_link_leads_somewhere),
+    ],
+)
+def test_these_checks_fail_on_a_page_that_is_wrong(tmp_path, text, check):
+    """A check that cannot fail checks nothing."""
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{text}\n")
+    with pytest.raises((AssertionError, config.ConfigError)):
+        check(page)

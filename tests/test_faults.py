@@ -13,6 +13,9 @@ import os
 import resource
 import signal
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +82,9 @@ def run_command(
     return process.exitcode
 
 
-def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None, file_bytes: int | None) -> None:
+def _in_child(
+    stream: str, out: str, kill: Kill | None, renamed: str | None, file_bytes: int | None, waits: bool = False
+) -> None:
     import torch
 
     from adaptinf import cli
@@ -88,7 +93,7 @@ def _in_child(stream: str, out: str, kill: Kill | None, renamed: str | None, fil
     torch.set_num_threads(1)
     planning.SHARD_ROWS = SHARD_ROWS
     if kill is not None:
-        _patch(kill)
+        _patch(kill, partial(_wait, Path(out).with_suffix(".waiting")) if waits else _die)
     if renamed is not None:
         _die_at_rename(renamed)
     if file_bytes is not None:
@@ -102,7 +107,13 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _patch(kill: Kill) -> None:
+def _wait(mark: Path) -> None:
+    mark.touch()
+    time.sleep(60)
+    raise AssertionError("nobody stopped this process")
+
+
+def _patch(kill: Kill, end: Callable[[], None]) -> None:
     module, _, path = kill.target.partition(":")
     holder: Any = importlib.import_module(module)
     *outer, name = path.split(".")
@@ -113,10 +124,10 @@ def _patch(kill: Kill) -> None:
     def deadly(*args: Any, **options: Any) -> Any:
         calls[0] += 1
         if calls[0] == kill.call and not kill.after:
-            _die()
+            end()
         result = real(*args, **options)
         if calls[0] == kill.call:
-            _die()
+            end()
         return result
 
     setattr(holder, name, deadly)
@@ -213,6 +224,33 @@ def test_files_that_cannot_grow_end_the_run_with_exit_code_2_and_nothing_half_do
         said = out.with_suffix(".log").read_text()
         assert said.startswith("adaptinf: ") and len(said.splitlines()) == 1, said
         assert not (out / stage).exists() and store.part_of(out / stage).exists()
+    assert run_command(stream, out) == 0
+    assert outcome(out) == undisturbed
+
+
+STOPS = [
+    Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2),
+    Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
+]
+
+
+def test_ctrl_c_in_the_middle_of_a_stage_leaves_a_run_that_goes_on(stream, undisturbed, tmp_path):
+    """The real signal, sent to another process that waits in the middle of its work to be sure that it is met there."""
+    out = tmp_path / "run"
+    for stop in STOPS:
+        process = SERVER.Process(target=_in_child, args=(str(stream), str(out), stop, None, None, True))
+        process.start()
+        while not out.with_suffix(".waiting").exists():
+            assert process.is_alive(), out.with_suffix(".log").read_text()
+            time.sleep(0.01)
+        out.with_suffix(".waiting").unlink()
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        process.join()
+        assert process.exitcode == 130
+        said = out.with_suffix(".log").read_text()
+        assert said == "adaptinf: stopped; the same command goes on where this one stopped\n"
+        assert store.part_of(out / stop.stage).exists() and not (out / stop.stage).exists()
     assert run_command(stream, out) == 0
     assert outcome(out) == undisturbed
 

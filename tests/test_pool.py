@@ -173,7 +173,8 @@ def test_rejected_and_mended_rows_are_counted_and_listed(tmp_path: Path) -> None
     assert info == json.loads((pool / "00-toy" / "info.json").read_text())
     assert info["path"] == "toy.json"
     (rejected,) = map(json.loads, (pool / "00-toy" / "rejected.jsonl").read_text().splitlines())
-    assert rejected == {"file": str(tmp_path / "toy.json"), "row": 2, "reason": "row is 3, not an object"}
+    reason = "row is 3, not an object"
+    assert rejected == {"file": str(tmp_path / "toy.json"), "row": 2, "reason": reason, "id": "toy/000002"}
     mended = [json.loads(line)["id"] for line in (pool / "00-toy" / "mended.jsonl").read_text().splitlines()]
     assert mended == ["toy/a~2", "toy/b"]
 

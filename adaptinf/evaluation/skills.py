@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +60,19 @@ def _read_test(skill: SkillConfig) -> SkillTest:
 
 
 def introductions(
-    skills: Sequence[SkillConfig], stream: Sequence[DatasetConfig], first_steps: dict[str, int]
+    skills: Sequence[SkillConfig],
+    stream: Sequence[DatasetConfig],
+    first_steps: dict[str, int],
+    *,
+    withdrawn: Container[str] = (),
 ) -> np.ndarray:
     """Return the step that introduces each skill (S int64).
 
-    As configured; else the first dataset whose samples carry the skill; else 0. A dataset that has not arrived yet
-    counts as the next one, so until it does the skill has nothing to forget.
+    As configured; else the first dataset whose samples carry the skill; else 0. A dataset that has not arrived yet, or
+    is `withdrawn`, counts as the next one, so the skill has nothing to forget.
     """
-    names = [dataset.name for dataset in stream]
+    # A withdrawn dataset keeps its number but can no longer be meant by its name.
+    names = ["" if dataset.name in withdrawn else dataset.name for dataset in stream]
     return np.array([_introduction(skill, names, first_steps) for skill in skills], dtype=np.int64)
 
 
@@ -77,9 +82,10 @@ def _introduction(skill: SkillConfig, names: list[str], first_steps: dict[str, i
         return first_steps.get(skill.skill, 0)
     if where == BASE or where == "-1":
         return -1
-    if where in names:
-        return names.index(where)
-    return int(where) if where.isdigit() else len(names)
+    if where.isdigit():
+        is_withdrawn = int(where) < len(names) and not names[int(where)]
+        return len(names) if is_withdrawn else int(where)
+    return names.index(where) if where in names else len(names)
 
 
 def frequencies(skills: Sequence[SkillConfig], counts: dict[str, int]) -> np.ndarray:

@@ -7,6 +7,7 @@ A block is `{type: text, text}`, `{type: image}` (the next of `images`), `{type:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from adaptinf.data import Block, Message, Sample
@@ -29,8 +30,13 @@ PATH_KEYS = ("path", "url", "image", "image_url")
 
 
 @dataset_format("messages")
+@dataclass(frozen=True, kw_only=True)
 class Messages:
     """Rows with `messages`, as the OpenAI interface and TRL have them."""
+
+    pictured: bool | None = None
+    """Of the file that is written: True gives every row blocks and `images`, False texts alone, as one kind of row is
+    all that Arrow takes; None gives every row blocks, and `images` where it has some."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Tell whether the row has `messages` with roles."""
@@ -46,8 +52,11 @@ class Messages:
         return Conversation(turns=parsed, pictures=pictures_of(row), meta=rest(row, USED))
 
     def render(self, sample: Sample, pictures: Sequence[str]) -> dict[str, Any]:
-        """Return a row with blocks, and the paths in `images` in their order."""
-        images = {"images": list(pictures)} if pictures else {}
+        """Return a row with blocks or texts, and the paths in `images` in their order."""
+        if self.pictured is False:
+            assert not pictures, f"{sample.id} has pictures"
+            return {"messages": [{"role": turn["role"], "content": _text(turn)} for turn in sample.messages]}
+        images = {"images": list(pictures)} if pictures or self.pictured else {}
         return {**images, "messages": [_rendered(message) for message in sample.messages]}
 
 
@@ -78,6 +87,10 @@ def _piece(block: object, number: int) -> str | Place:
 
 def _rendered(message: Message) -> dict[str, Any]:
     return {"role": message["role"], "content": [_block(block) for block in message["content"]]}
+
+
+def _text(message: Message) -> str:
+    return "".join(block["text"] or "" for block in message["content"])
 
 
 def _block(block: Block) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _read(rows: Iterator[Row], reader: _Reader, file: str) -> Iterator[Sample | 
         try:
             yield reader.sample(row)
         except BadRow as reason:
-            yield Rejected(file=file, row=row.number, reason=str(reason))
+            yield Rejected(file=file, row=row.number, reason=str(reason), id=f"{reader.source}/{_meant_id(row)}")
 
 
 @dataclass(kw_only=True)
@@ -135,6 +135,15 @@ def _own_id(meta: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
         else:
             raise BadRow(f"{key} is {shown(value)}, neither text nor a number")
     return f"{number:0{_ID_DIGITS}d}", others
+
+
+def _meant_id(row: Row) -> str:
+    """Return the id that a rejected row would have had, as far as it can be read."""
+    meta = row.value if isinstance(row.value, dict) else {}
+    try:
+        return _own_id(meta, row.number)[0]
+    except BadRow:
+        return _own_id({}, row.number)[0]
 
 
 def _worded(meta: dict[str, Any]) -> dict[str, Any]:

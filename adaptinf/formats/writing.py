@@ -14,11 +14,11 @@ from adaptinf.formats.rows import SUFFIXES
 from adaptinf.registry import dataset_format
 
 
-def write(samples: Iterable[Sample], path: str | Path, format: str) -> int:
+def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> int:
     """Write samples as a .json list or a .jsonl file and return their number.
 
-    Pictures inside of the file's folder get relative paths, others absolute ones. The samples may be a generator; the
-    file appears when the last one is written.
+    `format` is a format's name, or a plug-in with settings of its own. Pictures inside of the file's folder get
+    relative paths, others absolute ones. The samples may be a generator; the file appears when the last one is written.
 
     Raises:
         DataError: the path ends in neither, or a text holds a literal image tag, which would be read as a picture.
@@ -27,7 +27,7 @@ def write(samples: Iterable[Sample], path: str | Path, format: str) -> int:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; samples are written as .json or .jsonl")
-    plugin: Format = dataset_format[format]()
+    plugin: Format = dataset_format[format]() if isinstance(format, str) else format
     opening, between, closing = ("[\n", ",\n", "\n]\n") if path.suffix == ".json" else ("", "\n", "\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")

@@ -20,8 +20,21 @@ from adaptinf.selection.candidates import Candidates, Choice, Restricting, Selec
 from adaptinf.selection.inputs import gather, text_skills
 from adaptinf.selection.options import known_options, with_options
 from adaptinf.selection.outcome import Outcome, Part, as_selection, merge
+from adaptinf.selection.standing import Standing, standing
+from adaptinf.selection.tiers import tiers_of
 
-__all__ = ["Candidates", "Choice", "Restricting", "Selector", "allocate", "known_options", "select", "with_options"]
+__all__ = [
+    "Candidates",
+    "Choice",
+    "Restricting",
+    "Selector",
+    "Standing",
+    "allocate",
+    "known_options",
+    "select",
+    "standing",
+    "with_options",
+]
 
 
 def select(
@@ -90,20 +103,14 @@ def _check_needs(method: str, chooser: Selector, inputs: Mapping[str, Any]) -> N
 
 def _choose(method: str, chooser: Selector, candidates: Candidates, budget: int) -> Outcome:
     """Return the method's choice among scored samples, then among those without a score, then any of cluster -1."""
-    eligible = np.ones(len(candidates), dtype=bool)
-    if isinstance(chooser, Restricting):
-        eligible = chooser.eligible(candidates)
-    scored, clustered = _scored(candidates), _clustered(candidates)
-
+    tiers = tiers_of(chooser, candidates)
     parts = []
-    for tier in (scored & clustered, ~scored & clustered):
-        rows = np.flatnonzero(eligible & tier)
+    for rows in (tiers.scored, tiers.unscored):
         share = min(budget, len(rows))
         parts.append(Part(rows, _checked_choice(method, chooser, candidates.take(rows), share)))
         budget -= share
-    rest = np.flatnonzero(eligible & ~clustered)
-    drawn = np.argsort(candidates.keys("unscored")[rest], kind="stable")[:budget]
-    return merge([*parts, Part(rest, Choice(rows=drawn))])
+    drawn = np.argsort(candidates.keys("unscored")[tiers.unclustered], kind="stable")[:budget]
+    return merge([*parts, Part(tiers.unclustered, Choice(rows=drawn))])
 
 
 def _checked_choice(method: str, chooser: Selector, candidates: Candidates, budget: int) -> Choice:
@@ -114,17 +121,3 @@ def _checked_choice(method: str, chooser: Selector, candidates: Candidates, budg
             f"{method} chose {len(choice.rows)} rows, {num_different} different, of {budget}; mend its choose()"
         )
     return choice
-
-
-def _scored(candidates: Candidates) -> np.ndarray:
-    """Return N bools: has a finite score; where nothing was measured at all, everybody counts as scored."""
-    if not candidates.scores:
-        return np.ones(len(candidates), dtype=bool)
-    return np.asarray(np.any([~np.isnan(score) for score in candidates.scores.values()], axis=0))
-
-
-def _clustered(candidates: Candidates) -> np.ndarray:
-    """Return N bools: not in cluster -1; where there are no clusters, everybody counts."""
-    if candidates.labels is None:
-        return np.ones(len(candidates), dtype=bool)
-    return candidates.labels >= 0

@@ -59,17 +59,25 @@ class MultiWay:
         assert candidates.labels is not None
         check_scores("selection.scorers" if self.names is self.scorers else "selection.choose", self.names, candidates)
         groups = list(groups_of(candidates.labels))
-        budgets = share_budget(self.budgets, candidates, groups, budget)
+        budgets = self.shares(candidates, groups, budget)
 
         decisions, parts = [], []
         for group, share in zip(groups, budgets, strict=True):
-            scores = {name: candidates.scores[name][group.rows] for name in self.names}
-            seed = candidates.seed_for("cluster", int(group.name))
-            deciding = decide(self.decides, scores, self.names, seed=seed)
-            coverage = SAMPLERS[self.sampling](deciding.scores, candidates.hashes[group.rows], seed=seed)
+            deciding, coverage = self.order(candidates, group)
             decisions.append(deciding)
             parts.append(_taken(group, deciding, coverage, int(share)))
         return _joined(parts, self._cluster_table(groups, budgets, decisions))
+
+    def shares(self, candidates: Candidates, groups: Sequence[Group], budget: int) -> np.ndarray:
+        """Return how many samples each cluster gives."""
+        return share_budget(self.budgets, candidates, groups, budget)
+
+    def order(self, candidates: Candidates, group: Group) -> tuple[Deciding, Coverage]:
+        """Return whose score decides in one cluster, and in which order its members are taken."""
+        scores = {name: candidates.scores[name][group.rows] for name in self.names}
+        seed = candidates.seed_for("cluster", int(group.name))
+        deciding = decide(self.decides, scores, self.names, seed=seed)
+        return deciding, SAMPLERS[self.sampling](deciding.scores, candidates.hashes[group.rows], seed=seed)
 
     def _cluster_table(self, groups: list[Group], budgets: np.ndarray, decisions: list[Deciding]) -> Columns:
         table = cluster_table(groups, budgets, [deciding.scorer for deciding in decisions])

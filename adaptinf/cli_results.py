@@ -1,0 +1,105 @@
+"""The command line, continued: commands that look into a run, correct its pool and carry its result away."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from adaptinf.cli_options import AsJson, Quiet, RunFolder, calm_transformers, print_json
+
+ImagesChoice = Literal["reference", "copy"]
+SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/OWN-ID.")]
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
+    model: Annotated[str | None, typer.Option(help="Model folder, for the tokens and the answer mask.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""
+    from adaptinf.inspection import inspect_row
+    from adaptinf.story import show
+
+    if model is not None:
+        calm_transformers()
+    found = inspect_row(str(data), row, images=str(images) if images else None, format=format, model=model)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print(show(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+
+
+def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
+    """Tell the life of one sample: scores, cluster, chosen or why not, trained when, pruned because of whom."""
+    from dataclasses import asdict
+
+    from adaptinf.explain import explain as life_of
+    from adaptinf.runs import Run
+    from adaptinf.story import tell
+
+    life = life_of(Run.open(folder), id)
+    if as_json:
+        print_json(asdict(life))
+    else:
+        print(tell(life))
+
+
+def export(
+    folder: RunFolder,
+    step: Annotated[int, typer.Option(help="Step whose selection is wanted; the first is 0.", min=0)],
+    format: Annotated[str, typer.Option(help="Format; `adaptinf list` names them.")] = "messages",
+    out: Annotated[Path | None, typer.Option(help="New folder; FOLDER/exports/STEP-FORMAT if left out.")] = None,
+    images: Annotated[ImagesChoice, typer.Option(help="Leave pictures where they are, or copy them.")] = "reference",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write what a step selected for any other trainer: data, ids, scores, and a manifest with seeds and hashes."""
+    from adaptinf.export import export as export_step
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import Run
+
+    target = out or folder / "exports" / f"{step:02d}-{format}"
+    progress = make_progress(quiet=quiet or as_json)
+    manifest = export_step(Run.open(folder), step, format, target, images=images, progress=progress)
+    if as_json:
+        print_json(manifest)
+        return
+    sources = ", ".join(f"{name} {count:,}" for name, count in manifest["sources"].items())
+    print(f"wrote {target}: {manifest['samples']:,} samples ({sources}), {len(manifest['files']) + 1:,} files")
+    if manifest["left_out"]["withdrawn"]:
+        print(f"left out: {manifest['left_out']['withdrawn']:,} samples of withdrawn datasets")
+
+
+def restore(folder: RunFolder, id: SampleId) -> None:
+    """Bring a pruned sample back; it is not pruned again."""
+    from adaptinf import amending, store
+    from adaptinf.runs import Run
+
+    Run.open(folder)
+    with store.lock(folder):
+        print(amending.restore(Run.open(folder), id))
+
+
+def withdraw(
+    folder: RunFolder, name: Annotated[str, typer.Argument(help="Name of a dataset, as in the stream.")]
+) -> None:
+    """Take a whole dataset out of the pool; later steps neither select it nor count it as teaching a skill."""
+    from adaptinf import amending, store
+    from adaptinf.runs import Run
+
+    Run.open(folder)
+    with store.lock(folder):
+        print(amending.withdraw(Run.open(folder), name))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (inspect, explain, export, restore, withdraw):
+        app.command()(command)

@@ -1,0 +1,44 @@
+"""Whoever has a score comes first, then whoever has none, last whoever has no cluster either."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptinf.selection.candidates import Candidates, Restricting, Selector
+
+
+class Tiers(NamedTuple):
+    """Rows of the candidates; a later tier is touched only when every earlier one is chosen whole."""
+
+    scored: np.ndarray
+    """With a finite score and a cluster; everybody where nothing was measured or clustered."""
+    unscored: np.ndarray
+    """With a cluster, without any finite score."""
+    unclustered: np.ndarray
+    """In cluster -1."""
+
+
+def tiers_of(chooser: Selector, candidates: Candidates) -> Tiers:
+    """Return who may be chosen at all, in the order in which it is looked at."""
+    eligible = np.ones(len(candidates), dtype=bool)
+    if isinstance(chooser, Restricting):
+        eligible = chooser.eligible(candidates)
+    scored, clustered = _scored(candidates), _clustered(candidates)
+    parts = (scored & clustered, ~scored & clustered, ~clustered)
+    return Tiers(*(np.flatnonzero(eligible & part) for part in parts))
+
+
+def _scored(candidates: Candidates) -> np.ndarray:
+    """Return N bools: has a finite score; where nothing was measured at all, everybody counts as scored."""
+    if not candidates.scores:
+        return np.ones(len(candidates), dtype=bool)
+    return np.asarray(np.any([~np.isnan(score) for score in candidates.scores.values()], axis=0))
+
+
+def _clustered(candidates: Candidates) -> np.ndarray:
+    """Return N bools: not in cluster -1; where there are no clusters, everybody counts."""
+    if candidates.labels is None:
+        return np.ones(len(candidates), dtype=bool)
+    return candidates.labels >= 0

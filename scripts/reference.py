@@ -1,0 +1,121 @@
+"""Write docs/reference-commands.md and docs/reference-config.md from the code; a test compares them with it.
+
+python scripts/reference.py
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from adaptinf.cli import app
+from adaptinf.config import RunConfig, Section
+
+DOCS = Path(__file__).parent.parent / "docs"
+MADE = "Made from the code by `python scripts/reference.py`; a test keeps it true."
+
+
+def commands_page() -> str:
+    """Return every command with its arguments and options."""
+    group = typer.main.get_command(app)
+    # Any: the commands that typer makes are click's, which has no part in the interface of typer.
+    commands: dict[str, Any] = group.commands  # type: ignore[attr-defined]
+    parts = [f"# All options\n\n{MADE} What the commands are for is told in [commands.md](commands.md).\n"]
+    parts += [_command(name, command) for name, command in commands.items()]
+    return "\n".join(parts)
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    options = [item for item in command.params if item.param_type_name == "option"]
+    words = [item.name.upper() if item.required else f"[{item.name.upper()}]" for item in arguments]
+    lines = [f"## adaptinf {' '.join([name, *words])}", "", command.help.strip(), ""]
+    if arguments or options:
+        lines += ["| | default | |", "|---|---|---|"]
+    lines += [f"| `{item.name.upper()}` | {_default(item)} | {_escaped(item.help)} |" for item in arguments]
+    lines += [f"| `{max(item.opts, key=len)}` | {_default(item)} | {_escaped(item.help)} |" for item in options]
+    return "\n".join([*lines, ""])
+
+
+def _default(item: Any) -> str:
+    if item.required:
+        return "needed"
+    return "" if item.default is None or item.default is False or callable(item.default) else f"`{item.default}`"
+
+
+def config_page() -> str:
+    """Return every setting of stream.yaml with its type, its default and its help."""
+    intro = f"{MADE} Everything but `model.path` and `stream` has a default; `--set` overrides one setting of a run."
+    return "\n".join(["# All settings", "", intro, "", *_section("", RunConfig)])
+
+
+def _section(place: str, section: type[Section]) -> Iterator[str]:
+    fields = {name: field for name, field in section.model_fields.items() if name != "made_by"}
+    leaves = {name: field for name, field in fields.items() if _inner(field) is None}
+    if leaves:
+        yield from ["| key | value | default | |", "|---|---|---|---|"]
+        for name, field in leaves.items():
+            key = name if place.endswith("[]") or not place else f"{place}.{name}"
+            yield f"| `{key}` | {_type(field.annotation)} | {_value(field)} | {_escaped(field.description)} |"
+        yield ""
+    for name, field in fields.items():
+        inner = _inner(field)
+        if inner is not None:
+            is_list = get_origin(field.annotation) is list
+            below = f"{place}.{name}".lstrip(".")
+            yield f"{'#' * (2 + below.count('.'))} {below}{': one entry' if is_list else ''}"
+            yield from ["", _escaped(field.description), ""]
+            yield from _section(f"{below}[]" if is_list else below, inner)
+
+
+def _inner(field: FieldInfo) -> type[Section] | None:
+    """Return the section that a field holds, or is a list of."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None
+
+
+def _type(kind: Any) -> str:
+    """Return a type as the user writes its values."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(item) for item in inner)
+    if origin is list:
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return "names and values"
+    return {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", type(None): "`null`"}[kind]
+
+
+def _value(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "needed"
+    if field.default is None or isinstance(field.default, bool):
+        return {None: "`null`", True: "`true`", False: "`false`"}[field.default]
+    if field.default == "":
+        return "needed"
+    return f"`{field.default}`".replace("'", "")
+
+
+def _escaped(text: str | None) -> str:
+    return (text or "").replace("\n", " ").replace("|", "\\|").replace("<", "&lt;").strip()
+
+
+def main() -> None:
+    (DOCS / "reference-commands.md").write_text(commands_page(), encoding="utf-8")
+    (DOCS / "reference-config.md").write_text(config_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
