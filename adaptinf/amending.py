@@ -7,7 +7,7 @@ import difflib
 from adaptinf import tables
 from adaptinf.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
 from adaptinf.errors import ConfigError
-from adaptinf.finding import did_you_mean, find, similar_ids
+from adaptinf.finding import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.runs import Run
 
 
@@ -21,7 +21,10 @@ def restore(run: Run, id: str) -> str:
     """
     place = find(run.pool_folder, id)
     if place is None:
-        hint = did_you_mean(similar_ids(run.pool_folder, id)) or "; an id is DATASET/OWN-ID, as in the run's tables"
+        rejected = find_rejected(run.pool_folder, id)
+        if rejected is not None:
+            raise ConfigError(f"{id} was never in the pool: {rejected.file} row {rejected.row}, {rejected.reason}")
+        hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
         raise ConfigError(f"{run.folder} has no sample {id!r}{hint}")
     if place.dataset.name in withdrawn_datasets(run.pool_folder):
         raise ConfigError(f"{id} belongs to {place.dataset.name}, which is withdrawn; it cannot be restored by itself")

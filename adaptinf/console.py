@@ -67,6 +67,9 @@ def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None)
     _show_rows(f"{len(findings.mended):,} mended", [f"{name}: {note}" for name, note in findings.mended])
     rejected = [f"{row.file} row {row.row}: {row.reason}" for row in findings.rejected]
     _show_rows(f"{len(rejected):,} rejected", rejected)
+    num_missing = sum(row.reason.endswith("is missing") for row in findings.rejected)
+    if 2 * num_missing > findings.num_samples + len(rejected):
+        print("most pictures are missing: name the folder that their paths start from with --images")
 
 
 def _show_rows(title: str, lines: list[str]) -> None:

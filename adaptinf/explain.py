@@ -6,15 +6,14 @@ among those that were *not* chosen is in no table; `selection.standing` works it
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
-from adaptinf import tables
+from adaptinf import store, tables
 from adaptinf.corrections import restored_ids, withdrawn_datasets
 from adaptinf.errors import ConfigError
-from adaptinf.finding import Place, did_you_mean, find, similar_ids
+from adaptinf.finding import ID_FORM, Place, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned, turns_of
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
@@ -32,7 +31,7 @@ def explain(run: Run, id: str) -> Life:
     """
     place = find(run.pool_folder, id)
     if place is None:
-        return _rejected(run, id)
+        return _life_of_rejected(run, id)
     sample, arrived = place.sample(), place.dataset.index
     withdrawn_from = withdrawn_datasets(run.pool_folder).get(sample.source)
     restored_from = restored_ids(run.pool_folder).get(id)
@@ -66,30 +65,20 @@ def _absence(step: int | None, pruned: int | None, restored: int | None, withdra
     return None
 
 
-def _rejected(run: Run, id: str) -> Life:
-    source = id.partition("/")[0]
-    for step, dataset in enumerate(run.config.stream):
-        path = run.dataset_folder(step) / "rejected.jsonl"
-        if dataset.name != source or not path.exists():
-            continue
-        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-            # Folders written before rows had ids name them by number only.
-            if id in (row.get("id"), f"{source}/{row['row']:06d}"):
-                return _life_of_rejected(id, step, row)
-    hint = did_you_mean(similar_ids(run.pool_folder, id)) or "; an id is DATASET/OWN-ID, as in the run's tables"
-    raise ConfigError(f"{run.folder} has no sample and no rejected row {id!r}{hint}")
-
-
-def _life_of_rejected(id: str, step: int, row: dict[str, Any]) -> Life:
+def _life_of_rejected(run: Run, id: str) -> Life:
+    found = find_rejected(run.pool_folder, id)
+    if found is None:
+        hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
+        raise ConfigError(f"{run.folder} has no sample and no rejected row {id!r}{hint}")
     return Life(
         id=id,
         state="rejected",
-        source=id.partition("/")[0],
-        arrived=step,
+        source=found.dataset.name,
+        arrived=found.dataset.index,
         turns=(),
         images=(),
-        meta={"file": row["file"], "row": row["row"]},
-        notes=(row["reason"],),
+        meta={"file": found.file, "row": found.row},
+        notes=(found.reason,),
         restored_from=None,
         withdrawn_from=None,
         steps=(),
@@ -97,9 +86,8 @@ def _life_of_rejected(id: str, step: int, row: dict[str, Any]) -> Life:
 
 
 def _mended(place: Place, id: str) -> tuple[str, ...]:
-    path = place.dataset.folder / "mended.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return tuple(note for row in map(json.loads, lines) if row["id"] == id for note in row["notes"])
+    lines = store.read_lines(place.dataset.folder / "mended.jsonl")
+    return tuple(note for line in lines if line["id"] == id for note in line["notes"])
 
 
 def _episode(run: Run, step: int, id: str, absent: str | None) -> Episode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,19 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adaptinf import store
 from adaptinf.data import Sample
 from adaptinf.pool import StoredDataset, stored_datasets
 
 SUGGESTED = 3
 """Ids that are suggested at most."""
+ID_FORM = "; an id is DATASET/OWN-ID, as in the run's tables"
+"""What is said where nothing similar is found."""
 COMPARED = 2000
 """Ids of a dataset that are compared letter by letter; comparing a million takes half a minute."""
+
+
+_NUMBER_AT_END = re.compile(r"(.*?)([0-9]{1,12})")
 
 
 class Place(NamedTuple):
@@ -39,6 +46,32 @@ def find(pool_folder: Path, id: str) -> Place | None:
         if dataset.name == source:
             row = pc.index(dataset.table["id"], pa.scalar(id, pa.string())).as_py()
             return Place(dataset, row) if row >= 0 else None
+    return None
+
+
+class RejectedRow(NamedTuple):
+    """A row that was not taken into the pool."""
+
+    dataset: StoredDataset
+    """The dataset that it came with."""
+    file: str
+    """The file that it stands in."""
+    row: int
+    """Its 0-based number there."""
+    reason: str
+    """What is wrong with it."""
+
+
+def find_rejected(pool_folder: Path, id: str) -> RejectedRow | None:
+    """Return the rejected row that an id means: the id it would have had, else its number with six digits."""
+    source = id.partition("/")[0]
+    for dataset in stored_datasets(pool_folder):
+        if dataset.name == source:
+            lines = store.read_lines(dataset.folder / "rejected.jsonl")
+            named = [line for line in lines if line.get("id") == id]
+            # Folders written before rejected rows had ids name them by number only.
+            for line in [*named, *(line for line in lines if f"{source}/{line['row']:06d}" == id)]:
+                return RejectedRow(dataset, line["file"], line["row"], line["reason"])
     return None
 
 
@@ -68,8 +101,9 @@ def did_you_mean(suggestions: Sequence[str]) -> str:
 
 
 def _with_own_id(dataset: StoredDataset, own: str) -> list[str]:
-    """Return the dataset's id that ends in `own`, or in the same number with other zeros in front."""
-    numbers = [f"{int(own):0{width}d}" for width in range(1, 13)] if own.isdecimal() and len(own) <= 12 else []
+    """Return the dataset's ids that are `own`, or end in the same number with other zeros in front."""
+    match = _NUMBER_AT_END.fullmatch(own)
+    numbers = [f"{match[1]}{int(match[2]):0{width}d}" for width in range(1, 13)] if match else []
     wanted = pa.array([f"{dataset.name}/{text}" for text in dict.fromkeys([own, *numbers])], pa.string())
     ids = dataset.table["id"]
     found: list[str] = ids.filter(pc.is_in(ids, value_set=wanted)).to_pylist()

@@ -75,10 +75,7 @@ class _LineBar:
             self.stream.flush()
 
     def line(self, now: float) -> str:
-        rate = self.done / max(now - self.started, 1e-9)
-        total = "" if self.total is None else f"/{self.total:,}"
-        left = "" if not self.total or not rate else f", {format_seconds((self.total - self.done) / rate)} left"
-        return f"{self.title}: {self.done:,}{total} {self.unit} ({rate:.1f}/s{left})"
+        return f"{self.title}: {counts_line(self.done, self.total, self.unit, now - self.started)}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class Terminal:
             self._bars = _rich_bars()
             self._bars.start()
         self._num_open += 1
-        bar = _RichBar(self._bars, self._bars.add_task(title, total=total, rate=""), unit)
+        bar = _RichBar(self._bars, self._bars.add_task(title, total=total, said=""), total, unit)
         try:
             yield bar
             self.note(summary_line(title, bar.done, unit, time.monotonic() - bar.started))
@@ -139,25 +136,23 @@ def _rich_bars() -> Any:
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.description:<32}", markup=False),
-        progress.BarColumn(bar_width=24),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
+        # Narrow enough for 80 columns with a million samples; what does not fit would be cut in the middle of a number.
+        progress.TextColumn("{task.description:<20}", markup=False),
+        progress.BarColumn(bar_width=10),
+        progress.TextColumn("{task.fields[said]}", markup=False),
     )
     return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class _RichBar:
-    def __init__(self, bars: Any, task: Any, unit: str) -> None:
-        self.bars, self.task, self.unit = bars, task, unit
+    def __init__(self, bars: Any, task: Any, total: int | None, unit: str) -> None:
+        self.bars, self.task, self.total, self.unit = bars, task, total, unit
         self.done, self.started = 0, time.monotonic()
 
     def advance(self, count: int = 1) -> None:
         self.done += count
-        rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        self.bars.update(self.task, completed=self.done, rate=f"{rate:.0f} {self.unit}/s")
+        said = counts_line(self.done, self.total, self.unit, time.monotonic() - self.started)
+        self.bars.update(self.task, completed=self.done, said=said)
 
 
 class Remote:
@@ -237,6 +232,14 @@ def make_progress(*, quiet: bool = False) -> Progress:
     if quiet:
         return Silent()
     return Terminal() if sys.stderr.isatty() else Lines()
+
+
+def counts_line(done: int, total: int | None, unit: str, seconds: float) -> str:
+    """Return how far a stage is: its counts, its rate so far, and the time left at that rate."""
+    rate = done / max(seconds, 1e-9)
+    of_total = "" if total is None else f"/{total:,}"
+    left = "" if not total or not rate else f", {format_seconds((total - done) / rate)} left"
+    return f"{done:,}{of_total} {unit} ({rate:.1f}/s{left})"
 
 
 def summary_line(title: str, done: int, unit: str, seconds: float) -> str:

@@ -235,6 +235,14 @@ def test_validate_names_file_row_and_reason_of_bad_rows(call, tmp_path):
     assert found["samples_by_pictures"] == {"0": 2, "1": 2} and found["skills"] == {"colours": 2, "sums": 2}
 
 
+def test_validate_says_what_to_do_when_no_picture_is_where_it_is_looked_for(call, dataset, tmp_path):
+    code, out, _ = call("validate", dataset["path"], "--quiet", "--images", tmp_path)
+    assert code == 0 and "4 rejected" in out and "--images" not in out, "half of the rows have no picture"
+    only_pictured = write_dataset(tmp_path, "pictured", rows(8)[::2])
+    code, out, _ = call("validate", only_pictured["path"], "--quiet")
+    assert code == 0 and out.endswith("name the folder that their paths start from with --images\n")
+
+
 def test_validate_with_a_model_shows_what_is_learnt(call, dataset):
     code, out, _ = call("validate", dataset["path"], "--images", dataset["images"], "--model", BASE_PATH, "--json")
     tokens = json.loads(out)["tokens"]

@@ -162,6 +162,8 @@ def test_a_rejected_row_says_why(run):
     assert (life.state, life.meta["row"], life.notes) == ("rejected", 12, ("empty answer in turn 2",))
     assert explain(run, "two/000013").notes == ("row is 7, not an object",)
     assert "two.json row 12" in tell(life) and "empty answer in turn 2" in tell(life)
+    with pytest.raises(ConfigError, match="two/091 was never in the pool: .*row 12, empty answer in turn 2"):
+        amending.restore(run, "two/091")
     # A folder that was written before rejected rows had ids names them by their number.
     path = run.pool_folder / "01-two" / "rejected.jsonl"
     before = path.read_text()

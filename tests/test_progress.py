@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
 import queue
+import re
+import struct
+import sys
+import termios
 from contextlib import contextmanager
 
 import pytest
@@ -128,3 +135,24 @@ def test_quiet_is_silent_and_a_pipe_gets_lines(capsys):
 )
 def test_durations_are_said_in_words(seconds, words):
     assert format_seconds(seconds) == words
+
+
+def test_a_bar_on_a_terminal_has_counts_rate_and_time_left_within_80_columns(monkeypatch):
+    """In a pseudo-terminal, as a person has it."""
+    read_end, write_end = pty.openpty()
+    fcntl.ioctl(write_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with open(write_end, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        shown = make_progress()
+        with shown.stage("12/20 extract", 1_000_000) as bar:
+            bar.started -= 100.0
+            bar.advance(250_000)
+            shown._bars.refresh()
+        terminal.flush()
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(read_end, 1 << 16).decode()).splitlines()
+    os.close(read_end)
+    bar_line = r"12/20 extract .* 250,000/1,000,000 samples \(\d{4}\.\d/s, 5 min 0\d s left\)"
+    assert any(re.search(bar_line, line) for line in lines)
+    assert any(re.search(r"12/20 extract: 250,000 samples in 1 min 40 s \(2,\d{3}/s\)", line) for line in lines)
