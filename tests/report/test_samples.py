@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from adaptinf.report import thumbnails
 from adaptinf.report.catalogue import question_and_answer
 from adaptinf.report.figures import Figure, plain, together
+from adaptinf.report.samples import _is_among
 from adaptinf.report.thumbnails import Album
 from tests.conftest import conversation, say
 
@@ -56,6 +58,14 @@ def test_a_conversation_is_its_first_question_and_answer():
     assert question_and_answer(turns) == ("user 0", "assistant 0 (and 2 more turns)")
     question, answer = question_and_answer(conversation("c", say("user", "x" * 500), say("assistant", "y")))
     assert len(question) == 160 and question.endswith("…") and answer == "y"
+
+
+def test_membership_of_ids_is_that_of_sets_and_quick_enough_for_a_pool():
+    ids = np.array([f"one/{number:06d}" for number in range(60_000)], dtype=object)
+    began = time.monotonic()
+    assert _is_among(ids, ids[::-2]).tolist() == [number % 2 == 1 for number in range(60_000)]
+    assert not _is_among(ids, np.zeros(0, object)).any()
+    assert time.monotonic() - began < 5, "comparing pair by pair takes minutes"
 
 
 def test_a_table_has_json_numbers_and_none_for_what_is_not_finite():

@@ -155,7 +155,9 @@ const charts = {
     rows.forEach((row) => totals.set(row.name, (totals.get(row.name) || 0) + row.chosen));
     const ranked = [...totals.keys()].sort((a, b) => totals.get(b) - totals.get(a));
     const top = ranked.slice(0, ranked.length > 10 ? 9 : 10);
-    const named = by === "true skill" ? top : [...top].sort((a, b) => ranked.length && a.localeCompare(b, "en", { numeric: true }));
+    // In the order of the stream, oldest at the bottom; skills by their number.
+    const first = new Map(top.map((name) => [name, Math.min(...rows.filter((row) => row.name === name).map((row) => row.step))]));
+    const named = by === "true skill" ? top : [...top].sort((a, b) => first.get(a) - first.get(b) || a.localeCompare(b, "en", { numeric: true }));
     const chosenAt = (step, test) => rows.filter((row) => row.step === step && test(row.name)).reduce((sum, row) => sum + row.chosen, 0);
     const trace = (name, test, fill) => {
       const counts = steps.map((step) => chosenAt(step, test));
