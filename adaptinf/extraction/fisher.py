@@ -14,10 +14,7 @@ import torch
 from torch import Tensor
 
 from adaptinf.extraction.sketch import Sketch
-from adaptinf.extraction.vectors import Passed, Rows, one_call, unit_rows
-
-CHUNK_BYTES = 256 * 2**20
-"""Float32 weight gradients that exist at once."""
+from adaptinf.extraction.vectors import Passed, Rows, in_chunks, one_call, unit_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +51,8 @@ class Fisher:
 
 def squared_norms(x_BSI: Tensor, delta_BSO: Tensor) -> tuple[Tensor, Tensor]:
     """Return the squared norms of the rows (B x O) and columns (B x I) of each sample's weight gradient."""
-    num_bytes = 4 * x_BSI.shape[2] * delta_BSO.shape[2]
-    size = max(1, CHUNK_BYTES // num_bytes)
     rows, columns = [], []
-    for x, delta in zip(torch.split(x_BSI, size), torch.split(delta_BSO, size), strict=True):
+    for x, delta in in_chunks(x_BSI, delta_BSO, x_BSI.shape[2] * delta_BSO.shape[2]):
         squared_BOI = torch.bmm(delta.float().mT, x.float()).square_()
         rows.append(squared_BOI.sum(2))
         columns.append(squared_BOI.sum(1))

@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from adaptinf.config import LoraConfig
 from adaptinf.errors import ModelError
 from adaptinf.extraction.sketch import Sketch, make_sketch
-from adaptinf.extraction.vectors import Passed, Rows, one_call
+from adaptinf.extraction.vectors import Passed, Rows, in_chunks, one_call
 from adaptinf.seeded import derive_seed
 
 
@@ -35,6 +35,12 @@ class Factors:
     """s = alpha / r (rank-stabilised adapters: alpha / sqrt(r))."""
     num_out: int
     """d_out."""
+
+    @property
+    def num_weights(self) -> int:
+        """Of both factors: r (d_in + d_out)."""
+        rank, num_in = self.down_RI.shape
+        return int(rank * (num_in + self.num_out))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +66,27 @@ class AdapterGradients:
         squares: Tensor | float = 0.0
         for name, deltas in passed.deltas.items():
             x, delta = one_call(passed.trace.inputs[name]), one_call(deltas)
-            gradients = sample_gradients(self.factors[name], x, delta)
-            for sketch, gradient in zip(self.sketches[name], gradients, strict=True):
-                if sketch is not None and gradient is not None:
-                    flat = gradient.flatten(1)
-                    total, squares = total + sketch(flat), squares + flat.square().sum(1)
+            parts = [self._of_linear(name, *some) for some in in_chunks(x, delta, self.factors[name].num_weights)]
+            sketched, squared = (torch.cat(column) for column in zip(*parts, strict=True))
+            total, squares = total + sketched, squares + squared
         assert isinstance(total, Tensor) and isinstance(squares, Tensor), "a block has at least one linear"
         return Rows(total, squares.sqrt())
+
+    def _of_linear(self, name: str, x_BSI: Tensor, delta_BSO: Tensor) -> tuple[Tensor, Tensor]:
+        """Return B x dim sketches and B squared norms of one linear's adapter gradients."""
+        total = x_BSI.new_zeros(len(x_BSI), self.dim, dtype=torch.float32)
+        squares = x_BSI.new_zeros(len(x_BSI), dtype=torch.float32)
+        gradients = sample_gradients(self.factors[name], x_BSI, delta_BSO)
+        for sketch, gradient in zip(self.sketches[name], gradients, strict=True):
+            if sketch is not None and gradient is not None:
+                flat = gradient.flatten(1)
+                total, squares = total + sketch(flat), squares + flat.square().sum(1)
+        return total, squares
 
 
 def adapter_gradients(factors: dict[str, Factors], dim: int, *, seed: int, device: torch.device) -> AdapterGradients:
     """Return the kind with its sketches; `dim` is at most the number of adapter weights, sum of r (d_in + d_out)."""
-    dim = min(dim, sum(own.down_RI.shape[0] * (own.down_RI.shape[1] + own.num_out) for own in factors.values()))
+    dim = min(dim, sum(own.num_weights for own in factors.values()))
 
     def sketches(name: str, own: Factors) -> tuple[Sketch | None, Sketch]:
         rank, num_in = own.down_RI.shape

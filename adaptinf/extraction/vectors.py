@@ -5,7 +5,7 @@ Shapes: B samples, D vector dims, S tokens, H hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -61,6 +61,19 @@ class VectorKind(Protocol):
     def __call__(self, passed: Passed) -> Rows:
         """Return the batch's vectors."""
         ...
+
+
+CHUNK_BYTES = 2**26
+"""Gradients of samples that exist at once, 64 MiB: a batch of short samples has many of them."""
+
+
+def in_chunks(x_BSI: Tensor, delta_BSO: Tensor, num_weights: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a linear took and the gradient of what it gave, a few samples at a time.
+
+    `num_weights` float32 numbers a sample are made of them, CHUNK_BYTES at most for all.
+    """
+    size = max(1, CHUNK_BYTES // (4 * num_weights))
+    yield from zip(torch.split(x_BSI, size), torch.split(delta_BSO, size), strict=True)
 
 
 def unit_rows(rows: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from adaptinf.config import ExtractionConfig, ModelConfig
-from adaptinf.extraction import measuring
+from adaptinf.extraction import measuring, vectors
 from adaptinf.extraction.measuring import answers_of, meter
 from adaptinf.extraction.sparing import needs_mask, without_mask
 from adaptinf.models import load
@@ -65,3 +65,14 @@ def test_the_last_feed_forward_layer_sees_answers_only_and_nothing_changes(
     np.testing.assert_allclose(sparing.embeddings, whole.embeddings, rtol=1e-4, atol=1e-5)
     for name, column in scores_of(sparing).items():
         np.testing.assert_allclose(column, scores_of(whole)[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("vector", ["gradient", "fisher"])
+def test_gradients_of_a_few_samples_at_a_time_are_the_same(learner, ragged_samples, monkeypatch, vector):
+    config = CONFIG.model_copy(update={"vector": vector})
+    with meter(with_adapter(learner), config, seed=SEED) as ready:
+        whole = measure(ready, ragged_samples)
+        monkeypatch.setattr(vectors, "CHUNK_BYTES", 1)
+        one_by_one = measure(ready, ragged_samples)
+    np.testing.assert_allclose(one_by_one.vectors, whole.vectors, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(one_by_one.outcome.gradient_norm_B, whole.outcome.gradient_norm_B, rtol=1e-5)
