@@ -17,6 +17,7 @@ from tests.streams import row, rows, write_dataset, write_stream, write_test
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
+BOLD = "<b>bold</b>"
 HOSTILE = (SCRIPT, IMAGE)
 FORMULA = "=1+1"
 
@@ -35,7 +36,7 @@ def hostile_rows() -> list[dict[str, Any]]:
     for number in range(16):
         colour = ("red", "green", "blue", "white")[number % 4]
         question = FORMULA if number == 3 else f"Is {IMAGE} {colour}?"
-        one = row(number, question, SCRIPT, skill=SCRIPT, image=f"{colour}.png")
+        one = row(number, question, SCRIPT, skill=(SCRIPT, BOLD)[number % 2], image=f"{colour}.png")
         found.append({**one, "id": f"{IMAGE}{number}"})
     return found
 

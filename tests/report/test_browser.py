@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from adaptinf.report import write_report
-from tests.report.conftest import FORMULA, HOSTILE, IMAGE, SCRIPT
+from tests.report.conftest import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT
 from tests.report.reading import Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -207,7 +207,7 @@ def test_markup_in_answers_ids_skills_and_sources_shows_as_text(driver, page):
         "return [...document.querySelectorAll('[data-figure=\"favours\"] .yaxislayer-above text')]"
         ".map((label) => label.textContent)"
     )
-    assert SCRIPT[:21] in " ".join(labels)
+    assert SCRIPT[:21] in " ".join(labels) and BOLD in labels
     assert driver.execute_script("return document.querySelectorAll('img:not([src^=\"data:image/jpeg\"])').length") == 0
     assert driver.execute_script("return document.querySelectorAll('script').length") == 3
     answers = [card.text for card in driver.find_elements("css selector", ".card .answer-text")]

@@ -13,11 +13,15 @@ import sys
 import numpy as np
 import pytest
 
+from adaptinf import config as configuration
 from adaptinf import tables
 from adaptinf.errors import ConfigError
+from adaptinf.pipeline import run_all
 from adaptinf.report import write_report
-from tests.report.conftest import FORMULA, HOSTILE, IMAGE, SCRIPT, reconfigure
+from adaptinf.runs import Run
+from tests.report.conftest import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, reconfigure
 from tests.report.reading import Page
+from tests.streams import rows, write_dataset, write_stream, write_test
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ def test_the_map_shows_fates_clusters_and_words_of_the_step(page, runs):
         if row["source"] == "two":
             assert (
                 row["answer"] == SCRIPT
-                and row["skill"] == SCRIPT
+                and row["skill"] in (SCRIPT, BOLD)
                 and (IMAGE in row["question"] or row["question"] == FORMULA)
             )
         assert (row["pictures"] != "") == (row["num_pictures"] == 1)
@@ -208,6 +212,20 @@ def test_a_run_without_tests_still_tells_everything_else(adapt, tmp_path):
     assert "Not measured" in page.text and "No skill is tested" in page.text
     assert page.missing("skills")["adapt"].startswith("No skill is tested")
     assert page.rows("map") and page.rows("pool") and page.rows("composition")
+
+
+def test_a_stream_of_one_text_only_dataset_has_a_page_without_pictures(tmp_path):
+    data = write_dataset(tmp_path, "texts", rows(12, pictures=False))
+    tests = [write_test(tmp_path, "sums", rows(4, pictures=False)[1::2])]
+    config = configuration.load(write_stream(tmp_path / "s.yaml", [data], tests, clustering={"clusters": 2}))
+    run_all(Run.create(tmp_path / "run", config))
+    page = write(tmp_path / "run", out=tmp_path)
+    assert page.data["pictures"] == [] and len(page.rows("map")) == 12
+    # Grounding is undefined without pictures: no number, rather than a wrong one, and it decides nowhere.
+    grounding = [row for row in page.rows("scorers") if row["scorer"] == "image_grounding"]
+    assert grounding and all(row["entropy_bits"] is None and not row["decided"] for row in grounding)
+    assert "Nothing to see yet" in page.text
+    assert page.missing("pairs")["adapt"] == "The pool never grew beyond its cap of 16 samples, so nothing was pruned."
 
 
 def test_vectors_that_were_dropped_are_missed_in_words(adapt, tmp_path):

@@ -62,7 +62,7 @@ function element(tag, className, text) {
 }
 
 const number = (value, digits = 1) =>
-  value === null || value === undefined ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: digits });
+  value === null || value === undefined ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: digits }).replace("-", "−");
 
 function seconds(value) {
   if (value === null || value === undefined) return "–";
