@@ -63,8 +63,8 @@ class VectorKind(Protocol):
         ...
 
 
-CHUNK_BYTES = 2**26
-"""Gradients of samples that exist at once, 64 MiB: a batch of short samples has many of them."""
+CHUNK_BYTES = {"cuda": 2**28, "cpu": 2**23}
+"""Gradients of samples that exist at once: a batch of short samples has many of them."""
 
 
 def in_chunks(x_BSI: Tensor, delta_BSO: Tensor, num_weights: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -72,7 +72,7 @@ def in_chunks(x_BSI: Tensor, delta_BSO: Tensor, num_weights: int) -> Iterator[tu
 
     `num_weights` float32 numbers a sample are made of them, CHUNK_BYTES at most for all.
     """
-    size = max(1, CHUNK_BYTES // (4 * num_weights))
+    size = max(1, CHUNK_BYTES.get(x_BSI.device.type, CHUNK_BYTES["cpu"]) // (4 * num_weights))
     yield from zip(torch.split(x_BSI, size), torch.split(delta_BSO, size), strict=True)
 
 

@@ -72,7 +72,7 @@ def test_gradients_of_a_few_samples_at_a_time_are_the_same(learner, ragged_sampl
     config = CONFIG.model_copy(update={"vector": vector})
     with meter(with_adapter(learner), config, seed=SEED) as ready:
         whole = measure(ready, ragged_samples)
-        monkeypatch.setattr(vectors, "CHUNK_BYTES", 1)
+        monkeypatch.setitem(vectors.CHUNK_BYTES, "cpu", 1)
         one_by_one = measure(ready, ragged_samples)
     np.testing.assert_allclose(one_by_one.vectors, whole.vectors, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(one_by_one.outcome.gradient_norm_B, whole.outcome.gradient_norm_B, rtol=1e-5)
