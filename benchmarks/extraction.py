@@ -207,7 +207,7 @@ def main() -> None:
             measured = measure(case, repeats=repeats, shape=arguments.shape, **options)
             best[name] = min(best.get(name, measured), measured, key=lambda one: one.seconds)
     rates = {name: one.figures.get("samples", shape.num_samples) / one.seconds for name, one in best.items()}
-    report.table([row_of(name, one, **{"samples/s": significant(rates[name])}) for name, one in best.items()])
+    report.table([row_of(name, one) | {"samples/s": significant(rates[name])} for name, one in best.items()])
 
     def ratio(slow: str, fast: str) -> str:
         return significant(rates[fast] / rates[slow]) if slow in rates else "not installed"

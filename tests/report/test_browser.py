@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adaptinf.demo.showing import run_demo
+from adaptinf.progress import Silent
 from adaptinf.report import write_report
 from tests.report.conftest import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT
 from tests.report.reading import Page
@@ -109,6 +111,32 @@ def test_every_chart_is_drawn_with_data_and_the_console_is_empty(driver, page, s
     for name in CARDS:
         cards = driver.find_elements("css selector", f'figure[data-figure="{name}"] .card')
         assert cards and driver.execute_script(DRAWN, name)["state"] == "drawn"
+    assert complaints(driver) == []
+
+
+@pytest.fixture(scope="module")
+def demo_page(tmp_path_factory) -> Path:
+    """The demo's own page, after two of its six steps."""
+    out = tmp_path_factory.mktemp("demo")
+    methods = ["adapt", "random_replay"]
+    runs = run_demo(out, methods=methods, seed=0, progress=Silent(), num_steps=2)
+    return write_report([run.folder for run in runs], out / "report.html")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_demos_page_opens_in_time_with_every_chart_and_picture(driver, demo_page, size):
+    found_browser()
+    assert demo_page.stat().st_size <= 12e6
+    open_page(driver, demo_page, size)
+    took = driver.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+    assert took <= SECONDS_TO_OPEN
+    for name in CHARTS:
+        drawn = driver.execute_script(DRAWN, name)
+        assert drawn["state"] == "drawn" and drawn["marks"] > 0 and any(drawn["traces"]), (name, drawn)
+    # The demo has no cap, so nothing was pruned, and the page says so.
+    assert "prunes nothing" in driver.find_element("css selector", 'figure[data-figure="pairs"]').text
+    assert driver.find_elements("css selector", 'figure[data-figure="gallery"] .card img')
+    assert driver.execute_script("return document.documentElement.scrollWidth") == SIZES[size][0]
     assert complaints(driver) == []
 
 
