@@ -1,9 +1,10 @@
-"""The generic mix that the tiny model is pre-trained on: basic vision and short text, not the stream's skills.
+"""The generic mix that the tiny model is pre-trained on: basic vision, short text and general knowledge.
 
-Colours, shapes and counts are asked much as the stream asks them. Everything else
-is taught in a form that the stream never uses (digits as words, positions as row and column, photographs by catalogue
-letter, words letter by letter), so that the stream has something left to teach. Each picture is asked about several
-times, in turns: that costs little more than asking once.
+Colours, shapes and counts are asked much as the stream asks them. Everything else is taught in a form that the stream
+never uses (digits in words and figures, positions as cells, photographs as catalogue cards, words letter by letter,
+foreign words as a dictionary has them, the days as a list), so that the stream teaches what instruction tuning
+teaches: what is asked for, and how to answer. Each picture is asked about several times, in turns: that costs little
+more than asking once.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptinf.demo import canvas, sources
-from adaptinf.demo.canvas import COLORS, SHAPES, Picture, Thing, pick
+from adaptinf.demo.canvas import COLORS, PLACES, SHAPES, Picture, Thing, pick
+from adaptinf.demo.phrasing import CLOSERS, OPENERS
 from adaptinf.demo.skills import SKILLS
 from adaptinf.demo.skills.grounding import boxed_thing
+from adaptinf.demo.skills.language_only import DAYS, OPPOSITES
 from adaptinf.demo.skills.multi_image import things_apart
+from adaptinf.demo.skills.multilingual import FRENCH, GERMAN, SPANISH
 from adaptinf.demo.skills.reasoning import chart_heights
 from adaptinf.demo.skills.vqa import crowd, different_things, one_thing, placed_thing
 
@@ -46,11 +50,16 @@ _COUNT_WORDINGS = (
     "How many shapes are there?", "How many of them are in this picture?",
 )  # fmt: skip
 _YES = ("no", "yes")
-_LEADS = ("", "", "", "Question: ", "Task: ", "Well, ", "So: ")
+_PARITIES = ("even", "odd")
+_LEADS = ("Question: ", "Task: ", "Well, ", "So: ", *OPENERS)
+_FRAMED = 0.35
+"""Probability of words before a question, and of words after it."""
 
 
 def _say(rng: np.random.Generator, *wordings: str) -> str:
-    return _LEADS[rng.integers(len(_LEADS))] + wordings[rng.integers(len(wordings))]
+    lead = _LEADS[rng.integers(len(_LEADS))] if rng.random() < _FRAMED else ""
+    closer = CLOSERS[rng.integers(len(CLOSERS))] if rng.random() < _FRAMED else ""
+    return lead + wordings[rng.integers(len(wordings))] + closer
 
 
 def _turns(rng: np.random.Generator, questions: list[tuple[str, str]], most: int = 4) -> tuple[tuple[str, str], ...]:
@@ -111,6 +120,7 @@ def _placed(rng: np.random.Generator) -> Lesson:
     question = _say(rng, "Row and column?", "Give the row and column.", "In which row and column?")
     questions = [_color(rng, thing, "object"), _shape(rng, thing, "object")]
     questions.append((question, f"row {place // 3 + 1} column {place % 3 + 1}"))
+    questions.append((_say(rng, "Cell?", "Name the cell.", "Which cell is taken?"), f"cell {PLACES[place]}"))
     return Lesson((canvas.paint(rng, [thing]),), _turns(rng, questions))
 
 
@@ -156,6 +166,7 @@ def _digit(rng: np.random.Generator) -> Lesson:
     guess = value if rng.random() < 0.5 else int(rng.integers(10))
     questions = [
         (_say(rng, "Spell the numeral.", "The numeral in letters?", "Numeral?"), NUMERALS[value]),
+        (_say(rng, "The numeral in figures?", "Figures of the numeral?"), f"figure {value}"),
         (_say(rng, f"Is it a {NUMERALS[guess]}?", f"Could it be a {NUMERALS[guess]}?"), _YES[guess == value]),
     ]
     return Lesson((picture,), tuple(questions))
@@ -163,8 +174,14 @@ def _digit(rng: np.random.Generator) -> Lesson:
 
 def _photograph(rng: np.random.Generator) -> Lesson:
     index = int(rng.integers(len(sources.PHOTOGRAPHS)))
-    question = _say(rng, "Catalogue entry?", "Look up the catalogue letter.", "Catalogue letter?")
-    return Lesson((sources.crop(rng, index, "train"),), ((question, f"entry {_ALPHABET[index].upper()}"),))
+    photo = sources.PHOTOGRAPHS[index]
+    letter = _say(rng, "Catalogue entry?", "Look up the catalogue letter.", "Catalogue letter?")
+    card = _say(rng, "Catalogue card?", "Copy the catalogue card.", "Full catalogue card.")
+    questions = [
+        (letter, f"entry {_ALPHABET[index].upper()}"),
+        (card, f"{_ALPHABET[index].upper()}: {photo.kind}; {photo.name}; {photo.place}"),
+    ]
+    return Lesson((sources.crop(rng, index, "train"),), _turns(rng, questions))
 
 
 def _letters(rng: np.random.Generator) -> Lesson:
@@ -271,10 +288,48 @@ def _tally(rng: np.random.Generator) -> Lesson:
     return Lesson((), tuple((_say(rng, f"{a} with {b}?", f"Tally {a} with {b}."), str(a + b)) for a, b in pairs))
 
 
+def _dictionary(rng: np.random.Generator) -> Lesson:
+    entries = [("French", word, foreign) for word, foreign in FRENCH.items()]
+    entries += [("German", word, foreign) for word, foreign in GERMAN.items()]
+    entries += [("Spanish", NUMERALS[i + 1], foreign) for i, foreign in enumerate(SPANISH)]
+    turns = []
+    for language, word, foreign in pick(rng, entries, 3):
+        if rng.random() < 0.5:
+            turns.append((_say(rng, f"{word} in {language}?", f"{language} entry of {word}."), f"{word} = {foreign}"))
+        else:
+            turns.append((_say(rng, f"English entry of {foreign}.", f"{foreign} in English?"), f"{foreign} = {word}"))
+    return Lesson((), tuple(turns))
+
+
+def _week(rng: np.random.Generator) -> Lesson:
+    start, length = int(rng.integers(7)), int(rng.integers(2, 5))
+    days = ", ".join(DAYS[(start + i) % 7] for i in range(length))
+    question = _say(rng, f"List {length} days from {DAYS[start]}.", f"{length} days, {DAYS[start]} first?")
+    return Lesson((), ((question, days),))
+
+
+def _pairs(rng: np.random.Generator) -> Lesson:
+    pairs = [*OPPOSITES, ("left", "right"), ("top", "bottom"), ("first", "second"), ("even", "odd")]
+    turns = []
+    for pair in pick(rng, pairs, 3):
+        word, other = pair[:: rng.choice([1, -1])]
+        turns.append((_say(rng, f"Pair with {word}?", f"Complete the pair: {word}."), f"{word} / {other}"))
+    return Lesson((), tuple(turns))
+
+
+def _kinds_of_numbers(rng: np.random.Generator) -> Lesson:
+    turns = []
+    for value in rng.permutation(10)[:3]:
+        word = NUMERALS[value] if rng.random() < 0.5 else str(value)
+        question = _say(rng, f"Sort of {word}?", f"To which sort does {word} belong?")
+        turns.append((question, f"the {_PARITIES[value % 2]} ones"))
+    return Lesson((), tuple(turns))
+
+
 LESSONS: dict[Callable[[np.random.Generator], Lesson], float] = {
-    _one: 0.17, _placed: 0.08, _several: 0.20, _boxed: 0.10, _crowd: 0.08, _digit: 0.09, _photograph: 0.03,
+    _one: 0.17, _placed: 0.08, _several: 0.20, _boxed: 0.10, _crowd: 0.08, _digit: 0.10, _photograph: 0.05,
     _letters: 0.04, _bars: 0.05, _ordered_by_size: 0.03, _album: 0.08, _copying: 0.03, _story: 0.01,
-    _counting_on: 0.005, _tally: 0.005,
+    _counting_on: 0.01, _tally: 0.02, _dictionary: 0.04, _week: 0.015, _pairs: 0.02, _kinds_of_numbers: 0.015,
 }  # fmt: skip
 """Share of each kind of lesson."""
 FIRST_LESSONS: dict[Callable[[np.random.Generator], Lesson], float] = {_one: 0.6, _crowd: 0.2, _digit: 0.2}

@@ -12,14 +12,16 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from adaptinf.demo import mixture
 from adaptinf.demo.canvas import Picture
+from adaptinf.demo.mixture import LIIT, Mixture
 from adaptinf.demo.phrasing import Turn, ask, tagged
 from adaptinf.demo.skills import SKILLS, Content, Skill
 from adaptinf.demo.sources import Split
 
-BASE_PATH = Path(__file__).parent / "base"
-"""The tiny vision-language model that comes with the package."""
+BASE_PATHS = tuple(Path(__file__).parent / name for name in ("base", "base-b", "base-c"))
+"""The tiny vision-language models that come with the package: one tower, three language models of different seeds."""
+BASE_PATH = BASE_PATHS[0]
+"""The one that the demo uses."""
 
 DEMO_SCALE = 0.11
 """Scale of `adaptinf demo`."""
@@ -30,7 +32,7 @@ BUDGET = 1000
 _LEAST_BUDGET = 225
 EPOCHS = 4
 LEARNING_RATE = 1e-3
-BATCH_SIZE = 16
+BATCH_SIZE = 8
 
 _SHIFT = 1
 """A near-duplicate is moved by up to this many pixels; more would change boxes."""
@@ -61,6 +63,7 @@ class _Album:
 def write_stream(
     folder: Path,
     *,
+    mixture: Mixture = LIIT,
     scale: float = 1.0,
     tests_per_skill: int = 50,
     validation_per_skill: int = 0,
@@ -72,13 +75,13 @@ def write_stream(
     The same arguments give the same bytes. Tests do not depend on `scale`.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    for dataset, counts in mixture.counts(scale).items():
-        _write_dataset(folder, dataset, counts, seed)
-    _write_held_out(folder, "test", tests_per_skill, seed)
+    for dataset in mixture.sizes:
+        _write_dataset(folder, mixture, dataset, scale, seed)
+    _write_held_out(folder, mixture, "test", tests_per_skill, seed)
     if validation_per_skill:
-        _write_held_out(folder, "validation", validation_per_skill, seed)
+        _write_held_out(folder, mixture, "validation", validation_per_skill, seed)
     path = folder / "stream.yaml"
-    path.write_text(yaml.safe_dump(_config(scale, seed, model_path), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(_config(mixture, scale, seed, model_path), sort_keys=False), encoding="utf-8")
     return path
 
 
@@ -87,21 +90,21 @@ def budget_at(scale: float) -> int:
     return max(_LEAST_BUDGET, round(BUDGET * scale))
 
 
-def _config(scale: float, seed: int, model_path: str | None) -> dict[str, object]:
+def _config(mixture: Mixture, scale: float, seed: int, model_path: str | None) -> dict[str, object]:
     evaluation = [
         {
-            "skill": skill.name,
-            "path": f"test/{skill.name}.json",
+            "skill": name,
+            "path": f"test/{name}.json",
             "images": "images",
             "metric": skill.metric,
-            "introduced_at": mixture.introduced_at(skill.name),
+            "introduced_at": mixture.introduced_at(name),
         }
-        for skill in SKILLS.values()
+        for name, skill in _skills(mixture).items()
     ]
     return {
         "model": {"path": model_path or str(BASE_PATH.resolve()), "dtype": "float32", "max_length": 512},
         "stream": [
-            {"name": name, "path": f"{name}.json", "images": "images", "format": "llava"} for name in mixture.SIZES
+            {"name": name, "path": f"{name}.json", "images": "images", "format": "llava"} for name in mixture.sizes
         ],
         "selection": {"budget": budget_at(scale)},
         "training": {
@@ -118,25 +121,30 @@ def _rng(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
-def _write_dataset(folder: Path, dataset: str, counts: dict[str, int], seed: int) -> None:
+def _skills(mixture: Mixture) -> dict[str, Skill]:
+    """Return the mixture's skills, in the order of all."""
+    return {name: skill for name, skill in SKILLS.items() if name in mixture.skills}
+
+
+def _write_dataset(folder: Path, mixture: Mixture, dataset: str, scale: float, seed: int) -> None:
     (folder / "images" / dataset).mkdir(exist_ok=True)
     rows: list[Row] = []
-    for name, count in counts.items():
+    for name, count in mixture.counts(scale)[dataset].items():
         album = _Album(folder=folder / "images", prefix=f"{dataset}/{name}-")
         rng = _rng(seed, "train", dataset, name)
-        contents = list(_contents(rng, SKILLS[name], count))
-        if dataset in mixture.NOISY:
-            contents = _with_wrong_answers(rng, contents)
+        contents = list(_contents(rng, mixture, SKILLS[name], count))
+        if dataset in mixture.noisy:
+            contents = _with_wrong_answers(rng, contents, mixture.noise)
         for number, content in enumerate(contents):
             rows.append(_row(rng, SKILLS[name], content, number, album, "train"))
     order = _rng(seed, "order", dataset).permutation(len(rows))
     _write_json(folder / f"{dataset}.json", [rows[i] for i in order])
 
 
-def _write_held_out(folder: Path, split: Split, count: int, seed: int) -> None:
+def _write_held_out(folder: Path, mixture: Mixture, split: Split, count: int, seed: int) -> None:
     (folder / split).mkdir(exist_ok=True)
     (folder / "images" / split).mkdir(exist_ok=True)
-    for name, skill in SKILLS.items():
+    for name, skill in _skills(mixture).items():
         album = _Album(folder=folder / "images", prefix=f"{split}/{name}-")
         rng = _rng(seed, split, name)
         contents = (skill.draw(rng, split) for _ in range(count))
@@ -145,19 +153,20 @@ def _write_held_out(folder: Path, split: Split, count: int, seed: int) -> None:
         _write_json(folder / split / f"{name}.json", rows)
 
 
-def _contents(rng: np.random.Generator, skill: Skill, count: int) -> Iterator[Content]:
+def _contents(rng: np.random.Generator, mixture: Mixture, skill: Skill, count: int) -> Iterator[Content]:
     """Yield originals, then near-duplicates of them, a few originals copied far more often than the rest."""
-    originals = [_some_turns(rng, skill.draw(rng, "train")) for _ in range(max(1, round(mixture.UNIQUE * count)))]
+    num_originals = max(1, round(mixture.unique * count))
+    originals = [_some_turns(rng, skill.draw(rng, "train"), mixture.multi_turn) for _ in range(num_originals)]
     yield from originals
-    weights = np.arange(1, len(originals) + 1) ** -mixture.ZIPF
+    weights = np.arange(1, len(originals) + 1) ** -mixture.zipf
     copied = rng.choice(len(originals), size=count - len(originals), p=weights / weights.sum())
     for index in copied:
         pictures = tuple(_altered(rng, picture) for picture in originals[index].pictures)
         yield replace(originals[index], pictures=pictures)
 
 
-def _some_turns(rng: np.random.Generator, content: Content) -> Content:
-    return content if rng.random() < mixture.MULTI_TURN else replace(content, turns=content.turns[:1])
+def _some_turns(rng: np.random.Generator, content: Content, multi_turn: float) -> Content:
+    return content if rng.random() < multi_turn else replace(content, turns=content.turns[:1])
 
 
 def _altered(rng: np.random.Generator, picture: Picture) -> Picture:
@@ -170,9 +179,9 @@ def _altered(rng: np.random.Generator, picture: Picture) -> Picture:
     return np.clip(lit, 0, 255).astype(np.uint8)
 
 
-def _with_wrong_answers(rng: np.random.Generator, contents: list[Content]) -> list[Content]:
+def _with_wrong_answers(rng: np.random.Generator, contents: list[Content], noise: float) -> list[Content]:
     """Return the contents with a few first answers replaced by other contents' answers."""
-    wrong = np.flatnonzero(rng.random(len(contents)) < mixture.NOISE)
+    wrong = np.flatnonzero(rng.random(len(contents)) < noise)
     noisy = list(contents)
     for index in wrong:
         first = contents[index].turns[0]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from adaptinf.demo import mixture
+from adaptinf.demo.mixture import LIIT, LIIT_B, Mixture
 from adaptinf.demo.phrasing import HELD_OUT
 from adaptinf.demo.skills import SKILLS
 from adaptinf.demo.stream import write_stream
@@ -37,11 +37,11 @@ def rows_of(path: Path) -> list[Row]:
 
 
 def training_rows(folder: Path) -> list[Row]:
-    return [row for dataset in mixture.SIZES for row in rows_of(folder / f"{dataset}.json")]
+    return [row for dataset in LIIT.sizes for row in rows_of(folder / f"{dataset}.json")]
 
 
 def held_out_rows(folder: Path, split: str) -> list[Row]:
-    return [row for skill in SKILLS for row in rows_of(folder / split / f"{skill}.json")]
+    return [row for skill in LIIT.skills for row in rows_of(folder / split / f"{skill}.json")]
 
 
 def images_of(row: Row) -> list[str]:
@@ -71,21 +71,23 @@ def test_tests_do_not_depend_on_the_scale(folder: Path, tmp_path: Path) -> None:
 
 
 def test_every_dataset_has_the_documented_number_of_each_skill(folder: Path) -> None:
-    for dataset, wanted in mixture.counts(SCALE).items():
+    for dataset, wanted in LIIT.counts(SCALE).items():
         found = Counter(row["skill"] for row in rows_of(folder / f"{dataset}.json"))
         assert found == wanted
 
 
 def test_full_scale_counts_follow_sizes_and_shares() -> None:
-    counts = mixture.counts(1.0)
-    assert {dataset: sum(skills.values()) for dataset, skills in counts.items()} == mixture.SIZES
-    assert sum(mixture.SIZES.values()) == 20_400
-    assert all(sum(shares.values()) == pytest.approx(1) for shares in mixture.MIXTURE.values())
+    counts = LIIT.counts(1.0)
+    assert {dataset: sum(skills.values()) for dataset, skills in counts.items()} == LIIT.sizes
+    assert sum(LIIT.sizes.values()) == 20_400
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in LIIT.shares.values())
 
 
 def test_every_skill_is_taught_and_every_family_is_there() -> None:
-    assert {skill for shares in mixture.MIXTURE.values() for skill in shares} == set(SKILLS)
-    assert {skill.family for skill in SKILLS.values()} == FAMILIES
+    assert {skill for mixture in (LIIT, LIIT_B, TEXT) for skill in mixture.skills} == set(SKILLS)
+    for mixture in (LIIT, LIIT_B):
+        assert {SKILLS[skill].family for skill in mixture.skills} == FAMILIES
+    assert {SKILLS[skill].family for skill in TEXT.skills} == {"language_only"}
 
 
 def test_rows_are_well_formed_with_one_tag_per_picture(folder: Path) -> None:
@@ -108,7 +110,7 @@ def test_pictures_exist_and_are_64_pixels(folder: Path) -> None:
 
 
 def test_ids_are_unique_within_a_file(folder: Path) -> None:
-    for dataset in mixture.SIZES:
+    for dataset in LIIT.sizes:
         ids = [row["id"] for row in rows_of(folder / f"{dataset}.json")]
         assert len(ids) == len(set(ids))
 
@@ -163,10 +165,10 @@ def test_some_conversations_have_two_turns_but_no_test_has(folder: Path) -> None
 
 def test_the_yaml_names_files_that_exist_relative_to_itself(folder: Path) -> None:
     config = yaml.safe_load((folder / "stream.yaml").read_text())
-    assert [entry["name"] for entry in config["stream"]] == list(mixture.SIZES)
+    assert [entry["name"] for entry in config["stream"]] == list(LIIT.sizes)
     for entry in config["stream"] + config["evaluation"]:
         assert (folder / entry["path"]).is_file() and (folder / entry["images"]).is_dir()
-    assert {entry["skill"] for entry in config["evaluation"]} == set(SKILLS)
-    assert {entry["introduced_at"] for entry in config["evaluation"]} <= {"base", *mixture.SIZES}
+    assert {entry["skill"] for entry in config["evaluation"]} == set(LIIT.skills)
+    assert {entry["introduced_at"] for entry in config["evaluation"]} <= {"base", *LIIT.sizes}
     assert (Path(config["model"]["path"]) / "model.safetensors").is_file()
     assert "method" not in config["selection"]

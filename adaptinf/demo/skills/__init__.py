@@ -1,4 +1,4 @@
-"""The thirty skills of the demo stream, one file per family."""
+"""All skills, one file per family; the last file has those of the text-only stream."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from adaptinf.demo.skills import (
     multi_image,
     multilingual,
     reasoning,
+    text_only,
     vqa,
 )
 from adaptinf.demo.skills.skill import Content, Skill
@@ -17,6 +18,6 @@ __all__ = ["SKILLS", "Content", "Skill"]
 
 SKILLS: dict[str, Skill] = {
     skill.name: skill
-    for family in (vqa, knowledge_vqa, multilingual, grounding, reasoning, language_only, multi_image)
+    for family in (vqa, knowledge_vqa, multilingual, grounding, reasoning, language_only, multi_image, text_only)
     for skill in family.SKILLS
 }
