@@ -26,7 +26,7 @@ class AdaptPlus:
     need_power: float = 1.0
     trim: float = 0.05
     inside: str = "spread"
-    linkage: str = "average"
+    linkage: str = "ward"
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         assert candidates.labels is not None and candidates.centers is not None
