@@ -12,13 +12,13 @@ from adaptinf import compare, console, tables
 from adaptinf import config as configuration
 from adaptinf.compare import Planned, plan, run_planned, same_config
 from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
-from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
+from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
 from adaptinf.recording import record_of
 from adaptinf.runs import Run
-from adaptinf.variants import Row, method_config
+from adaptinf.variants import Row
 from tests.streams import rows, write_dataset, write_stream, write_test
 
 NAN = float("nan")
@@ -104,20 +104,6 @@ def test_the_table_names_its_reference_and_who_beats_random(tmp_path, capsys):
     assert saved["rows"][0]["relative_gain"] is None
 
 
-def test_only_lite_adapt_prunes_in_a_comparison_and_everything_else_is_shared():
-    config = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
-    assert method_config(config, "lite_adapt", 1).cap == 30
-    assert method_config(config, "adapt", 1).cap is None
-    uncapped = config.model_copy(update={"pruning": PruningConfig(cap="none")})
-    assert method_config(uncapped, "lite_adapt", 1).cap == 40
-    own = method_config(config, "random_replay", 7)
-    assert (own.seed, own.selection.method) == (7, "random_replay")
-    changed = {"seed", "selection", "pruning"}
-    assert own.model_dump(exclude=changed) == config.model_dump(exclude=changed)
-    with pytest.raises(ConfigError, match="did you mean 'adapt'"):
-        method_config(config, "adapts", 0)
-
-
 def planned_methods(config: RunConfig, names: list[str], folder: Path, *, seeds=(0,)) -> list[Planned]:
     rows = [Row(name=name, method=name, settings={}) for name in names]
     return plan(rows, seeds, same_config(config), lambda row, seed: folder / row.name / f"seed-{seed}")
@@ -183,10 +169,3 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
     broken = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
     with pytest.raises(Exception, match="gone"):
         run_planned(planned_methods(broken, ["oracle"], tmp_path), progress=Silent(), num_workers=1)
-
-
-def test_an_option_meant_for_one_method_is_not_asked_of_the_others(tmp_path):
-    selection = {"budget": 5, "budgets": "density", "choose": "borda", "options": {"temperature": 0.2}}
-    config = configuration.load(write_stream(tmp_path / "s.yaml", [], selection=selection))
-    asked = {name: method_config(config, name, 0).selection.method_options for name in ("adapt", "dbp", "oracle")}
-    assert asked == {"adapt": {"budgets": "density", "choose": "borda"}, "dbp": {"temperature": 0.2}, "oracle": {}}
