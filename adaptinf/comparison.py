@@ -103,7 +103,9 @@ def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, st
     It is multitask's last row where multitask was run; else the best that the sequential run ever reached on each
     skill; else nothing (METHOD §6).
     """
-    by_method = {record.method: record for record in records if record.skills and record.steps}
+    tested = [record for record in records if record.skills and record.steps]
+    # A variant of a method stands in for it only where the method itself was not run.
+    by_method = {record.method: record for record in sorted(tested, key=lambda record: record.name == record.method)}
     multitask, sequential = by_method.get("multitask"), by_method.get("sequential")
     if multitask is not None:
         return multitask.matrix[-1], "multitask, after the last step"

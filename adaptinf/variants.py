@@ -104,6 +104,8 @@ def _row(name: str, value: Any, where: str) -> Row:
         raise ConfigError(
             f"{where}: write `method:` and settings, such as {{method: adapt, extraction.vector: fisher}}"
         )
+    if name in registry.selector.names() and name != value["method"]:
+        raise ConfigError(f"{where}: {name} is a method; a variant of {value['method']} needs another name")
     settings = {str(key): item for key, item in value.items() if key not in ("method", "cap")}
     for key in settings:
         for refused, instead in _INSTEAD.items():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from adaptinf.console_compare import show_comparison
 from adaptinf.markdown import as_table, long_table, p_text, short_table
+from adaptinf.records import records_text
 from adaptinf.standings import as_json, standings
 from tests.results import record
 
@@ -156,3 +160,19 @@ def test_what_is_not_known_is_a_dash(capsys):
 def test_small_p_values_are_bounds():
     assert [p_text(value) for value in (0.00025, 0.0312, 0.5)] == ["< 0.001", "= 0.031", "= 0.50"]
     assert as_table([["a"], ["b|c"]]) == "| a |\n|---|\n| b\\|c |"
+
+
+def test_the_code_of_the_documentation_makes_a_table_from_the_file(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    block = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "runs" / "cmp").mkdir(parents=True)
+    (tmp_path / "runs" / "cmp" / "comparison.json").write_text(records_text({}, three_rows()))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "docs/compare.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("| method | accuracy | micro |")
+
+
+def test_a_variant_of_the_reference_does_not_replace_it():
+    records = [*three_rows((0,)), record("many", [[0.0, 0.0], [0.5, 0.5], [0.5, 0.5]], method="multitask")]
+    values = {row["name"]: row for row in as_json(standings(records))["rows"]}
+    assert values["adapt"]["relative_gain"]["mean"] == pytest.approx(85.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from adaptinf import config as configuration
@@ -31,6 +34,14 @@ def test_rows_are_the_methods_and_then_the_variants(tmp_path):
     assert [one.name for one in rows_of([], path)] == ["fisher", "small"]
 
 
+def test_the_variants_of_the_documentation_are_rows(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    (tmp_path / "v.yaml").write_text(re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1])
+    found = rows_of([], tmp_path / "v.yaml")
+    assert [one.name for one in found] == ["fisher", "ten_clusters", "tight"]
+    assert [row_config(CONFIG, one, 0).cap for one in found] == [None, None, 500]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -41,6 +52,7 @@ def test_rows_are_the_methods_and_then_the_variants(tmp_path):
         ("a/b: {method: adapt}", "'a/b' cannot be a row"),
         ("a.part: {method: adapt}", "cannot be a row"),
         ("shared: {method: adapt}", "has a folder of that name"),
+        ("random_replay: {method: adapt}", "random_replay is a method; a variant of adapt needs another name"),
         ("adapt: {method: adapt}", "two rows are called 'adapt'"),
         ("a: {method: adapt, seed: 3}", "may not set seed; name seeds with --seeds"),
         ("a: {method: adapt, pruning.cap: 3}", "may not set pruning.cap; write `cap:`"),

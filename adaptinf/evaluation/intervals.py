@@ -12,8 +12,8 @@ LEVEL = 0.95
 """Of all intervals that we print."""
 NUM_DRAWS = 4_000
 """Bootstrap draws: the ends of a 95 % interval then move by a few hundredths of its width."""
-MAX_DRAWN_ITEMS = 1_000
-"""Above this many items a resampled mean is drawn from its normal limit, in no memory to speak of."""
+MAX_DRAWN_VALUES = 1_000
+"""Above this many different values a resampled mean is drawn from its normal limit, in no memory to speak of."""
 
 Differences = Mapping[str, np.ndarray]
 """Skill -> one method's score minus the other's on each test item that both answered."""
@@ -106,7 +106,9 @@ def _resampled_means(skills: Differences, shares: Mapping[str, float], rng: np.r
 
 def _resampled(items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     count = len(items)
-    if count > MAX_DRAWN_ITEMS:
+    # Scores are mostly 0 or 1, so differences have three values: how often each is drawn is all that matters.
+    values, counts = np.unique(items, return_counts=True)
+    if len(values) > MAX_DRAWN_VALUES:
         return rng.normal(items.mean(), items.std() / np.sqrt(count), NUM_DRAWS)
-    means: np.ndarray = rng.multinomial(count, np.full(count, 1 / count), NUM_DRAWS) @ items / count
+    means: np.ndarray = rng.multinomial(count, counts / count, NUM_DRAWS) @ values / count
     return means

@@ -58,10 +58,10 @@ def test_items_that_never_differ_leave_nothing_to_doubt():
     assert paired_bootstrap([{"a": np.full(5, 0.25)}]) == pytest.approx((0.25, 0.25, 0.25))
 
 
-def test_many_items_are_drawn_from_the_normal_limit(monkeypatch):
-    items = np.random.default_rng(1).choice([0.0, 1.0], 2000)
+def test_many_values_are_drawn_from_the_normal_limit(monkeypatch):
+    items = np.random.default_rng(1).random(2000)
     quick = paired_bootstrap([{"a": items}])
-    monkeypatch.setattr(intervals, "MAX_DRAWN_ITEMS", 10**6)
+    monkeypatch.setattr(intervals, "MAX_DRAWN_VALUES", 10**6)
     assert quick == pytest.approx(paired_bootstrap([{"a": items}]), abs=0.003)
 
 
