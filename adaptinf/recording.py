@@ -42,6 +42,7 @@ def record_of(
     tested = evaluation or _nothing(num_steps)
     rare = {skill for skill, is_rare in zip(tested.skills, rare_skills(tested.frequency), strict=True) if is_rare}
     made_by = config.made_by or _made_by(run)
+    seconds = run.seconds()
     return RunRecord(
         name=name or config.selection.method,
         method=config.selection.method,
@@ -58,7 +59,7 @@ def record_of(
         num_items=tested.num_items,
         frequency=np.round(tested.frequency, MATRIX_DIGITS),
         items=item_scores(tested),
-        steps=tuple(_step_record(run, step, rare, in_detail) for step in range(num_steps)),
+        steps=tuple(_step_record(run, step, rare, seconds, in_detail) for step in range(num_steps)),
         made_by=made_by.model_dump() if made_by else {},
     )
 
@@ -93,8 +94,9 @@ def _made_by(run: Run) -> Any:
     return Run.open(run.folder).config.made_by
 
 
-def _step_record(run: Run, step: int, rare: set[str], in_detail: bool) -> StepRecord:
-    seconds = run.seconds()
+def _step_record(
+    run: Run, step: int, rare: set[str], seconds: Mapping[tuple[int, str], float], in_detail: bool
+) -> StepRecord:
     trained = tables.read_json(run.stage_folder(step, "model") / "info.json")
     left_out = len(trained.get("unreadable", [])) + len(trained.get("without_answer", []))
     agreement, rare_share = _skills_at(run, step, rare) if in_detail else (None, None)
