@@ -78,7 +78,14 @@ def compare(
     with store.lock(folder.path):
         folder.remember(rows, name)
         progress = make_progress(quiet=quiet or as_json)
-        run_planned(planned, progress=progress, num_steps=steps, num_workers=workers, shelf=folder.shelf)
+        run_planned(
+            planned,
+            progress=progress,
+            num_steps=steps,
+            num_workers=workers,
+            shelf=folder.shelf,
+            on_finished=folder.meanwhile(),
+        )
         table, _ = folder.write()
         page = folder.write_report()
     if as_json:

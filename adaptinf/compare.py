@@ -94,6 +94,7 @@ def run_planned(
     num_steps: int | None = None,
     num_workers: int | None = None,
     shelf: Shelf | None = None,
+    on_finished: Callable[[], None] | None = None,
 ) -> list[Run]:
     """Run everything that is planned, going on where an earlier call stopped, and return the runs.
 
@@ -103,6 +104,7 @@ def run_planned(
         num_steps: steps of the stream to take; None: all.
         num_workers: processes at once, one thread each; None: one a core.
         shelf: where runs share what they have in common; None: each makes its own.
+        on_finished: called whenever a run has finished while others go on.
 
     Raises:
         ConfigError: a run folder with other settings.
@@ -115,12 +117,16 @@ def run_planned(
         if run.num_finished < steps:
             unfinished.append((one, steps))
     if unfinished:
-        _run_unfinished(unfinished, progress, num_workers, shelf)
+        _run_unfinished(unfinished, progress, num_workers, shelf, on_finished)
     return runs
 
 
 def _run_unfinished(
-    unfinished: Sequence[tuple[Planned, int]], progress: Progress, num_workers: int | None, shelf: Shelf | None
+    unfinished: Sequence[tuple[Planned, int]],
+    progress: Progress,
+    num_workers: int | None,
+    shelf: Shelf | None,
+    on_finished: Callable[[], None] | None,
 ) -> None:
     workers = min(num_workers or os.cpu_count() or 1, len(unfinished))
     context = multiprocessing.get_context("spawn")
@@ -129,26 +135,32 @@ def _run_unfinished(
         futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, shelf) for one, steps in unfinished]
         relay = Relay(progress)
         try:
-            _relay_until_done(futures, queue, relay)
+            _relay_until_done(futures, queue, relay, on_finished)
         finally:
             relay.close()
             for future in futures:
                 future.cancel()
 
 
-def _relay_until_done(futures: Sequence[Future[None]], queue: Any, relay: Relay) -> None:
+def _relay_until_done(
+    futures: Sequence[Future[None]], queue: Any, relay: Relay, on_finished: Callable[[], None] | None
+) -> None:
     """Show the workers' messages until all are done; the first failure is raised at once."""
+    num_done = 0
     while True:
         try:
             relay.show(queue.get(timeout=POLL_SECONDS))
             continue
         except Empty:
             pass
-        for future in futures:
-            if future.done():
-                future.result()
-        if all(future.done() for future in futures):
+        done = [future for future in futures if future.done()]
+        for future in done:
+            future.result()
+        if len(done) == len(futures):
             return
+        if len(done) > num_done and on_finished is not None:
+            on_finished()
+        num_done = len(done)
 
 
 def _begin_worker(parent: int) -> None:

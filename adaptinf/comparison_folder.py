@@ -9,7 +9,8 @@ OUT/table.md  report.html   for people
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from adaptinf.standings import Standings, standings
 from adaptinf.variants import Row
 
 ROWS, RECORDS, TABLE, REPORT = "rows.json", "comparison.json", "table.md", "report.html"
+SHARE_OF_TIME = 0.05
+"""Of the time since the last one that writing the table between two runs may take: the cores belong to the runs."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,20 @@ class ComparisonFolder:
         table = standings(records, order)
         store.write_text_whole(self.path / TABLE, long_table(table))
         return table, records
+
+    def meanwhile(self) -> Callable[[], None]:
+        """Return what writes comparison.json and table.md while runs go on, in a small share of the time."""
+        ended, took = time.monotonic(), 0.0
+
+        def write() -> None:
+            nonlocal ended, took
+            started = time.monotonic()
+            if took <= SHARE_OF_TIME * (started - ended):
+                self.write()
+                ended = time.monotonic()
+                took = ended - started
+
+        return write
 
     def write_report(self) -> Path:
         """Write report.html about all runs, and return its path."""

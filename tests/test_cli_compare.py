@@ -48,7 +48,7 @@ def ran(monkeypatch):
     """Run in this process, one after another, and return the list of what was run."""
     found = []
 
-    def in_process(unfinished, progress, num_workers, shelf):
+    def in_process(unfinished, progress, num_workers, shelf, on_finished):
         for one, steps in unfinished:
             found.append((one.row.name, one.seed))
             with store.lock(one.folder):
@@ -131,6 +131,25 @@ def test_more_methods_seeds_and_variants_add_to_a_comparison(call, ran, stream, 
     assert "one cap for all rows that have one: 12 samples (slow)" in found["notes"]
 
 
+def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_time(tmp_path, monkeypatch):
+    from adaptinf import comparison_folder
+
+    now, written = [100.0], []
+    monkeypatch.setattr(comparison_folder.time, "monotonic", lambda: now[0])
+
+    def write(self):
+        written.append(now[0])
+        now[0] += 2.0
+
+    monkeypatch.setattr(comparison_folder.ComparisonFolder, "write", write)
+    finished = comparison_folder.ComparisonFolder(tmp_path).meanwhile()
+    for _ in range(10):
+        now[0] += 10.0
+        finished()
+    # Each takes 2 s, a twentieth of 40 s.
+    assert written == [110.0, 152.0, 194.0]
+
+
 def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(call, ran, stream, tmp_path):
     (tmp_path / "v.yaml").write_text("big: {method: random_replay, selection.budget: 12}\n")
     words = ("--methods", "random_replay,sequential", "--variants", tmp_path / "v.yaml", "--out", tmp_path / "out")
@@ -179,9 +198,9 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(call, ran, stream, tmp_
 def test_a_comparison_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened(stream, tmp_path):
     """The real thing: two worker processes, kill -9 of their parent in the middle of their work."""
     out = tmp_path / "out"
-    command = [sys.executable, "-W", "ignore", "-m", "adaptinf.cli", "compare", stream]
-    words = [*command, "--methods", "adapt,cluster_balanced", "--out", out, "--workers", "2", "--quiet"]
-    process = subprocess.Popen(words, start_new_session=True)
+    command = [sys.executable, "-W", "ignore", "-m", "adaptinf.cli", "compare", stream, "--out", out, "--quiet"]
+    words = [*command, "--methods", "adapt,cluster_balanced"]
+    process = subprocess.Popen([*words, "--workers", "2"], start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("*/seed-0/steps/00/selection")) and time.monotonic() < deadline:
         assert process.poll() is None
@@ -191,7 +210,7 @@ def test_a_comparison_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened
     assert not (out / "comparison.json").exists()
     time.sleep(1.0)  # Workers look for their parent five times a second.
 
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = subprocess.run([*words, "--workers", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not list(out.rglob("*.part"))
     config = configuration.load(stream)
