@@ -52,7 +52,8 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder; runs/<name of the file>-compare if left out.")] = None,
     variants: Annotated[Path | None, typer.Option(help="YAML: name -> method and settings of its own.")] = None,
     cap: Annotated[
-        str | None, typer.Option(help="Cap of every row but multitask: auto, none or a number; lite_adapt's alone.")
+        str | None,
+        typer.Option(help="One cap for all rows but multitask: auto, none or a number; else only lite_adapt has one."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to take; all if left out.", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at once, one thread each; one a core.", min=1)] = None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from adaptinf import preflight, store
+from adaptinf import preflight, registry, store
 from adaptinf.config import RunConfig
 from adaptinf.progress import Progress, Relay, Remote
 from adaptinf.runs import Run
@@ -64,6 +64,8 @@ def plan(
         ConfigError: an unknown method or setting.
     """
     configs = {seed: config_of(seed) for seed in seeds}
+    for config in configs.values():
+        registry.load_plugins(config.plugins)
     return [
         Planned(
             row=row,

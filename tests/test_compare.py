@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf import compare, console, tables
+from adaptinf import compare, console, registry, tables
 from adaptinf import config as configuration
 from adaptinf.compare import Planned, plan, run_planned, same_config
 from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
@@ -120,6 +120,18 @@ def test_runs_are_planned_seed_by_seed_so_that_early_results_are_pairs(tmp_path)
     assert [one.label for one in found] == ["adapt 0", "sequential 0", "adapt 1", "sequential 1"]
     assert [one.config.seed for one in found] == [0, 0, 1, 1]
     assert found[3].folder == tmp_path / "sequential" / "seed-1"
+
+
+def test_a_method_of_the_users_own_is_known_to_a_comparison(tmp_path):
+    mine = tmp_path / "mine_compared.py"
+    mine.write_text(
+        (Path(__file__).parent.parent / "examples" / "my_selector.py").read_text().replace("largest", "zz_mine")
+    )
+    try:
+        found = planned_methods(RunConfig(plugins=[str(mine)]), ["zz_mine"], tmp_path)
+        assert found[0].config.selection.method == "zz_mine"
+    finally:
+        registry.selector._entries.pop("zz_mine", None)
 
 
 def test_each_seed_may_have_settings_of_its_own(tmp_path):
