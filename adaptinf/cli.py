@@ -14,7 +14,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import adaptinf
-from adaptinf import cli_results
+from adaptinf import cli_compare, cli_results
+from adaptinf.cli_compare import REPORT_NAME
 from adaptinf.cli_options import AsJson, Overrides, Quiet, RunFolder, calm_transformers, print_json
 from adaptinf.errors import AdaptError, ConfigError
 
@@ -27,9 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-REPORT_NAME = "report.html"
-"""Where a run, or a folder of runs, keeps its report."""
-RESUMABLE = ("demo", "run", "add", "step")
+RESUMABLE = ("demo", "run", "add", "step", "compare")
 """Commands that go on where they were stopped; what they had finished is whole."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -79,33 +78,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit()
 
 
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the data and one run folder a method.")] = Path("runs/demo"),
-    methods: Annotated[
-        str, typer.Option(help="Methods to run, with commas.")
-    ] = "adapt,random_replay,sequential,oracle",
-    seed: Annotated[int, typer.Option(help="Seed of data and runs.", min=0)] = 0,
-    steps: Annotated[int | None, typer.Option(help="Steps to take; all six if left out.", min=1)] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Run the whole loop on a small real stream: no download, no GPU."""
-    from adaptinf import console, store
-    from adaptinf.comparison import summary_rows, write_summary
-    from adaptinf.demo.showing import run_demo
-    from adaptinf.progress import make_progress
-    from adaptinf.report import write_report
-
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("--methods is empty; `adaptinf list` names them")
-    with store.lock(out):
-        runs = run_demo(out, methods=names, seed=seed, progress=make_progress(quiet=quiet), num_steps=steps)
-        rows, reference = summary_rows(runs)
-        write_summary(out / "summary.json", rows, reference)
-        page = write_report([run.folder for run in runs], out / REPORT_NAME)
-    console.show_summary(rows, reference)
-    print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}\nreport: {page}")
+cli_compare.register(app)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Several methods over one stream, a run folder each, as many at once as there are cores."""
+"""Several methods and seeds over one stream, a run folder each, as many at once as there are cores."""
 
 from __future__ import annotations
 
@@ -6,108 +6,163 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from adaptinf import store
+from adaptinf import preflight, registry, store
 from adaptinf.config import RunConfig
 from adaptinf.progress import Progress, Relay, Remote
 from adaptinf.runs import Run
-from adaptinf.selection import known_options
+from adaptinf.sharing import Shelf
+from adaptinf.variants import Cap, Row, row_config
 
-CAPPED = frozenset({"lite_adapt"})
-"""Methods that prune to the cap in a comparison; all others keep their whole pool (METHOD §5)."""
 POLL_SECONDS = 0.2
 """How often the parent looks for messages, and a worker for its parent."""
+THREADS_PER_RUN = 1
+"""The other cores have runs of their own."""
+
+ConfigOf = Callable[[int], RunConfig]
+"""Seed -> the settings that all rows share."""
 
 
-def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
-    """Return the configuration of one method and seed in a comparison.
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One run of a comparison."""
+
+    row: Row
+    """Its row."""
+    seed: int
+    """Its seed."""
+    folder: Path
+    """Its run folder."""
+    config: RunConfig
+    """Its settings."""
+    label: str
+    """What its progress is called."""
+
+
+def same_config(config: RunConfig) -> ConfigOf:
+    """Return what gives every seed the same settings: a stream.yaml has one set of data and one base model."""
+    return lambda seed: config.model_copy(update={"seed": seed})
+
+
+def plan(
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    config_of: ConfigOf,
+    folder_of: Callable[[Row, int], Path],
+    *,
+    cap: Cap | None = None,
+) -> list[Planned]:
+    """Return every run, seed by seed, so that what is finished first can be compared in pairs.
 
     Raises:
-        ConfigError: no such method.
+        ConfigError: an unknown method or setting.
     """
-    # What the stream asks of one method is not asked of the others that do not know it.
-    known = known_options(method)
-    own: dict[str, Any] = {name: None for name in ("budgets", "choose", "sampling") if name not in known}
-    own["options"] = {name: value for name, value in config.selection.options.items() if name in known}
-    cap = (
-        config.pruning.cap
-        if method in CAPPED and config.pruning.cap != "none"
-        else "auto"
-        if method in CAPPED
-        else "none"
-    )
-    changes = {
-        "selection": config.selection.model_copy(update={"method": method, **own}),
-        "pruning": config.pruning.model_copy(update={"cap": cap}),
-        "seed": seed,
-    }
-    return config.model_copy(update=changes)
+    configs = {seed: config_of(seed) for seed in seeds}
+    for config in configs.values():
+        registry.load_plugins(config.plugins)
+    return [
+        Planned(
+            row=row,
+            seed=seed,
+            folder=folder_of(row, seed),
+            config=row_config(configs[seed], row, seed, cap=cap),
+            label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
+        )
+        for seed in seeds
+        for row in rows
+    ]
 
 
-def run_methods(
-    config: RunConfig,
-    folders: dict[str, Path],
+def check_plan(planned: Sequence[Planned]) -> None:
+    """Check what every run names before any folder is made.
+
+    Raises:
+        ConfigError: as `preflight.check`.
+    """
+    for one in planned:
+        preflight.check(one.config, whole_stream=True)
+
+
+def run_planned(
+    planned: Sequence[Planned],
     *,
-    seed: int,
     progress: Progress,
     num_steps: int | None = None,
     num_workers: int | None = None,
+    shelf: Shelf | None = None,
+    on_finished: Callable[[], None] | None = None,
 ) -> list[Run]:
-    """Run every method over the stream, going on where an earlier call stopped, and return the runs.
+    """Run everything that is planned, going on where an earlier call stopped, and return the runs.
 
     Args:
-        config: settings that all methods share.
-        folders: method -> its run folder.
-        seed: of all runs.
+        planned: the runs.
         progress: where to report; workers send their bars here.
         num_steps: steps of the stream to take; None: all.
         num_workers: processes at once, one thread each; None: one a core.
+        shelf: where runs share what they have in common; None: each makes its own.
+        on_finished: called whenever a run has finished while others go on.
 
     Raises:
-        ConfigError: an unknown method, or a run folder with other settings.
+        ConfigError: a run folder with other settings.
     """
-    configs = {method: method_config(config, method, seed) for method in folders}
-    runs = {method: Run.create(folder, configs[method]) for method, folder in folders.items()}
-    steps = len(config.stream) if num_steps is None else min(num_steps, len(config.stream))
-    unfinished = [method for method, run in runs.items() if run.num_finished < steps]
+    runs = [Run.create(one.folder, one.config) for one in planned]
+    unfinished = []
+    for one, run in zip(planned, runs, strict=True):
+        length = len(one.config.stream)
+        steps = length if num_steps is None else min(num_steps, length)
+        if run.num_finished < steps:
+            unfinished.append((one, steps))
     if unfinished:
-        _run_unfinished({method: folders[method] for method in unfinished}, steps, progress, num_workers)
-    return list(runs.values())
+        _run_unfinished(unfinished, progress, num_workers, shelf, on_finished)
+    return runs
 
 
-def _run_unfinished(folders: dict[str, Path], steps: int, progress: Progress, num_workers: int | None) -> None:
-    workers = min(num_workers or os.cpu_count() or 1, len(folders))
+def _run_unfinished(
+    unfinished: Sequence[tuple[Planned, int]],
+    progress: Progress,
+    num_workers: int | None,
+    shelf: Shelf | None,
+    on_finished: Callable[[], None] | None,
+) -> None:
+    workers = min(num_workers or os.cpu_count() or 1, len(unfinished))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
-        futures = [pool.submit(_run_one, folder, steps, queue, method) for method, folder in folders.items()]
+        futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, shelf) for one, steps in unfinished]
         relay = Relay(progress)
         try:
-            _relay_until_done(futures, queue, relay)
+            _relay_until_done(futures, queue, relay, on_finished)
         finally:
             relay.close()
             for future in futures:
                 future.cancel()
 
 
-def _relay_until_done(futures: Sequence[Future[None]], queue: Any, relay: Relay) -> None:
+def _relay_until_done(
+    futures: Sequence[Future[None]], queue: Any, relay: Relay, on_finished: Callable[[], None] | None
+) -> None:
     """Show the workers' messages until all are done; the first failure is raised at once."""
+    num_done = 0
     while True:
         try:
             relay.show(queue.get(timeout=POLL_SECONDS))
             continue
         except Empty:
             pass
-        for future in futures:
-            if future.done():
-                future.result()
-        if all(future.done() for future in futures):
+        done = [future for future in futures if future.done()]
+        for future in done:
+            future.result()
+        if len(done) == len(futures):
             return
+        if len(done) > num_done and on_finished is not None:
+            on_finished()
+        num_done = len(done)
 
 
 def _begin_worker(parent: int) -> None:
@@ -116,8 +171,8 @@ def _begin_worker(parent: int) -> None:
     from threadpoolctl import threadpool_limits
     from transformers.utils import logging
 
-    torch.set_num_threads(1)
-    threadpool_limits(limits=1)  # NumPy's BLAS too; clustering and pruning take as many threads as it has
+    torch.set_num_threads(THREADS_PER_RUN)
+    threadpool_limits(limits=THREADS_PER_RUN)  # NumPy's BLAS too; clustering and pruning take as many threads as it has
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -130,8 +185,11 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run_one(folder: Path, steps: int, queue: Any, method: str) -> None:
+def _run_one(folder: Path, steps: int, queue: Any, label: str, shelf: Shelf | None) -> None:
+    from dataclasses import replace
+
     from adaptinf.pipeline import run_all
 
     with store.lock(folder):
-        run_all(Run.open(folder, progress=Remote(queue, method)), num_steps=steps)
+        run = Run.open(folder, progress=Remote(queue, label))
+        run_all(replace(run, shelf=shelf), num_steps=steps)

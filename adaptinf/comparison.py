@@ -1,4 +1,4 @@
-"""What a finished run amounts to, in one row; and several methods over one stream."""
+"""What a finished run amounts to, in one row."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 
 from adaptinf import tables
-from adaptinf.data import Evaluation
 from adaptinf.evaluation import metrics
+from adaptinf.recording import record_of
+from adaptinf.records import RunRecord
 from adaptinf.runs import Run
 
-SELECTION_STAGES = ("features", "clusters", "selection", "pruning")
-"""Stages whose seconds are the price of choosing."""
-RARE = 0.5
-"""A skill is rare when its share of the stream is below this times an equal share."""
+BASELINE = "random_replay"
+"""What every method must beat."""
+REFERENCES = (BASELINE, "sequential", "multitask", "oracle")
+"""Methods that are there for comparison, not for their own sake."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """One run in numbers; accuracies in 0..1, gains and rates in percent."""
 
+    name: str
+    """Name of the row."""
     method: str
-    """Name of the selector, with the cap where there is one."""
+    """Name of the selector."""
     seed: int
     """Seed of the run."""
     num_steps: int
@@ -40,10 +43,18 @@ class Summary:
     """Average accuracy over the other skills."""
     relative_gain: float
     """Percent of the reference; NaN without one."""
+    worst_skill: float
+    """The lowest accuracy of any skill."""
+    over_time: float
+    """Mean over steps of the average accuracy on the skills introduced so far."""
     forgetting_signed: float
     """Forgetting rate in percent, gains counted against losses."""
     forgetting_clipped: float
     """Forgetting rate in percent, gains counted as 0."""
+    max_forgetting: float
+    """Best earlier accuracy of a skill minus its last, mean over skills, 0..1."""
+    backward_transfer: float
+    """Last accuracy of a skill minus that right after its introduction, mean over skills, 0..1."""
     forward_transfer: float
     """What other data taught of a skill before its own came, 0..1."""
     samples_trained: int
@@ -54,83 +65,82 @@ class Summary:
     """Training."""
 
 
-def summarise(run: Run, *, reference: np.ndarray | None = None) -> Summary:
-    """Return a run's row of the table. `reference` has one upper-reference accuracy a skill, for the relative gain.
-
-    Raises:
-        DataError: no step of the run is evaluated yet.
-    """
-    last = run.num_finished - 1
-    evaluation = run.evaluation(last) or _nothing()
-    matrix, first = evaluation.matrix, evaluation.introduced_at
-    is_rare = rare_skills(evaluation.frequency)
-    forgetting = metrics.forgetting_rate(matrix, first, evaluation.num_items)
-    seconds = run.seconds()
+def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summary:
+    """Return a run's row of the table. `reference` has one upper-reference accuracy a skill, for the relative gain."""
+    is_tested = bool(record.skills)
+    # A run that tests no skill has a row of its costs.
+    matrix = record.matrix if is_tested else np.full((1, 1), np.nan)
+    first = record.introduced_at if is_tested else np.zeros(1, np.int64)
+    frequency = record.frequency if is_tested else np.full(1, np.nan)
+    is_rare = metrics.rare_skills(frequency)
+    forgetting = metrics.forgetting_rate(matrix, first, record.num_items if is_tested else None)
     return Summary(
-        method=run.config.selection.method,
-        seed=run.config.seed,
-        num_steps=last + 1,
+        name=record.name,
+        method=record.method,
+        seed=record.seed,
+        num_steps=len(record.steps),
         macro=metrics.average_accuracy(matrix),
-        micro=metrics.average_accuracy(matrix, evaluation.frequency),
+        micro=metrics.average_accuracy(matrix, frequency),
         rare=metrics.average_accuracy(matrix, is_rare),
         common=metrics.average_accuracy(matrix, ~is_rare),
         relative_gain=float("nan") if reference is None else metrics.relative_gain(matrix, reference),
+        worst_skill=metrics.worst_skill(matrix),
+        over_time=metrics.average_incremental_accuracy(matrix, first),
         forgetting_signed=forgetting.signed,
         forgetting_clipped=forgetting.clipped,
+        max_forgetting=metrics.max_forgetting(matrix, first),
+        backward_transfer=metrics.backward_transfer(matrix, first),
         forward_transfer=metrics.forward_transfer(matrix, first),
-        samples_trained=sum(_samples_trained(run, step) for step in range(last + 1)),
-        selection_seconds=sum(time for (_, stage), time in seconds.items() if stage in SELECTION_STAGES),
-        training_seconds=sum(time for (_, stage), time in seconds.items() if stage == "model"),
+        samples_trained=sum(step.trained for step in record.steps),
+        selection_seconds=sum(step.selection_seconds for step in record.steps),
+        training_seconds=sum(step.training_seconds for step in record.steps),
     )
 
 
-def _nothing() -> Evaluation:
-    """Return the evaluation of a run that tests no skill."""
-    empty = np.zeros(0)
-    table = {"skill": tables.text_array([]), "score": empty}
-    return Evaluation(
-        skills=("none",),
-        introduced_at=np.zeros(1, np.int64),
-        matrix=np.full((1, 1), np.nan),
-        num_items=np.zeros(1, np.int64),
-        frequency=np.full(1, np.nan),
-        predictions=table,
-    )
-
-
-def _samples_trained(run: Run, step: int) -> int:
-    return int(tables.read_json(run.stage_folder(step, "model") / "info.json")["samples"])
-
-
-def rare_skills(frequency: np.ndarray) -> np.ndarray:
-    """Return S bools: the skill's share of the stream is below half of an equal share."""
-    known = np.isfinite(frequency)
-    is_rare: np.ndarray = known & (frequency < RARE / max(1, int(known.sum())))
-    return is_rare
-
-
-def upper_reference(runs: Sequence[Run]) -> tuple[np.ndarray | None, str]:
+def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, str]:
     """Return the reference of the relative gain, and its name.
 
     It is multitask's last row where multitask was run; else the best that the sequential run ever reached on each
     skill; else nothing (METHOD §6).
     """
-    by_method = {run.config.selection.method: run.evaluation(run.num_finished - 1) for run in runs}
+    tested = [record for record in records if record.skills and record.steps]
+    # A variant of a method stands in for it only where the method itself was not run.
+    by_method = {record.method: record for record in sorted(tested, key=lambda record: record.name == record.method)}
     multitask, sequential = by_method.get("multitask"), by_method.get("sequential")
     if multitask is not None:
         return multitask.matrix[-1], "multitask, after the last step"
     if sequential is not None:
-        return np.nanmax(sequential.matrix, axis=0), "the best of the sequential run on each skill"
+        return np.fmax.reduce(sequential.matrix, axis=0), "the best of the sequential run on each skill"
     return None, "none: neither multitask nor sequential was run"
+
+
+def reference_for(record: RunRecord, records: Sequence[RunRecord]) -> tuple[np.ndarray | None, str]:
+    """Return the relative gain's reference among the records of the same skills, of the same seed if there is one."""
+    if not record.steps or not record.skills:
+        return None, "nothing: no step was tested"
+    alike = [other for other in records if other.steps and other.skills == record.skills]
+    same_seed = [other for other in alike if other.seed == record.seed]
+    for candidates in (same_seed, alike):
+        reference, name = upper_reference(candidates)
+        if reference is not None:
+            return reference, name
+    return None, name
+
+
+def summaries(records: Sequence[RunRecord]) -> tuple[list[Summary], list[str]]:
+    """Return one row a record, and the names of the relative gain's references; several only where skills differ."""
+    found = [reference_for(record, records) for record in records]
+    rows = [summarise(record, reference=reference) for record, (reference, _) in zip(records, found, strict=True)]
+    return rows, list(dict.fromkeys(name for _, name in found))
 
 
 def summary_rows(runs: Sequence[Run]) -> tuple[list[Summary], str]:
     """Return one row a run, and the name of the relative gain's reference."""
-    reference, name = upper_reference(runs)
-    return [summarise(run, reference=reference) for run in runs], name
+    rows, references = summaries([record_of(run, in_detail=False) for run in runs])
+    return rows, "; or ".join(references)
 
 
 def write_summary(path: Path, rows: Sequence[Summary], reference: str) -> None:
     """Write the table as JSON, for other tools."""
-    records: list[dict[str, Any]] = [vars(row) for row in rows]
-    tables.write_json(path, {"reference": reference, "rows": records})
+    values: list[dict[str, Any]] = [vars(row) for row in rows]
+    tables.write_json(path, {"reference": reference, "rows": values})

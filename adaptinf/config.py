@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ __all__ = [
     "parse_override",
     "resolve",
     "to_yaml",
+    "with_settings",
 ]
 
 PATH_KEYS = ("path", "images")
@@ -87,6 +89,18 @@ def from_overrides(overrides: list[str], *, base: Path) -> RunConfig:
     for override in overrides:
         _set(raw, override)
     return resolve(parse(raw, where="settings"), base)
+
+
+def with_settings(config: RunConfig, settings: Mapping[str, Any], *, where: str) -> RunConfig:
+    """Return the configuration with some settings, named `a.b` as for `--set`, replaced.
+
+    Raises:
+        ConfigError: lists every wrong key and value, `where` in front.
+    """
+    raw = config.model_dump()
+    for key, value in settings.items():
+        _put(raw, key, value, where)
+    return parse(raw, where=where)
 
 
 def parse(raw: dict[str, Any], *, where: str) -> RunConfig:
@@ -172,30 +186,35 @@ def parse_override(override: str) -> tuple[str, Any]:
 def _set(raw: dict[str, Any], override: str) -> None:
     """Apply one `a.b=value` to nested dictionaries. Changes `raw` in place."""
     key, value = parse_override(override)
+    _put(raw, key, value, f"--set {override}")
+
+
+def _put(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the value at `a.b` in nested dictionaries. Changes `raw` in place."""
     *parents, last = key.split(".")
     place: Any = raw
     for parent in parents:
-        place = _descend(place, parent, override)
+        place = _descend(place, parent, where)
     if isinstance(place, list):
-        place[_index(place, last, override)] = value
+        place[_index(place, last, where)] = value
     else:
         place[last] = value
 
 
-def _descend(place: Any, key: str, override: str) -> Any:
+def _descend(place: Any, key: str, where: str) -> Any:
     if isinstance(place, list):
-        return place[_index(place, key, override)]
+        return place[_index(place, key, where)]
     below = place.setdefault(key, {})
     if below is None:
         below = place[key] = {}
     if not isinstance(below, dict | list):
-        raise ConfigError(f"--set {override}: {key} is {below!r}, not a section")
+        raise ConfigError(f"{where}: {key} is {below!r}, not a section")
     return below
 
 
-def _index(place: list[Any], key: str, override: str) -> int:
+def _index(place: list[Any], key: str, where: str) -> int:
     if not key.isdigit() or int(key) >= len(place):
-        raise ConfigError(f"--set {override}: {key!r} must be a number below {len(place)}")
+        raise ConfigError(f"{where}: {key!r} must be a number below {len(place)}")
     return int(key)
 
 

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adaptinf.comparison import Summary
+from adaptinf.comparison import BASELINE, REFERENCES, Summary
 from adaptinf.doctor import Check
 from adaptinf.progress import format_seconds
 from adaptinf.validation import Findings
 
+NUMERIC = "-−–+<0123456789"
+"""What a cell with a number begins with, or one that has none."""
 SHOWN_ROWS = 20
 """Bad rows that `validate` lists before it only counts."""
 
@@ -41,8 +43,8 @@ def show_summary(rows: Sequence[Summary], reference: str) -> None:
 
 def against_random(rows: Sequence[Summary]) -> str:
     """Return in words how the methods stand to random replay; empty where it was not run."""
-    random = [row for row in rows if row.method == "random_replay"]
-    others = [row for row in rows if row.method in ("adapt", "lite_adapt", "cluster_balanced")]
+    random = [row for row in rows if row.method == BASELINE]
+    others = [row for row in rows if row.method not in REFERENCES]
     if not random or not others:
         return ""
     sentences = []
@@ -165,7 +167,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
-    return all(not row[column] or row[column][0] in "-0123456789" for row in rows[1:])
+    return all(not row[column] or row[column][0] in NUMERIC for row in rows[1:])
 
 
 def _percent(value: float | None) -> str:

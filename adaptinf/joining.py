@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from adaptinf import store, tables
 from adaptinf.corrections import withdrawn_datasets
+from adaptinf.data import Rejected, Sample
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.intake import add_dataset
@@ -25,9 +27,22 @@ def join(run: Run, step: int) -> dict[str, Any]:
     # A dataset that was withdrawn before it came keeps its step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
     rows = iter(()) if is_withdrawn else read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    with run.shared(step, "pool", folder):
+        if not folder.exists():
+            _add(run, step, rows)
+    info = dict(tables.read_json(folder / "info.json"))
+    if info["rejected"]:
+        run.progress.note(f"{dataset.name}: {info['rejected']} rows rejected, see {folder / 'rejected.jsonl'}")
+    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
+    return info
+
+
+def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
+    """Write the dataset's folder."""
+    folder, dataset = run.dataset_folder(step), run.config.stream[step]
     part = store.begin(folder)
     with run.logged(step, "pool"):
-        info = add_dataset(
+        add_dataset(
             run.pool_folder,
             step,
             dataset.name,
@@ -39,10 +54,6 @@ def join(run: Run, step: int) -> dict[str, Any]:
             origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
         )
     store.finish(folder)
-    if info["rejected"]:
-        run.progress.note(f"{dataset.name}: {info['rejected']} rows rejected, see {folder / 'rejected.jsonl'}")
-    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
-    return info
 
 
 def _refuse_other_dataset(run: Run, step: int) -> None:

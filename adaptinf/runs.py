@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,14 @@ import adaptinf
 from adaptinf import config as configuration
 from adaptinf import registry, store
 from adaptinf.config import DatasetConfig, MadeBy, RunConfig
+from adaptinf.corrections import withdrawn_datasets
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
 from adaptinf.progress import Prefixed, Progress, Silent
 from adaptinf.seeded import derive_seed
 from adaptinf.selection import known_options
+from adaptinf.sharing import Shelf
 
 A = TypeVar("A", bound=store.Artifact)
 
@@ -43,6 +45,8 @@ class Run:
     """Its configuration, paths absolute."""
     progress: Progress = field(default_factory=Silent)
     """Where stages report."""
+    shelf: Shelf | None = None
+    """Where it finds, and leaves, work that other runs have in common with it; None: it is alone."""
 
     @classmethod
     def create(cls, folder: Path, config: RunConfig, *, progress: Progress | None = None) -> Run:
@@ -79,7 +83,7 @@ class Run:
 
     def write_config(self) -> None:
         """Write config.yaml with version, git commit and time."""
-        made_by = MadeBy(version=adaptinf.__version__, git_sha=_git_sha(), utc_time=store.utc_now())
+        made_by = MadeBy(version=adaptinf.__version__, git_sha=git_sha(), utc_time=store.utc_now())
         stamped = self.config.model_copy(update={"made_by": made_by})
         store.write_text_whole(self.folder / CONFIG_NAME, configuration.to_yaml(stamped))
 
@@ -92,7 +96,7 @@ class Run:
         if dataset.name in [known.name for known in self.config.stream]:
             raise ConfigError(f"{self.folder} has a dataset called {dataset.name!r} already; give --name")
         config = self.config.model_copy(update={"stream": [*self.config.stream, dataset]})
-        return Run(folder=self.folder, config=config, progress=self.progress)
+        return replace(self, config=config)
 
     def titled(self, prefix: str) -> Run:
         """Return the run with words in front of the titles of its stages."""
@@ -156,7 +160,19 @@ class Run:
     def once(self, step: int, stage: str, kind: type[A], compute: Callable[[Path], A]) -> A:
         """Return a stage's artifact, computing it if its folder does not exist, and log how long that took."""
         timed = partial(self._timed, step, stage, compute)
-        return store.once(self.stage_folder(step, stage), kind, timed)
+        folder = self.stage_folder(step, stage)
+        with self.shared(step, stage, folder):
+            return store.once(folder, kind, timed)
+
+    def shared(self, step: int, stage: str, folder: Path) -> AbstractContextManager[None]:
+        """Return a block that makes a stage's folder, unless a run that has the stage in common made it before."""
+        # A run whose pool the user has corrected goes its own way.
+        if self.shelf is None or withdrawn_datasets(self.pool_folder):
+            return nullcontext()
+        place = self.shelf.place(self.config, step, stage)
+        if place is None:
+            return nullcontext()
+        return self.shelf.shared(place, folder, log=self.folder / "events.jsonl", key={"step": step, "stage": stage})
 
     def _timed(self, step: int, stage: str, compute: Callable[[Path], A], part: Path) -> A:
         with self.logged(step, stage):
@@ -212,7 +228,7 @@ def _first_difference(key: str, before: Any, after: Any) -> tuple[str, Any, Any]
     return key, before, after
 
 
-def _git_sha() -> str | None:
+def git_sha() -> str | None:
     """Return the commit of the working tree that the package is run from; None outside of one."""
     package = Path(adaptinf.__file__).parent
     try:

@@ -85,7 +85,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def as_json_text(value: Any) -> str:
     """Return a value as indented JSON; NaN becomes null."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:
@@ -100,15 +100,16 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path} cannot be read as JSON ({error}); delete its folder to have it made again") from error
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a value with only what JSON can hold: arrays as lists, NaN and infinities as None."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
+        return finite(value.tolist())
     if isinstance(value, np.generic):
-        return _finite(value.item())
+        return finite(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf import compare, console, tables
+from adaptinf import compare, console, registry, tables
 from adaptinf import config as configuration
-from adaptinf.compare import method_config, run_methods
-from adaptinf.comparison import rare_skills, summarise, summary_rows, upper_reference, write_summary
-from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
+from adaptinf.compare import Planned, plan, run_planned, same_config
+from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
+from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
+from adaptinf.recording import record_of
 from adaptinf.runs import Run
+from adaptinf.variants import Row
 from tests.streams import rows, write_dataset, write_stream, write_test
 
 NAN = float("nan")
@@ -55,7 +57,7 @@ def finished(folder: Path, method: str, matrix: list[list[float]], *, seed: int 
 
 def test_a_summary_has_the_numbers_of_the_last_row_by_hand(tmp_path):
     run = finished(tmp_path, "adapt", [[0.0, 0.2], [0.8, 0.4], [0.6, 0.5]])
-    row = summarise(run, reference=np.array([0.5, 0.5]))
+    row = summarise(record_of(run), reference=np.array([0.5, 0.5]))
     assert (row.method, row.seed, row.num_steps, row.samples_trained) == ("adapt", 0, 2, 21)
     assert row.macro == pytest.approx(0.55)
     assert row.micro == pytest.approx(0.9 * 0.6 + 0.1 * 0.5)
@@ -70,11 +72,11 @@ def test_the_reference_is_multitask_else_the_best_of_sequential_else_nothing(tmp
     adapt = finished(tmp_path, "adapt", [[0.1, 0.1], [0.4, 0.5]])
     sequential = finished(tmp_path, "sequential", [[NAN, 0.1], [0.9, 0.2], [0.3, 0.6]])
     multitask = finished(tmp_path, "multitask", [[0.1, 0.1], [0.7, 0.8]])
-    reference, name = upper_reference([adapt, sequential, multitask])
+    reference, name = upper_reference([record_of(run) for run in (adapt, sequential, multitask)])
     assert reference.tolist() == [0.7, 0.8] and "multitask" in name
-    reference, name = upper_reference([adapt, sequential])
+    reference, name = upper_reference([record_of(run) for run in (adapt, sequential)])
     assert reference.tolist() == [0.9, 0.6] and "sequential" in name
-    reference, name = upper_reference([adapt])
+    reference, name = upper_reference([record_of(adapt)])
     assert reference is None and "none" in name
     assert np.isnan(summary_rows([adapt])[0][0].relative_gain)
 
@@ -84,12 +86,6 @@ def test_a_run_without_tests_or_steps_has_a_row_without_accuracies(tmp_path):
     (row,), _ = summary_rows([run])
     assert row.num_steps == 0 and row.samples_trained == 0
     assert np.isnan(row.macro) and np.isnan(row.forgetting_signed)
-
-
-def test_rare_skills_have_less_than_half_of_an_equal_share():
-    assert rare_skills(np.array([0.5, 0.3, 0.1, 0.1])).tolist() == [False, False, True, True]
-    assert rare_skills(np.array([NAN, NAN])).tolist() == [False, False]
-    assert rare_skills(np.array([0.97, 0.03, NAN])).tolist() == [False, True, False]
 
 
 def test_the_table_names_its_reference_and_who_beats_random(tmp_path, capsys):
@@ -108,42 +104,65 @@ def test_the_table_names_its_reference_and_who_beats_random(tmp_path, capsys):
     assert saved["rows"][0]["relative_gain"] is None
 
 
-def test_only_lite_adapt_prunes_in_a_comparison_and_everything_else_is_shared():
-    config = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
-    assert method_config(config, "lite_adapt", 1).cap == 30
-    assert method_config(config, "adapt", 1).cap is None
-    uncapped = config.model_copy(update={"pruning": PruningConfig(cap="none")})
-    assert method_config(uncapped, "lite_adapt", 1).cap == 40
-    own = method_config(config, "random_replay", 7)
-    assert (own.seed, own.selection.method) == (7, "random_replay")
-    changed = {"seed", "selection", "pruning"}
-    assert own.model_dump(exclude=changed) == config.model_dump(exclude=changed)
-    with pytest.raises(ConfigError, match="did you mean 'adapt'"):
-        method_config(config, "adapts", 0)
+def planned_methods(config: RunConfig, names: list[str], folder: Path, *, seeds=(0,)) -> list[Planned]:
+    rows = [Row(name=name, method=name, settings={}) for name in names]
+    return plan(rows, seeds, same_config(config), lambda row, seed: folder / row.name / f"seed-{seed}")
 
 
 def test_a_wrong_method_is_refused_before_any_folder_is_made(tmp_path):
     with pytest.raises(ConfigError, match="unknown selector"):
-        run_methods(
-            RunConfig(), {"adapt": tmp_path / "a", "nonsense": tmp_path / "n"}, seed=0, progress=Silent(), num_workers=1
-        )
+        planned_methods(RunConfig(), ["adapt", "nonsense"], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_planned_seed_by_seed_so_that_early_results_are_pairs(tmp_path):
+    found = planned_methods(RunConfig(), ["adapt", "sequential"], tmp_path, seeds=(0, 1))
+    assert [one.label for one in found] == ["adapt 0", "sequential 0", "adapt 1", "sequential 1"]
+    assert [one.config.seed for one in found] == [0, 0, 1, 1]
+    assert found[3].folder == tmp_path / "sequential" / "seed-1"
+
+
+def test_a_method_of_the_users_own_is_known_to_a_comparison(tmp_path):
+    mine = tmp_path / "mine_compared.py"
+    mine.write_text(
+        (Path(__file__).parent.parent / "examples" / "my_selector.py").read_text().replace("largest", "zz_mine")
+    )
+    try:
+        found = planned_methods(RunConfig(plugins=[str(mine)]), ["zz_mine"], tmp_path)
+        assert found[0].config.selection.method == "zz_mine"
+    finally:
+        registry.selector._entries.pop("zz_mine", None)
+
+
+def test_each_seed_may_have_settings_of_its_own(tmp_path):
+    def config_of(seed: int) -> RunConfig:
+        return RunConfig(stream=[DatasetConfig(name="d", path=f"data-{seed}")])
+
+    rows = [Row(name="fisher", method="adapt", settings={"extraction.vector": "fisher"})]
+    found = plan(rows, [4, 5], config_of, lambda row, seed: tmp_path / str(seed))
+    assert [one.config.stream[0].path for one in found] == ["data-4", "data-5"]
+    assert all(one.config.extraction.vector == "fisher" for one in found)
 
 
 def test_finished_methods_are_not_run_again_and_only_the_steps_asked_for_are_taken(tmp_path, monkeypatch):
     data = [write_dataset(tmp_path, name, rows(2)) for name in ("one", "two")]
     config = configuration.load(write_stream(tmp_path / "s.yaml", data))
     asked = []
-    monkeypatch.setattr(compare, "_run_unfinished", lambda folders, steps, *_: asked.append((list(folders), steps)))
-    folders = {name: tmp_path / name for name in ("adapt", "sequential")}
-    runs = run_methods(config, folders, seed=0, progress=Silent(), num_steps=1)
+
+    def note(unfinished, *_):
+        asked.append([(one.row.name, steps) for one, steps in unfinished])
+
+    monkeypatch.setattr(compare, "_run_unfinished", note)
+    planned = planned_methods(config, ["adapt", "sequential"], tmp_path)
+    made = run_planned(planned, progress=Silent(), num_steps=1)
     for stage in ("model", "pruning"):
-        runs[0].stage_folder(0, stage).mkdir(parents=True)
-    run_methods(config, folders, seed=0, progress=Silent(), num_steps=1)
-    run_methods(config, folders, seed=0, progress=Silent(), num_steps=9)
-    assert asked == [(["adapt", "sequential"], 1), (["sequential"], 1), (["adapt", "sequential"], 2)]
+        made[0].stage_folder(0, stage).mkdir(parents=True)
+    run_planned(planned, progress=Silent(), num_steps=1)
+    run_planned(planned, progress=Silent(), num_steps=9)
+    assert asked == [[("adapt", 1), ("sequential", 1)], [("sequential", 1)], [("adapt", 2), ("sequential", 2)]]
+    other = plan([planned[0].row], [1], same_config(config), lambda row, _: planned[0].folder)
     with pytest.raises(ConfigError, match="seed=0, now it is 1"):
-        run_methods(config, folders, seed=1, progress=Silent())
+        run_planned(other, progress=Silent())
 
 
 @pytest.mark.slow
@@ -151,8 +170,8 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
     data = [write_dataset(tmp_path, "one", rows(6))]
     tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
     config = configuration.load(write_stream(tmp_path / "s.yaml", data, tests))
-    folders = {name: tmp_path / name for name in ("random_replay", "sequential")}
-    runs = run_methods(config, folders, seed=0, progress=Silent(), num_workers=2)
+    planned = planned_methods(config, ["random_replay", "sequential"], tmp_path)
+    runs = run_planned(planned, progress=Silent(), num_workers=2)
     assert [run.num_finished for run in runs] == [1, 1]
     found, reference = summary_rows(runs)
     assert "sequential" in reference and all(row.num_steps == 1 for row in found)
@@ -161,11 +180,4 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
 
     broken = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
     with pytest.raises(Exception, match="gone"):
-        run_methods(broken, {"oracle": tmp_path / "broken"}, seed=0, progress=Silent(), num_workers=1)
-
-
-def test_an_option_meant_for_one_method_is_not_asked_of_the_others(tmp_path):
-    selection = {"budget": 5, "budgets": "density", "choose": "borda", "options": {"temperature": 0.2}}
-    config = configuration.load(write_stream(tmp_path / "s.yaml", [], selection=selection))
-    asked = {name: method_config(config, name, 0).selection.method_options for name in ("adapt", "dbp", "oracle")}
-    assert asked == {"adapt": {"budgets": "density", "choose": "borda"}, "dbp": {"temperature": 0.2}, "oracle": {}}
+        run_planned(planned_methods(broken, ["oracle"], tmp_path), progress=Silent(), num_workers=1)

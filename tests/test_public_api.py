@@ -111,6 +111,7 @@ LAYERS = {
         "pictures",
         "score_table",
         "centers",
+        "sharing",
     },
     # Plug-ins, models, and what stages are made of.
     2: {"formats", "models", "scoring", "intake", "removal", "corrections"},
@@ -122,6 +123,16 @@ LAYERS = {
         "report",
         "compare",
         "comparison",
+        "records",
+        "recording",
+        "environment",
+        "columns",
+        "against",
+        "fairness",
+        "standings",
+        "variants",
+        "markdown",
+        "comparison_folder",
         "joining",
         "learners",
         "status",
@@ -137,7 +148,7 @@ LAYERS = {
         "story",
         "export",
     },
-    6: {"cli", "cli_results", "cli_options", "console", "demo"},
+    6: {"cli", "cli_compare", "cli_results", "cli_options", "console", "console_compare", "demo"},
 }
 """DESIGN section 3, from the ground up."""
 
@@ -234,7 +245,7 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
 
 
 def test_no_module_below_the_command_line_prints():
-    speakers = {"cli", "cli_results", "cli_options", "console", "progress"}
+    speakers = {"cli", "cli_compare", "cli_results", "cli_options", "console", "console_compare", "progress"}
     wrong = [
         name
         for name, tree in sources()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from adaptinf import config as configuration
 from adaptinf import registry, store
-from adaptinf.compare import run_methods
+from adaptinf.compare import plan, run_planned, same_config
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, write_stream
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
+from adaptinf.variants import Row
 
 METHODS = ("adapt", "random_replay", "sequential", "oracle")
 """The method, the baseline that it must beat, what happens without any memory, and how far choosing could go."""
@@ -35,10 +36,11 @@ def run_demo(
     changes = {
         "model": config.model.model_copy(update={"lora": configuration.LoraConfig.model_validate(LORA)}),
         "extraction": config.extraction.model_copy(update={"dim": VECTOR_DIM}),
-        "seed": seed,
     }
-    folders = {method: out / method for method in methods}
-    return run_methods(config.model_copy(update=changes), folders, seed=seed, progress=progress, num_steps=num_steps)
+    rows = [Row(name=method, method=method, settings={}) for method in dict.fromkeys(methods)]
+    config_of = same_config(config.model_copy(update=changes))
+    planned = plan(rows, [seed], config_of, lambda row, _: out / row.name)
+    return run_planned(planned, progress=progress, num_steps=num_steps)
 
 
 def demo_data(folder: Path, seed: int) -> Path:

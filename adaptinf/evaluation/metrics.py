@@ -15,6 +15,9 @@ import numpy as np
 
 from adaptinf.errors import DataError
 
+RARE = 0.5
+"""A skill is rare when its share of the stream is below this times an equal share."""
+
 
 class ForgettingRate(NamedTuple):
     """Mean relative loss from one row to the next, in percent."""
@@ -35,6 +38,21 @@ def average_accuracy(matrix: Any, weights: Any = None) -> float:
         raise DataError(f"weights have shape {weights_S.shape}, but there are {len(last)} skills")
     usable = np.isfinite(last) & np.isfinite(weights_S) & (weights_S > 0)
     return float(np.average(last[usable], weights=weights_S[usable])) if usable.any() else float("nan")
+
+
+def worst_skill(matrix: Any) -> float:
+    """Return the lowest accuracy of the last row, 0..1; skills that it does not test are left out."""
+    last = _checked(matrix)[-1]
+    finite = last[np.isfinite(last)]
+    return float(finite.min()) if finite.size else float("nan")
+
+
+def rare_skills(frequency: Any) -> np.ndarray:
+    """Return S bools: the skill's share of the stream is below half of an equal share."""
+    frequency_S = np.asarray(frequency, np.float64)
+    known = np.isfinite(frequency_S)
+    is_rare: np.ndarray = known & (frequency_S < RARE / max(1, int(known.sum())))
+    return is_rare
 
 
 def average_incremental_accuracy(matrix: Any, introduced_at: Any) -> float:

@@ -27,7 +27,7 @@ MAX_DETAILED = 6
 """Runs whose samples are shown one by one; more of them would leave each too few pictures to be of use."""
 
 
-def write_report(run_folders: Sequence[Path], out: Path) -> Path:
+def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str] | None = None) -> Path:
     """Write one self-contained HTML file about one or several runs, and return its path.
 
     Everything comes from the folders: no model is loaded, nothing is computed anew but a projection of the vectors.
@@ -37,6 +37,7 @@ def write_report(run_folders: Sequence[Path], out: Path) -> Path:
     Args:
         run_folders: run folders in the order of the page; the first that is not a baseline is what it speaks about.
         out: the file to write; its folder is made.
+        names: what each run's method is called on the page, runs with one name being its seeds; None: found out.
 
     Raises:
         ConfigError: no folder is given, or one is no run folder.
@@ -44,14 +45,14 @@ def write_report(run_folders: Sequence[Path], out: Path) -> Path:
     """
     if not run_folders:
         raise ConfigError("a report needs one run folder at least")
-    page = _page([Path(folder) for folder in run_folders])
+    page = _page([Path(folder) for folder in run_folders], names)
     out.parent.mkdir(parents=True, exist_ok=True)
     store.write_text_whole(out, rendered(page))
     return out
 
 
-def _page(folders: Sequence[Path]) -> Page:
-    facts = gather(folders)
+def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
+    facts = gather(folders, names)
     shown, album = detailed(facts, MAX_DETAILED), Album()
     table = summary_table(facts)
     # Pictures are bounded in number, so what is looked at closely comes first and the map's dots last.

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptinf.against import Pair, compared
 from adaptinf.data import Evaluation
+from adaptinf.evaluation.intervals import Interval
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.intervals import Differences, Interval, paired_bootstrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +44,14 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
     by_seed = [_by_skill(one, other) for one, other in found if one and other]
     if not by_seed or not all(by_seed):
         return "The method and random replay share no test items; give runs over the same stream and tests."
-    means = [[[scores.mean() for scores in skill] for skill in skills.values()] for skills in by_seed]
-    differences: list[Differences] = [
-        {name: one - other for name, (one, other) in skills.items()} for skills in by_seed
-    ]
+    result = compared([Pair(skills=skills, frequency={}) for skills in by_seed])
     return Difference(
-        accuracy=float(np.mean([np.mean([skill[0] for skill in seed]) for seed in means])),
-        baseline=float(np.mean([np.mean([skill[1] for skill in seed]) for seed in means])),
-        interval=paired_bootstrap(differences),
+        accuracy=result.accuracy,
+        baseline=result.baseline,
+        interval=result.macro.interval,
         num_steps=last + 1,
-        num_skills=min(len(skills) for skills in by_seed),
-        num_seeds=len(by_seed),
+        num_skills=result.num_skills,
+        num_seeds=result.num_seeds,
     )
 
 

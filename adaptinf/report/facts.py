@@ -88,18 +88,25 @@ class RunFacts:
         return "No step of this run has come as far as its clusters yet."
 
 
-def gather(folders: Sequence[Path]) -> list[RunFacts]:
+def gather(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[RunFacts]:
     """Open every run and name it; the order stays, a folder that is given twice counts once.
+
+    With `names`, one a folder, runs of one name are the seeds of one method.
 
     Raises:
         ConfigError: a folder is no run folder.
     """
+    given = dict(zip([folder.resolve() for folder in folders], names or [""] * len(folders), strict=True))
     runs = [Run.open(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
-    groups = _groups(runs)
-    names = _group_names(groups)
+    if names is None:
+        groups = _groups(runs)
+        group_names = _group_names(groups)
+    else:
+        group_names = list(dict.fromkeys(given.values()))
+        groups = [[run for run in runs if given[run.folder.resolve()] == name] for name in group_names]
     label_of = {
         id(run): (name, name if len(members) == 1 else f"{name}, seed {run.config.seed}")
-        for name, members in zip(names, groups, strict=True)
+        for name, members in zip(group_names, groups, strict=True)
         for run in members
     }
     return [RunFacts(run=run, group=label_of[id(run)][0], label=label_of[id(run)][1]) for run in runs]

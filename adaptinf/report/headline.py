@@ -9,19 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptinf import store
-from adaptinf.comparison import Summary
+from adaptinf.columns import number, signed
+from adaptinf.comparison import BASELINE, REFERENCES, Summary
 from adaptinf.data import Evaluation
 from adaptinf.progress import format_seconds
 from adaptinf.report.differences import Difference, difference
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.forgetting import forgotten
 from adaptinf.report.skills import by_group
-from adaptinf.report.table import SummaryTable, number
-
-BASELINE = "random_replay"
-"""What every method must beat."""
-REFERENCES = (BASELINE, "sequential", "multitask", "oracle")
-"""Methods that are on a page for comparison, not for their own sake."""
+from adaptinf.report.table import SummaryTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +103,12 @@ def _compared(question: str, name: str, found: Difference | str) -> Answer:
     text = (
         f"After step {found.num_steps}, {name} answers {number(100.0 * found.accuracy)} % of the tests right and "
         f"random replay {number(100.0 * found.baseline)} %, mean over {found.num_skills} skills. "
-        f"95 % interval of the difference: {_signed(low)} to {_signed(high)} points ({seeds})."
+        f"95 % interval of the difference: {signed(low)} to {signed(high)} points ({seeds})."
     )
     if low > 0 or high < 0:
-        value = f"{'Yes' if points > 0 else 'No'}: {_signed(points)} points"
+        value = f"{'Yes' if points > 0 else 'No'}: {signed(points)} points"
         return Answer(question=question, value=value, text=text, tone="good" if points > 0 else "bad")
-    return Answer(question=question, value=f"No clear difference: {_signed(points)} points", text=text)
-
-
-def _signed(value: float) -> str:
-    text = number(value)
-    return text if text.startswith("−") or text == "0.0" else f"+{text}"
+    return Answer(question=question, value=f"No clear difference: {signed(points)} points", text=text)
 
 
 def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) -> Answer:
@@ -137,7 +128,7 @@ def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) 
         + (f"Most: {worst}. " if worst else "")
         + (f"For comparison, in points: {'; '.join(others)}." if others else "")
     )
-    value = f"{_signed(-found.mean_loss)} points a skill" if found.mean_loss > 0 else "Nothing"
+    value = f"{signed(-found.mean_loss)} points a skill" if found.mean_loss > 0 else "Nothing"
     return Answer(question=question, value=value, text=text.strip())
 
 

@@ -20,12 +20,13 @@ from markupsafe import Markup
 
 import adaptinf
 from adaptinf import store
+from adaptinf.columns import COLUMNS
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
 from adaptinf.report.headline import Answer
 from adaptinf.report.retention import Retention
 from adaptinf.report.skills import NO_SKILLS, HeatMap, by_group
-from adaptinf.report.table import COLUMNS, SummaryTable
+from adaptinf.report.table import SummaryTable
 from adaptinf.report.thumbnails import MAX_BYTES, Album
 
 SCRIPTS = ("data.js", "charts.js", "samples.js", "cards.js", "start.js")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptinf.evaluation.intervals import over_seeds
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.intervals import over_seeds
 from adaptinf.report.skills import by_group, row_names
 
 WIDTH, HEIGHT = 220.0, 96.0

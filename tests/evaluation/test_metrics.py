@@ -83,6 +83,73 @@ def test_average_incremental_accuracy_counts_skills_introduced_so_far():
     assert metrics.average_incremental_accuracy(MATRIX, FIRST) == pytest.approx(expected)
 
 
+def test_the_worst_skill_is_the_least_of_the_last_row_that_was_tested():
+    assert metrics.worst_skill(MATRIX) == 0.4
+    assert metrics.worst_skill([[0.0, 0.0, 0.0], [0.5, NAN, 0.7]]) == 0.5
+    assert np.isnan(metrics.worst_skill([[0.5], [NAN]]))
+
+
+def test_rare_skills_have_less_than_half_of_an_equal_share():
+    # Four skills: an equal share is 0.25, half of it 0.125. Three known of four: half of a third is 1 / 6.
+    assert metrics.rare_skills([0.5, 0.255, 0.125, 0.12]).tolist() == [False, False, False, True]
+    assert metrics.rare_skills([0.5, 0.34, 0.16, NAN]).tolist() == [False, False, True, False]
+    assert metrics.rare_skills([NAN, NAN]).tolist() == [False, False]
+
+
+# Three skills over a base and three steps: taught by the first step, by the last step, by none that came so far.
+LATER = [
+    [0.10, 0.20, 0.30],
+    [0.80, 0.25, 0.30],
+    [0.60, 0.40, 0.45],
+    [0.70, 0.90, 0.20],
+]
+LATER_FIRST = [0, 2, 5]
+
+
+def test_a_skill_that_no_step_has_taught_yet_counts_for_accuracy_and_for_nothing_else():
+    assert metrics.average_accuracy(LATER) == pytest.approx((0.70 + 0.90 + 0.20) / 3)
+    assert metrics.worst_skill(LATER) == 0.20
+    # Skill 0 alone can be forgotten: 0.8 -> 0.6 is 25 % lost, 0.6 -> 0.7 a sixth gained.
+    found = metrics.forgetting_rate(LATER, LATER_FIRST, [10, 10, 10])
+    assert found == (pytest.approx((25.0 - 100 / 6) / 2), pytest.approx(12.5), 0)
+    assert metrics.max_forgetting(LATER, LATER_FIRST) == pytest.approx(0.80 - 0.70)
+    assert metrics.backward_transfer(LATER, LATER_FIRST) == pytest.approx(0.70 - 0.80)
+    # Skill 1, taught by step 2: row 2 minus row 0. Skill 2 would be taught after the last row.
+    assert metrics.forward_transfer(LATER, LATER_FIRST) == pytest.approx(0.40 - 0.20)
+    # Rows 1 and 2: skill 0; row 3: skills 0 and 1.
+    assert metrics.average_incremental_accuracy(LATER, LATER_FIRST) == pytest.approx((0.80 + 0.60 + 0.80) / 3)
+    assert metrics.relative_gain(LATER, [0.70, 1.0, 0.0]) == pytest.approx((100.0 + 90.0) / 2)
+
+
+def test_a_skill_that_was_never_tested_changes_no_number():
+    never = [[*row, NAN] for row in LATER]
+    first = [*LATER_FIRST, 0]
+    for metric in (metrics.forward_transfer, metrics.backward_transfer, metrics.max_forgetting):
+        assert metric(never, first) == metric(LATER, LATER_FIRST)
+    assert metrics.forgetting_rate(never, first) == metrics.forgetting_rate(LATER, LATER_FIRST)
+    assert metrics.average_accuracy(never) == metrics.average_accuracy(LATER)
+    assert metrics.worst_skill(never) == metrics.worst_skill(LATER)
+    assert metrics.average_incremental_accuracy(never, first) == metrics.average_incremental_accuracy(
+        LATER, LATER_FIRST
+    )
+
+
+def test_a_skill_that_is_tested_from_a_later_step_on_is_measured_from_there():
+    # Taught by step 0, tested from row 2 on: its losses are 0.8 -> 0.4, its best is 0.8; right after its
+    # introduction nobody looked, so what later steps gave or took is not known.
+    matrix = [[NAN], [NAN], [0.8], [0.4]]
+    assert metrics.forgetting_rate(matrix, [0]) == (pytest.approx(50.0), pytest.approx(50.0), 0)
+    assert metrics.max_forgetting(matrix, [0]) == pytest.approx(0.4)
+    assert np.isnan(metrics.backward_transfer(matrix, [0]))
+    assert np.isnan(metrics.forward_transfer(matrix, [2]))
+    assert metrics.average_incremental_accuracy(matrix, [0]) == pytest.approx((0.8 + 0.4) / 2)
+    # Dropped from the tests at the end: nothing is known of its end.
+    dropped = [[0.0, 0.5], [0.8, 0.5], [NAN, 0.5]]
+    assert metrics.average_accuracy(dropped) == 0.5 and metrics.worst_skill(dropped) == 0.5
+    assert metrics.max_forgetting(dropped, [0, 0]) == pytest.approx(0.0)
+    assert metrics.backward_transfer(dropped, [0, 0]) == pytest.approx(0.0)
+
+
 def test_rows_that_were_not_tested_count_for_nothing():
     matrix = [[NAN, 0.4], [NAN, 0.4], [0.5, 0.2], [0.25, 0.2]]
     assert metrics.forgetting_rate(matrix, [0, -1]) == (pytest.approx((50 + 0 + 50 + 0) / 4), pytest.approx(25.0), 0)

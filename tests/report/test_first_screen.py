@@ -151,6 +151,22 @@ def test_several_seeds_are_one_method(tmp_path):
     assert len([row for row in page.rows("table")]) == 6
 
 
+def test_names_that_are_given_stand_for_the_methods(tmp_path):
+    names = ["fisher", "fisher", "random_replay", "adapt"]
+    folders = [
+        finished(tmp_path / "f" / "seed-0", "adapt", GOOD, seed=0),
+        finished(tmp_path / "f" / "seed-1", "adapt", GOOD, seed=1),
+        finished(tmp_path / "r", "random_replay", POOR),
+        finished(tmp_path / "a", "adapt", POOR),
+    ]
+    facts = gather(folders, names)
+    assert [fact.label for fact in facts] == ["fisher, seed 0", "fisher, seed 1", "random_replay", "adapt"]
+    page = Page(write_report(folders, tmp_path / "report.html", names=names))
+    assert "What fisher made of" in page.text
+    headings = ("worst", "over time", "max. forgetting", "bwd transfer")
+    assert all(heading in page.text for heading in headings)
+
+
 def test_the_same_method_twice_is_told_apart_by_its_folder(tmp_path):
     one, two = (finished(tmp_path / name / "adapt", "adapt", GOOD) for name in ("one", "two"))
     assert [fact.label for fact in gather([one, two])] == ["adapt (one/adapt)", "adapt (two/adapt)"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptinf.report import intervals
-from adaptinf.report.intervals import over_seeds, paired_bootstrap
+from adaptinf.evaluation import intervals
+from adaptinf.evaluation.intervals import over_seeds, paired_test
 
 
 def test_three_seeds_by_hand():
@@ -28,6 +28,10 @@ def test_one_seed_has_no_interval_and_none_has_no_mean():
 def test_the_mean_is_in_the_middle(values):
     mean, low, high = over_seeds(values)
     assert low <= mean <= high and mean - low == pytest.approx(high - mean, abs=1e-9)
+
+
+def paired_bootstrap(seeds):
+    return paired_test(seeds).interval
 
 
 def slow_bootstrap(seeds, draws, rng):
@@ -54,10 +58,10 @@ def test_items_that_never_differ_leave_nothing_to_doubt():
     assert paired_bootstrap([{"a": np.full(5, 0.25)}]) == pytest.approx((0.25, 0.25, 0.25))
 
 
-def test_many_items_are_drawn_from_the_normal_limit(monkeypatch):
-    items = np.random.default_rng(1).choice([0.0, 1.0], 2000)
+def test_many_values_are_drawn_from_the_normal_limit(monkeypatch):
+    items = np.random.default_rng(1).random(2000)
     quick = paired_bootstrap([{"a": items}])
-    monkeypatch.setattr(intervals, "MAX_DRAWN_ITEMS", 10**6)
+    monkeypatch.setattr(intervals, "MAX_DRAWN_VALUES", 10**6)
     assert quick == pytest.approx(paired_bootstrap([{"a": items}]), abs=0.003)
 
 
@@ -69,3 +73,40 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says():
         _, low, high = paired_bootstrap([items])
         hits += low <= truth <= high
     assert 85 <= hits <= 100
+
+
+def test_p_value_interval_and_effect_by_hand():
+    # One skill, one item a seed: the differences of the seeds are all that varies. Means of two draws of (1, -1):
+    # 1, 0, 0, -1 with equal chance, so 3/4 of them are at most 0 and 3/4 at least 0.
+    found = paired_test([{"a": np.array([1.0])}, {"a": np.array([-1.0])}])
+    assert found.interval == (0.0, -1.0, 1.0) and found.p_value == 1.0 and found.effect == 0.0
+    # 3 and 1: mean 2, deviation root 2, and no draw is at 0 or below.
+    found = paired_test([{"a": np.array([3.0])}, {"a": np.array([1.0])}])
+    assert found.interval == (2.0, 1.0, 3.0) and found.effect == pytest.approx(2 / 2**0.5)
+    assert found.p_value == 1 / intervals.NUM_DRAWS
+
+
+def test_a_p_value_is_twice_the_share_of_draws_on_the_other_side():
+    # Two items 1 and -1/2: draws have means 1 (1/4), 1/4 (1/2) and -1/2 (1/4).
+    found = paired_test([{"a": np.array([1.0, -0.5])}])
+    assert found.interval.mean == 0.25 and found.p_value == pytest.approx(0.5, abs=0.05)
+    assert np.isnan(found.effect)
+    turned = paired_test([{"a": np.array([-1.0, 0.5])}])
+    assert turned.p_value == pytest.approx(found.p_value, abs=0.05)
+
+
+def test_weights_make_the_difference_micro():
+    seeds = [{"a": np.full(4, 0.5), "b": np.full(4, -0.5), "c": np.full(4, 9.0)}]
+    weights = [{"a": 3.0, "b": 1.0, "c": float("nan")}]
+    assert paired_test(seeds, weights=weights).interval == pytest.approx((0.25, 0.25, 0.25))
+    unknown = paired_test(seeds, weights=[{}])
+    assert np.isnan([*unknown.interval, unknown.p_value, unknown.effect]).all()
+
+
+def test_equal_methods_are_told_apart_as_rarely_as_they_should_be():
+    rng = np.random.default_rng(3)
+    values = [
+        paired_test([{"a": rng.choice([1.0, 0.0, -1.0], 60, p=[0.2, 0.6, 0.2])} for _ in range(1)]).p_value
+        for _ in range(200)
+    ]
+    assert 0.01 <= np.mean(np.array(values) < 0.05) <= 0.12

@@ -1,0 +1,124 @@
+"""The command line, continued: commands that run several methods over one stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adaptinf.cli_options import AsJson, Overrides, Quiet, print_json
+from adaptinf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adaptinf.compare import ConfigOf
+
+REPORT_NAME = "report.html"
+"""Where a run, or a folder of runs, keeps its report."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the data and one run folder a method.")] = Path("runs/demo"),
+    methods: Annotated[
+        str, typer.Option(help="Methods to run, with commas.")
+    ] = "adapt,random_replay,sequential,oracle",
+    seed: Annotated[int, typer.Option(help="Seed of data and runs.", min=0)] = 0,
+    steps: Annotated[int | None, typer.Option(help="Steps to take; all six if left out.", min=1)] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole loop on a small real stream: no download, no GPU."""
+    from adaptinf import console, store
+    from adaptinf.comparison import summary_rows, write_summary
+    from adaptinf.demo.showing import run_demo
+    from adaptinf.progress import make_progress
+    from adaptinf.report import write_report
+
+    names = _names(methods)
+    if not names:
+        raise ConfigError("--methods is empty; `adaptinf list` names them")
+    with store.lock(out):
+        runs = run_demo(out, methods=names, seed=seed, progress=make_progress(quiet=quiet), num_steps=steps)
+        rows, reference = summary_rows(runs)
+        write_summary(out / "summary.json", rows, reference)
+        page = write_report([run.folder for run in runs], out / REPORT_NAME)
+    console.show_summary(rows, reference)
+    print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}\nreport: {page}")
+
+
+def compare(
+    stream: Annotated[Path, typer.Argument(help="stream.yaml, or the config.yaml of a run.")],
+    methods: Annotated[str, typer.Option(help="Methods, with commas; `adaptinf list` names them.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas.")] = "0",
+    out: Annotated[Path | None, typer.Option(help="Folder; runs/<name of the file>-compare if left out.")] = None,
+    variants: Annotated[Path | None, typer.Option(help="YAML: name -> method and settings of its own.")] = None,
+    cap: Annotated[
+        str | None,
+        typer.Option(help="One cap for all rows but multitask: auto, none or a number; else only lite_adapt has one."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps to take; all if left out.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at once, one thread each; one a core.", min=1)] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run methods x seeds over one stream and print how they stand; call it again to go on, or to add to it."""
+    from adaptinf import store
+    from adaptinf.compare import check_plan, plan, run_planned
+    from adaptinf.comparison_folder import ComparisonFolder
+    from adaptinf.console_compare import show_comparison
+    from adaptinf.progress import make_progress
+    from adaptinf.standings import as_json as table_as_json
+    from adaptinf.variants import parse_cap, rows_of
+
+    # The one place that knows what is compared on: a name, and a seed's settings.
+    name, config_of = _stream(stream, overrides)
+    rows = rows_of(_names(methods), variants)
+    folder = ComparisonFolder(out or Path("runs") / f"{name}-compare")
+    planned = plan(rows, _seeds(seeds), config_of, folder.run_folder, cap=parse_cap(cap))
+    check_plan(planned)
+    with store.lock(folder.path):
+        folder.remember(rows, name)
+        progress = make_progress(quiet=quiet or as_json)
+        run_planned(
+            planned,
+            progress=progress,
+            num_steps=steps,
+            num_workers=workers,
+            shelf=folder.shelf,
+            on_finished=folder.meanwhile(),
+        )
+        table, _ = folder.write()
+        page = folder.write_report()
+    if as_json:
+        print_json(table_as_json(table))
+    else:
+        show_comparison(table)
+        print(f"\nrun folders: {folder.path}/ROW/seed-N\nrecords: {folder.path / 'comparison.json'}\nreport: {page}")
+    if table.errors:
+        raise ConfigError("; ".join(table.errors))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    words = _names(text)
+    if not words or not all(word.isdecimal() for word in words):
+        raise ConfigError(f"--seeds {text!r} must be numbers from 0, with commas: 0,1,2")
+    return list(dict.fromkeys(map(int, words)))
+
+
+def _stream(path: Path, overrides: list[str] | None) -> tuple[str, ConfigOf]:
+    """Return the name of what is compared on, and what gives a seed its settings."""
+    from adaptinf import config as configuration
+    from adaptinf.compare import same_config
+
+    config = configuration.load(path, overrides).model_copy(update={"made_by": None})
+    return path.stem, same_config(config)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (demo, compare):
+        app.command()(command)

@@ -1,0 +1,114 @@
+"""95 % intervals: over seeds of one method, and of the difference of two methods on the same test items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+LEVEL = 0.95
+"""Of all intervals that we print."""
+NUM_DRAWS = 4_000
+"""Bootstrap draws: the ends of a 95 % interval then move by a few hundredths of its width."""
+MAX_DRAWN_VALUES = 1_000
+"""Above this many different values a resampled mean is drawn from its normal limit, in no memory to speak of."""
+
+Differences = Mapping[str, np.ndarray]
+"""Skill -> one method's score minus the other's on each test item that both answered."""
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval; NaN ends where it cannot be told."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Return the mean of one number a seed and its 95 % t-interval; NaN ends below two finite values."""
+    finite = np.array([value for value in values if np.isfinite(value)], dtype=np.float64)
+    if not len(finite):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    mean = float(finite.mean())
+    if len(finite) < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    reach = float(stdtrit(len(finite) - 1, (1 + LEVEL) / 2)) * float(finite.std(ddof=1)) / np.sqrt(len(finite))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+class PairedTest(NamedTuple):
+    """One method against another on the same seeds and test items."""
+
+    interval: Interval
+    """Mean difference and its 95 % interval."""
+    p_value: float
+    """Two-sided: how often a resampled mean is on the other side of 0; never below 1 / NUM_DRAWS."""
+    effect: float
+    """The mean in standard deviations of the seeds' differences; NaN where they have none."""
+
+
+def paired_test(
+    seeds: Sequence[Differences], *, weights: Sequence[Mapping[str, float]] | None = None, seed: int = 0
+) -> PairedTest:
+    """Return how far one method is above another over seeds, skills and items.
+
+    Seeds are resampled first, then the items of each skill (METHOD §6). Skills count equally, as in average accuracy,
+    or by the `weights` of each seed, as in micro accuracy: a skill without a positive weight does not count, and where
+    none has one everything is NaN. With one seed only the items vary, so interval and p-value say nothing about
+    another seed.
+    """
+    shares = [_shares(skills, None if weights is None else weights[row]) for row, skills in enumerate(seeds)]
+    if not all(shares):
+        unknown = float("nan")
+        return PairedTest(Interval(unknown, unknown, unknown), unknown, unknown)
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([_resampled_means(skills, share, rng) for skills, share in zip(seeds, shares, strict=True)])
+    exact = np.array([_mean(skills, share) for skills, share in zip(seeds, shares, strict=True)])
+    which = rng.integers(0, len(seeds), (NUM_DRAWS, len(seeds)))
+    # A seed that is drawn twice has its items drawn twice, independently.
+    means = drawn[which, rng.integers(0, NUM_DRAWS, which.shape)].mean(axis=1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    spread = float(exact.std(ddof=1)) if len(exact) > 1 else 0.0
+    return PairedTest(
+        interval=Interval(float(exact.mean()), float(low), float(high)),
+        p_value=_two_sided(means),
+        effect=float(exact.mean()) / spread if spread > 0 else float("nan"),
+    )
+
+
+def _two_sided(means: np.ndarray) -> float:
+    tail = min(float((means <= 0).mean()), float((means >= 0).mean()))
+    return min(1.0, max(2.0 * tail, 1.0 / len(means)))
+
+
+def _shares(skills: Differences, weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Return each skill's share of the mean; those of all skills sum to 1."""
+    raw = {name: 1.0 if weights is None else float(weights.get(name, 0.0)) for name in skills}
+    usable = {name: weight for name, weight in raw.items() if np.isfinite(weight) and weight > 0}
+    total = sum(usable.values())
+    return {name: weight / total for name, weight in usable.items()}
+
+
+def _mean(skills: Differences, shares: Mapping[str, float]) -> float:
+    return sum(share * float(skills[name].mean()) for name, share in shares.items())
+
+
+def _resampled_means(skills: Differences, shares: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
+    """Return NUM_DRAWS means over skills of one seed, the items of each drawn anew."""
+    means = np.zeros(NUM_DRAWS)
+    for name, share in shares.items():
+        means += share * _resampled(skills[name], rng)
+    return means
+
+
+def _resampled(items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    count = len(items)
+    # Scores are mostly 0 or 1, so differences have three values: how often each is drawn is all that matters.
+    values, counts = np.unique(items, return_counts=True)
+    if len(values) > MAX_DRAWN_VALUES:
+        return rng.normal(items.mean(), items.std() / np.sqrt(count), NUM_DRAWS)
+    means: np.ndarray = rng.multinomial(count, counts / count, NUM_DRAWS) @ values / count
+    return means

@@ -1,0 +1,226 @@
+"""adaptinf compare: what it writes and prints, that it adds to itself, and that a kill -9 changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from adaptinf import cli, compare, store
+from adaptinf import config as configuration
+from adaptinf.pipeline import run_all
+from adaptinf.records import read_records
+from adaptinf.runs import Run
+from adaptinf.standings import standings
+from adaptinf.variants import Row, row_config
+from tests.streams import rows, write_dataset, write_stream, write_test
+from tests.test_sharing import content
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory) -> Path:
+    """Two datasets, the second of which is smaller than the budget of 8."""
+    folder = tmp_path_factory.mktemp("stream")
+    datasets = [write_dataset(folder, "one", rows(24)), write_dataset(folder, "two", rows(6, word="item"))]
+    tests = [write_test(folder, "colours", rows(8)[::2]), write_test(folder, "sums", rows(8)[1::2])]
+    return write_stream(folder / "pets.yaml", datasets, tests)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Run in this process, one after another, and return the list of what was run."""
+    found = []
+
+    def in_process(unfinished, progress, num_workers, shelf, on_finished):
+        for one, steps in unfinished:
+            found.append((one.row.name, one.seed))
+            with store.lock(one.folder):
+                run_all(replace(Run.open(one.folder), shelf=shelf), num_steps=steps)
+
+    monkeypatch.setattr(compare, "_run_unfinished", in_process)
+    return found
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["adaptinf", "compare", *map(str, words), "--quiet"])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as request:
+            code = request.code or 0
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err, said.err
+        return code, said.out, said.err
+
+    return run
+
+
+def without_times(text: str) -> str:
+    text = re.sub(r'"(utc_time|git_sha)": ("[^"]*"|null)', "", text)
+    return re.sub(r'"(\w+_seconds)": [\d.]+', "", text)
+
+
+def test_a_comparison_writes_its_runs_records_table_and_page(call, ran, stream, tmp_path):
+    words = (stream, "--methods", "random_replay,sequential", "--seeds", "0,1", "--out", tmp_path / "out")
+    code, out, err = call(*words)
+    assert (code, err) == (0, "")
+    assert ran == [("random_replay", 0), ("sequential", 0), ("random_replay", 1), ("sequential", 1)]
+    for name in ("comparison.json", "rows.json", "table.md", "report.html", "sequential/seed-1/steps/01/pruning"):
+        assert (tmp_path / "out" / name).exists(), name
+    # The second dataset has six samples, the budget is eight.
+    assert "sequential †" in out and "† sequential trained on 2 fewer samples a seed than the others" in out
+    assert "best of the sequential run" in out and "no row has a cap" in out
+    saved = read_records(tmp_path / "out" / "comparison.json")
+    assert [(one.name, one.seed, one.stream) for one in saved.records] == [
+        (name, seed, "pets") for name in ("random_replay", "sequential") for seed in (0, 1)
+    ]
+    assert saved.environment["threads_per_run"] == 1 and saved.rows == ["random_replay", "sequential"]
+    # The table comes from the records alone.
+    assert [len(row.members) for row in standings(saved.records, saved.rows).rows] == [2, 2]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "sequential, seed 1" in page
+
+    # The same command again runs nothing; another folder has the same bytes but for times.
+    first = (tmp_path / "out" / "comparison.json").read_text()
+    ran.clear()
+    assert call(*words)[0] == 0 and ran == []
+    assert call(*words[:-1], tmp_path / "again")[0] == 0
+    assert without_times((tmp_path / "again" / "comparison.json").read_text()) == without_times(first)
+
+
+def test_more_methods_seeds_and_variants_add_to_a_comparison(call, ran, stream, tmp_path):
+    out = tmp_path / "out"
+    assert call(stream, "--methods", "sequential", "--out", out, "--steps", 1)[0] == 0
+    (tmp_path / "v.yaml").write_text("slow: {method: random_replay, training.learning_rate: 0.0001, cap: 12}\n")
+    code, said, _ = call(
+        stream, "--methods", "random_replay", "--seeds", "0,3", "--variants", tmp_path / "v.yaml", "--out", out
+    )
+    assert code == 0
+    assert ran == [("sequential", 0), ("random_replay", 0), ("slow", 0), ("random_replay", 3), ("slow", 3)]
+    assert "left out, as they have not finished 2 steps like the others: sequential seed 0 (1)" in said
+    assert call(stream, "--methods", "sequential", "--seeds", "0,3", "--out", out)[0] == 0
+    saved = read_records(out / "comparison.json")
+    assert len(saved.records) == 6 and saved.rows == ["sequential", "random_replay", "slow"]
+    slow = next(one for one in saved.records if one.name == "slow")
+    assert slow.settings == {"training.learning_rate": 0.0001, "cap": 12} and slow.method == "random_replay"
+    assert [step.pool for step in slow.steps] == [24, 12 + 6]
+    code, said, _ = call(stream, "--methods", "sequential", "--seeds", "0", "--out", out, "--json")
+    found = json.loads(said)
+    assert [row["name"] for row in found["rows"]] == saved.rows and found["seeds"] == [0, 3]
+    assert found["rows"][2]["against_random_replay"]["macro"]["p_value"] <= 1
+    assert "one cap for all rows that have one: 12 samples (slow)" in found["notes"]
+
+
+def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_time(tmp_path, monkeypatch):
+    from adaptinf import comparison_folder
+
+    now, written = [100.0], []
+    monkeypatch.setattr(comparison_folder.time, "monotonic", lambda: now[0])
+
+    def write(self):
+        written.append(now[0])
+        now[0] += 2.0
+
+    monkeypatch.setattr(comparison_folder.ComparisonFolder, "write", write)
+    finished = comparison_folder.ComparisonFolder(tmp_path).meanwhile()
+    for _ in range(10):
+        now[0] += 10.0
+        finished()
+    # Each takes 2 s, a twentieth of 40 s.
+    assert written == [110.0, 152.0, 194.0]
+
+
+def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(call, ran, stream, tmp_path):
+    (tmp_path / "v.yaml").write_text("big: {method: random_replay, selection.budget: 12}\n")
+    words = ("--methods", "random_replay,sequential", "--variants", tmp_path / "v.yaml", "--out", tmp_path / "out")
+    code, out, err = call(stream, *words)
+    assert code == 2 and "big trained on 12 samples in step 0 of seed 0; the budget of this comparison is 8" in err
+    assert "NOT COMPARABLE" in out and (tmp_path / "out" / "report.html").exists()
+    assert len(read_records(tmp_path / "out" / "comparison.json").records) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--methods", "adapts"], "did you mean 'adapt'"),
+        ([], "nothing to compare"),
+        (["--methods", "adapt", "--seeds", "0,x"], "--seeds '0,x' must be numbers"),
+        (["--methods", "adapt", "--seeds", ","], "must be numbers"),
+        (["--methods", "adapt", "--cap", "lots"], "cap 'lots' must be auto"),
+        (["--methods", "lite_adapt", "--cap", "none"], "lite_adapt is adapt with a cap"),
+        (["--methods", "adapt", "--set", "extraction.vectr=x"], "did you mean 'vector'"),
+        (["--methods", "adapt", "--set", "selection.scorers=[perplexty]"], "did you mean 'perplexity'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_any_folder_is_made(call, stream, tmp_path, words, reason):
+    code, out, err = call(stream, *words, "--out", tmp_path / "out")
+    assert (code, out) == (2, "") and reason in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_keeps_its_meaning_and_a_folder_its_stream(call, ran, stream, tmp_path):
+    out = tmp_path / "out"
+    variants = tmp_path / "v.yaml"
+    variants.write_text("mine: {method: random_replay, cap: 12}\n")
+    assert call(stream, "--variants", variants, "--out", out)[0] == 0
+    variants.write_text("mine: {method: random_replay, cap: 13}\n")
+    code, _, err = call(stream, "--variants", variants, "--out", out)
+    assert code == 2 and "has a row 'mine' already" in err and "another name" in err
+    other = stream.with_name("other.yaml")
+    other.write_text(stream.read_text())
+    code, _, err = call(other, "--methods", "sequential", "--out", out)
+    assert code == 2 and "compares on pets, not on other" in err
+    with store.lock(out):
+        code, _, err = call(stream, "--methods", "sequential", "--out", out)
+    assert code == 2 and re.search(r"is in use by process \d+", err)
+
+
+def test_a_comparison_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened(stream, tmp_path):
+    """The real thing: two worker processes, kill -9 of their parent in the middle of their work."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-W", "ignore", "-m", "adaptinf.cli", "compare", stream, "--out", out, "--quiet"]
+    words = [*command, "--methods", "adapt,cluster_balanced"]
+    process = subprocess.Popen([*words, "--workers", "2"], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/seed-0/steps/00/selection")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "comparison.json").exists()
+    time.sleep(1.0)  # Workers look for their parent five times a second.
+
+    done = subprocess.run([*words, "--workers", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list(out.rglob("*.part"))
+    config = configuration.load(stream)
+    for method in ("adapt", "cluster_balanced"):
+        alone = Run.create(tmp_path / method, row_config(config, Row(name=method, method=method, settings={}), 0))
+        run_all(alone)
+        assert content(out / method / "seed-0") == content(alone.folder), method
+    # Each stage that both have in common was made once.
+    events = [event for method in ("adapt", "cluster_balanced")
+              for event in store.read_lines(out / method / "seed-0" / "events.jsonl")]  # fmt: skip
+    ended = [(event["step"], event["stage"]) for event in events if event["event"] == "end" and not event.get("shared")]
+    for place in ((0, "pool"), (1, "pool"), (-1, "evaluation"), (0, "features"), (0, "clusters")):
+        assert ended.count(place) == 1, place

@@ -1,0 +1,144 @@
+"""The rows of a comparison: names, variants' files, caps, and settings that may not be changed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adaptinf import config as configuration
+from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
+from adaptinf.errors import ConfigError
+from adaptinf.variants import Row, method_config, parse_cap, row_config, rows_of
+from tests.streams import write_stream
+
+CONFIG = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
+UNCAPPED = CONFIG.model_copy(update={"pruning": PruningConfig(cap="none")})
+
+
+def row(method: str, **others) -> Row:
+    return Row(name=others.pop("name", method), method=method, settings=others.pop("settings", {}), **others)
+
+
+def test_rows_are_the_methods_and_then_the_variants(tmp_path):
+    path = tmp_path / "variants.yaml"
+    path.write_text(
+        "fisher: {method: adapt, extraction.vector: fisher}\n"
+        "small: {method: lite_adapt, cap: 20, selection.options: {temperature: 1}, selection.options.x: 1}\n"
+    )
+    found = rows_of(["adapt", "random_replay"], path)
+    assert [one.name for one in found] == ["adapt", "random_replay", "fisher", "small"]
+    assert found[2].settings == {"extraction.vector": "fisher"} and found[2].cap is None
+    assert found[3].cap == 20 and found[3].changes["cap"] == 20
+    assert [one.name for one in rows_of([], path)] == ["fisher", "small"]
+
+
+def test_the_variants_of_the_documentation_are_rows(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    (tmp_path / "v.yaml").write_text(re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1])
+    found = rows_of([], tmp_path / "v.yaml")
+    assert [one.name for one in found] == ["fisher", "ten_clusters", "tight"]
+    assert [row_config(CONFIG, one, 0).cap for one in found] == [None, None, 500]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1]", "must map names to settings"),
+        ("{", "is not valid YAML"),
+        ("a: 3", "a: write `method:`"),
+        ("a: {extraction.vector: fisher}", "write `method:`"),
+        ("a/b: {method: adapt}", "'a/b' cannot be a row"),
+        ("a.part: {method: adapt}", "cannot be a row"),
+        ("shared: {method: adapt}", "has a folder of that name"),
+        ("random_replay: {method: adapt}", "random_replay is a method; a variant of adapt needs another name"),
+        ("adapt: {method: adapt}", "two rows are called 'adapt'"),
+        ("a: {method: adapt, seed: 3}", "may not set seed; name seeds with --seeds"),
+        ("a: {method: adapt, pruning.cap: 3}", "may not set pruning.cap; write `cap:`"),
+        ("a: {method: adapt, selection.method: dbp}", "write `method:`"),
+        ("a: {method: adapt, cap: -3}", "cap -3 must be auto"),
+        ("a: {method: adapt, cap: yes}", "cap True must be auto"),
+    ],
+)
+def test_a_wrong_file_of_variants_is_told_with_its_place(tmp_path, text, reason):
+    path = tmp_path / "v.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=reason.replace("(", r"\(")):
+        rows_of(["adapt"], path)
+
+
+def test_no_rows_and_no_file_are_told(tmp_path):
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        rows_of([])
+    with pytest.raises(ConfigError, match="is not a file"):
+        rows_of([], tmp_path / "gone.yaml")
+    with pytest.raises(ConfigError, match="two rows are called 'adapt'"):
+        rows_of(["adapt", "adapt"])
+
+
+def test_only_lite_adapt_prunes_in_a_comparison_and_everything_else_is_shared():
+    assert row_config(CONFIG, row("lite_adapt"), 1).cap == 30
+    assert row_config(CONFIG, row("adapt"), 1).cap is None
+    assert row_config(UNCAPPED, row("lite_adapt"), 1).cap == 40
+    own = row_config(CONFIG, row("random_replay"), 7)
+    assert (own.seed, own.selection.method) == (7, "random_replay")
+    changed = {"seed", "selection", "pruning"}
+    assert own.model_dump(exclude=changed) == CONFIG.model_dump(exclude=changed)
+    with pytest.raises(ConfigError, match="did you mean 'adapt'"):
+        row_config(CONFIG, row("adapts"), 0)
+
+
+def test_a_cap_for_all_is_shared_by_every_row_but_multitask():
+    for cap, expected in (("auto", 40), (25, 25)):
+        caps = {name: row_config(CONFIG, row(name), 0, cap=cap).cap for name in ("adapt", "lite_adapt", "sequential")}
+        assert set(caps.values()) == {expected}
+        assert row_config(CONFIG, row("multitask"), 0, cap=cap).cap is None
+
+
+def test_no_cap_at_all_leaves_no_sense_to_lite_adapt_but_a_row_may_have_its_own():
+    assert row_config(CONFIG, row("adapt"), 0, cap="none").cap is None
+    with pytest.raises(ConfigError, match="lite_adapt is adapt with a cap; leave it out, or give it one"):
+        row_config(CONFIG, row("lite_adapt"), 0, cap="none")
+    assert row_config(CONFIG, row("lite_adapt", cap=15), 0, cap="none").cap == 15
+    assert row_config(CONFIG, row("adapt", cap="none"), 0, cap=25).cap is None
+    with pytest.raises(ConfigError, match="multitask trains on everything"):
+        row_config(CONFIG, row("multitask", cap=15), 0)
+
+
+def test_caps_of_the_command_line():
+    assert [parse_cap(text) for text in (None, "auto", "none", "900")] == [None, "auto", "none", 900]
+    for wrong in ("0", "-3", "many"):
+        with pytest.raises(ConfigError, match=f"--cap: cap .*{wrong.strip('-')}"):
+            parse_cap(wrong)
+
+
+def test_a_variant_changes_its_settings_and_nothing_else():
+    settings = {"extraction.vector": "fisher", "selection.options.temperature": 0.5, "training.epochs": 2}
+    found = row_config(CONFIG, row("coincide", name="mine", settings=settings), 3)
+    assert (found.extraction.vector, found.training.epochs, found.seed) == ("fisher", 2, 3)
+    assert found.selection.options == {"temperature": 0.5} and CONFIG.selection.options == {}
+    assert found.model_dump(exclude={"extraction", "selection", "training", "seed", "pruning"}) == CONFIG.model_dump(
+        exclude={"extraction", "selection", "training", "seed", "pruning"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"extraction.vectr": "fisher"}, "(?s)row mine.*vectr.*did you mean 'vector'"),
+        ({"extraction.vector": "fishy"}, "(?s)row mine.*extraction.vector"),
+        ({"extracton.vector": "fisher"}, "(?s)row mine.*did you mean 'extraction'"),
+        ({"selection.budget.x": 1}, "row mine: budget is 10, not a section"),
+    ],
+)
+def test_an_unknown_setting_of_a_variant_is_refused_with_a_suggestion(settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        row_config(CONFIG, row("adapt", name="mine", settings=settings), 0)
+
+
+def test_an_option_meant_for_one_method_is_not_asked_of_the_others(tmp_path):
+    selection = {"budget": 5, "budgets": "density", "choose": "borda", "options": {"temperature": 0.2}}
+    config = configuration.load(write_stream(tmp_path / "s.yaml", [], selection=selection))
+    asked = {name: method_config(config, name, 0).selection.method_options for name in ("adapt", "dbp", "oracle")}
+    assert asked == {"adapt": {"budgets": "density", "choose": "borda"}, "dbp": {"temperature": 0.2}, "oracle": {}}
