@@ -28,6 +28,7 @@ from adaptinf.models import Learner, load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.runs import settled
 from adaptinf.seeded import derive_seed
 
 PROBED_SAMPLES = 256
@@ -72,7 +73,7 @@ def check_model(config: RunConfig, *, out: Path, progress: Progress | None = Non
         bar.advance()
         learner = _trial_learner(config)
         bar.advance()
-        with meter(learner, config.extraction, seed=config.seed) as ready:
+        with meter(learner, settled(config).extraction, seed=config.seed) as ready:
             exact = _exactness(ready, samples, bar)
             speed = _timed(ready, samples, bar)
             peak = peak_operations(learner)
@@ -139,7 +140,7 @@ def _exactness(ready: Meter, samples: list[Sample], bar: Bar) -> list[Check]:
 def _autograd_checks(learner: Learner, config: RunConfig, samples: list[Sample]) -> list[Check]:
     """Compare gradients with autograd's; outside of the meter, whose hooks would cut its graph."""
     bound = BOUNDS[learner.model.dtype][1]
-    error = autograd_error(learner, config.extraction, samples[:2], seed=config.seed)
+    error = autograd_error(learner, settled(config).extraction, samples[:2], seed=config.seed)
     if error is None:
         return []
     advice = "" if error <= bound else "the formula does not fit this model; choose extraction.vector: hidden"

@@ -46,7 +46,7 @@ def demo(
 
 
 def compare(
-    stream: Annotated[Path, typer.Argument(help="stream.yaml, or the config.yaml of a run.")],
+    stream: Annotated[str, typer.Argument(help="stream.yaml, a run's config.yaml, or a benchmark: mini-liit-quick.")],
     methods: Annotated[str, typer.Option(help="Methods, with commas; `adaptinf list` names them.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds, with commas.")] = "0",
     out: Annotated[Path | None, typer.Option(help="Folder; runs/<name of the file>-compare if left out.")] = None,
@@ -66,14 +66,15 @@ def compare(
     from adaptinf.compare import check_plan, plan, run_planned
     from adaptinf.comparison_folder import ComparisonFolder
     from adaptinf.console_compare import show_comparison
+    from adaptinf.demo.mini_liit import is_benchmark
     from adaptinf.progress import make_progress
     from adaptinf.standings import as_json as table_as_json
     from adaptinf.variants import parse_cap, rows_of
 
-    # The one place that knows what is compared on: a name, and a seed's settings.
-    name, config_of = _stream(stream, overrides)
+    name = stream if is_benchmark(stream) else Path(stream).stem
     rows = rows_of(_names(methods), variants)
-    folder = ComparisonFolder(out or Path("runs") / f"{name}-compare")
+    folder = ComparisonFolder(out or Path("runs") / f"{name.replace(':', '-')}-compare")
+    config_of = _config_of(stream, folder.path / "data", overrides)
     planned = plan(rows, _seeds(seeds), config_of, folder.run_folder, cap=parse_cap(cap))
     check_plan(planned)
     with store.lock(folder.path):
@@ -109,13 +110,18 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, words)))
 
 
-def _stream(path: Path, overrides: list[str] | None) -> tuple[str, ConfigOf]:
-    """Return the name of what is compared on, and what gives a seed its settings."""
+def _config_of(stream: str, data: Path, overrides: list[str] | None) -> ConfigOf:
+    """Return what gives a seed its settings: a file has the same for all, a benchmark data and a base for each."""
     from adaptinf import config as configuration
     from adaptinf.compare import same_config
+    from adaptinf.demo.mini_liit import BENCHMARKS, is_benchmark, prepare
 
-    config = configuration.load(path, overrides).model_copy(update={"made_by": None})
-    return path.stem, same_config(config)
+    if is_benchmark(stream):
+        return lambda seed: prepare(stream, data, seed, overrides)
+    if not Path(stream).is_file():
+        raise ConfigError(f"{stream} is neither a file nor a benchmark; benchmarks: {', '.join(BENCHMARKS)}")
+    config = configuration.load(Path(stream), overrides).model_copy(update={"made_by": None})
+    return same_config(config)
 
 
 def register(app: typer.Typer) -> None:

@@ -87,7 +87,7 @@ def _extract(run: Run, step: int, pool: Pool) -> Features:
         return extract(
             pool.view(pool.ids),
             learner_that_measures(run, step),
-            run.config.extraction,
+            run.settled.extraction,
             out=part,
             executor=make_executor(run.config.executor),
             # One sketch and one virtual adapter for the whole run, so that vectors of two steps can be compared.

@@ -140,8 +140,12 @@ def _agreement(run: Run, step: int, skill_of: Mapping[str, str]) -> float | None
     from sklearn.metrics import adjusted_rand_score
 
     table = tables.read_table(path)
+    chosen = tables.read_table(run.stage_folder(step, "selection") / "clusters.parquet")
+    # A method that joins clusters to skills is judged by those.
+    names = chosen.get("joint", chosen["cluster"]).tolist()
+    joint = dict(zip(chosen["cluster"].tolist(), names, strict=True))
     pairs = [
-        (skill_of[id], label)
+        (skill_of[id], joint.get(label, label))
         for id, label in zip(table["id"], table["cluster"].tolist(), strict=True)
         if label >= 0 and id in skill_of
     ]

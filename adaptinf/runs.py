@@ -23,7 +23,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
 from adaptinf.progress import Prefixed, Progress, Silent
 from adaptinf.seeded import derive_seed
-from adaptinf.selection import known_options
+from adaptinf.selection import known_options, measures
 from adaptinf.sharing import Shelf
 
 A = TypeVar("A", bound=store.Artifact)
@@ -144,6 +144,11 @@ class Run:
         scorers = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
         return {**scorers, **settings.method_options}
 
+    @property
+    def settled(self) -> RunConfig:
+        """The configuration with what is left to the method (`auto`) filled in."""
+        return settled(self.config)
+
     def pool(self, step: int) -> Pool:
         """Return the pool as a step finds it: its dataset has joined, nothing of it is pruned yet."""
         return Pool.open(self.pool_folder, self.steps_folder, until=step)
@@ -169,7 +174,7 @@ class Run:
         # A run whose pool the user has corrected goes its own way.
         if self.shelf is None or withdrawn_datasets(self.pool_folder):
             return nullcontext()
-        place = self.shelf.place(self.config, step, stage)
+        place = self.shelf.place(self.settled, step, stage)
         if place is None:
             return nullcontext()
         return self.shelf.shared(place, folder, log=self.folder / "events.jsonl", key={"step": step, "stage": stage})
@@ -226,6 +231,13 @@ def _first_difference(key: str, before: Any, after: Any) -> tuple[str, Any, Any]
                 return _first_difference(f"{key}.{number}", was, now)
         return key, f"{len(before)} entries", f"{len(after)} entries"
     return key, before, after
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """Return the configuration with what is left to the method (`auto`) filled in."""
+    wanted = measures(config.selection.method)
+    left = {name: value for name, value in wanted.items() if getattr(config.extraction, name) == "auto"}
+    return config.model_copy(update={"extraction": config.extraction.model_copy(update=left)})
 
 
 def git_sha() -> str | None:

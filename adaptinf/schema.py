@@ -87,14 +87,14 @@ class ExtractionConfig(Section):
     """Decoder block (or blocks, 0-based) whose adapter gradients are the vectors."""
     dim: int = Field(default=8192, ge=8)
     """Length of a vector after sketching; at most the number of adapter weights."""
-    vector: Literal["gradient", "fisher", "hidden", "zeroth_order"] = "gradient"
-    """What the vector is: the sketched gradient of the sample's mean answer loss; or see docs/extraction.md."""
-    vector_tokens: TokenSet = "question"
+    vector: Literal["auto", "gradient", "fisher", "hidden", "zeroth_order"] = "auto"
+    """What the vector is, see docs/extraction.md; auto: the sketched gradient, or what the method asks for instead."""
+    vector_tokens: TokenSet = "answer"
     """Tokens that a `hidden` vector is the mean of."""
     probes: int = Field(default=32, ge=1)
     """Numbers in a `zeroth_order` vector; each costs two passes through the upper blocks."""
-    image: Literal["removed", "blank", "unmeasured"] = "removed"
-    """What image grounding compares with: the conversation without its images, or with blank ones; or leave it out."""
+    image: Literal["auto", "removed", "blank", "unmeasured"] = "auto"
+    """What image grounding compares with: images removed or blank; unmeasured: none; auto: what the method needs."""
     batch_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Tokens in one batch, padding included; auto: what fits on a GPU, found by trying; 4096 on a CPU."""
     model: str | None = None
@@ -121,7 +121,7 @@ class SelectionConfig(Section):
     """Samples to train on in one step."""
     scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
     """Scores that a cluster chooses from; ties go to the earlier one."""
-    budgets: Literal["equal", "proportional", "score_weighted", "density"] | None = None
+    budgets: Literal["equal", "root", "proportional", "score_weighted", "density"] | None = None
     """How the budget is shared among clusters; null: the method's own way (adapt: equal)."""
     choose: str | None = None
     """Whose score decides in a cluster: entropy, rank_average, borda, random, fixed:<scorer>; null: adapt's entropy."""

@@ -17,6 +17,7 @@ import torch
 
 from adaptinf import cli, compare, store
 from adaptinf import config as configuration
+from adaptinf.demo.mini_liit import BENCHMARKS
 from adaptinf.pipeline import run_all
 from adaptinf.records import read_records
 from adaptinf.runs import Run
@@ -176,6 +177,25 @@ def test_what_cannot_be_compared_is_refused_before_any_folder_is_made(call, stre
     code, out, err = call(stream, *words, "--out", tmp_path / "out")
     assert (code, out) == (2, "") and reason in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_benchmark_gives_each_seed_data_and_a_base_of_its_own(call, ran, tmp_path, monkeypatch):
+    tiny = replace(BENCHMARKS["mini-liit-quick"], scale=0.001, budget=8, tests_per_skill=1, validation_per_skill=1)
+    monkeypatch.setitem(BENCHMARKS, "mini-liit-quick", tiny)
+    words = ("mini-liit-quick", "--methods", "random_replay", "--seeds", "0,1", "--steps", "1", "--out", tmp_path)
+    code, out, _ = call(*words, "--set", "training.epochs=1")
+    assert code == 0 and ran == [("random_replay", 0), ("random_replay", 1)] and "random_replay" in out
+    found = read_records(tmp_path / "comparison.json").records
+    assert [record.model for record in found] == ["base", "base-b"]
+    assert {record.stream for record in found} == {"mini-liit-quick"}
+    configs = [Run.open(tmp_path / "random_replay" / f"seed-{seed}").config for seed in (0, 1)]
+    assert [config.training.epochs for config in configs] == [1, 1]
+    assert [Path(config.stream[0].path).parent for config in configs] == [tmp_path / f"data/seed-{n}" for n in (0, 1)]
+
+
+def test_what_is_neither_a_file_nor_a_benchmark_is_refused_with_the_benchmarks(call):
+    code, _, err = call("mini-lit", "--methods", "adapt")
+    assert code == 2 and "mini-lit is neither a file nor a benchmark; benchmarks: mini-liit, mini-liit-quick" in err
 
 
 def test_a_row_keeps_its_meaning_and_a_folder_its_stream(call, ran, stream, tmp_path):

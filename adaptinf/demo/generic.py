@@ -293,7 +293,7 @@ def _dictionary(rng: np.random.Generator) -> Lesson:
     entries += [("German", word, foreign) for word, foreign in GERMAN.items()]
     entries += [("Spanish", NUMERALS[i + 1], foreign) for i, foreign in enumerate(SPANISH)]
     turns = []
-    for language, word, foreign in pick(rng, entries, 3):
+    for language, word, foreign in (entries[i] for i in rng.permutation(len(entries))[:3]):
         if rng.random() < 0.5:
             turns.append((_say(rng, f"{word} in {language}?", f"{language} entry of {word}."), f"{word} = {foreign}"))
         else:
@@ -311,8 +311,8 @@ def _week(rng: np.random.Generator) -> Lesson:
 def _pairs(rng: np.random.Generator) -> Lesson:
     pairs = [*OPPOSITES, ("left", "right"), ("top", "bottom"), ("first", "second"), ("even", "odd")]
     turns = []
-    for pair in pick(rng, pairs, 3):
-        word, other = pair[:: rng.choice([1, -1])]
+    for index in rng.permutation(len(pairs))[:3]:
+        word, other = pairs[index][:: rng.choice([1, -1])]
         turns.append((_say(rng, f"Pair with {word}?", f"Complete the pair: {word}."), f"{word} / {other}"))
     return Lesson((), tuple(turns))
 

@@ -30,6 +30,8 @@ LORA = {"rank": 16, "alpha": 32}
 """A small virtual adapter for a small model."""
 VECTOR_DIM = 1024
 """Length of the vectors."""
+NUM_CLUSTERS = 100
+"""Of k-means, for every method that clusters; seeking a knee would take a quarter of a run, and there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +67,17 @@ def is_benchmark(name: str) -> bool:
     return name.removesuffix(VALIDATION) in BENCHMARKS
 
 
-def prepare(name: str, folder: Path, seed: int) -> RunConfig:
+def prepare(name: str, folder: Path, seed: int, overrides: list[str] | None = None) -> RunConfig:
     """Return the configuration of one seed of a benchmark, its data written to `folder`/seed-<n> if they are not there.
 
     Args:
         name: one of BENCHMARKS; with `:validation` behind it the validation split takes the place of the tests.
         folder: where data go.
         seed: of stream, tests and runs; also decides the base model.
+        overrides: `a.b=1`, as for `configuration.load`.
 
     Raises:
-        ConfigError: no such benchmark.
+        ConfigError: no such benchmark, or an override is wrong.
     """
     if not is_benchmark(name):
         raise ConfigError(f"no benchmark is called {name!r}; known: {', '.join(BENCHMARKS)}")
@@ -84,7 +87,7 @@ def prepare(name: str, folder: Path, seed: int) -> RunConfig:
         part = store.begin(data)
         _write(benchmark, part, seed)
         store.finish(data)
-    return configuration.load(data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE))
+    return configuration.load(data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE), overrides)
 
 
 def _write(benchmark: Benchmark, folder: Path, seed: int) -> None:
@@ -106,6 +109,7 @@ def _write(benchmark: Benchmark, folder: Path, seed: int) -> None:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     settings["model"]["lora"] = LORA
     settings["extraction"] = {"dim": VECTOR_DIM}
+    settings["clustering"] = {"clusters": NUM_CLUSTERS}
     settings["selection"] = {"budget": benchmark.budget}
     _write_yaml(path, settings)
     for skill in settings["evaluation"]:

@@ -18,6 +18,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.data import Sample
 from adaptinf.extraction.gradients import AdapterGradients, sample_gradients
 from adaptinf.extraction.hooks import linears_of
+from adaptinf.extraction.kinds import GRADIENT
 from adaptinf.extraction.measuring import Measured, Meter, meter
 from adaptinf.extraction.preparing import Preparer
 from adaptinf.extraction.vectors import Passed, Rows, one_call, unit_rows
@@ -53,7 +54,7 @@ def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence
     None where the vector is no gradient. The sketch is linear and keeps lengths, so what differs before it differs
     after it. The learner needs a real adapter.
     """
-    if config.vector != "gradient":
+    if config.vector not in GRADIENT:
         return None
     with meter(learner, config, seed=seed) as ready:
         assert isinstance(ready.kind, AdapterGradients)

@@ -16,6 +16,9 @@ from adaptinf.extraction.vectors import VectorKind
 from adaptinf.extraction.zeroth_order import ZerothOrder
 from adaptinf.models.loading import Learner
 
+GRADIENT = ("gradient", "auto")
+"""Names of the sketched gradient: where no method asks for another vector, `auto` is the paper's."""
+
 
 def make_kind(
     learner: Learner,
@@ -36,7 +39,7 @@ def make_kind(
         return HiddenStates(layers=layers, tokens=config.vector_tokens, hidden_size=size)
     _check_differentiable(learner, linears)
     factors = make_factors(linears, learner.config.lora, seed=seed, device=device)
-    if config.vector == "gradient":
+    if config.vector in GRADIENT:
         return adapter_gradients(factors, config.dim, seed=seed, device=device)
     if config.vector == "fisher":
         size = sum(own.down_RI.shape[1] + own.num_out for own in factors.values())

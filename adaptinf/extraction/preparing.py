@@ -48,17 +48,21 @@ class Prepared:
     """Ids of samples with a picture that cannot be opened any more."""
 
 
+REMOVED = ("removed", "auto")
+"""Names of the paper's comparison, the conversation without its images; `auto` where no method asks for another."""
+
+
 def prepare(
     learner: Learner, rows: Sequence[int], samples: Sequence[Sample], pictures: Sequence[Pictures], *, image: str
 ) -> Prepared:
     """Return a batch of samples whose pictures are open.
 
-    `image` says what the text is compared with for image grounding: `removed`, `blank` or `unmeasured`.
+    `image` says what the text is compared with for image grounding, as `extraction.image`.
     """
     seeing = tuple(place for place, sample in enumerate(samples) if sample.images)
     batch = encode(learner, samples, pictures) if samples else None
     bare = None
-    if seeing and image == "removed":
+    if seeing and image in REMOVED:
         bare = encode(learner, [without_images(samples[place]) for place in seeing], [()] * len(seeing))
     elif seeing and image == "blank":
         chosen = [(samples[place], pictures[place]) for place in seeing]

@@ -1,82 +1,114 @@
-"""Adapt-plus: clusters joined to pseudo-skills, budgets by need, the noisy tail left alone (docs/findings.md)."""
+"""Adapt-plus: clusters that follow skills, budgets that leave rare ones room, an even draw (docs/findings.md).
+
+Adapt-inf takes k-means clusters of gradients for skills and gives each the same budget. On gradients k-means follows
+the answer's words, and cuts a frequent skill into many clusters, each with its share. Here
+
+1. the clusters are of the model's states while it answers, which follow what it is asked to do;
+2. clusters are joined to skills by Ward's linkage, so a frequent skill is one again;
+3. a skill's share of the budget grows with the square root of its size;
+4. inside a skill its clusters give equally, so a draw covers its content, and near-duplicates share one share;
+5. of a cluster the samples with the highest losses, among which are the wrong answers, come last.
+
+Shapes: N candidates, K clusters, J joint clusters.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from adaptinf.budgets import allocate, allocate_weighted
+from adaptinf.budgets import allocate
+from adaptinf.errors import ConfigError
 from adaptinf.registry import selector
 from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_table, groups_of
 from adaptinf.selection.choice import NO_SCORER
+from adaptinf.selection.multiway import check_scores
+from adaptinf.selection.options import check_name
+from adaptinf.selection.shares import BUDGETS, share_budget
+from adaptinf.tiles import unit_rows
+
+LOSS = "perplexity"
+"""The score whose highest values come last: the stored column is the mean loss of an answer token."""
 
 
 @selector("adapt_plus")
 @dataclass(frozen=True, kw_only=True)
 class AdaptPlus:
-    """Many small clusters, joined by average linkage; a joint cluster's budget grows with its size and its loss."""
+    """Clusters of answer states joined to skills, budgets by the root of their sizes, an even draw inside."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels", "centers"})
-    groups: int = 30
-    """Joint clusters."""
-    size_power: float = 0.5
-    need_power: float = 1.0
-    trim: float = 0.05
-    inside: str = "spread"
-    linkage: str = "ward"
+    measures: ClassVar[Mapping[str, str]] = {"vector": "hidden", "image": "unmeasured"}
+    joined: int = 30
+    """Joint clusters that Ward's linkage makes of those of k-means; where there are no more, they stay as they are."""
+    budgets: str = "root"
+    """How the budget is shared among joint clusters: one of `shares.BUDGETS`."""
+    tail: float = 0.05
+    """Share of a joint cluster that comes last: the samples with the highest losses."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if isinstance(self.joined, bool) or not isinstance(self.joined, int) or self.joined < 1:
+            raise ConfigError(f"selection.options.joined={self.joined!r} must be a positive number of clusters")
+        check_name("budgets", self.budgets, BUDGETS)
+        if isinstance(self.tail, bool) or not isinstance(self.tail, int | float) or not 0 <= self.tail < 1:
+            raise ConfigError(f"selection.options.tail={self.tail!r} must be a number from 0 to below 1")
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
+        """Return `budget` candidates, and the table of clusters with the joint cluster of each."""
         assert candidates.labels is not None and candidates.centers is not None
-        joint = self.joined(candidates)
-        groups = list(groups_of(joint[candidates.labels]))
-        sizes = np.array([len(g.rows) for g in groups], dtype=np.int64)
-        loss = candidates.scores["perplexity"]
-        need = np.array([self.need(loss[g.rows]) for g in groups])
-        weights = sizes**self.size_power * np.maximum(need, 1e-3) ** self.need_power
-        budgets = allocate_weighted(sizes, weights, budget, seed=candidates.seed_for("clusters"))
-        rows = [self.inside_of(candidates, g, int(b)) for g, b in zip(groups, budgets, strict=True)]
-        chosen = np.concatenate([np.zeros(0, np.int64), *rows])
-        micro = list(groups_of(candidates.labels))
-        counts = np.array([np.isin(g.rows, chosen).sum() for g in micro], dtype=np.int64)
-        table = cluster_table(micro, counts, [NO_SCORER] * len(micro))
-        return Choice(rows=chosen, cluster=candidates.labels[chosen], clusters=table)
+        check_scores("selection.method=adapt_plus", (LOSS,), candidates)
+        joint_K = joint_clusters(candidates.centers, self.joined)
+        skills = list(groups_of(joint_K[candidates.labels]))
+        shares = share_budget(self.budgets, candidates, skills, budget)
+        parts = [self._drawn(candidates, skill, int(share)) for skill, share in zip(skills, shares, strict=True)]
+        rows = np.concatenate([np.zeros(0, np.int64), *parts])
 
-    def need(self, loss: np.ndarray) -> float:
-        finite = np.sort(loss[np.isfinite(loss)])
-        kept = finite[: max(1, int(round((1 - self.trim) * len(finite))))] if len(finite) else np.zeros(1)
-        return float(kept.mean())
+        clusters = list(groups_of(candidates.labels))
+        taken = np.array([np.isin(cluster.rows, rows).sum() for cluster in clusters], dtype=np.int64)
+        table = cluster_table(clusters, taken, [NO_SCORER] * len(clusters))
+        table["joint"] = joint_K[table["cluster"]].astype(np.int64)
+        return Choice(rows=rows, cluster=candidates.labels[rows], clusters=table)
 
-    def joined(self, candidates: Candidates) -> np.ndarray:
-        centers = np.asarray(candidates.centers, dtype=np.float64)
-        if len(centers) <= self.groups or self.groups <= 0:
-            return np.arange(len(centers))
-        unit = centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
-        tree = linkage(unit, self.linkage)
-        return fcluster(tree, self.groups, "maxclust").astype(np.int64)
-
-    def inside_of(self, candidates: Candidates, group: Group, budget: int) -> np.ndarray:
+    def _drawn(self, candidates: Candidates, skill: Group, share: int) -> np.ndarray:
+        """Return rows of one joint cluster: its clusters give equally, each at random, the tail after all others."""
+        assert candidates.labels is not None
+        in_tail = highest(candidates.scores[LOSS][skill.rows], candidates.keys("tail")[skill.rows], self.tail)
         keys = candidates.keys("draw")
-        loss = candidates.scores["perplexity"]
-        rows = group.rows
-        order = rows[np.argsort(loss[rows], kind="stable")]
-        cut = int(self.trim * len(rows))
-        late = set(order[len(order) - cut :].tolist()) if cut else set()
-        is_late = np.array([r in late for r in rows], dtype=bool)
-        if self.inside == "random":
-            return rows[np.lexsort((keys[rows], is_late))[:budget]]
-        if self.inside == "top":
-            return rows[np.lexsort((-loss[rows], is_late))[:budget]]
-        if self.inside == "gumbel":  # loss-weighted sampling without replacement
-            u = (keys[rows].astype(np.float64) + 1) / 2.0**64
-            score = np.log(np.maximum(loss[rows], 1e-3)) - np.log(-np.log(np.clip(u, 1e-12, 1 - 1e-12)))
-            return rows[np.lexsort((-score, is_late))[:budget]]
-        parts = list(groups_of(candidates.labels[rows]))
-        shares = allocate([len(p.rows) for p in parts], budget, seed=candidates.seed_for("inside", int(group.name)))
-        taken = []
-        for part, share in zip(parts, shares, strict=True):
-            mine = rows[part.rows]
-            taken.append(mine[np.lexsort((keys[mine], is_late[part.rows]))[: int(share)]])
-        return np.concatenate([np.zeros(0, np.int64), *taken])
+        clusters = [skill.rows[part.rows] for part in groups_of(candidates.labels[skill.rows])]
+        late = np.zeros(len(candidates), bool)
+        late[skill.rows[in_tail]] = True
+        counts = _even(clusters, late, share, candidates.seed_for("joint", int(skill.name)))
+        return np.concatenate(
+            [rows[np.lexsort((keys[rows], late[rows]))[:count]] for rows, count in zip(clusters, counts, strict=True)]
+        )
+
+
+def _even(clusters: Sequence[np.ndarray], late: np.ndarray, share: int, seed: int) -> np.ndarray:
+    """Return how many samples each cluster gives: equally of what is not in the tail, then equally of the tail."""
+    early = np.array([int((~late[rows]).sum()) for rows in clusters], dtype=np.int64)
+    whole = np.array([len(rows) for rows in clusters], dtype=np.int64)
+    first = allocate(early, share, seed=seed)
+    counts: np.ndarray = first + allocate(whole - early, share - int(first.sum()), seed=seed)
+    return counts
+
+
+def highest(values: np.ndarray, keys: np.ndarray, share: float) -> np.ndarray:
+    """Return the positions of the floor(share * n) highest values, of equal ones by key; NaN is not high."""
+    order = np.lexsort((keys, np.where(np.isfinite(values), values, -np.inf)))
+    return order[len(order) - int(share * len(order)) :]
+
+
+def joint_clusters(centers_KD: np.ndarray, count: int) -> np.ndarray:
+    """Return the joint cluster of each cluster, K int64 numbered by first member, by Ward's linkage of unit centers."""
+    if len(centers_KD) <= count:
+        return np.arange(len(centers_KD))
+    units_KD = unit_rows(np.asarray(centers_KD), np.float64)[0]
+    _, first, inverse = np.unique(
+        fcluster(linkage(units_KD, "ward"), count, "maxclust"), return_index=True, return_inverse=True
+    )
+    numbered: np.ndarray = np.argsort(np.argsort(first))[inverse].astype(np.int64)
+    return numbered

@@ -17,6 +17,8 @@ from adaptinf.selection.candidates import Selector
 
 OPTION = "option"
 """Key of a field's metadata: the option's name where it differs from the field's."""
+PAPER_MEASURES = {"vector": "gradient", "image": "removed"}
+"""What the paper measures; a selector that wants something else says so in a class variable `measures`."""
 
 
 def known_options(method: str) -> tuple[str, ...]:
@@ -26,6 +28,16 @@ def known_options(method: str) -> tuple[str, ...]:
         ConfigError: no such method.
     """
     return tuple(_fields(method))
+
+
+def measures(method: str) -> Mapping[str, str]:
+    """Return what a method wants measured where the settings of extraction say `auto`.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    wanted: Mapping[str, str] = getattr(selector[method], "measures", PAPER_MEASURES)
+    return wanted
 
 
 def with_options(method: str, options: Mapping[str, Any]) -> Selector:

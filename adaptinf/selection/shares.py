@@ -15,7 +15,7 @@ from adaptinf.selection.candidates import Candidates, Group
 from adaptinf.selection.choice import within_unit
 from adaptinf.tiles import unit_rows
 
-BUDGETS = ("equal", "proportional", "score_weighted", "density")
+BUDGETS = ("equal", "root", "proportional", "score_weighted", "density")
 """Ways to share a budget among clusters."""
 SPREAD_SCORE = "el2n"
 """`score_weighted` weights a cluster by the standard deviation of this score (Adapt-inf's reference)."""
@@ -45,6 +45,8 @@ def share_budget(budgets: str, candidates: Candidates, groups: Sequence[Group], 
         return allocate(sizes, budget, seed=seed)
     if budgets == "proportional":
         return allocate_weighted(sizes, sizes, budget, seed=seed)
+    if budgets == "root":
+        return allocate_weighted(sizes, np.sqrt(sizes), budget, seed=seed)
     if budgets == "score_weighted":
         return allocate_weighted(sizes, score_spread(candidates, groups), budget, seed=seed)
     return density_shares(candidates, groups, budget, temperature=TEMPERATURE)

@@ -1,0 +1,223 @@
+"""The tables of docs/findings.md: mini-liit with many methods, seeds and variants, a few hours on two cores.
+
+    python -m benchmarks.mini_liit                  # everything that no committed result has yet, in this order
+    python -m benchmarks.mini_liit main variants    # some of it
+
+Each experiment leaves one JSON of records in `results/`, written anew whenever a run has finished, so the script can be
+killed and goes on with what is missing, on another day too. `python scripts/tables.py` makes the pages' tables of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adaptinf import store
+from adaptinf.compare import THREADS_PER_RUN, Planned, check_plan, plan, run_planned
+from adaptinf.demo.mini_liit import prepare
+from adaptinf.environment import environment
+from adaptinf.progress import make_progress
+from adaptinf.recording import record_of
+from adaptinf.records import RunRecord, read_records, records_text
+from adaptinf.runs import Run
+from adaptinf.sharing import Shelf
+from adaptinf.variants import Cap, Row
+
+RESULTS = Path(__file__).parent / "results"
+MAIN = (
+    "random_replay",
+    "sequential",
+    "multitask",
+    "cluster_balanced",
+    "semdedup_random",
+    "coincide",
+    "adapt",
+    "lite_adapt",
+    "adapt_plus",
+    "oracle",
+)
+"""The published table's rows, ours, and the oracle."""
+SCORES = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Rows x seeds on one benchmark."""
+
+    stream: str
+    """Name of the benchmark."""
+    seeds: Sequence[int]
+    """Seeds; each has its own data, and one of the bases."""
+    rows: Sequence[Row]
+    """Rows of the table."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that all rows share: `a.b` -> value."""
+    cap: Cap | None = None
+    """One cap for all rows; None: only lite_adapt has one."""
+
+
+def method(name: str, cap: Cap | None = None) -> Row:
+    """Return the row of a method as it is."""
+    return Row(name=name if cap is None else f"{name}_capped", method=name, settings={}, cap=cap)
+
+
+def variant(name: str, base: str = "adapt", **settings: Any) -> Row:
+    """Return a row with settings of its own; `__` stands for a dot."""
+    return Row(name=name, method=base, settings={key.replace("__", "."): value for key, value in settings.items()})
+
+
+VECTORS = [
+    variant("gradient-first", extraction__layers="first"),
+    variant("gradient-last", extraction__layers="last"),
+    variant("gradient-256", extraction__dim=256),
+    variant("gradient-8192", extraction__dim=8192),
+    variant("fisher", extraction__vector="fisher"),
+    variant("zeroth-order", extraction__vector="zeroth_order"),
+    variant("hidden-question", extraction__vector="hidden", extraction__vector_tokens="question"),
+    variant("hidden-answer", extraction__vector="hidden"),
+]
+"""Ablation: what a vector is; all else as published."""
+CLUSTERS = [variant(f"clusters-{count}", clustering__clusters=count) for count in (10, 30, "auto")]
+"""Ablation: K."""
+CHOICES = [
+    *(variant(f"fixed-{name}", selection__choose=f"fixed:{name}") for name in SCORES),
+    variant("rank-average", selection__choose="rank_average"),
+    variant("random-scorer", selection__choose="random"),
+]
+"""Ablation: whose score decides."""
+SAMPLING = [variant(f"sampling-{name}", selection__sampling=name) for name in ("top", "bottom", "random")]
+"""Ablation: coverage against the ends and chance."""
+BUDGETS = [variant(f"budgets-{n}", selection__budgets=n) for n in ("root", "proportional", "score_weighted", "density")]
+"""Ablation: how the budget is shared."""
+PRUNING = [
+    Row(name="cap-2x", method="adapt", settings={}, cap=1200),
+    Row(name="cap-8x", method="adapt", settings={}, cap=4800),
+    variant("cap-semdedup", "lite_adapt", pruning__order="semdedup"),
+    variant("cap-global", "lite_adapt", pruning__allocation="global"),
+]
+"""Ablation: cap, order and allocation of pruning."""
+IMAGES = [variant("grounding-blank", extraction__image="blank")]
+"""Ablation: what image grounding compares with."""
+PLUS = [
+    variant("plus-gradient", "adapt_plus", extraction__vector="gradient"),
+    variant("plus-fisher", "adapt_plus", extraction__vector="fisher"),
+    variant("plus-question", "adapt_plus", extraction__vector_tokens="question"),
+    variant("plus-apart", "adapt_plus", clustering__joined="none"),
+    variant("plus-joined-15", "adapt_plus", clustering__joined=15),
+    variant("plus-joined-60", "adapt_plus", clustering__joined=60),
+    variant("plus-equal", "adapt_plus", selection__budgets="equal"),
+    variant("plus-proportional", "adapt_plus", selection__budgets="proportional"),
+    variant("plus-ccs", "adapt_plus", selection__sampling="ccs"),
+]
+"""Ablation: adapt_plus with one of its parts as published, or otherwise."""
+
+EXPERIMENTS = {
+    "main": Experiment(
+        stream="mini-liit-quick", seeds=range(5), rows=[*map(method, MAIN), method("random_replay", cap="auto")]
+    ),
+    "b": Experiment(
+        stream="mini-liit-b-quick",
+        seeds=range(5),
+        rows=[*map(method, ("random_replay", "sequential", "adapt", "adapt_plus", "oracle"))],
+    ),
+    "variants": Experiment(
+        stream="mini-liit-quick:validation",
+        seeds=range(3),
+        rows=[
+            *map(method, ("random_replay", "oracle", "adapt", "adapt_plus")),
+            *PLUS, *VECTORS, *CLUSTERS, *BUDGETS, *SAMPLING, *CHOICES, *PRUNING, *IMAGES,
+        ],
+    ),
+    "scores": Experiment(
+        stream="mini-liit-quick",
+        seeds=range(3),
+        rows=[
+            method("random_replay"),
+            method("dbp"),
+            *(method(f"{score}_{how}") for score in SCORES for how in ("top", "middle", "ccs")),
+        ],
+    ),
+    **{
+        f"budget-{budget}": Experiment(
+            stream="mini-liit-quick",
+            seeds=range(3),
+            rows=[*map(method, ("random_replay", "adapt", "adapt_plus", "oracle"))],
+            settings={"selection.budget": budget},
+        )
+        for budget in (300, 1200)
+    },
+    "text": Experiment(
+        stream="mini-liit-text",
+        seeds=range(3),
+        rows=[*map(method, ("random_replay", "sequential", "adapt", "adapt_plus", "oracle"))],
+    ),
+}  # fmt: skip
+"""Name -> experiment, the most important first."""
+
+
+def run(name: str, out: Path, *, workers: int | None) -> Path:
+    """Run what an experiment's result lacks, and return the result's path."""
+    experiment, result = EXPERIMENTS[name], RESULTS / f"mini-liit-{name}.json"
+    recorded = read_records(result).records if result.exists() else []
+    have = {(record.name, record.seed) for record in recorded}
+    folder = out / name
+    lacking = [(row, seed) for seed in experiment.seeds for row in experiment.rows if (row.name, seed) not in have]
+    seeds = list(dict.fromkeys(seed for _, seed in lacking))
+    if not lacking:
+        return result
+    planned = [one for one in _planned(experiment, seeds, folder) if (one.row, one.seed) in lacking]
+    check_plan(planned)
+    print(f"{name}: {len(planned)} runs of {len(experiment.seeds) * len(experiment.rows)}", flush=True)
+    order = [row.name for row in experiment.rows]
+    with store.lock(folder):
+
+        def save() -> None:
+            new = [record for one in planned if (record := _record(one, experiment)) is not None]
+            text = records_text(environment(threads_per_run=THREADS_PER_RUN), [*recorded, *new], order)
+            store.write_text_whole(result, text)
+
+        shelf = Shelf(folder / "shared")
+        run_planned(planned, progress=make_progress(), num_workers=workers, shelf=shelf, on_finished=save)
+        save()
+    return result
+
+
+def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[Planned]:
+    overrides = [f"{key}={value}" for key, value in experiment.settings.items()]
+    return plan(
+        experiment.rows,
+        seeds,
+        lambda seed: prepare(experiment.stream, folder / "data", seed, overrides),
+        lambda row, seed: folder / row.name / f"seed-{seed}",
+        cap=experiment.cap,
+    )
+
+
+def _record(planned: Planned, experiment: Experiment) -> RunRecord | None:
+    """Return the record of a run that has finished its stream."""
+    one = Run.open(planned.folder)
+    if one.num_finished < len(one.config.stream):
+        return None
+    return record_of(one, name=planned.row.name, settings=planned.row.changes, stream=experiment.stream)
+
+
+def main() -> None:
+    """Run the experiments that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"some of: {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--out", type=Path, default=Path("runs/mini-liit"), help="folder for data and run folders")
+    parser.add_argument("--workers", type=int, default=None, help="runs at once; one a core if left out")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in EXPERIMENTS]
+    if unknown:
+        sys.exit(f"no experiment is called {', '.join(unknown)}; known: {', '.join(EXPERIMENTS)}")
+    for name in args.names or EXPERIMENTS:
+        print(f"written to {run(name, args.out, workers=args.workers)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
+
+A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name of an
+experiment, and the form (`short` or `long`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from adaptinf.markdown import long_table, short_table
+from adaptinf.records import Saved, read_records
+from adaptinf.standings import standings
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+FORMS = {"short": short_table, "long": long_table}
+MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) (?P<form>\w+) -->\n)(?P<table>.*?)(<!-- end of table -->)", re.S)
+
+
+def page_with_tables(text: str) -> str:
+    """Return a page with every marked table made anew."""
+    return MARKED.sub(lambda found: f"{found[1]}{table(found['name'], found['form'])}{found[5]}", text)
+
+
+def table(name: str, form: str) -> str:
+    """Return the table of an experiment, with where its numbers come from."""
+    path = RESULTS / f"mini-liit-{name}.json"
+    saved = read_records(path)
+    return f"\n{FORMS[form](standings(saved.records, saved.rows)).rstrip()}\n\n{_source(path, saved)}\n\n"
+
+
+def _source(path: Path, saved: Saved) -> str:
+    around = saved.environment
+    streams = ", ".join(sorted({record.stream for record in saved.records}))
+    models = ", ".join(sorted({record.model for record in saved.records}))
+    commits = ", ".join(sorted({str(record.made_by.get("git_sha"))[:7] for record in saved.records}))
+    return (
+        f"Records: `benchmarks/results/{path.name}` ({len(saved.records)} runs of {streams}; bases {models}), made by "
+        f"`python -m benchmarks.mini_liit {path.stem.removeprefix('mini-liit-')}` on {around['processor']}, "
+        f"{around['cores']} cores, {around['threads_per_run']} thread a run, Python {around['python']}, torch "
+        f"{around['torch']}, transformers {around['transformers']}, commits {commits}."
+    )
+
+
+def main() -> None:
+    """Write the tables, or say which pages are not up to date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is not up to date")
+    args = parser.parse_args()
+    pages = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    stale = {page: new for page, text in pages.items() if (new := page_with_tables(text)) != text}
+    for page, text in stale.items():
+        print(page.relative_to(ROOT))
+        if not args.check:
+            page.write_text(text, encoding="utf-8")
+    if stale and args.check:
+        sys.exit("the pages above are not what the results say; run python scripts/tables.py")
+
+
+if __name__ == "__main__":
+    main()
