@@ -21,7 +21,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the data and one run folder a method.")] = Path("runs/demo"),
     methods: Annotated[
         str, typer.Option(help="Methods to run, with commas.")
-    ] = "adapt,random_replay,sequential,oracle",
+    ] = "adapt_plus,adapt,random_replay,sequential,oracle",
     seed: Annotated[int, typer.Option(help="Seed of data and runs.", min=0)] = 0,
     steps: Annotated[int | None, typer.Option(help="Steps to take; all six if left out.", min=1)] = None,
     quiet: Quiet = False,

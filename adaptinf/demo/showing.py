@@ -13,8 +13,6 @@ from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.variants import Row
 
-METHODS = ("adapt", "random_replay", "sequential", "oracle")
-"""The method, the baseline that it must beat, what happens without any memory, and how far choosing could go."""
 LORA = {"rank": 16, "alpha": 32}
 """A small virtual adapter for a small model."""
 VECTOR_DIM = 1024

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from adaptinf.demo.mini_liit import BENCHMARKS, Benchmark
+from adaptinf.demo.mixture import LIIT
+from adaptinf.pipeline import run_all
+from adaptinf.records import read_records
+from adaptinf.runs import Run
+from benchmarks import mini_liit
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -21,3 +29,29 @@ def test_a_benchmark_runs_and_writes_its_result(name: str, tmp_path: Path) -> No
     text = result.read_text()
     assert "## Growth" in text and "times faster" in text and "bare" in text
     assert re.search(r"^\| cluster|^\| greedy|^\| adapt", text, re.MULTILINE)
+
+
+def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_dataset = replace(LIIT, sizes={"mantis": 24}, shares={"mantis": {"more": 0.5, "two_digits": 0.5}})
+    tiny = Benchmark(mixture=one_dataset, scale=1.0, budget=8, tests_per_skill=1, validation_per_skill=1)
+    monkeypatch.setitem(BENCHMARKS, "mini-liit-quick", tiny)
+    monkeypatch.setattr(mini_liit, "RESULTS", tmp_path)
+    rows = [mini_liit.method("random_replay"), mini_liit.method("sequential")]
+    experiment = mini_liit.Experiment(
+        stream="mini-liit-quick", seeds=[0], rows=rows[:1], settings={"training.epochs": 1}
+    )
+    monkeypatch.setitem(mini_liit.EXPERIMENTS, "main", experiment)
+    ran: list[str] = []
+
+    def in_process(planned, **_: object) -> None:
+        for one in planned:
+            ran.append(one.row.name)
+            run_all(Run.create(one.folder, one.config))
+
+    monkeypatch.setattr(mini_liit, "run_planned", in_process)
+    result = mini_liit.run("main", tmp_path / "runs", workers=1)
+    assert [record.name for record in read_records(result).records] == ["random_replay"]
+    monkeypatch.setitem(mini_liit.EXPERIMENTS, "main", replace(experiment, rows=rows))
+    mini_liit.run("main", tmp_path / "elsewhere", workers=1)
+    assert [record.name for record in read_records(result).records] == ["random_replay", "sequential"]
+    assert ran == ["random_replay", "sequential"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from adaptinf.demo.mixture import LIIT, LIIT_B, Mixture
+from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT
 from adaptinf.demo.phrasing import HELD_OUT
 from adaptinf.demo.skills import SKILLS
 from adaptinf.demo.stream import write_stream
