@@ -105,7 +105,7 @@ def _cluster(run: Run, step: int, features: Features) -> Clusters:
 
     def compute(_: Path) -> Clusters:
         with run.progress.stage("cluster", len(features.ids)) as bar:
-            wanted = run.config.clustering.clusters
+            wanted = run.settled.clustering.clusters
             clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=run.seed("clusters", step))
             bar.advance(len(features.ids))
         return clusters

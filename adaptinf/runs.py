@@ -23,7 +23,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
 from adaptinf.progress import Prefixed, Progress, Silent
 from adaptinf.seeded import derive_seed
-from adaptinf.selection import known_options, measures
+from adaptinf.selection import known_options, wishes
 from adaptinf.sharing import Shelf
 
 A = TypeVar("A", bound=store.Artifact)
@@ -235,9 +235,12 @@ def _first_difference(key: str, before: Any, after: Any) -> tuple[str, Any, Any]
 
 def settled(config: RunConfig) -> RunConfig:
     """Return the configuration with what is left to the method (`auto`) filled in."""
-    wanted = measures(config.selection.method)
-    left = {name: value for name, value in wanted.items() if getattr(config.extraction, name) == "auto"}
-    return config.model_copy(update={"extraction": config.extraction.model_copy(update=left)})
+    for place, value in wishes(config.selection.method).items():
+        name, key = place.split(".")
+        section = getattr(config, name)
+        if getattr(section, key) == "auto":
+            config = config.model_copy(update={name: section.model_copy(update={key: value})})
+    return config
 
 
 def git_sha() -> str | None:

@@ -109,7 +109,7 @@ class ClusteringConfig(Section):
     """Step 1: pseudo-skill clusters."""
 
     clusters: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Number of k-means clusters; auto: the knee of the within-cluster sum of squares."""
+    """Number of k-means clusters; auto: the knee of the sum of squares, or the method's own number."""
 
 
 class SelectionConfig(Section):

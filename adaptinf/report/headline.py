@@ -18,6 +18,7 @@ from adaptinf.report.facts import RunFacts
 from adaptinf.report.forgetting import forgotten
 from adaptinf.report.skills import by_group
 from adaptinf.report.table import SummaryTable
+from adaptinf.selection.choice import NO_SCORER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,8 @@ def _who_decided(clusters: dict[str, np.ndarray]) -> str:
     if not deciders:
         return ""
     count, total = deciders[0][1], len(clusters["cluster"])
+    if deciders[0] == (NO_SCORER, total):
+        return f"Samples fell into {total} clusters; no score decided in any."
     return f"Samples fell into {total} clusters; {deciders[0][0]} decided in {count} of them."
 
 

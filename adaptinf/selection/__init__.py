@@ -18,7 +18,7 @@ from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
 from adaptinf.selection.candidates import Candidates, Choice, Restricting, Selector
 from adaptinf.selection.inputs import gather, text_skills
-from adaptinf.selection.options import known_options, measures, with_options
+from adaptinf.selection.options import known_options, wishes, with_options
 from adaptinf.selection.outcome import Outcome, Part, as_selection, merge
 from adaptinf.selection.standing import Standing, standing
 from adaptinf.selection.tiers import tiers_of
@@ -31,9 +31,9 @@ __all__ = [
     "Standing",
     "allocate",
     "known_options",
-    "measures",
     "select",
     "standing",
+    "wishes",
     "with_options",
 ]
 

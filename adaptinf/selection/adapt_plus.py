@@ -34,6 +34,9 @@ from adaptinf.tiles import unit_rows
 LOSS = "perplexity"
 """The score whose highest values come last: the stored column is the mean loss of an answer token."""
 
+NUM_CLUSTERS = 100
+"""Clusters of k-means, several times the joint ones; a knee would find about the joint ones at once, or too few."""
+
 
 @selector("adapt_plus")
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,11 @@ class AdaptPlus:
     """Clusters of answer states joined to skills, budgets by the root of their sizes, an even draw inside."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels", "centers"})
-    measures: ClassVar[Mapping[str, str]] = {"vector": "hidden", "image": "unmeasured"}
+    wishes: ClassVar[Mapping[str, object]] = {
+        "extraction.vector": "hidden",
+        "extraction.image": "unmeasured",
+        "clustering.clusters": NUM_CLUSTERS,
+    }
     joined: int = 30
     """Joint clusters that Ward's linkage makes of those of k-means; where there are no more, they stay as they are."""
     budgets: str = "root"

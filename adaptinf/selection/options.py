@@ -17,8 +17,8 @@ from adaptinf.selection.candidates import Selector
 
 OPTION = "option"
 """Key of a field's metadata: the option's name where it differs from the field's."""
-PAPER_MEASURES = {"vector": "gradient", "image": "removed"}
-"""What the paper measures; a selector that wants something else says so in a class variable `measures`."""
+PAPER = {"extraction.vector": "gradient", "extraction.image": "removed", "clustering.clusters": "auto"}
+"""What the paper does where settings say `auto`; a selector that wants something else has a class variable `wishes`."""
 
 
 def known_options(method: str) -> tuple[str, ...]:
@@ -30,14 +30,13 @@ def known_options(method: str) -> tuple[str, ...]:
     return tuple(_fields(method))
 
 
-def measures(method: str) -> Mapping[str, str]:
-    """Return what a method wants measured where the settings of extraction say `auto`.
+def wishes(method: str) -> Mapping[str, Any]:
+    """Return what a method wants where the settings say `auto`: `section.key` -> value.
 
     Raises:
         ConfigError: no such method.
     """
-    wanted: Mapping[str, str] = getattr(selector[method], "measures", PAPER_MEASURES)
-    return wanted
+    return {**PAPER, **getattr(selector[method], "wishes", {})}
 
 
 def with_options(method: str, options: Mapping[str, Any]) -> Selector:

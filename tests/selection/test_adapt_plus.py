@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from adaptinf.errors import ConfigError
-from adaptinf.selection import measures, select
+from adaptinf.selection import select, wishes
 from adaptinf.selection.adapt_plus import highest, joint_clusters
+from adaptinf.selection.options import PAPER
 
 
 def ward_by_hand(units: np.ndarray, count: int) -> set[frozenset[int]]:
@@ -92,9 +93,10 @@ def test_another_draw_chooses_others() -> None:
     assert len(one & other) < 15
 
 
-def test_it_asks_for_answer_states() -> None:
-    assert measures("adapt_plus") == {"vector": "hidden", "image": "unmeasured"}
-    assert measures("adapt") == measures("random_replay") == {"vector": "gradient", "image": "removed"}
+def test_it_asks_for_answer_states_and_many_clusters() -> None:
+    asked = {"extraction.vector": "hidden", "extraction.image": "unmeasured", "clustering.clusters": 100}
+    assert wishes("adapt_plus") == asked
+    assert wishes("adapt") == wishes("random_replay") == PAPER
 
 
 @pytest.mark.parametrize(
