@@ -150,19 +150,26 @@ def _relay_until_done(
     """Show the workers' messages until all are done; the first failure is raised at once."""
     num_done = 0
     while True:
-        try:
-            relay.show(queue.get(timeout=POLL_SECONDS))
-            continue
-        except Empty:
-            pass
+        _relay_for_a_moment(queue, relay)
         done = [future for future in futures if future.done()]
         for future in done:
             future.result()
         if len(done) == len(futures):
+            _relay_for_a_moment(queue, relay)  # their last words
             return
         if len(done) > num_done and on_finished is not None:
             on_finished()
         num_done = len(done)
+
+
+def _relay_for_a_moment(queue: Any, relay: Relay) -> None:
+    """Show what comes within POLL_SECONDS; where messages never pause, runs that end are seen all the same."""
+    end = time.monotonic() + POLL_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        try:
+            relay.show(queue.get(timeout=left))
+        except Empty:
+            return
 
 
 def _begin_worker(parent: int) -> None:

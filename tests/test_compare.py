@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
@@ -181,3 +183,24 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
     broken = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
     with pytest.raises(Exception, match="gone"):
         run_planned(planned_methods(broken, ["oracle"], tmp_path), progress=Silent(), num_workers=1)
+
+
+def test_a_run_that_ends_is_seen_while_others_never_stop_talking():
+    talking, shown = Queue(), []
+
+    class Talker:
+        def show(self, message):
+            shown.append(message)
+            talking.put(message)  # there is always one more
+
+    one, other = Future(), Future()
+    one.set_result(None)
+    talking.put("step")
+    finished = []
+
+    def on_finished():
+        finished.append(len(shown))
+        other.set_result(None)
+
+    compare._relay_until_done([one, other], talking, Talker(), on_finished)
+    assert len(finished) == 1 and len(shown) > 1
