@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -14,14 +13,14 @@ import torch
 
 from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import Sample
-from adaptinf.doctor import Check
+from adaptinf.doctor import Check, free_disk
 from adaptinf.errors import DataError
 from adaptinf.extraction.cost import cost_of, peak_operations, row_bytes
 from adaptinf.extraction.exactness import agreement, autograd_error, sketch_error
 from adaptinf.extraction.measuring import Meter, meter
 from adaptinf.extraction.planning import MAX_PADDING, make_plan
 from adaptinf.extraction.preparing import Preparer
-from adaptinf.extraction.probing import probe_batch_tokens
+from adaptinf.extraction.probing import tokens_per_batch
 from adaptinf.formats import read
 from adaptinf.formats.rows import find_file, read_rows
 from adaptinf.models import Learner, load
@@ -150,8 +149,7 @@ def _autograd_checks(learner: Learner, config: RunConfig, samples: list[Sample])
 def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
     """Time batches in seeded order for a while; the first is for warming up."""
     lengths = token_lengths(samples, ready.learner)
-    wanted = ready.config.batch_tokens
-    plan = make_plan(lengths, probe_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted)
+    plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
     batches = [batch for shard in plan.shards for batch in shard.batches]
     order = np.random.default_rng(0).permutation(len(batches))
     cost, num_samples, num_tokens, num_padding, operations = cost_of(ready), 0, 0, 0, 0
@@ -193,8 +191,7 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
     measured = _rows_measured(num_rows, config.cap)
     # Shards and arrays lie side by side for a moment.
     num_bytes = 2 * bytes_a_row * max(measured)
-    existing = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    _, free = free_disk(out)
     is_enough = num_bytes < free
     advice = "" if is_enough else f"only {free / 1e9:,.1f} GB are free; lower extraction.dim or pruning.cap"
     return [

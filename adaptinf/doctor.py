@@ -73,10 +73,15 @@ def _memory() -> Check:
 
 
 def _disk(folder: Path) -> Check:
-    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    existing, free = free_disk(folder)
     is_good = free > 2**30
     return Check("disk", f"{_gigabytes(free)} free at {existing}", is_good, "" if is_good else "make room before a run")
+
+
+def free_disk(folder: Path) -> tuple[Path, int]:
+    """Return the nearest folder that exists, and the bytes that are free there."""
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    return existing, shutil.disk_usage(existing).free
 
 
 def _gigabytes(num_bytes: int) -> str:

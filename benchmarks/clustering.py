@@ -6,7 +6,6 @@ python -m benchmarks.clustering --quick    # seconds; shows that the script runs
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from adaptinf.clustering import cluster
 from adaptinf.threads import in_threads
 from adaptinf.tiles import blocks
 from benchmarks.measuring import Measured, Work, measure
-from benchmarks.reporting import RESULTS, Report, growth, row_of, significant
+from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import clustered_rows, ids_of, labels_of, shapeless_rows
 
 DIM = 512
@@ -68,10 +67,7 @@ def bare_bound(path: Path, clusters: int) -> Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small arrays only")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__)
     sizes = [300, 600] if arguments.quick else [10_000, 100_000, 1_000_000]
     num_clusters, shapes = (10, SHAPES[:1]) if arguments.quick else (100, SHAPES)
 
@@ -87,8 +83,7 @@ def main() -> None:
                 report.table([row_of(name, case, usual, **quality(case, usual)) for name, case in cases.items()])
                 for name, case in cases.items():
                     seconds.setdefault(f"{name}, {shape}", []).append(case.seconds)
-    report.text("## Growth\n\nExponent e of seconds ~ samples^e:\n")
-    report.table([{"what": name, "e": significant(growth(sizes, values))} for name, values in seconds.items()])
+    report.growth(sizes, seconds)
     report.write(arguments.out)
 
 

@@ -6,7 +6,6 @@ python -m benchmarks.pruning --quick    # seconds; shows that the script runs, n
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from adaptinf.pruning import prune
 from adaptinf.threads import in_threads
 from adaptinf.tiles import parts
 from benchmarks.measuring import Work, measure
-from benchmarks.reporting import RESULTS, Report, growth, row_of, significant
+from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import clustered_rows, ids_of, labels_of
 
 DIM = 512
@@ -73,10 +72,7 @@ def bare_blas(path: Path, labels: Path) -> Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small arrays only")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__)
     sizes = [300, 600] if arguments.quick else [10_000, 100_000, 1_000_000]
     cluster_size, skewed = (100, 1_000) if arguments.quick else (CLUSTER_SIZE, 100_000)
 
@@ -112,8 +108,7 @@ def _growth_over_sizes(report: Report, folder: Path, sizes: list[int], cluster_s
         report.table([row_of(name, case, against=usual) for name, case in cases.items()])
         for name, case in cases.items():
             seconds.setdefault(name, []).append(case.seconds)
-    report.text("## Growth\n\nExponent e of seconds ~ samples^e, clusters of one size:\n")
-    report.table([{"what": name, "e": significant(growth(sizes, values))} for name, values in seconds.items()])
+    report.growth(sizes, seconds, of=", clusters of one size")
 
 
 def _one_large_cluster(report: Report, folder: Path, num_rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
@@ -45,6 +46,11 @@ class Report:
         """Add a table; the keys of the first row are its head."""
         self.text(as_table(rows) + "\n")
 
+    def growth(self, sizes: Sequence[int], seconds: Mapping[str, Sequence[float]], of: str = "") -> None:
+        """Add the table of growth: how the seconds of each case go with the size; `of` narrows what is meant."""
+        self.text(f"## Growth\n\nExponent e of seconds ~ samples^e{of}:\n")
+        self.table([{"what": name, "e": significant(growth(sizes, values))} for name, values in seconds.items()])
+
     def write(self, folder: Path = RESULTS) -> Path:
         """Write `<what>_<hardware>_<date>.md` and return its path."""
         hardware = re.sub(r"[^a-z0-9]+", "-", f"{processor()} {num_cores()} cores".lower()).strip("-")
@@ -53,6 +59,14 @@ class Report:
         path.write_text("\n".join(self._lines), encoding="utf-8")
         print(f"written to {path}")
         return path
+
+
+def arguments_of(description: str | None) -> argparse.Namespace:
+    """Return what a benchmark over growing arrays was asked for: `quick` and `out`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small arrays only")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
+    return parser.parse_args()
 
 
 def row_of(name: str, measured: Measured, against: Measured | None = None, **more: object) -> dict[str, object]:

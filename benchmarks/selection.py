@@ -6,9 +6,7 @@ python -m benchmarks.selection --quick    # seconds; shows that the script runs,
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import pyarrow as pa
 
 from adaptinf.selection import select
 from benchmarks.measuring import Measured, Work, measure
-from benchmarks.reporting import RESULTS, Report, growth, row_of, significant
+from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import ids_of
 
 SCORERS = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
@@ -106,10 +104,7 @@ def bare_bound(num_rows: int) -> Work:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small arrays only")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__)
     sizes = [1_000, 2_000] if arguments.quick else [10_000, 100_000, 1_000_000]
 
     report = Report("selection", "Selection with `adapt`, 5 scores, 50 clusters, one core: time and memory")
@@ -121,8 +116,7 @@ def main() -> None:
         report.table([row_of(name, case, against=usual) for name, case in cases.items()])
         for name, case in cases.items():
             seconds.setdefault(name, []).append(case.seconds)
-    report.text("## Growth\n\nExponent e of seconds ~ samples^e:\n")
-    report.table([{"what": name, "e": significant(growth(sizes, values))} for name, values in seconds.items()])
+    report.growth(sizes, seconds)
     report.write(arguments.out)
 
 

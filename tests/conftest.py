@@ -26,6 +26,17 @@ def two_threads():
     logging.disable_progress_bar()
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """A module's whole work on one thread, as in a worker of a comparison: `pytestmark` asks for it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def picture_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from adaptinf import amending, cli, pipeline, store, tables
 from adaptinf import config as configuration
@@ -21,13 +20,7 @@ from adaptinf.status import status_of
 from adaptinf.training import Trained, save_weights
 from tests.streams import rows, write_dataset, write_stream, write_test
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_in_bfloat16_the_bounds_are_wider_and_other_vectors_need_no_gradient_che
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_run(stream, monkeypatch):
-    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     check = checks_of(stream)["whole run"]
     assert not check.is_good and "lower extraction.dim" in check.advice
 

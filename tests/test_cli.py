@@ -8,7 +8,6 @@ import re
 import sys
 
 import pytest
-import torch
 import yaml
 
 from adaptinf import cli, pipeline, store, tables
@@ -20,12 +19,7 @@ QUICK = {"selection": {"method": "random_replay"}, "pruning": {"cap": 5}}
 """No extraction: what is tested here is the command line."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

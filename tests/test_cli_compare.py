@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from adaptinf import cli, compare, store
 from adaptinf import config as configuration
@@ -26,13 +25,7 @@ from adaptinf.variants import Row, row_config
 from tests.streams import rows, write_dataset, write_stream, write_test
 from tests.test_sharing import content
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

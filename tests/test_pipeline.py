@@ -30,12 +30,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 QUESTION = conversation("q", say("user", "Colour of thing 3?"), say("assistant", "red"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(folder: Path, datasets, tests=None, *, name="run", **changes) -> Run:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from adaptinf import config as configuration
 from adaptinf import pipeline, sharing, store, tables
@@ -21,12 +20,7 @@ from tests.streams import rows, write_dataset, write_stream, write_test
 SHARED = ("pool/00-one", "pool/01-two", "base/evaluation", "steps/00/features", "steps/00/clusters")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,7 @@ FULL = TrainingConfig(tune="full", learning_rate=1e-3, batch_size=2, micro_batch
 LORA = FULL.model_copy(update={"tune": "lora", "learning_rate": 1e-2})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Interrupted(Exception):

@@ -18,7 +18,7 @@ from adaptinf import config as configuration
 from adaptinf import store
 from adaptinf.config import RunConfig
 from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT, Mixture
-from adaptinf.demo.stream import BASE_PATHS, write_stream
+from adaptinf.demo.stream import BASE_PATHS, LORA, VECTOR_DIM, write_stream
 from adaptinf.demo.text_base import write_text_base
 from adaptinf.errors import ConfigError
 
@@ -26,10 +26,6 @@ VALIDATION = ":validation"
 """Behind a benchmark's name: its validation split is tested, on which choices may be made."""
 STREAM_FILE, VALIDATION_FILE = "stream.yaml", "validation.yaml"
 """In each seed's data folder."""
-LORA = {"rank": 16, "alpha": 32}
-"""A small virtual adapter for a small model."""
-VECTOR_DIM = 1024
-"""Length of the vectors."""
 NUM_CLUSTERS = 100
 """Of k-means, for every method that clusters; seeking a knee would take a quarter of a run, and there is none."""
 

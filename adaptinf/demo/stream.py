@@ -23,6 +23,11 @@ BASE_PATHS = tuple(Path(__file__).parent / name for name in ("base", "base-b", "
 BASE_PATH = BASE_PATHS[0]
 """The one that the demo uses."""
 
+LORA = {"rank": 16, "alpha": 32}
+"""A small virtual adapter for a small model."""
+VECTOR_DIM = 1024
+"""Length of the vectors."""
+
 DEMO_SCALE = 0.11
 """Scale of `adaptinf demo`."""
 DEMO_TESTS_PER_SKILL = 12

@@ -18,7 +18,7 @@ from adaptinf.executors import Executor, LocalExecutor
 from adaptinf.extraction.assembling import assemble, counts
 from adaptinf.extraction.measuring import Meter, meter
 from adaptinf.extraction.planning import Plan, make_plan
-from adaptinf.extraction.probing import probe_batch_tokens
+from adaptinf.extraction.probing import tokens_per_batch
 from adaptinf.extraction.shards import SHARDS, ShardWorker
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.loading import Learner
@@ -101,8 +101,7 @@ def _planned(samples: Sequence[Sample], ready: Meter, maker: dict[str, Any], fol
         store.check_maker(folder / "maker.json", maker)
         return Plan.load(path)
     lengths = token_lengths(samples, ready.learner)
-    wanted = ready.config.batch_tokens
-    plan = make_plan(lengths, probe_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted)
+    plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
     plan.save(path)
     # After the plan: where it says who makes the shards, the plan is whole.
     store.write_whole(folder / "maker.json", maker)

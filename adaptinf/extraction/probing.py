@@ -43,6 +43,12 @@ def probe_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndar
         return fitting_tokens(lengths, peak_bytes, int(MEMORY_SHARE * free))
 
 
+def tokens_per_batch(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
+    """Return the tokens of a batch: those of the settings, or found by `probe_batch_tokens`."""
+    wanted = ready.config.batch_tokens
+    return probe_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted
+
+
 def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], int], free: int) -> int:
     """Return the largest power of two of padded tokens whose batch takes `free` bytes at most, at least 1.
 

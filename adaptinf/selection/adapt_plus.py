@@ -29,6 +29,7 @@ from adaptinf.selection.choice import NO_SCORER
 from adaptinf.selection.multiway import check_scores
 from adaptinf.selection.options import check_name
 from adaptinf.selection.shares import BUDGETS, share_budget
+from adaptinf.tables import Columns
 from adaptinf.tiles import unit_rows
 
 LOSS = "perplexity"
@@ -71,27 +72,31 @@ class AdaptPlus:
         joint_K = joint_clusters(candidates.centers, self.joined)
         skills = list(groups_of(joint_K[candidates.labels]))
         shares = share_budget(self.budgets, candidates, skills, budget)
-        parts = [self._drawn(candidates, skill, int(share)) for skill, share in zip(skills, shares, strict=True)]
-        rows = np.concatenate([np.zeros(0, np.int64), *parts])
+        late, keys = self._in_tail(candidates, skills), candidates.keys("draw")
+        parts = [np.zeros(0, np.int64)]
+        for skill, share in zip(skills, shares, strict=True):
+            clusters = [skill.rows[part.rows] for part in groups_of(candidates.labels[skill.rows])]
+            counts = _even(clusters, late, int(share), candidates.seed_for("joint", int(skill.name)))
+            for rows, count in zip(clusters, counts, strict=True):
+                parts.append(rows[np.lexsort((keys[rows], late[rows]))[:count]])
+        rows = np.concatenate(parts)
+        return Choice(rows=rows, cluster=candidates.labels[rows], clusters=_table(candidates.labels, rows, joint_K))
 
-        clusters = list(groups_of(candidates.labels))
-        taken = np.array([np.isin(cluster.rows, rows).sum() for cluster in clusters], dtype=np.int64)
-        table = cluster_table(clusters, taken, [NO_SCORER] * len(clusters))
-        table["joint"] = joint_K[table["cluster"]].astype(np.int64)
-        return Choice(rows=rows, cluster=candidates.labels[rows], clusters=table)
+    def _in_tail(self, candidates: Candidates, skills: Sequence[Group]) -> np.ndarray:
+        """Return N bools: which samples are among the highest losses of their joint cluster."""
+        losses, keys, late = candidates.scores[LOSS], candidates.keys("tail"), np.zeros(len(candidates), bool)
+        for skill in skills:
+            late[skill.rows[highest(losses[skill.rows], keys[skill.rows], self.tail)]] = True
+        return late
 
-    def _drawn(self, candidates: Candidates, skill: Group, share: int) -> np.ndarray:
-        """Return rows of one joint cluster: its clusters give equally, each at random, the tail after all others."""
-        assert candidates.labels is not None
-        in_tail = highest(candidates.scores[LOSS][skill.rows], candidates.keys("tail")[skill.rows], self.tail)
-        keys = candidates.keys("draw")
-        clusters = [skill.rows[part.rows] for part in groups_of(candidates.labels[skill.rows])]
-        late = np.zeros(len(candidates), bool)
-        late[skill.rows[in_tail]] = True
-        counts = _even(clusters, late, share, candidates.seed_for("joint", int(skill.name)))
-        return np.concatenate(
-            [rows[np.lexsort((keys[rows], late[rows]))[:count]] for rows, count in zip(clusters, counts, strict=True)]
-        )
+
+def _table(labels: np.ndarray, chosen: np.ndarray, joint_K: np.ndarray) -> Columns:
+    """Return the table of clusters: what each gave, and its joint cluster."""
+    clusters = list(groups_of(labels))
+    given_K = np.bincount(labels[chosen], minlength=len(joint_K))
+    names = np.array([cluster.name for cluster in clusters], dtype=np.int64)
+    table = cluster_table(clusters, given_K[names], [NO_SCORER] * len(clusters))
+    return {**table, "joint": joint_K[names].astype(np.int64)}
 
 
 def _even(clusters: Sequence[np.ndarray], late: np.ndarray, share: int, seed: int) -> np.ndarray:

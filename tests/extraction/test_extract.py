@@ -22,12 +22,7 @@ from tests.conftest import conversation, say
 CONFIG = ExtractionConfig(dim=64, batch_tokens=256)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
