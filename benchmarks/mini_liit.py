@@ -2,6 +2,7 @@
 
     python -m benchmarks.mini_liit                  # everything that no committed result has yet, in this order
     python -m benchmarks.mini_liit main variants    # some of it
+    python -m benchmarks.mini_liit main --rows adapt,random_replay --seeds 0,1    # some rows and seeds first
 
 Each experiment leaves one JSON of records in `results/`, written anew whenever a run has finished, so the script can be
 killed and goes on with what is missing, on another day too. `python scripts/tables.py` makes the pages' tables of it.
@@ -159,17 +160,25 @@ EXPERIMENTS = {
 """Name -> experiment, the most important first."""
 
 
-def run(name: str, out: Path, *, workers: int | None) -> Path:
-    """Run what an experiment's result lacks, and return the result's path."""
+def run(
+    name: str, out: Path, *, workers: int | None, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+) -> Path:
+    """Run what an experiment's result lacks, of `rows` and `seeds` where they are given; return the result's path."""
     experiment, result = EXPERIMENTS[name], RESULTS / f"mini-liit-{name}.json"
     recorded = read_records(result).records if result.exists() else []
     have = {(record.name, record.seed) for record in recorded}
     folder = out / name
-    lacking = [(row, seed) for seed in experiment.seeds for row in experiment.rows if (row.name, seed) not in have]
-    seeds = list(dict.fromkeys(seed for _, seed in lacking))
+    lacking = [
+        (row, seed)
+        for seed in experiment.seeds
+        for row in experiment.rows
+        if (row.name, seed) not in have
+        if (rows is None or row.name in rows) and (seeds is None or seed in seeds)
+    ]
     if not lacking:
         return result
-    planned = [one for one in _planned(experiment, seeds, folder) if (one.row, one.seed) in lacking]
+    its_seeds = list(dict.fromkeys(seed for _, seed in lacking))
+    planned = [one for one in _planned(experiment, its_seeds, folder) if (one.row, one.seed) in lacking]
     check_plan(planned)
     print(f"{name}: {len(planned)} runs of {len(experiment.seeds) * len(experiment.rows)}", flush=True)
     order = [row.name for row in experiment.rows]
@@ -210,13 +219,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"some of: {', '.join(EXPERIMENTS)}")
     parser.add_argument("--out", type=Path, default=Path("runs/mini-liit"), help="folder for data and run folders")
+    parser.add_argument("--rows", type=_words, help="rows to run, with commas; all that are missing if left out")
+    parser.add_argument("--seeds", type=_numbers, help="and seeds")
     parser.add_argument("--workers", type=int, default=None, help="runs at once; one a core if left out")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in EXPERIMENTS]
     if unknown:
         sys.exit(f"no experiment is called {', '.join(unknown)}; known: {', '.join(EXPERIMENTS)}")
     for name in args.names or EXPERIMENTS:
-        print(f"written to {run(name, args.out, workers=args.workers)}", flush=True)
+        its_rows = [row.name for row in EXPERIMENTS[name].rows]
+        if strange := set(args.rows or []).difference(its_rows):
+            sys.exit(f"{name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(its_rows)}")
+        result = run(name, args.out, workers=args.workers, rows=args.rows, seeds=args.seeds)
+        print(f"written to {result}", flush=True)
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in _words(text)]
 
 
 if __name__ == "__main__":
