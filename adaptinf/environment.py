@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import adaptinf
 from adaptinf import store
-from adaptinf.runs import git_sha
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn")
 """Their versions stand in every result."""
@@ -37,3 +37,15 @@ def processor() -> str:
     path = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def git_sha() -> str | None:
+    """Return the commit of the working tree that the package is run from; None outside of one."""
+    package = Path(adaptinf.__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from adaptinf import registry, store
 from adaptinf.config import DatasetConfig, MadeBy, RunConfig
 from adaptinf.corrections import withdrawn_datasets
 from adaptinf.data import Evaluation
+from adaptinf.environment import git_sha
 from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
 from adaptinf.progress import Prefixed, Progress, Silent
@@ -241,18 +241,6 @@ def settled(config: RunConfig) -> RunConfig:
         if getattr(section, key) == "auto":
             config = config.model_copy(update={name: section.model_copy(update={key: value})})
     return config
-
-
-def git_sha() -> str | None:
-    """Return the commit of the working tree that the package is run from; None outside of one."""
-    package = Path(adaptinf.__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def _peak_bytes() -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from adaptinf.environment import git_sha, processor
 from benchmarks.measuring import Measured
 
 ROOT = Path(__file__).parent.parent
@@ -118,13 +119,6 @@ def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
-def processor() -> str:
-    """Return the processor's name, as far as the machine tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def num_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
@@ -140,9 +134,8 @@ def _blas() -> list[str]:
 
 
 def _commit() -> str:
-    try:
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
-        changed = subprocess.check_output(["git", "status", "--porcelain", "-uno"], cwd=ROOT, text=True).strip()
-    except (OSError, subprocess.CalledProcessError):
+    commit = git_sha()
+    if commit is None:
         return "unknown"
-    return commit + (" with changes" if changed else "")
+    changed = subprocess.check_output(["git", "status", "--porcelain", "-uno"], cwd=ROOT, text=True).strip()
+    return commit[:7] + (" with changes" if changed else "")
