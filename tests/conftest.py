@@ -1,6 +1,7 @@
 """Fixtures that several test files share: the tiny VLM and conversations about pictures that lie on disk."""
 
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptinf import cli
 from adaptinf.config import LoraConfig, ModelConfig
 from adaptinf.data import Message, Sample
 
@@ -35,6 +37,25 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs one command and gives (exit code, standard output, standard error)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["adaptinf", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as request:
+            code = request.code or 0
+        said = capsys.readouterr()
+        assert code == 1 or "Traceback" not in said.err, said.err
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from adaptinf import amending, cli, pipeline, store, tables
+from adaptinf import amending, pipeline, store, tables
 from adaptinf import config as configuration
 from adaptinf.corrections import restored_ids, withdrawn_datasets
 from adaptinf.errors import ConfigError, StoreError
@@ -198,27 +198,19 @@ def test_damaged_lines_are_told_with_their_number(tmp_path):
         assert read(tmp_path) == {"a": 2} and read(tmp_path, until=1) == {}
 
 
-def test_the_commands_say_it_and_status_counts_it(tmp_path, datasets, monkeypatch, capsys):
+def test_the_commands_say_it_and_status_counts_it(tmp_path, datasets, call):
     run = made(tmp_path, datasets, num_steps=2)
     id = sorted(pruned(run, 0))[0]
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["adaptinf", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        said = capsys.readouterr()
-        return end.value.code, said.out + said.err
-
     before = json.loads(call("status", run.folder, "--json")[1])
     assert (before["pool"], before["pruned"], before["restored"], before["withdrawn"]) == (6, 10, 0, {})
     said = f"{id}, pruned at step 0, is in the pool again from step 2 on; it will not be pruned again\n"
-    assert call("restore", run.folder, id) == (0, said)
+    assert call("restore", run.folder, id) == (0, said, "")
     assert call("withdraw", run.folder, "two")[0] == 0
     after = json.loads(call("status", run.folder, "--json")[1])
     assert (after["restored"], after["withdrawn"]) == (1, {"two": 2})
     assert "1 restored, two withdrawn from step 2 on" in call("status", run.folder)[1]
-    code, said = call("withdraw", run.folder, "too")
-    assert code == 2 and "did you mean 'two'" in said
+    code, _, err = call("withdraw", run.folder, "too")
+    assert code == 2 and "did you mean 'two'" in err
     with store.lock(run.folder):
-        code, said = call("restore", run.folder, id)
-        assert code == 2 and "is in use" in said
+        code, _, err = call("restore", run.folder, id)
+        assert code == 2 and "is in use" in err

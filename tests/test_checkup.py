@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from adaptinf import checkup, cli
+from adaptinf import checkup
 from adaptinf.config import load as load_config
 from adaptinf.errors import DataError
 from adaptinf.extraction import gradients
@@ -70,16 +70,11 @@ def test_a_stream_without_a_good_row_is_an_error(tmp_path):
         checks_of(write_stream(tmp_path / "stream.yaml", [dataset]))
 
 
-def test_the_command_looks_at_both_the_machine_and_the_model(stream, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["adaptinf", "doctor", str(stream), "--json", "--quiet"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    names = [check["name"] for check in json.loads(capsys.readouterr().out)]
-    assert ended.value.code == 0 and {"torch", "disk", "gradient", "whole run"} <= set(names)
-    monkeypatch.setattr("sys.argv", ["adaptinf", "doctor", "--set", "seed=1"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2 and "--set changes a setting of a stream" in capsys.readouterr().err
+def test_the_command_looks_at_both_the_machine_and_the_model(stream, call):
+    code, out, _ = call("doctor", stream, "--json", "--quiet")
+    assert code == 0 and {"torch", "disk", "gradient", "whole run"} <= {check["name"] for check in json.loads(out)}
+    code, _, err = call("doctor", "--set", "seed=1")
+    assert code == 2 and "--set changes a setting of a stream" in err
 
 
 def test_operations_are_counted_from_the_weights(learner, ragged_samples):

@@ -20,7 +20,6 @@ from adaptinf.data import Selection
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.selection import select
 from adaptinf.selection.multiway import PAPER_SCORERS
-from tests.test_cli import call  # noqa: F401  the fixture that runs one command
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NUM_ROWS = 120
@@ -198,7 +197,7 @@ def test_a_crash_while_writing_leaves_no_folder_that_looks_finished(
     assert not (tmp_path / "chosen.part").exists()
 
 
-def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: Path) -> None:
     words = ["select", files["scores"], "--vectors", files["vectors"], "--clusters", "3", "--budget", "20"]
     code, out, err = call(*words, "--out", tmp_path / "a", "--set", "sampling=top", "--set", "choose=fixed:el2n")
     assert (code, err) == (0, "")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import re
-import sys
 
 import pytest
 import yaml
 
-from adaptinf import cli, pipeline, store, tables
 from adaptinf import config as configuration
+from adaptinf import pipeline, store, tables
 from tests.conftest import BASE_PATH
 from tests.streams import row, rows, write_dataset, write_stream, write_test
 
@@ -20,25 +19,6 @@ QUICK = {"selection": {"method": "random_replay"}, "pruning": {"cap": 5}}
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs one command and gives (exit code, standard output, standard error)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["adaptinf", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as request:
-            code = request.code or 0
-        said = capsys.readouterr()
-        assert code == 1 or "Traceback" not in said.err
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

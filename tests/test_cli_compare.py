@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptinf import cli, compare, store
+from adaptinf import compare, store
 from adaptinf import config as configuration
 from adaptinf.demo.mini_liit import BENCHMARKS
 from adaptinf.pipeline import run_all
@@ -53,20 +53,9 @@ def ran(monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["adaptinf", "compare", *map(str, words), "--quiet"])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as request:
-            code = request.code or 0
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err, said.err
-        return code, said.out, said.err
-
-    return run
+def compared(call):
+    """Return a function that runs the command and gives (exit code, standard output, standard error)."""
+    return lambda *words: call("compare", *words, "--quiet")
 
 
 def without_times(text: str) -> str:
@@ -74,9 +63,9 @@ def without_times(text: str) -> str:
     return re.sub(r'"(\w+_seconds)": [\d.]+', "", text)
 
 
-def test_a_comparison_writes_its_runs_records_table_and_page(call, ran, stream, tmp_path):
+def test_a_comparison_writes_its_runs_records_table_and_page(compared, ran, stream, tmp_path):
     words = (stream, "--methods", "random_replay,sequential", "--seeds", "0,1", "--out", tmp_path / "out")
-    code, out, err = call(*words)
+    code, out, err = compared(*words)
     assert (code, err) == (0, "")
     assert ran == [("random_replay", 0), ("sequential", 0), ("random_replay", 1), ("sequential", 1)]
     for name in ("comparison.json", "rows.json", "table.md", "report.html", "sequential/seed-1/steps/01/pruning"):
@@ -97,28 +86,28 @@ def test_a_comparison_writes_its_runs_records_table_and_page(call, ran, stream, 
     # The same command again runs nothing; another folder has the same bytes but for times.
     first = (tmp_path / "out" / "comparison.json").read_text()
     ran.clear()
-    assert call(*words)[0] == 0 and ran == []
-    assert call(*words[:-1], tmp_path / "again")[0] == 0
+    assert compared(*words)[0] == 0 and ran == []
+    assert compared(*words[:-1], tmp_path / "again")[0] == 0
     assert without_times((tmp_path / "again" / "comparison.json").read_text()) == without_times(first)
 
 
-def test_more_methods_seeds_and_variants_add_to_a_comparison(call, ran, stream, tmp_path):
+def test_more_methods_seeds_and_variants_add_to_a_comparison(compared, ran, stream, tmp_path):
     out = tmp_path / "out"
-    assert call(stream, "--methods", "sequential", "--out", out, "--steps", 1)[0] == 0
+    assert compared(stream, "--methods", "sequential", "--out", out, "--steps", 1)[0] == 0
     (tmp_path / "v.yaml").write_text("slow: {method: random_replay, training.learning_rate: 0.0001, cap: 12}\n")
-    code, said, _ = call(
+    code, said, _ = compared(
         stream, "--methods", "random_replay", "--seeds", "0,3", "--variants", tmp_path / "v.yaml", "--out", out
     )
     assert code == 0
     assert ran == [("sequential", 0), ("random_replay", 0), ("slow", 0), ("random_replay", 3), ("slow", 3)]
     assert "left out, as they have not finished 2 steps like the others: sequential seed 0 (1)" in said
-    assert call(stream, "--methods", "sequential", "--seeds", "0,3", "--out", out)[0] == 0
+    assert compared(stream, "--methods", "sequential", "--seeds", "0,3", "--out", out)[0] == 0
     saved = read_records(out / "comparison.json")
     assert len(saved.records) == 6 and saved.rows == ["sequential", "random_replay", "slow"]
     slow = next(one for one in saved.records if one.name == "slow")
     assert slow.settings == {"training.learning_rate": 0.0001, "cap": 12} and slow.method == "random_replay"
     assert [step.pool for step in slow.steps] == [24, 12 + 6]
-    code, said, _ = call(stream, "--methods", "sequential", "--seeds", "0", "--out", out, "--json")
+    code, said, _ = compared(stream, "--methods", "sequential", "--seeds", "0", "--out", out, "--json")
     found = json.loads(said)
     assert [row["name"] for row in found["rows"]] == saved.rows and found["seeds"] == [0, 3]
     assert found["rows"][2]["against_random_replay"]["macro"]["p_value"] <= 1
@@ -144,10 +133,10 @@ def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_
     assert written == [110.0, 152.0, 194.0]
 
 
-def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(call, ran, stream, tmp_path):
+def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(compared, ran, stream, tmp_path):
     (tmp_path / "v.yaml").write_text("big: {method: random_replay, selection.budget: 12}\n")
     words = ("--methods", "random_replay,sequential", "--variants", tmp_path / "v.yaml", "--out", tmp_path / "out")
-    code, out, err = call(stream, *words)
+    code, out, err = compared(stream, *words)
     assert code == 2 and "big trained on 12 samples in step 0 of seed 0; the budget of this comparison is 8" in err
     assert "NOT COMPARABLE" in out and (tmp_path / "out" / "report.html").exists()
     assert len(read_records(tmp_path / "out" / "comparison.json").records) == 3
@@ -166,17 +155,17 @@ def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(call
         (["--methods", "adapt", "--set", "selection.scorers=[perplexty]"], "did you mean 'perplexity'"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_any_folder_is_made(call, stream, tmp_path, words, reason):
-    code, out, err = call(stream, *words, "--out", tmp_path / "out")
+def test_what_cannot_be_compared_is_refused_before_any_folder_is_made(compared, stream, tmp_path, words, reason):
+    code, out, err = compared(stream, *words, "--out", tmp_path / "out")
     assert (code, out) == (2, "") and reason in err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_benchmark_gives_each_seed_data_and_a_base_of_its_own(call, ran, tmp_path, monkeypatch):
+def test_a_benchmark_gives_each_seed_data_and_a_base_of_its_own(compared, ran, tmp_path, monkeypatch):
     tiny = replace(BENCHMARKS["mini-liit-quick"], scale=0.001, budget=8, tests_per_skill=1, validation_per_skill=1)
     monkeypatch.setitem(BENCHMARKS, "mini-liit-quick", tiny)
     words = ("mini-liit-quick", "--methods", "random_replay", "--seeds", "0,1", "--steps", "1", "--out", tmp_path)
-    code, out, _ = call(*words, "--set", "training.epochs=1")
+    code, out, _ = compared(*words, "--set", "training.epochs=1")
     assert code == 0 and ran == [("random_replay", 0), ("random_replay", 1)] and "random_replay" in out
     found = read_records(tmp_path / "comparison.json").records
     assert [record.model for record in found] == ["base", "base-b"]
@@ -186,25 +175,25 @@ def test_a_benchmark_gives_each_seed_data_and_a_base_of_its_own(call, ran, tmp_p
     assert [Path(config.stream[0].path).parent for config in configs] == [tmp_path / f"data/seed-{n}" for n in (0, 1)]
 
 
-def test_what_is_neither_a_file_nor_a_benchmark_is_refused_with_the_benchmarks(call):
-    code, _, err = call("mini-lit", "--methods", "adapt")
+def test_what_is_neither_a_file_nor_a_benchmark_is_refused_with_the_benchmarks(compared):
+    code, _, err = compared("mini-lit", "--methods", "adapt")
     assert code == 2 and "mini-lit is neither a file nor a benchmark; benchmarks: mini-liit, mini-liit-quick" in err
 
 
-def test_a_row_keeps_its_meaning_and_a_folder_its_stream(call, ran, stream, tmp_path):
+def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, tmp_path):
     out = tmp_path / "out"
     variants = tmp_path / "v.yaml"
     variants.write_text("mine: {method: random_replay, cap: 12}\n")
-    assert call(stream, "--variants", variants, "--out", out)[0] == 0
+    assert compared(stream, "--variants", variants, "--out", out)[0] == 0
     variants.write_text("mine: {method: random_replay, cap: 13}\n")
-    code, _, err = call(stream, "--variants", variants, "--out", out)
+    code, _, err = compared(stream, "--variants", variants, "--out", out)
     assert code == 2 and "has a row 'mine' already" in err and "another name" in err
     other = stream.with_name("other.yaml")
     other.write_text(stream.read_text())
-    code, _, err = call(other, "--methods", "sequential", "--out", out)
+    code, _, err = compared(other, "--methods", "sequential", "--out", out)
     assert code == 2 and "compares on pets, not on other" in err
     with store.lock(out):
-        code, _, err = call(stream, "--methods", "sequential", "--out", out)
+        code, _, err = compared(stream, "--methods", "sequential", "--out", out)
     assert code == 2 and re.search(r"is in use by process \d+", err)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from adaptinf import amending, cli
+from adaptinf import amending
 from adaptinf import config as configuration
 from adaptinf.errors import ConfigError
 from adaptinf.explain import explain
@@ -200,20 +200,14 @@ def test_a_step_that_is_under_way_is_told_as_far_as_it_is(run):
             path.with_name(f"{path.name}.hidden").rename(path)
 
 
-def test_the_command_prints_words_or_json(run, monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["adaptinf", "explain", str(run.folder), *words])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, capsys.readouterr()
-
-    code, said = call("three/001")
-    assert code == 0 and said.out == tell(explain(run, "three/001")) + "\n"
-    code, said = call("one/090", "--json")
-    found = json.loads(said.out)
-    assert (code, said.err) == (0, "") and found["id"] == "one/090"
+def test_the_command_prints_words_or_json(run, call):
+    code, out, _ = call("explain", run.folder, "three/001")
+    assert code == 0 and out == tell(explain(run, "three/001")) + "\n"
+    code, out, err = call("explain", run.folder, "one/090", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "") and found["id"] == "one/090"
     assert found["steps"][0]["scores"]["perplexity"] == {"value": None, "quantile": None}
-    assert call("one/09")[0] == 2
+    assert call("explain", run.folder, "one/09")[0] == 2
 
 
 def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):

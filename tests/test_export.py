@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from adaptinf import amending, cli, tables
+from adaptinf import amending, tables
 from adaptinf import config as configuration
 from adaptinf.errors import ConfigError
 from adaptinf.export import export
@@ -134,21 +134,16 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
-def test_the_command_writes_beside_the_run_unless_told_otherwise(run, monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["adaptinf", "export", str(run.folder), *words])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, capsys.readouterr()
-
-    code, said = call("--step", "0", "--quiet")
-    assert code == 0 and said.out.startswith(f"wrote {run.folder / 'exports' / '00-messages'}: 10 samples (one 10), 4 ")
-    code, said = call("--step", "0", "--quiet")
-    assert code == 2 and "exists already" in said.err
-    code, said = call("--step", "1", "--format", "llava", "--json")
-    assert code == 0 and json.loads(said.out)["format"] == "llava" and said.err == ""
-    assert call("--step", "0", "--images", "move")[0] == 2
-    assert call()[0] == 2
+def test_the_command_writes_beside_the_run_unless_told_otherwise(run, call):
+    words = ("export", run.folder)
+    code, out, _ = call(*words, "--step", "0", "--quiet")
+    assert code == 0 and out.startswith(f"wrote {run.folder / 'exports' / '00-messages'}: 10 samples (one 10), 4 ")
+    code, _, err = call(*words, "--step", "0", "--quiet")
+    assert code == 2 and "exists already" in err
+    code, out, err = call(*words, "--step", "1", "--format", "llava", "--json")
+    assert code == 0 and json.loads(out)["format"] == "llava" and err == ""
+    assert call(*words, "--step", "0", "--images", "move")[0] == 2
+    assert call(*words)[0] == 2
 
 
 TRAIN = """

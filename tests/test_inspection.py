@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from adaptinf import cli
 from adaptinf.config import ModelConfig
 from adaptinf.data import Rejected
 from adaptinf.errors import DataError
@@ -96,17 +95,14 @@ def test_a_row_that_is_not_there_is_refused(data):
             look(data, which)
 
 
-def test_the_command_prints_words_or_json(data, monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["adaptinf", "inspect", data["path"], *words, "--images", data["images"]])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, capsys.readouterr()
+def test_the_command_prints_words_or_json(data, call):
+    def inspect(*words):
+        return call("inspect", data["path"], *words, "--images", data["images"])
 
-    code, said = call("0", "--model", str(BASE_PATH))
-    assert code == 0 and said.out == show(look(data, "0", str(BASE_PATH)), colour=False) + "\n"
-    code, said = call("0", "--json")
-    found = json.loads(said.out)
+    code, out, _ = inspect("0", "--model", BASE_PATH)
+    assert code == 0 and out == show(look(data, "0", str(BASE_PATH)), colour=False) + "\n"
+    code, out, _ = inspect("0", "--json")
+    found = json.loads(out)
     assert code == 0 and found["id"] == "mine/000" and found["images"][0]["width"] == 64
-    assert json.loads(call("4", "--json")[1].out)["rejected"]["reason"] == "empty answer in turn 2"
-    assert call("nothing")[0] == 2
+    assert json.loads(inspect("4", "--json")[1])["rejected"]["reason"] == "empty answer in turn 2"
+    assert inspect("nothing")[0] == 2
