@@ -200,7 +200,7 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, 
 def test_a_comparison_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened(stream, tmp_path):
     """The real thing: two worker processes, kill -9 of their parent in the middle of their work."""
     out = tmp_path / "out"
-    command = [sys.executable, "-W", "ignore", "-m", "adaptinf.cli", "compare", stream, "--out", out, "--quiet"]
+    command = [sys.executable, "-W", "ignore", "-m", "adaptinf", "compare", stream, "--out", out, "--quiet"]
     words = [*command, "--methods", "adapt,cluster_balanced"]
     process = subprocess.Popen([*words, "--workers", "2"], start_new_session=True)
     deadline = time.monotonic() + 120

@@ -172,7 +172,7 @@ def test_the_marked_blocks_run():
 def test_pages_with_shell_code_run_from_top_to_bottom_and_print_what_they_show(page, tmp_path):
     command = tmp_path / "bin" / "adaptinf"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m adaptinf.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m adaptinf "$@"\n')
     command.chmod(0o755)
     (tmp_path / "work").mkdir()
     environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

@@ -112,6 +112,7 @@ LAYERS = {
         "score_table",
         "centers",
         "sharing",
+        "environment",
     },
     # Plug-ins, models, and what stages are made of.
     2: {"formats", "models", "scoring", "intake", "removal", "corrections"},
@@ -125,7 +126,6 @@ LAYERS = {
         "comparison",
         "records",
         "recording",
-        "environment",
         "columns",
         "against",
         "fairness",
@@ -148,7 +148,7 @@ LAYERS = {
         "story",
         "export",
     },
-    6: {"cli", "cli_compare", "cli_results", "cli_options", "console", "console_compare", "demo"},
+    6: {"cli", "console", "console_compare", "demo"},
 }
 """DESIGN section 3, from the ground up."""
 
@@ -235,17 +235,13 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
             for node in top
             for other in imported(ast.Module(body=[node], type_ignores=[]))
         )
-        if (
-            uses
-            and not allowed
-            and (uses_at_top or name.split(".")[0] not in {"clustering", "cli_options", "demo", "tiles"})
-        ):
+        if uses and not allowed and (uses_at_top or name.split(".")[0] not in {"clustering", "cli", "demo", "tiles"}):
             wrong.append(name)
     assert [name for name in wrong if not name.startswith("demo")] == []
 
 
 def test_no_module_below_the_command_line_prints():
-    speakers = {"cli", "cli_compare", "cli_results", "cli_options", "console", "console_compare", "progress"}
+    speakers = {"cli", "console", "console_compare", "progress"}
     wrong = [
         name
         for name, tree in sources()

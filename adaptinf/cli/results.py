@@ -1,39 +1,16 @@
-"""The command line, continued: commands that look into a run, correct its pool and carry its result away."""
+"""The commands about what a run has done: why, carry it away, overrule it."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from adaptinf.cli_options import AsJson, Quiet, RunFolder, calm_transformers, print_json
+from adaptinf.cli.options import AsJson, Quiet, RunFolder, print_json
 
 ImagesChoice = Literal["reference", "copy"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/OWN-ID.")]
-
-
-def inspect(
-    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
-    row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
-    model: Annotated[str | None, typer.Option(help="Model folder, for the tokens and the answer mask.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""
-    from adaptinf.inspection import inspect_row
-    from adaptinf.story import show
-
-    if model is not None:
-        calm_transformers()
-    found = inspect_row(str(data), row, images=str(images) if images else None, format=format, model=model)
-    if as_json:
-        print_json(found.as_dict())
-    else:
-        print(show(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
 
 
 def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
@@ -101,5 +78,5 @@ def withdraw(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (inspect, explain, export, restore, withdraw):
+    for command in (explain, export, restore, withdraw):
         app.command()(command)

@@ -1,4 +1,4 @@
-"""The command line, continued: commands that run several methods over one stream."""
+"""The commands that run several methods over one stream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptinf.cli_options import AsJson, Overrides, Quiet, print_json
+from adaptinf.cli.options import AsJson, Overrides, Quiet, print_json
 from adaptinf.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,0 +1,76 @@
+"""The command line: it talks to people, and is the only place that prints and exits."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+import adaptinf
+from adaptinf.cli import comparing, results, running, tools
+from adaptinf.errors import AdaptError
+
+app = typer.Typer(
+    name="adaptinf",
+    help="Keep a vision-language model learning from a never-ending stream of instruction datasets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RESUMABLE = ("demo", "run", "add", "step", "compare")
+"""Commands that go on where they were stopped; what they had finished is whole."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+def main() -> None:
+    """Run the command line.
+
+    A user's mistake ends with one message and exit code 2, Ctrl-C with 130, a bug of ours with its traceback and 1.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        # Outside of standalone mode a command's `typer.Exit` comes back as a number, and so may Ctrl-C.
+        code = app(standalone_mode=False) or 0
+    except AdaptError as error:
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except OSError as error:
+        # A full disk or a folder that may not be written is the user's to mend; nothing finished is lost.
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+    except Exception as error:  # click's usage errors know how to show themselves; everything else is our bug
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+            _fail(error.format_message(), error.exit_code)
+        traceback.print_exc()
+        _fail("this is a bug in adaptinf; please report it with the lines above", 1)
+    if code == INTERRUPTED:
+        _fail(_stopped(sys.argv[1:]), INTERRUPTED)
+    sys.exit(code)
+
+
+def _stopped(words: list[str]) -> str:
+    """Return what Ctrl-C means for a command."""
+    is_resumable = words and words[0] in RESUMABLE
+    return "stopped; the same command goes on where this one stopped" if is_resumable else "stopped"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"adaptinf: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(adaptinf.__version__)
+        raise typer.Exit()
+
+
+for commands in (comparing, running, results, tools):
+    commands.register(app)

@@ -1,0 +1,165 @@
+"""The commands that work on a run folder: make one, bring datasets, take steps, look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adaptinf.cli.comparing import REPORT_NAME
+from adaptinf.cli.options import AsJson, Overrides, Quiet, RunFolder, calm_transformers, print_json
+from adaptinf.errors import ConfigError
+
+
+def init(
+    folder: RunFolder,
+    model: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the model that learns.")],
+    overrides: Overrides = None,
+) -> None:
+    """Make an empty run with a commented config.yaml."""
+    from adaptinf import config as configuration
+    from adaptinf.runs import CONFIG_NAME, Run
+
+    if (folder / CONFIG_NAME).exists():
+        raise ConfigError(f"{folder / CONFIG_NAME} exists already; edit it, or choose another folder")
+    settings = [f"model.path={json.dumps(model)}", *(overrides or [])]
+    run = Run.create(folder, configuration.from_overrides(settings, base=Path.cwd()))
+    print(f"wrote {run.folder / CONFIG_NAME}")
+    print(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
+
+
+def run(
+    stream: Annotated[Path, typer.Argument(help="stream.yaml, or the config.yaml of another run.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/<name of the file> if left out.")] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
+    from adaptinf import config as configuration
+    from adaptinf import preflight, store
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import CONFIG_NAME, Run
+
+    config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
+    is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
+    folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
+    preflight.check(config, whole_stream=True)
+    with store.lock(folder):
+        prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
+        calm_transformers()
+        from adaptinf.pipeline import run_all
+
+        run_all(prepared)
+    _show_run(prepared)
+
+
+def add(
+    folder: RunFolder,
+    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    name: Annotated[str | None, typer.Option(help="Short name; the name of the file if left out.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """A new dataset arrives: read it into the pool; `step` learns it."""
+    from adaptinf import config as configuration
+    from adaptinf import store
+    from adaptinf.joining import join
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import Run
+
+    if not data.exists():
+        raise ConfigError(f"{data} does not exist")
+    Run.open(folder)
+    picture_folder = None if images is None else str(images.resolve())
+    dataset = configuration.parse_dataset(
+        {"name": name or _name_from(data), "path": str(data.resolve()), "images": picture_folder, "format": format}
+    )
+    with store.lock(folder):
+        run = Run.open(folder, progress=make_progress(quiet=quiet))
+        run.load_plugins()
+        run = run.with_dataset(dataset)
+        info = join(run, len(run.config.stream) - 1)
+        # Only now: a dataset that cannot be read must not stand in the way of the next one.
+        run.write_config()
+    print(f"{dataset.name}: {info['rows']} samples added, {info['rejected']} rejected; next: adaptinf step {folder}")
+
+
+def step(folder: RunFolder, quiet: Quiet = False) -> None:
+    """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
+    from adaptinf import preflight, store
+    from adaptinf.progress import make_progress
+    from adaptinf.runs import Run
+
+    Run.open(folder)
+    with store.lock(folder):
+        run = Run.open(folder, progress=make_progress(quiet=quiet))
+        number = run.num_finished
+        if number >= len(run.config.stream):
+            raise ConfigError(
+                f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
+            )
+        preflight.check(run.config, whole_stream=False)
+        calm_transformers()
+        from adaptinf.pipeline import run_step
+
+        run_step(run, number)
+    _show_run(run)
+
+
+def status(folder: RunFolder, as_json: AsJson = False) -> None:
+    """Steps, pool, disk, what is done, what is left and how long it will take."""
+    from adaptinf import console
+    from adaptinf.runs import Run
+    from adaptinf.status import status_of
+
+    found = status_of(Run.open(folder))
+    if as_json:
+        print_json(found)
+    else:
+        console.show_status(found)
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders; several are compared on one page.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; report.html in the runs' folder if left out.")
+    ] = None,
+) -> None:
+    """Write one HTML file that shows what runs did and why; it opens offline."""
+    from adaptinf.report import write_report
+
+    # One run keeps its report; that of several stands where they stand together.
+    home = Path(os.path.commonpath([folder.absolute() for folder in folders]))
+    print(write_report(folders, out or home / REPORT_NAME))
+
+
+def _name_from(data: Path) -> str:
+    """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
+
+
+def _show_run(run: Any) -> None:
+    from adaptinf import console
+    from adaptinf.comparison import summary_rows
+    from adaptinf.report import write_report
+
+    if run.config.evaluation:
+        console.show_summary(*summary_rows([run]))
+    else:
+        print(f"{run.num_finished} steps finished; no skill is tested: list some under `evaluation:` to see accuracies")
+    page, log = run.folder / REPORT_NAME, run.folder / "events.jsonl"
+    # A finished run is left as it is: its report is written anew only when something has happened since.
+    if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
+        write_report([run.folder], page)
+    print(f"\nrun folder: {run.folder}\nreport: {page}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (init, run, add, step, status, report):
+        app.command()(command)

@@ -1,0 +1,153 @@
+"""The commands that need no run folder: look at data, a model or the machine, and choose from given scores."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptinf.cli.options import AsJson, Overrides, Quiet, calm_transformers, print_json
+from adaptinf.errors import ConfigError
+
+
+def doctor(
+    stream: Annotated[Path | None, typer.Argument(help="stream.yaml: look at its model and data as well.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs would be written, for the free disk.")] = Path("runs"),
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check the environment; with a stream also that extraction is exact with its model, how fast, and how long."""
+    from adaptinf import config as configuration
+    from adaptinf import console, preflight
+    from adaptinf.doctor import examine
+    from adaptinf.progress import make_progress
+
+    if overrides and stream is None:
+        raise ConfigError("--set changes a setting of a stream; name its file: adaptinf doctor stream.yaml --set ...")
+    config = None if stream is None else configuration.load(stream, overrides)
+    checks = examine(out)
+    if config is not None:
+        preflight.check(config, whole_stream=True)
+        calm_transformers()
+        from adaptinf.checkup import check_model
+
+        checks += check_model(config, out=out, progress=make_progress(quiet=quiet or as_json))
+    if as_json:
+        print_json([check._asdict() for check in checks])
+    else:
+        console.show_checks(checks)
+    if not all(check.is_good for check in checks):
+        raise typer.Exit(2)
+
+
+def validate(
+    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder, for token lengths and the answer mask.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read a dataset before any GPU time: counts, and every bad row with its reason."""
+    from adaptinf import console
+    from adaptinf.progress import make_progress
+    from adaptinf.validation import token_report, validate
+
+    progress = make_progress(quiet=quiet or as_json)
+    findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
+    report = findings.as_dict()
+    if model is not None:
+        calm_transformers()
+        report["tokens"] = token_report(findings, model)
+    if as_json:
+        print_json(report)
+    else:
+        console.show_findings(data, findings, report.get("tokens"))
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
+    model: Annotated[str | None, typer.Option(help="Model folder, for the tokens and the answer mask.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""
+    from adaptinf.inspection import inspect_row
+    from adaptinf.story import show
+
+    if model is not None:
+        calm_transformers()
+    found = inspect_row(str(data), row, images=str(images) if images else None, format=format, model=model)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print(show(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+
+
+def select(
+    budget: Annotated[int, typer.Option(help="Samples to choose.", min=0)],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    scores: Annotated[Path | None, typer.Argument(help="Parquet table: ids, and a column of numbers a score.")] = None,
+    vectors: Annotated[Path | None, typer.Option(help=".npy, one row a sample in the table's order.")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help=".npy, one row a sample in the table's order.")] = None,
+    method: Annotated[str, typer.Option(help="Selector; `adaptinf list` names them.")] = "adapt",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: sampling=top")] = None,
+    clusters: Annotated[str | None, typer.Option(help="Clusters of k-means: a number, or auto.")] = None,
+    labels: Annotated[str, typer.Option(help="Column of the table with clusters, if it has one.")] = "cluster",
+    ids: Annotated[str, typer.Option(help="Column of the table with ids.")] = "id",
+    seed: Annotated[int, typer.Option(help="Of clusters and draws; another one for every draw.", min=0)] = 0,
+    plugins: Annotated[list[Path] | None, typer.Option(help="A file of yours with a selector.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose from somebody else's scores and vectors, without a model: ids and the reasons into a folder."""
+    from adaptinf import config as configuration
+    from adaptinf import console
+    from adaptinf.choosing import Request, choose_into
+
+    request = Request(
+        scores=scores,
+        vectors=vectors,
+        embeddings=embeddings,
+        id_column=ids,
+        label_column=labels,
+        plugins=tuple(plugins or []),
+        budget=budget,
+        method=method,
+        options=dict(configuration.parse_override(item) for item in overrides or []),
+        clusters=int(clusters) if clusters and clusters.isdecimal() else clusters,
+        seed=seed,
+    )
+    chosen = choose_into(out, request)
+    if as_json:
+        print_json(chosen.info)
+    else:
+        console.show_chosen(chosen.info, out)
+
+
+def list_plugins(
+    plugins: Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours to list as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name the formats, scorers, selectors and metrics, built-in and yours."""
+    from adaptinf import console, registry
+
+    registry.load_plugins(plugins or [])
+    kinds = (registry.dataset_format, registry.scorer, registry.selector, registry.metric)
+    found = {kind.kind: {name: console.first_line(kind[name]) for name in kind.names()} for kind in kinds}
+    if as_json:
+        print_json(found)
+    else:
+        console.show_plugins(found)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (doctor, validate, inspect, select):
+        app.command()(command)
+    app.command(name="list")(list_plugins)
