@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adaptinf.comparison import BASELINE, REFERENCES, Summary
 from adaptinf.doctor import Check
 from adaptinf.progress import format_seconds
 from adaptinf.validation import Findings
@@ -17,42 +16,6 @@ NUMERIC = "-−–+<0123456789"
 """What a cell with a number begins with, or one that has none."""
 SHOWN_ROWS = 20
 """Bad rows that `validate` lists before it only counts."""
-
-
-def show_summary(rows: Sequence[Summary], reference: str) -> None:
-    """Print one line a run, and under it what the columns mean."""
-    header = [
-        "method", "steps", "accuracy", "micro", "rare", "common", "rel. gain", "forgetting", "(clipped)",
-        "fwd transfer", "trained", "selection", "training",
-    ]  # fmt: skip
-    lines = [
-        [
-            row.method, str(row.num_steps), _percent(row.macro), _percent(row.micro), _percent(row.rare),
-            _percent(row.common), _number(row.relative_gain), _number(row.forgetting_signed),
-            _number(row.forgetting_clipped), _percent(row.forward_transfer), f"{row.samples_trained:,}",
-            format_seconds(row.selection_seconds), format_seconds(row.training_seconds),
-        ]
-        for row in rows
-    ]  # fmt: skip
-    print_table([header, *lines])
-    print(f"accuracies in %; relative gain in % of: {reference}; forgetting: mean loss from one step to the next, in %")
-    verdict = against_random(rows)
-    if verdict:
-        print(verdict)
-
-
-def against_random(rows: Sequence[Summary]) -> str:
-    """Return in words how the methods stand to random replay; empty where it was not run."""
-    random = [row for row in rows if row.method == BASELINE]
-    others = [row for row in rows if row.method not in REFERENCES]
-    if not random or not others:
-        return ""
-    sentences = []
-    for row in others:
-        difference = 100.0 * (row.macro - random[0].macro)
-        verb = "beats" if difference > 0 else "loses to" if difference < 0 else "equals"
-        sentences.append(f"{row.method} {verb} random replay by {abs(difference):.1f} points of average accuracy")
-    return "; ".join(sentences) + " (one seed: differences of a few points are noise)"
 
 
 def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None) -> None:
@@ -172,10 +135,6 @@ def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100.0 * value:.1f}"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
 
 
 def _count(value: int | None) -> str:

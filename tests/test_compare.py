@@ -10,11 +10,12 @@ from queue import Queue
 import numpy as np
 import pytest
 
-from adaptinf import compare, console, registry, tables
+from adaptinf import compare, registry, tables
 from adaptinf import config as configuration
 from adaptinf.compare import Planned, plan, run_planned, same_config
 from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
 from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig
+from adaptinf.console_tables import show_summary
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
@@ -96,7 +97,7 @@ def test_the_table_names_its_reference_and_who_beats_random(tmp_path, capsys):
         finished(tmp_path, "random_replay", [[0.1, 0.1], [0.4, 0.5]]),
     ]
     found, reference = summary_rows(runs)
-    console.show_summary(found, reference)
+    show_summary(found, reference)
     said = capsys.readouterr().out
     assert "adapt beats random replay by 10.0 points" in said and "noise" in said
     assert "relative gain in % of: none" in said

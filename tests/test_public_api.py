@@ -148,7 +148,7 @@ LAYERS = {
         "story",
         "export",
     },
-    6: {"cli", "console", "console_compare", "demo"},
+    6: {"cli", "console", "console_tables", "demo"},
 }
 """DESIGN section 3, from the ground up."""
 
@@ -241,7 +241,7 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
 
 
 def test_no_module_below_the_command_line_prints():
-    speakers = {"cli", "console", "console_compare", "progress"}
+    speakers = {"cli", "console", "console_tables", "progress"}
     wrong = [
         name
         for name, tree in sources()

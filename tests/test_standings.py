@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf.console_compare import show_comparison
+from adaptinf.console_tables import show_comparison
 from adaptinf.markdown import as_table, long_table, p_text, short_table
 from adaptinf.records import records_text
 from adaptinf.standings import as_json, standings

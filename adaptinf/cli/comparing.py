@@ -27,8 +27,9 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the whole loop on a small real stream: no download, no GPU."""
-    from adaptinf import console, store
+    from adaptinf import store
     from adaptinf.comparison import summary_rows, write_summary
+    from adaptinf.console_tables import show_summary
     from adaptinf.demo.showing import run_demo
     from adaptinf.progress import make_progress
     from adaptinf.report import write_report
@@ -41,7 +42,7 @@ def demo(
         rows, reference = summary_rows(runs)
         write_summary(out / "summary.json", rows, reference)
         page = write_report([run.folder for run in runs], out / REPORT_NAME)
-    console.show_summary(rows, reference)
+    show_summary(rows, reference)
     print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}\nreport: {page}")
 
 
@@ -65,7 +66,7 @@ def compare(
     from adaptinf import store
     from adaptinf.compare import check_plan, plan, run_planned
     from adaptinf.comparison_folder import ComparisonFolder
-    from adaptinf.console_compare import show_comparison
+    from adaptinf.console_tables import show_comparison
     from adaptinf.demo.mini_liit import is_benchmark
     from adaptinf.progress import make_progress
     from adaptinf.standings import as_json as table_as_json

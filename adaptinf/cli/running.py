@@ -144,12 +144,12 @@ def _name_from(data: Path) -> str:
 
 
 def _show_run(run: Any) -> None:
-    from adaptinf import console
     from adaptinf.comparison import summary_rows
+    from adaptinf.console_tables import show_summary
     from adaptinf.report import write_report
 
     if run.config.evaluation:
-        console.show_summary(*summary_rows([run]))
+        show_summary(*summary_rows([run]))
     else:
         print(f"{run.num_finished} steps finished; no skill is tested: list some under `evaluation:` to see accuracies")
     page, log = run.folder / REPORT_NAME, run.folder / "events.jsonl"

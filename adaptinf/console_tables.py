@@ -1,0 +1,87 @@
+"""How finished runs look in a terminal: quality, then forgetting and cost, then each method against random replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adaptinf.columns import COLUMN, cell, number, signed
+from adaptinf.comparison import BASELINE, REFERENCES, Summary
+from adaptinf.console import print_table
+from adaptinf.evaluation.intervals import PairedTest
+from adaptinf.markdown import effect_text, foot_lines, marked, p_text
+from adaptinf.standings import Standing, Standings
+
+QUALITY = ("macro", "micro", "rare", "common", "worst_skill", "over_time", "relative_gain")
+COST = (
+    "forgetting_signed", "forgetting_clipped", "max_forgetting", "backward_transfer", "forward_transfer",
+    "samples_trained", "selection_seconds", "training_seconds",
+)  # fmt: skip
+WITH_ENDS = frozenset({"macro", "micro", "rare"})
+"""Columns that show their interval here, so that a line fits; table.md has all."""
+NARROW = {"max_forgetting": "max.", "backward_transfer": "bwd", "forward_transfer": "fwd"}
+"""Headings that are shorter here."""
+
+
+def show_summary(rows: Sequence[Summary], reference: str) -> None:
+    """Print one run a line, and under it what the columns mean."""
+    for fields in (QUALITY, COST):
+        _show(fields, [(row.method, (row,)) for row in rows])
+    steps = " or ".join(str(number) for number in sorted({row.num_steps for row in rows}))
+    print(f"steps finished: {steps}; accuracies in %; relative gain in % of: {reference}")
+    print("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
+    verdict = _verdict(rows)
+    if verdict:
+        print(verdict)
+
+
+def show_comparison(table: Standings) -> None:
+    """Print the table, means and intervals over seeds."""
+    for fields in (QUALITY, COST):
+        _show(fields, [(marked(row), row.members) for row in table.rows])
+    rows = [row for row in table.rows if row.against is not None]
+    if rows:
+        head = [f"against {BASELINE}", "accuracy", "95 % interval", "p", "effect", "micro", "95 % interval", "p"]
+        print_table([head, *map(_difference, rows)])
+        print()
+    print("\n".join(foot_lines(table)))
+
+
+def _show(fields: Sequence[str], rows: Sequence[tuple[str, Sequence[Summary]]]) -> None:
+    """Print a table of (name, runs of a row)."""
+    headings = [NARROW.get(field, COLUMN[field].heading) for field in fields]
+    print_table([["method", *headings], *([name, *_cells(fields, members)] for name, members in rows)])
+    print()
+
+
+def _cells(fields: Sequence[str], members: Sequence[Summary]) -> list[str]:
+    cells = [cell(COLUMN[field], members, with_ends=field in WITH_ENDS) for field in fields]
+    return [text.replace(" ± ", "±") for text in cells]
+
+
+def _verdict(rows: Sequence[Summary]) -> str:
+    """Return in words how the methods stand to random replay; empty where it was not run."""
+    random = [row for row in rows if row.method == BASELINE]
+    others = [row for row in rows if row.method not in REFERENCES]
+    if not random or not others:
+        return ""
+    sentences = []
+    for row in others:
+        difference = 100.0 * (row.macro - random[0].macro)
+        verb = "beats" if difference > 0 else "loses to" if difference < 0 else "equals"
+        sentences.append(f"{row.method} {verb} random replay by {abs(difference):.1f} points of average accuracy")
+    return "; ".join(sentences) + " (one seed: differences of a few points are noise)"
+
+
+def _difference(row: Standing) -> list[str]:
+    assert row.against is not None
+    macro, micro = row.against.macro, row.against.micro
+    return [marked(row), *_test(macro), effect_text(macro), *_test(micro)]
+
+
+def _test(test: PairedTest) -> list[str]:
+    if np.isnan(test.interval.mean):
+        return ["–", "–", "–"]
+    mean, low, high = (100.0 * value for value in test.interval)
+    return [signed(mean), f"{number(low)} to {number(high)}", p_text(test.p_value).removeprefix("= ")]
