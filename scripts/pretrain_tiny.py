@@ -39,7 +39,8 @@ from adaptinf.demo.blueprint import (
     build_config,
     build_processor,
 )
-from adaptinf.demo.generic import Lesson, first_lessons, lessons
+from adaptinf.demo.generic import first_lessons, lessons
+from adaptinf.demo.generic.lesson import Lesson
 from adaptinf.demo.patches import HEADS, UNLABELLED, labelled_pictures
 from adaptinf.demo.phrasing import CLOSERS, OPENERS
 from adaptinf.demo.skills import SKILLS
