@@ -1,7 +1,7 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
 A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name of an
-experiment, and the form (`short` or `long`).
+experiment, and the form: `short` and `long` as `adaptinf compare` writes them, or `clusters`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from adaptinf.markdown import long_table, short_table
-from adaptinf.records import Saved, read_records
+import numpy as np
+
+from adaptinf.columns import COLUMN, cell, number
+from adaptinf.comparison import summarise
+from adaptinf.markdown import as_table, long_table, short_table
+from adaptinf.records import RunRecord, Saved, read_records
 from adaptinf.standings import standings
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-FORMS = {"short": short_table, "long": long_table}
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) (?P<form>\w+) -->\n)(?P<table>.*?)(<!-- end of table -->)", re.S)
 
 
@@ -31,7 +35,38 @@ def table(name: str, form: str) -> str:
     """Return the table of an experiment, with where its numbers come from."""
     path = RESULTS / f"mini-liit-{name}.json"
     saved = read_records(path)
-    return f"\n{FORMS[form](standings(saved.records, saved.rows)).rstrip()}\n\n{_source(path, saved)}\n\n"
+    return f"\n{FORMS[form](saved).rstrip()}\n\n{_source(path, saved)}\n\n"
+
+
+def clusters_table(saved: Saved) -> str:
+    """Return how well each row's clusters follow the true skills, how many rare samples it chose, what came of it."""
+    head = ["method", "ARI, first step", "ARI, last step", "rare among the chosen, %", "rare", "common"]
+    rows = []
+    for name in saved.rows:
+        records = [record for record in saved.records if record.name == name]
+        if not records:
+            continue
+        agreements = _over_steps(records, "agreement")
+        share = 100.0 * _over_steps(records, "rare_share").mean()
+        members = [summarise(record) for record in records]
+        cells = [f"{value:.2f}" if np.isfinite(value) else "–" for value in agreements[[0, -1]]]
+        rows.append([name, *cells, number(share), *(cell(COLUMN[field], members) for field in ("rare", "common"))])
+    return as_table([head, *rows])
+
+
+def _over_steps(records: Sequence[RunRecord], field: str) -> np.ndarray:
+    """Return a field of each step as its mean over runs; NaN where a step has no such number."""
+    values = [[getattr(step, field) for step in record.steps] for record in records]
+    means: np.ndarray = np.array(values, dtype=np.float64).mean(axis=0)
+    return means
+
+
+FORMS: dict[str, Callable[[Saved], str]] = {
+    "short": lambda saved: short_table(standings(saved.records, saved.rows)),
+    "long": lambda saved: long_table(standings(saved.records, saved.rows)),
+    "clusters": clusters_table,
+}
+"""Forms of a table."""
 
 
 def _source(path: Path, saved: Saved) -> str:
