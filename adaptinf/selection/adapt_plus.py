@@ -69,8 +69,7 @@ class AdaptPlus:
         """Return `budget` candidates, and the table of clusters with the joint cluster of each."""
         assert candidates.labels is not None and candidates.centers is not None
         check_scores("selection.method=adapt_plus", (LOSS,), candidates)
-        sizes_K = np.bincount(candidates.labels, minlength=len(candidates.centers))
-        joint_K = joint_clusters(candidates.centers, sizes_K, self.joined)
+        joint_K = joint_clusters(candidates.centers, self.joined)
         skills = list(groups_of(joint_K[candidates.labels]))
         shares = share_budget(self.budgets, candidates, skills, budget)
         late, keys = self._in_tail(candidates, skills), candidates.keys("draw")
@@ -115,17 +114,11 @@ def highest(values: np.ndarray, keys: np.ndarray, share: float) -> np.ndarray:
     return order[len(order) - int(share * len(order)) :]
 
 
-def joint_clusters(centers_KD: np.ndarray, sizes_K: np.ndarray, count: int) -> np.ndarray:
-    """Return the joint cluster of each cluster, K int64 numbered by first member.
-
-    Ward's linkage of the unit directions from the pool's mean to the centers. What all states have in common is most of
-    their length and says nothing about skills (Mu & Viswanath 2018, "All-but-the-Top", of word vectors).
-    """
+def joint_clusters(centers_KD: np.ndarray, count: int) -> np.ndarray:
+    """Return the joint cluster of each cluster, K int64 numbered by first member, by Ward's linkage of unit centers."""
     if len(centers_KD) <= count:
         return np.arange(len(centers_KD))
-    centers = np.asarray(centers_KD, np.float64)
-    mean_D = sizes_K @ centers / max(1, sizes_K.sum())
-    units_KD = unit_rows(centers - mean_D, np.float64)[0]
+    units_KD = unit_rows(np.asarray(centers_KD), np.float64)[0]
     _, first, inverse = np.unique(
         fcluster(linkage(units_KD, "ward"), count, "maxclust"), return_index=True, return_inverse=True
     )
