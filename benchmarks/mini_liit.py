@@ -2,7 +2,7 @@
 
     python -m benchmarks.mini_liit                  # everything that no committed result has yet, in this order
     python -m benchmarks.mini_liit main variants    # some of it
-    python -m benchmarks.mini_liit main --rows adapt,random_replay --seeds 0,1    # some rows and seeds first
+    python -m benchmarks.mini_liit main --rows adapt random_replay --seeds 0 1    # some rows and seeds first
 
 Each experiment leaves one JSON of records in `results/`, written anew whenever a run has finished, so the script can be
 killed and goes on with what is missing, on another day too. `python scripts/tables.py` makes the pages' tables of it.
@@ -224,27 +224,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"some of: {', '.join(EXPERIMENTS)}")
     parser.add_argument("--out", type=Path, default=Path("runs/mini-liit"), help="folder for data and run folders")
-    parser.add_argument("--rows", type=_words, help="rows to run, with commas; all that are missing if left out")
-    parser.add_argument("--seeds", type=_numbers, help="and seeds")
+    parser.add_argument("--rows", nargs="+", help="rows to run; all that are missing if left out")
+    parser.add_argument("--seeds", nargs="+", type=int, help="and seeds")
     parser.add_argument("--workers", type=int, default=None, help="runs at once; one a core if left out")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in EXPERIMENTS]
     if unknown:
         sys.exit(f"no experiment is called {', '.join(unknown)}; known: {', '.join(EXPERIMENTS)}")
-    for name in args.names or EXPERIMENTS:
-        its_rows = [row.name for row in EXPERIMENTS[name].rows]
-        if strange := set(args.rows or []).difference(its_rows):
-            sys.exit(f"{name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(its_rows)}")
+    names = args.names or list(EXPERIMENTS)
+    for name in names:
+        known = [row.name for row in EXPERIMENTS[name].rows]
+        if strange := set(args.rows or ()).difference(known):
+            sys.exit(f"{name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(known)}")
+    for name in names:
         result = run(name, args.out, workers=args.workers, rows=args.rows, seeds=args.seeds)
         print(f"written to {result}", flush=True)
-
-
-def _words(text: str) -> list[str]:
-    return text.split(",")
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in _words(text)]
 
 
 if __name__ == "__main__":

@@ -55,7 +55,13 @@ def ran(monkeypatch):
 @pytest.fixture
 def compared(call):
     """Return a function that runs the command and gives (exit code, standard output, standard error)."""
-    return lambda *words: call("compare", *words, "--quiet")
+
+    def run(*words):
+        code, out, err = call("compare", *words, "--quiet")
+        assert "Traceback" not in err, err
+        return code, out, err
+
+    return run
 
 
 def without_times(text: str) -> str:

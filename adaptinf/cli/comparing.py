@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptinf.cli.options import AsJson, Overrides, Quiet, print_json
+from adaptinf.cli.options import REPORT_NAME, AsJson, Overrides, Quiet, print_json
 from adaptinf.errors import ConfigError
 
 if TYPE_CHECKING:
     from adaptinf.compare import ConfigOf
-
-REPORT_NAME = "report.html"
-"""Where a run, or a folder of runs, keeps its report."""
 
 
 def demo(

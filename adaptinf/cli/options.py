@@ -12,6 +12,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
+DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
+Images = Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")]
+Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
+
+REPORT_NAME = "report.html"
+"""Where a run, or a folder of runs, keeps its report."""
 
 
 def print_json(value: Any) -> None:

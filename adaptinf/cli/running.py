@@ -10,8 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from adaptinf.cli.comparing import REPORT_NAME
-from adaptinf.cli.options import AsJson, Overrides, Quiet, RunFolder, calm_transformers, print_json
+from adaptinf.cli.options import (
+    REPORT_NAME,
+    AsJson,
+    DataPath,
+    Format,
+    Images,
+    Overrides,
+    Quiet,
+    RunFolder,
+    calm_transformers,
+    print_json,
+)
 from adaptinf.errors import ConfigError
 
 
@@ -59,10 +69,10 @@ def run(
 
 def add(
     folder: RunFolder,
-    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
-    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
+    data: DataPath,
+    images: Images = None,
     name: Annotated[str | None, typer.Option(help="Short name; the name of the file if left out.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    format: Format = None,
     quiet: Quiet = False,
 ) -> None:
     """A new dataset arrives: read it into the pool; `step` learns it."""

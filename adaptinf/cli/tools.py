@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptinf.cli.options import AsJson, Overrides, Quiet, calm_transformers, print_json
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, calm_transformers, print_json
 from adaptinf.errors import ConfigError
 
 
@@ -45,9 +45,9 @@ def doctor(
 
 
 def validate(
-    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
-    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    data: DataPath,
+    images: Images = None,
+    format: Format = None,
     model: Annotated[str | None, typer.Option(help="Model folder, for token lengths and the answer mask.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -70,11 +70,11 @@ def validate(
 
 
 def inspect(
-    data: Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")],
+    data: DataPath,
     row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
     model: Annotated[str | None, typer.Option(help="Model folder, for the tokens and the answer mask.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format; detected if left out.")] = None,
+    images: Images = None,
+    format: Format = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""

@@ -52,6 +52,9 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
     result = mini_liit.run("main", tmp_path / "runs", workers=1)
     assert [record.name for record in read_records(result).records] == ["random_replay"]
     monkeypatch.setitem(mini_liit.EXPERIMENTS, "main", replace(experiment, rows=rows))
+    mini_liit.run("main", tmp_path / "elsewhere", workers=1, rows=["random_replay"])
+    mini_liit.run("main", tmp_path / "elsewhere", workers=1, seeds=[1])
+    assert ran == ["random_replay"]
     mini_liit.run("main", tmp_path / "elsewhere", workers=1)
     assert [record.name for record in read_records(result).records] == ["random_replay", "sequential"]
     assert ran == ["random_replay", "sequential"]
