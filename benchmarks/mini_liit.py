@@ -44,8 +44,8 @@ MAIN = (
 """What a claim needs first: runs are made in this order, seed by seed."""
 SCORES = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
 
-CHOOSING = (5, 6, 7)
-"""Seeds that choices are made on, with the validation split; no table of tests has them. One of each base."""
+CHOOSING = (5, 6, 7, 8, 9, 10)
+"""Seeds that choices are made on, with the validation split; no table of tests has them. Two of each base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +130,18 @@ EXPERIMENTS = {
         seeds=range(5),
         rows=[*map(method, ("random_replay", "sequential", "adapt", "adapt_plus", "oracle"))],
     ),
-    "variants": Experiment(
+    "choosing": Experiment(
         stream="mini-liit-quick:validation",
         seeds=CHOOSING,
+        rows=[
+            *map(method, ("random_replay", "oracle")),
+            variant("plus-root", "adapt_plus", selection__budgets="root"),
+            variant("plus-equal", "adapt_plus", selection__budgets="equal"),
+        ],
+    ),
+    "variants": Experiment(
+        stream="mini-liit-quick:validation",
+        seeds=CHOOSING[:3],
         rows=[
             *map(method, ("random_replay", "oracle", "adapt", "adapt_plus")),
             *PLUS, *VECTORS, *CLUSTERS, *BUDGETS, *SAMPLING, *CHOICES, *PRUNING, *IMAGES,
