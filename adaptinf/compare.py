@@ -25,8 +25,8 @@ POLL_SECONDS = 0.2
 THREADS_PER_RUN = 1
 """The other cores have runs of their own."""
 
-ConfigOf = Callable[[int], RunConfig]
-"""Seed -> the settings that all rows share."""
+ConfigOf = Callable[[int, str], RunConfig]
+"""Seed, method -> the settings that all rows of the method share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Planned:
 
 def same_config(config: RunConfig) -> ConfigOf:
     """Return what gives every seed the same settings: a stream.yaml has one set of data and one base model."""
-    return lambda seed: config.model_copy(update={"seed": seed})
+    return lambda seed, _: config.model_copy(update={"seed": seed})
 
 
 def plan(
@@ -63,20 +63,21 @@ def plan(
     Raises:
         ConfigError: an unknown method or setting.
     """
-    configs = {seed: config_of(seed) for seed in seeds}
-    for config in configs.values():
-        registry.load_plugins(config.plugins)
-    return [
-        Planned(
-            row=row,
-            seed=seed,
-            folder=folder_of(row, seed),
-            config=row_config(configs[seed], row, seed, cap=cap),
-            label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
-        )
-        for seed in seeds
-        for row in rows
-    ]
+    planned = []
+    for seed in seeds:
+        for row in rows:
+            config = config_of(seed, row.method)
+            registry.load_plugins(config.plugins)
+            planned.append(
+                Planned(
+                    row=row,
+                    seed=seed,
+                    folder=folder_of(row, seed),
+                    config=row_config(config, row, seed, cap=cap),
+                    label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
+                )
+            )
+    return planned
 
 
 def check_plan(planned: Sequence[Planned]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,7 +55,7 @@ PATH_KEYS = ("path", "images")
 S = TypeVar("S", bound=Section)
 
 
-def load(path: Path, overrides: list[str] | None = None) -> RunConfig:
+def load(path: Path, overrides: Sequence[str] | None = None) -> RunConfig:
     """Return the configuration in a YAML file, with `a.b=1` overrides applied and paths made absolute.
 
     A relative path counts from the folder of the file; where nothing lies there, from the working directory.

@@ -44,8 +44,8 @@ MAIN = (
 """What a claim needs first: runs are made in this order, seed by seed."""
 SCORES = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
 
-CHOOSING = (5, 6, 7, 8, 9, 10)
-"""Seeds that choices are made on, with the validation split; no table of tests has them. Two of each base."""
+CHOOSING = (5, 6, 7)
+"""Seeds that choices are made on, with the validation split; no table of tests has them. One of each base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +107,14 @@ PRUNING = [
 IMAGES = [variant("grounding-blank", extraction__image="blank")]
 """Ablation: what image grounding compares with."""
 PLUS = [
-    variant("plus-equal", "adapt_plus", selection__budgets="equal"),
+    variant("plus-root", "adapt_plus", selection__budgets="root"),
     variant("plus-proportional", "adapt_plus", selection__budgets="proportional"),
+    variant("plus-100", "adapt_plus", clustering__clusters=100),
+    variant("plus-100-root", "adapt_plus", clustering__clusters=100, selection__budgets="root"),
+    variant("plus-600", "adapt_plus", clustering__clusters=600),
     variant("plus-joined-15", "adapt_plus", selection__options__joined=15),
     variant("plus-joined-60", "adapt_plus", selection__options__joined=60),
-    variant("plus-joined-60-equal", "adapt_plus", selection__options__joined=60, selection__budgets="equal"),
-    variant("plus-apart", "adapt_plus", selection__options__joined=100),
-    variant("plus-apart-equal", "adapt_plus", selection__options__joined=100, selection__budgets="equal"),
+    variant("plus-apart", "adapt_plus", selection__options__joined=300),
     variant("plus-no-tail", "adapt_plus", selection__options__tail=0.0),
     variant("plus-gradient", "adapt_plus", extraction__vector="gradient"),
     variant("plus-fisher", "adapt_plus", extraction__vector="fisher"),
@@ -130,18 +131,9 @@ EXPERIMENTS = {
         seeds=range(5),
         rows=[*map(method, ("random_replay", "sequential", "adapt", "adapt_plus", "oracle"))],
     ),
-    "choosing": Experiment(
-        stream="mini-liit-quick:validation",
-        seeds=CHOOSING,
-        rows=[
-            *map(method, ("random_replay", "oracle")),
-            variant("plus-root", "adapt_plus", selection__budgets="root"),
-            variant("plus-equal", "adapt_plus", selection__budgets="equal"),
-        ],
-    ),
     "variants": Experiment(
         stream="mini-liit-quick:validation",
-        seeds=CHOOSING[:3],
+        seeds=CHOOSING,
         rows=[
             *map(method, ("random_replay", "oracle", "adapt", "adapt_plus")),
             *PLUS, *VECTORS, *CLUSTERS, *BUDGETS, *SAMPLING, *CHOICES, *PRUNING, *IMAGES,
@@ -214,7 +206,7 @@ def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list
     return plan(
         experiment.rows,
         seeds,
-        lambda seed: prepare(experiment.stream, folder / "data", seed, overrides),
+        lambda seed, method: prepare(experiment.stream, folder / "data", seed, overrides, method=method),
         lambda row, seed: folder / row.name / f"seed-{seed}",
         cap=experiment.cap,
     )

@@ -137,13 +137,13 @@ def test_a_method_of_the_users_own_is_known_to_a_comparison(tmp_path):
         registry.selector._entries.pop("zz_mine", None)
 
 
-def test_each_seed_may_have_settings_of_its_own(tmp_path):
-    def config_of(seed: int) -> RunConfig:
-        return RunConfig(stream=[DatasetConfig(name="d", path=f"data-{seed}")])
+def test_each_seed_and_method_may_have_settings_of_its_own(tmp_path):
+    def config_of(seed: int, method: str) -> RunConfig:
+        return RunConfig(stream=[DatasetConfig(name="d", path=f"data-{seed}-{method}")])
 
     rows = [Row(name="fisher", method="adapt", settings={"extraction.vector": "fisher"})]
     found = plan(rows, [4, 5], config_of, lambda row, seed: tmp_path / str(seed))
-    assert [one.config.stream[0].path for one in found] == ["data-4", "data-5"]
+    assert [one.config.stream[0].path for one in found] == ["data-4-adapt", "data-5-adapt"]
     assert all(one.config.extraction.vector == "fisher" for one in found)
 
 

@@ -115,7 +115,7 @@ def _config_of(stream: str, data: Path, overrides: list[str] | None) -> ConfigOf
     from adaptinf.demo.mini_liit import BENCHMARKS, is_benchmark, prepare
 
     if is_benchmark(stream):
-        return lambda seed: prepare(stream, data, seed, overrides)
+        return lambda seed, method: prepare(stream, data, seed, overrides or (), method=method)
     if not Path(stream).is_file():
         raise ConfigError(f"{stream} is neither a file nor a benchmark; benchmarks: {', '.join(BENCHMARKS)}")
     config = configuration.load(Path(stream), overrides).model_copy(update={"made_by": None})

@@ -8,6 +8,7 @@ what a claim must not depend on. docs/mini-liit.md has the design, which was fix
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,22 @@ from typing import Any
 import yaml
 
 from adaptinf import config as configuration
-from adaptinf import store
+from adaptinf import registry, store
 from adaptinf.config import RunConfig
 from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT, Mixture
 from adaptinf.demo.stream import BASE_PATHS, LORA, VECTOR_DIM, write_stream
 from adaptinf.demo.text_base import write_text_base
 from adaptinf.errors import ConfigError
+from adaptinf.selection import wishes
 
 VALIDATION = ":validation"
 """Behind a benchmark's name: its validation split is tested, on which choices may be made."""
 STREAM_FILE, VALIDATION_FILE = "stream.yaml", "validation.yaml"
 """In each seed's data folder."""
+CLUSTERS = "clustering.clusters"
+"""The setting."""
 NUM_CLUSTERS = 100
-"""Of k-means, for every method that clusters; seeking a knee would take a quarter of a run, and there is none."""
+"""Of k-means, for methods without a number of their own; a knee would take a quarter of a run, and there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,9 @@ def is_benchmark(name: str) -> bool:
     return name.removesuffix(VALIDATION) in BENCHMARKS
 
 
-def prepare(name: str, folder: Path, seed: int, overrides: list[str] | None = None) -> RunConfig:
+def prepare(
+    name: str, folder: Path, seed: int, overrides: Sequence[str] = (), *, method: str | None = None
+) -> RunConfig:
     """Return the configuration of one seed of a benchmark, its data written to `folder`/seed-<n> if they are not there.
 
     Args:
@@ -71,9 +77,10 @@ def prepare(name: str, folder: Path, seed: int, overrides: list[str] | None = No
         folder: where data go.
         seed: of stream, tests and runs; also decides the base model.
         overrides: `a.b=1`, as for `configuration.load`.
+        method: the selector it is for; one that has a number of clusters of its own has that, all others NUM_CLUSTERS.
 
     Raises:
-        ConfigError: no such benchmark, or an override is wrong.
+        ConfigError: no such benchmark or method, or an override is wrong.
     """
     if not is_benchmark(name):
         raise ConfigError(f"no benchmark is called {name!r}; known: {', '.join(BENCHMARKS)}")
@@ -83,7 +90,12 @@ def prepare(name: str, folder: Path, seed: int, overrides: list[str] | None = No
         part = store.begin(data)
         _write(benchmark, part, seed)
         store.finish(data)
-    return configuration.load(data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE), overrides)
+    file = data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE)
+    config = configuration.load(file, overrides)
+    registry.load_plugins(config.plugins)
+    if method is None or wishes(method)[CLUSTERS] == "auto":
+        return config
+    return configuration.load(file, [f"{CLUSTERS}=auto", *overrides])
 
 
 def _write(benchmark: Benchmark, folder: Path, seed: int) -> None:

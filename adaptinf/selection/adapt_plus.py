@@ -1,13 +1,14 @@
-"""Adapt-plus: clusters that follow skills, budgets that leave rare ones room, an even draw (docs/findings.md).
+"""Adapt-plus: clusters that follow skills, rare ones too, and an even draw inside (docs/findings.md).
 
 Adapt-inf takes k-means clusters of gradients for skills and gives each the same budget. On gradients k-means follows
 the answer's words, and cuts a frequent skill into many clusters, each with its share. Here
 
 1. the clusters are of the model's states while it answers, which follow what it is asked to do;
-2. clusters are joined to skills by Ward's linkage, so a frequent skill is one again;
-3. a skill's share of the budget grows with the square root of its size;
-4. inside a skill its clusters give equally, so a draw covers its content, and near-duplicates share one share;
-5. of a cluster the samples with the highest losses, among which are the wrong answers, come last.
+2. they are many and small, so that a rare skill has clusters of its own;
+3. they are joined to skills by Ward's linkage, so a frequent skill is one again;
+4. the skills share the budget equally;
+5. inside a skill its clusters give equally, so a draw covers its content, and near-duplicates share one share;
+6. of a skill the samples with the highest losses, among which are the wrong answers, come last.
 
 Shapes: N candidates, K clusters, J joint clusters.
 """
@@ -35,14 +36,14 @@ from adaptinf.tiles import unit_rows
 LOSS = "perplexity"
 """The score whose highest values come last: the stored column is the mean loss of an answer token."""
 
-NUM_CLUSTERS = 100
-"""Clusters of k-means, several times the joint ones; a knee would find about the joint ones at once, or too few."""
+NUM_CLUSTERS = 300
+"""Clusters of k-means, ten times the joint ones: with fewer, a rare skill shares its clusters with frequent ones."""
 
 
 @selector("adapt_plus")
 @dataclass(frozen=True, kw_only=True)
 class AdaptPlus:
-    """Clusters of answer states joined to skills, budgets by the root of their sizes, an even draw inside."""
+    """Many clusters of answer states joined to skills, equal budgets, an even draw inside."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels", "centers"})
     wishes: ClassVar[Mapping[str, object]] = {
@@ -52,7 +53,7 @@ class AdaptPlus:
     }
     joined: int = 30
     """Joint clusters that Ward's linkage makes of those of k-means; where there are no more, they stay as they are."""
-    budgets: str = "root"
+    budgets: str = "equal"
     """How the budget is shared among joint clusters: one of `shares.BUDGETS`."""
     tail: float = 0.05
     """Share of a joint cluster that comes last: the samples with the highest losses."""
@@ -69,7 +70,8 @@ class AdaptPlus:
         """Return `budget` candidates, and the table of clusters with the joint cluster of each."""
         assert candidates.labels is not None and candidates.centers is not None
         check_scores("selection.method=adapt_plus", (LOSS,), candidates)
-        joint_K = joint_clusters(candidates.centers, self.joined)
+        sizes_K = np.bincount(candidates.labels, minlength=len(candidates.centers))
+        joint_K = joint_clusters(candidates.centers, sizes_K, self.joined)
         skills = list(groups_of(joint_K[candidates.labels]))
         shares = share_budget(self.budgets, candidates, skills, budget)
         late, keys = self._in_tail(candidates, skills), candidates.keys("draw")
@@ -114,11 +116,17 @@ def highest(values: np.ndarray, keys: np.ndarray, share: float) -> np.ndarray:
     return order[len(order) - int(share * len(order)) :]
 
 
-def joint_clusters(centers_KD: np.ndarray, count: int) -> np.ndarray:
-    """Return the joint cluster of each cluster, K int64 numbered by first member, by Ward's linkage of unit centers."""
+def joint_clusters(centers_KD: np.ndarray, sizes_K: np.ndarray, count: int) -> np.ndarray:
+    """Return the joint cluster of each cluster, K int64 numbered by first member.
+
+    Ward's linkage of the unit directions from the pool's mean to the centers. What all states have in common is most of
+    their length and says nothing about skills (Mu & Viswanath 2018, "All-but-the-Top", of word vectors).
+    """
     if len(centers_KD) <= count:
         return np.arange(len(centers_KD))
-    units_KD = unit_rows(np.asarray(centers_KD), np.float64)[0]
+    centers = np.asarray(centers_KD, np.float64)
+    mean_D = sizes_K @ centers / max(1, sizes_K.sum())
+    units_KD = unit_rows(centers - mean_D, np.float64)[0]
     _, first, inverse = np.unique(
         fcluster(linkage(units_KD, "ward"), count, "maxclust"), return_index=True, return_inverse=True
     )

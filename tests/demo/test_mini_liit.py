@@ -55,6 +55,17 @@ def test_no_test_item_is_in_training(name: str, tiny: None, tmp_path: Path) -> N
     assert not training & set(tests)
 
 
+def test_a_method_with_a_number_of_clusters_of_its_own_has_it_unless_the_user_says_otherwise(
+    tiny: None, tmp_path: Path
+) -> None:
+    def clusters(*overrides: str, method: str | None) -> int | str:
+        return prepare("mini-liit-quick", tmp_path, 0, overrides, method=method).clustering.clusters
+
+    assert clusters(method=None) == clusters(method="adapt") == mini_liit.NUM_CLUSTERS
+    assert clusters(method="adapt_plus") == "auto"
+    assert clusters("clustering.clusters=7", method="adapt_plus") == 7
+
+
 def test_data_are_written_once_a_seed_and_the_bases_take_turns(tiny: None, tmp_path: Path) -> None:
     configs = [prepare("mini-liit-quick", tmp_path, seed) for seed in range(len(BASE_PATHS) + 1)]
     assert [Path(config.model.path) for config in configs] == [*BASE_PATHS, BASE_PATH]

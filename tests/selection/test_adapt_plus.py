@@ -1,4 +1,4 @@
-"""adapt_plus: Ward's joint clusters against a slow version, root budgets, an even draw, the tail last."""
+"""adapt_plus: Ward's joint clusters against a slow version, equal budgets, an even draw, the tail last."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ def ward_by_hand(units: np.ndarray, count: int) -> set[frozenset[int]]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_joint_clusters_are_those_of_ward_joined_one_by_one(count: int) -> None:
-    centers = np.random.default_rng(count).standard_normal((9, 4))
-    joint = joint_clusters(centers, count)
+    rng = np.random.default_rng(count)
+    centers, sizes = 3 + rng.standard_normal((9, 4)), rng.integers(1, 20, 9)
+    joint = joint_clusters(centers, sizes, count)
     found = {frozenset(np.flatnonzero(joint == label).tolist()) for label in range(count)}
-    assert found == ward_by_hand(centers / np.linalg.norm(centers, axis=1, keepdims=True), count)
+    offsets = centers - np.repeat(centers, sizes, axis=0).mean(axis=0)
+    assert found == ward_by_hand(offsets / np.linalg.norm(offsets, axis=1, keepdims=True), count)
     assert joint[0] == 0 and list(dict.fromkeys(joint)) == list(range(count))
 
 
 def test_few_clusters_stay_as_they_are() -> None:
-    np.testing.assert_array_equal(joint_clusters(np.eye(3), 3), [0, 1, 2])
+    np.testing.assert_array_equal(joint_clusters(np.eye(3), np.ones(3), 3), [0, 1, 2])
 
 
 def test_the_highest_values_are_a_share_and_missing_ones_are_not_among_them() -> None:
@@ -62,13 +64,16 @@ def pool(sizes: tuple[int, int, int]) -> dict[str, object]:
     }
 
 
-def test_a_skill_gets_the_root_of_its_size_and_its_clusters_give_equally() -> None:
-    # Skills of 81 and 9: roots 9 and 3, so 9 and 3 of 12; of the first skill's nine, 40 and 41 members give 4 or 5.
-    chosen = select(**pool((40, 41, 9)), budget=12, method="adapt_plus", joined=2, tail=0.0)
+# Skills of 81 and 9, the first of two clusters: equal shares of 12 are 6 and 6; their roots 9 and 3 give 9 and 3.
+@pytest.mark.parametrize(("budgets", "of_each"), [({}, ({3}, 6)), ({"budgets": "root"}, ({4, 5}, 3))])
+def test_skills_share_the_budget_and_the_clusters_of_one_give_equally(
+    budgets: dict[str, str], of_each: tuple[set[int], int]
+) -> None:
+    chosen = select(**pool((40, 41, 9)), budget=12, method="adapt_plus", joined=2, tail=0.0, **budgets)
     by_cluster = Counter(chosen.table["cluster"].tolist())
-    assert by_cluster[2] == 3 and sorted([by_cluster[0], by_cluster[1]]) == [4, 5]
+    assert ({by_cluster[0], by_cluster[1]}, by_cluster[2]) == of_each
     assert chosen.clusters["joint"].tolist() == [0, 0, 1]
-    assert chosen.clusters["budget"].tolist() == [by_cluster[0], by_cluster[1], 3]
+    assert chosen.clusters["budget"].tolist() == [by_cluster[0], by_cluster[1], by_cluster[2]]
 
 
 def test_apart_every_cluster_counts_for_itself() -> None:
@@ -83,7 +88,7 @@ def test_the_highest_losses_of_a_skill_come_after_all_others() -> None:
     left = set(range(100)) - set(others.indices.tolist())
     # The smaller skill is taken whole; of the larger one's 80 ten stay, among them its tail of eight.
     assert len(left) == 10 and {row for row in range(80) if loss[row] == 9} < left
-    first = select(**inputs, budget=40, method="adapt_plus", joined=2, tail=0.1, seed=4)
+    first = select(**inputs, budget=30, method="adapt_plus", joined=2, tail=0.1, seed=4)
     assert (loss[first.indices] < 9).all()
 
 
@@ -94,7 +99,7 @@ def test_another_draw_chooses_others() -> None:
 
 
 def test_it_asks_for_answer_states_and_many_clusters() -> None:
-    asked = {"extraction.vector": "hidden", "extraction.image": "unmeasured", "clustering.clusters": 100}
+    asked = {"extraction.vector": "hidden", "extraction.image": "unmeasured", "clustering.clusters": 300}
     assert wishes("adapt_plus") == asked
     assert wishes("adapt") == wishes("random_replay") == PAPER
 
