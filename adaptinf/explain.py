@@ -163,7 +163,7 @@ def _considered(run: Run, step: int, id: str, scores: Columns | None, assigned: 
     has_bins = stood is not None and stood.bin >= 0
     return Considered(
         chosen=row is not None,
-        reason=_reason(run, step, cluster, stood, row is not None, len(chosen["id"]), entry),
+        reason=_reason(run, step, cluster, stood, row is not None, len(chosen["id"]), entry) + _joint(clusters, entry),
         method=run.config.selection.method,
         total=len(chosen["id"]),
         budget=int(entry["budget"]) if entry else None,
@@ -216,6 +216,15 @@ def _reason(
     if run.config.selection.sampling in (None, "ccs"):
         return f"{place}; its score lies in a tail of the cluster, the 5 % at each end, which is taken last"
     return place
+
+
+def _joint(clusters: Columns, entry: dict[str, Any]) -> str:
+    """Return what the sample's joint cluster gave, where the method joins clusters."""
+    if "joint" not in entry:
+        return ""
+    among = clusters["joint"] == entry["joint"]
+    gave, size = clusters["budget"][among].sum(), clusters["size"][among].sum()
+    return f"; with the {among.sum() - 1:,} clusters that it is joined with, {gave:,} of {size:,}"
 
 
 def _trained(run: Run, step: int, id: str, considered: Considered | None) -> tuple[bool | None, str | None]:

@@ -115,7 +115,7 @@ class ClusteringConfig(Section):
 class SelectionConfig(Section):
     """Step 2: what to train on."""
 
-    method: str = "adapt"
+    method: str = "adapt_plus"
     """Name of the selector (`adaptinf list`)."""
     budget: int = Field(default=25_000, ge=1)
     """Samples to train on in one step."""

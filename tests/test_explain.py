@@ -226,3 +226,25 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
         assert found.considered.reason == f"random_replay chose 3 of a pool of 8, {ending}"
     left = explain(made, table(made, 0, "pruning/pruned.parquet").index[0])
     assert left.steps[0].pruned.neighbour is None and "compared with nothing" in tell(left)
+
+
+def test_a_method_that_joins_clusters_tells_what_they_gave_together(tmp_path):
+    selection = {"method": "adapt_plus", "budget": 6, "options": {"joined": 2}}
+    stream = write_stream(
+        tmp_path / "s.yaml",
+        [write_dataset(tmp_path, "one", rows(12))],
+        selection=selection,
+        clustering={"clusters": 5},
+        pruning={"cap": "none"},
+    )
+    made = Run.create(tmp_path / "run", configuration.load(stream))
+    run_all(made)
+    clusters = table(made, 0, "selection/clusters.parquet")
+    for id in table(made, 0, "features/scores.parquet").index:
+        found = episode(made, id, 0)
+        mine = clusters.loc[found.placed.cluster]
+        joint = clusters[clusters["joint"] == mine["joint"]]
+        assert found.considered.reason.startswith(f"adapt_plus chose {mine['budget']} of the {mine['size']} samples")
+        gave, size = joint["budget"].sum(), joint["size"].sum()
+        together = f"; with the {len(joint) - 1} clusters that it is joined with, {gave} of {size}"
+        assert found.considered.reason.endswith(together)

@@ -50,7 +50,9 @@ def with_options(method: str, options: Mapping[str, Any]) -> Selector:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise ConfigError(f"{method} has no option {name!r}{hint} known: {', '.join(fields) or 'none'}")
+            known = f"{method} has no option {name!r}{hint} known: {', '.join(fields) or 'none'}"
+            others = [other for other in selector.names() if name in _fields(other)]
+            raise ConfigError(f"{known}; methods that have {name}: {', '.join(others)}" if others else known)
     # Lists come from YAML; a frozen dataclass holds tuples.
     values = {fields[name]: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     chooser: Selector = selector[method](**values)
