@@ -106,12 +106,13 @@ def complete(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
 
 
 def seed_lines(records: Sequence[RunRecord]) -> list[str]:
-    """Return a line for each row that lacks a seed that another one has."""
+    """Return a line for all rows that lack the same seeds, which others have."""
     all_seeds = sorted({record.seed for record in records})
-    lines = []
+    rows: dict[str, list[str]] = {}
     for name in dict.fromkeys(record.name for record in records):
         seeds = {record.seed for record in records if record.name == name}
-        lacking = [str(seed) for seed in all_seeds if seed not in seeds]
-        if lacking:
-            lines.append(f"{name} has not finished seed {', '.join(lacking)}, so its means are over fewer seeds")
-    return lines
+        lacking = ", ".join(str(seed) for seed in all_seeds if seed not in seeds)
+        rows.setdefault(lacking, []).append(name)
+    return [
+        f"means over fewer seeds, without {lacking}: {', '.join(names)}" for lacking, names in rows.items() if lacking
+    ]

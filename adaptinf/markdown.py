@@ -15,6 +15,8 @@ SHORT = ("macro", "micro", "rare", "common", "forgetting_clipped")
 """Columns of the short form."""
 MARK = "†"
 """Stands behind a row that trained on fewer samples than the others."""
+REFERENCE = "relative gain in % of"
+"""Begins the line under a table that names the reference of its relative gain; the short form has no such column."""
 LEAST_P = 0.001
 """Below this a p-value is only said to be below it."""
 
@@ -27,7 +29,7 @@ def short_table(table: Standings) -> str:
         [marked(row), *(cell(column, row.members) for column in columns), difference_text(row, "macro")]
         for row in table.rows
     ]
-    return as_table([head, *rows]) + _foot(table)
+    return as_table([head, *rows]) + _foot([line for line in foot_lines(table) if not line.startswith(REFERENCE)])
 
 
 def long_table(table: Standings) -> str:
@@ -50,7 +52,7 @@ def long_table(table: Standings) -> str:
     parts = [as_table(tables[0]), as_table(tables[1])]
     parts += [f"Against {BASELINE}, paired by seed and test item:\n\n{as_table(tables[2])}"] if tables[2][1:] else []
     parts += ["Rows with settings of their own:\n\n" + "\n".join(settings)] if settings else []
-    return "\n\n".join(parts) + _foot(table) + "\n\n" + "\n".join(meanings) + "\n"
+    return "\n\n".join(parts) + _foot(foot_lines(table)) + "\n\n" + "\n".join(meanings) + "\n"
 
 
 def _cells(row: Standing, columns: Sequence[Column], *, with_seeds: bool = False) -> list[str]:
@@ -101,14 +103,14 @@ def foot_lines(table: Standings) -> list[str]:
     spread = ", ± is half of a 95 % t-interval over seeds" if len(table.seeds) > 1 else "; one seed says little"
     return [
         f"seeds {seeds}{spread}; budget {table.budget:,} samples a step",
-        f"relative gain in % of: {'; or '.join(table.references)}",
+        f"{REFERENCE}: {'; or '.join(table.references)}",
         *(f"{MARK} {line}" if "fewer samples" in line else line for line in table.notes),
         *(f"NOT COMPARABLE: {line}" for line in table.errors),
     ]
 
 
-def _foot(table: Standings) -> str:
-    return "\n\n" + "\n".join(f"{line[0].upper()}{line[1:]}.  " for line in foot_lines(table)).rstrip()
+def _foot(lines: Sequence[str]) -> str:
+    return "\n\n" + "\n".join(f"{line[0].upper()}{line[1:]}.  " for line in lines).rstrip()
 
 
 def _heading(column: Column) -> str:
