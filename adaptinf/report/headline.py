@@ -146,19 +146,21 @@ def _what_was_chosen(fact: RunFacts) -> Answer:
     text = (
         f"In step {step + 1}, {100 * len(selection.ids) / max(1, num_pool):.0f} % of the pool: "
         f"{100 * share_new:.0f} % of it from the new dataset {name}, {100 * (1 - share_new):.0f} % from earlier ones. "
-        + _who_decided(selection.clusters)
+        + who_decided(selection.clusters)
     )
     return Answer(question=question, value=f"{len(selection.ids):,} of {num_pool:,} samples", text=text.strip())
 
 
-def _who_decided(clusters: dict[str, np.ndarray]) -> str:
+def who_decided(clusters: dict[str, np.ndarray]) -> str:
+    """Return how many clusters there were, how many they were joined to, and whose score decided in most of them."""
     deciders = Counter(clusters["scorer"]).most_common(1)
     if not deciders:
         return ""
     count, total = deciders[0][1], len(clusters["cluster"])
+    joined = f", joined to {len(np.unique(clusters['joint']))}" if "joint" in clusters else ""
     if deciders[0] == (NO_SCORER, total):
-        return f"Samples fell into {total} clusters; no score decided in any."
-    return f"Samples fell into {total} clusters; {deciders[0][0]} decided in {count} of them."
+        return f"Samples fell into {total} clusters{joined}; no score decided in any."
+    return f"Samples fell into {total} clusters{joined}; {deciders[0][0]} decided in {count} of them."
 
 
 def _what_was_thrown_away(fact: RunFacts) -> Answer:

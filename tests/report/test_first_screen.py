@@ -15,7 +15,7 @@ from adaptinf.report import write_report
 from adaptinf.report.differences import difference
 from adaptinf.report.facts import gather
 from adaptinf.report.forgetting import forgotten
-from adaptinf.report.headline import answers, format_bytes
+from adaptinf.report.headline import answers, format_bytes, who_decided
 from adaptinf.report.rendering import unbroken
 from adaptinf.report.retention import retention
 from adaptinf.report.skills import heat_map, points
@@ -181,6 +181,14 @@ def test_runs_over_other_skills_share_a_page_but_no_reference(tmp_path):
     assert [row[7] for row in table.rows] == ["–", "100.0", "–"]
     assert len(table.references) == 2
     assert write_report([one, other, random], tmp_path / "report.html").exists()
+
+
+def test_clusters_are_told_with_what_they_were_joined_to_and_who_decided():
+    clusters = {"cluster": np.arange(4), "scorer": tables.text_array(["el2n", "none", "el2n", "grand"])}
+    assert who_decided(clusters) == "Samples fell into 4 clusters; el2n decided in 2 of them."
+    undecided = {"cluster": np.arange(4), "scorer": tables.text_array(["none"] * 4), "joint": np.array([0, 1, 0, 1])}
+    assert who_decided(undecided) == "Samples fell into 4 clusters, joined to 2; no score decided in any."
+    assert who_decided({"cluster": np.zeros(0), "scorer": tables.text_array([])}) == ""
 
 
 def test_forgetting_is_the_best_since_introduction_minus_the_last(tmp_path):
