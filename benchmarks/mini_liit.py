@@ -124,7 +124,9 @@ PLUS = [
 
 EXPERIMENTS = {
     "main": Experiment(
-        stream="mini-liit-quick", seeds=range(5), rows=[*map(method, MAIN), method("random_replay", cap="auto")]
+        stream="mini-liit-quick",
+        seeds=range(5),
+        rows=[*map(method, MAIN), *(method(name, cap="auto") for name in ("random_replay", "adapt_plus"))],
     ),
     "b": Experiment(
         stream="mini-liit-b-quick",
