@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptinf import registry
-from adaptinf.config import RunConfig
+from adaptinf.config import RunConfig, SelectionConfig
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import missing_files, unknown_introductions
-from adaptinf.selection import with_options
+from adaptinf.selection import known_options, with_options
 
 
 def check(config: RunConfig, *, whole_stream: bool) -> None:
@@ -30,6 +30,14 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
     problems += _wrong_options(config)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def unused(config: RunConfig) -> list[str]:
+    """Return a line for a setting that the user changed and the method has no use for; config is `check`ed."""
+    method, scorers = config.selection.method, config.selection.scorers
+    if scorers == SelectionConfig().scorers or "scorers" in known_options(method):
+        return []
+    return [f"selection.scorers={scorers} has no effect: {method} takes no scorers; selection.method=adapt does"]
 
 
 def _unknown_names(config: RunConfig) -> list[str]:

@@ -85,6 +85,18 @@ def test_a_run_that_cannot_get_anywhere_is_refused_before_a_model_is_loaded(
     assert code == 2 and reason in err
 
 
+def test_scorers_that_the_method_does_not_take_are_said_to_have_no_effect(call, tmp_path, dataset):
+    for method, scorers, said in (
+        ("random_replay", ["el2n"], "note: selection.scorers=['el2n'] has no effect: random_replay takes no scorers"),
+        ("random_replay", None, None),
+        ("adapt", ["el2n"], None),
+    ):
+        selection = {"method": method, **({"scorers": scorers} if scorers else {})}
+        stream = write_stream(tmp_path / "s.yaml", [dataset], selection=selection)
+        code, _, err = call("run", stream, "--out", tmp_path / f"{method}-{bool(scorers)}", "--quiet")
+        assert code == 0 and (said in err if said else "note:" not in err), err
+
+
 def test_yaml_that_is_none_is_a_users_mistake(call, tmp_path):
     (tmp_path / "s.yaml").write_text("a: [")
     code, _, err = call("run", tmp_path / "s.yaml")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +24,9 @@ from adaptinf.cli.options import (
     print_json,
 )
 from adaptinf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adaptinf.config import RunConfig
 
 
 def init(
@@ -58,6 +62,7 @@ def run(
     is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
     folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
     preflight.check(config, whole_stream=True)
+    _print_unused(config)
     with store.lock(folder):
         prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
         calm_transformers()
@@ -114,6 +119,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
         preflight.check(run.config, whole_stream=False)
+        _print_unused(run.config)
         calm_transformers()
         from adaptinf.pipeline import run_step
 
@@ -151,6 +157,13 @@ def report(
 def _name_from(data: Path) -> str:
     """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
+
+
+def _print_unused(config: RunConfig) -> None:
+    from adaptinf import preflight
+
+    for line in preflight.unused(config):
+        print(f"note: {line}", file=sys.stderr)
 
 
 def _show_run(run: Any) -> None:
