@@ -91,8 +91,8 @@ def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **argumen
     theirs.close()
     try:
         _receive(ours, child)  # ready
+        start = peak = anonymous_bytes(child.pid)  # the child waits: afterwards it may have allocated already
         ours.send("go")
-        start = peak = anonymous_bytes(child.pid)
         while not ours.poll(SAMPLE_SECONDS):
             peak = max(peak, anonymous_bytes(child.pid))
         seconds, figures = _receive(ours, child)
