@@ -63,21 +63,21 @@ def plan(
     Raises:
         ConfigError: an unknown method or setting.
     """
-    planned = []
-    for seed in seeds:
-        for row in rows:
-            config = config_of(seed, row.method)
-            registry.load_plugins(config.plugins)
-            planned.append(
-                Planned(
-                    row=row,
-                    seed=seed,
-                    folder=folder_of(row, seed),
-                    config=row_config(config, row, seed, cap=cap),
-                    label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
-                )
-            )
-    return planned
+    methods = dict.fromkeys(row.method for row in rows)
+    configs = {(seed, method): config_of(seed, method) for seed in seeds for method in methods}
+    for config in configs.values():
+        registry.load_plugins(config.plugins)
+    return [
+        Planned(
+            row=row,
+            seed=seed,
+            folder=folder_of(row, seed),
+            config=row_config(configs[seed, row.method], row, seed, cap=cap),
+            label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
+        )
+        for seed in seeds
+        for row in rows
+    ]
 
 
 def check_plan(planned: Sequence[Planned]) -> None:

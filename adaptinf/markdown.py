@@ -15,8 +15,6 @@ SHORT = ("macro", "micro", "rare", "common", "forgetting_clipped")
 """Columns of the short form."""
 MARK = "†"
 """Stands behind a row that trained on fewer samples than the others."""
-REFERENCE = "relative gain in % of"
-"""Begins the line under a table that names the reference of its relative gain; the short form has no such column."""
 LEAST_P = 0.001
 """Below this a p-value is only said to be below it."""
 
@@ -29,7 +27,7 @@ def short_table(table: Standings) -> str:
         [marked(row), *(cell(column, row.members) for column in columns), difference_text(row, "macro")]
         for row in table.rows
     ]
-    return as_table([head, *rows]) + _foot([line for line in foot_lines(table) if not line.startswith(REFERENCE)])
+    return as_table([head, *rows]) + _foot(foot_lines(table, with_relative_gain=False))
 
 
 def long_table(table: Standings) -> str:
@@ -97,13 +95,13 @@ def effect_text(test: PairedTest) -> str:
     return "–" if np.isnan(test.effect) else f"{test.effect:+.2f}".replace("-", "−")
 
 
-def foot_lines(table: Standings) -> list[str]:
-    """Return what has to be said under a table: seeds, budget, reference, notes, errors."""
+def foot_lines(table: Standings, *, with_relative_gain: bool = True) -> list[str]:
+    """Return what has to be said under a table: seeds, budget, the relative gain's reference, notes, errors."""
     seeds = ", ".join(map(str, table.seeds))
     spread = ", ± is half of a 95 % t-interval over seeds" if len(table.seeds) > 1 else "; one seed says little"
     return [
         f"seeds {seeds}{spread}; budget {table.budget:,} samples a step",
-        f"{REFERENCE}: {'; or '.join(table.references)}",
+        *([f"relative gain in % of: {'; or '.join(table.references)}"] if with_relative_gain else []),
         *(f"{MARK} {line}" if "fewer samples" in line else line for line in table.notes),
         *(f"NOT COMPARABLE: {line}" for line in table.errors),
     ]

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +24,6 @@ from adaptinf.cli.options import (
     print_json,
 )
 from adaptinf.errors import ConfigError
-
-if TYPE_CHECKING:
-    from adaptinf.config import RunConfig
 
 
 def init(
@@ -62,7 +59,7 @@ def run(
     is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
     folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
     preflight.check(config, whole_stream=True)
-    _print_unused(config)
+    _print_notes(preflight.unused(config))
     with store.lock(folder):
         prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
         calm_transformers()
@@ -119,7 +116,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
         preflight.check(run.config, whole_stream=False)
-        _print_unused(run.config)
+        _print_notes(preflight.unused(run.config))
         calm_transformers()
         from adaptinf.pipeline import run_step
 
@@ -159,11 +156,9 @@ def _name_from(data: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
 
 
-def _print_unused(config: RunConfig) -> None:
-    from adaptinf import preflight
-
-    for line in preflight.unused(config):
-        print(f"note: {line}", file=sys.stderr)
+def _print_notes(lines: list[str]) -> None:
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)  # like progress and errors: the output is the table alone
 
 
 def _show_run(run: Any) -> None:
