@@ -61,17 +61,13 @@ def _cells(fields: Sequence[str], members: Sequence[Summary]) -> list[str]:
 
 
 def _verdict(rows: Sequence[Summary]) -> str:
-    """Return in words how the methods stand to random replay; empty where it was not run."""
+    """Return how far the methods are from random replay; empty where it was not run."""
     random = [row for row in rows if row.method == BASELINE]
     others = [row for row in rows if row.method not in REFERENCES]
     if not random or not others:
         return ""
-    sentences = []
-    for row in others:
-        difference = 100.0 * (row.macro - random[0].macro)
-        verb = "beats" if difference > 0 else "loses to" if difference < 0 else "equals"
-        sentences.append(f"{row.method} {verb} random replay by {abs(difference):.1f} points of average accuracy")
-    return "; ".join(sentences) + " (one seed: differences of a few points are noise)"
+    points = ", ".join(f"{row.method} {signed(100.0 * (row.macro - random[0].macro))}" for row in others)
+    return f"against random replay, points of accuracy: {points} (one seed: a few points are noise)"
 
 
 def _difference(row: Standing) -> list[str]:

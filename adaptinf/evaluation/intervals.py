@@ -85,8 +85,8 @@ def _two_sided(means: np.ndarray) -> float:
 
 
 def _shares(skills: Differences, weights: Mapping[str, float] | None) -> dict[str, float]:
-    """Return each skill's share of the mean; those of all skills sum to 1."""
-    raw = {name: 1.0 if weights is None else float(weights.get(name, 0.0)) for name in skills}
+    """Return each skill's share of the mean, by name, as the draws are made in this order; all of them sum to 1."""
+    raw = {name: 1.0 if weights is None else float(weights.get(name, 0.0)) for name in sorted(skills)}
     usable = {name: weight for name, weight in raw.items() if np.isfinite(weight) and weight > 0}
     total = sum(usable.values())
     return {name: weight / total for name, weight in usable.items()}

@@ -54,6 +54,15 @@ def test_the_bootstrap_is_the_slow_one():
     assert [low, high] == pytest.approx(slow_bootstrap(seeds, 4000, rng), abs=0.02)
 
 
+def test_the_order_of_skills_and_items_changes_no_digit():
+    rng = np.random.default_rng(3)
+    seeds = [{name: rng.integers(-1, 2, 40).astype(float) for name in ("a", "b", "c")} for _ in range(3)]
+    turned = [{name: skills[name][::-1] for name in ("c", "a", "b")} for skills in seeds]
+    found, expected = paired_test(turned), paired_test(seeds)
+    assert found.interval == pytest.approx(expected.interval, rel=1e-12)
+    assert (found.p_value, found.effect) == pytest.approx((expected.p_value, expected.effect), rel=1e-12)
+
+
 def test_items_that_never_differ_leave_nothing_to_doubt():
     assert paired_bootstrap([{"a": np.full(5, 0.25)}]) == pytest.approx((0.25, 0.25, 0.25))
 
