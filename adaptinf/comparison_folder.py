@@ -65,7 +65,7 @@ class ComparisonFolder:
                     "give the new one another name, or choose another --out"
                 )
         listed = {name: row.as_json() for name, row in by_name.items()}
-        store.write_whole(self.path / ROWS, {"stream": stream, "rows": listed})
+        store.write_json_whole(self.path / ROWS, {"stream": stream, "rows": listed})
 
     def rows(self) -> tuple[list[Row], str]:
         """Return every row that was ever asked for, and the name of the stream."""

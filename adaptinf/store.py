@@ -90,12 +90,9 @@ def finish(folder: Path) -> None:
     _fsync(folder.parent)
 
 
-def write_whole(path: Path, value: Any) -> None:
-    """Write a JSON file that is either whole or absent, whatever happens meanwhile."""
-    part = part_of(path)
-    tables.write_json(part, value)
-    _fsync(part)
-    os.replace(part, path)
+def write_json_whole(path: Path, value: Any) -> None:
+    """Write a JSON file that is either the old or the new one, whatever happens meanwhile; NaN becomes null."""
+    write_text_whole(path, tables.as_json_text(value) + "\n")
 
 
 def write_text_whole(path: Path, text: str) -> None:
@@ -146,15 +143,15 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one record with the time to a .jsonl log."""
-    stamped = {"time": utc_now(), **record}
+    """Append one record with the time to a .jsonl log; NaN becomes null."""
+    line = json.dumps(tables.finite({"time": utc_now(), **record}), ensure_ascii=False, allow_nan=False)
     with open(path, "a+b") as file:
         # A process killed in the middle of a line leaves a torn one; the next record must not be glued to it.
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write(json.dumps(stamped, ensure_ascii=False, default=float).encode("utf-8") + b"\n")
+        file.write(line.encode("utf-8") + b"\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from adaptinf.errors import DataError, ModelError, StoreError
 from adaptinf.models.adapters import unfreeze_all
 from adaptinf.models.chat import IGNORED, encode
 from adaptinf.models.loading import Learner
+from adaptinf.models.memory import is_out_of_memory
 from adaptinf.pictures import open_picture
 from adaptinf.progress import Bar, Progress, Silent
 
@@ -167,7 +168,9 @@ def _arguments(
 def _run(trainer: Trainer, resumed: Path | None) -> None:
     try:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(
             f"training ran out of memory with training.micro_batch_size={trainer.args.per_device_train_batch_size}; "
             "lower it (batch_size stays the same), or set training.gradient_checkpointing: true"

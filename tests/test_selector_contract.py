@@ -22,6 +22,8 @@ METHODS = [*selector.names(), "largest"]
 """The built-in ones, and the user's from EXAMPLE."""
 SCORERS = (*PAPER_SCORERS, "grand")
 SIZE = 60
+WITHOUT_CHANCE = {"coincide", "dbp"}
+"""Distances alone decide here: no two are equal."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,9 +82,17 @@ def test_the_order_of_rows_does_not_matter(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_seed_decides(method: str) -> None:
+def test_the_same_seed_gives_the_same_choice(method: str) -> None:
     inputs = toy_inputs()
     assert run(method, inputs, 23, seed=5).ids.tolist() == run(method, inputs, 23, seed=5).ids.tolist()
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - WITHOUT_CHANCE))
+def test_another_seed_gives_another_choice(method: str) -> None:
+    """With the scores all equal no method but those without chance has a reason to prefer the same samples."""
+    inputs = toy_inputs()
+    inputs["scores"] = {name: np.zeros(SIZE) for name in SCORERS}
+    assert len({tuple(sorted(run(method, inputs, 23, seed=seed).ids)) for seed in range(10)}) > 1
 
 
 @pytest.mark.parametrize("method", METHODS)

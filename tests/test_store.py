@@ -63,7 +63,7 @@ def test_what_a_failed_computation_left_is_found_by_the_next_one(tmp_path):
 
 def test_another_maker_is_refused_by_the_key_that_differs(tmp_path):
     path = tmp_path / "maker.json"
-    store.write_whole(path, {"dim": 8, "layers": (1, 2)})
+    store.write_json_whole(path, {"dim": 8, "layers": (1, 2)})
     store.check_maker(path, {"dim": np.int64(8), "layers": (1, 2)})
     with pytest.raises(StoreError, match=r"was made with dim=8, now it is 16") as caught:
         store.check_maker(path, {"dim": 16, "layers": (1, 2)})
@@ -97,6 +97,13 @@ def test_a_torn_line_is_left_out_and_the_next_one_is_whole(tmp_path):
     assert [record["step"] for record in store.read_lines(log)] == [0, 2]
     assert store.read_lines(log)[1]["value"] == 0.5
     assert store.read_lines(tmp_path / "nothing.jsonl") == []
+
+
+def test_a_line_has_null_where_there_is_no_number(tmp_path):
+    store.append_line(tmp_path / "log.jsonl", {"micro_accuracy": float("nan"), "by_skill": np.array([0.5, np.inf])})
+    (record,) = store.read_lines(tmp_path / "log.jsonl")
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
+    assert record["micro_accuracy"] is None and record["by_skill"] == [0.5, None]
 
 
 def test_a_line_that_is_json_but_no_record_is_left_out(tmp_path):

@@ -142,9 +142,12 @@ def test_nothing_to_train_on_is_refused(learner, tmp_path):
         train([], learner, FULL, out=tmp_path)
 
 
-def test_memory_that_runs_out_is_told_with_the_setting_to_lower(learner, ragged_samples, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_memory_that_runs_out_is_told_with_the_setting_to_lower(learner, ragged_samples, tmp_path, monkeypatch, error):
     def full(self, *_, **__):
-        raise torch.OutOfMemoryError("no memory")
+        raise error
 
     monkeypatch.setattr(training.Trainer, "training_step", full)
     with pytest.raises(ModelError, match=r"training\.micro_batch_size=2; lower it"):

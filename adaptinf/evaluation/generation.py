@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from adaptinf.data import Evaluation, Sample
+from adaptinf.errors import ModelError
 from adaptinf.evaluation.skills import SkillTest, extend_matrix, right_answer, score_answers
 from adaptinf.models.chat import encode_prompts, placed
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
+from adaptinf.models.memory import is_out_of_memory, release
 from adaptinf.pictures import open_picture
 from adaptinf.progress import Bar, Progress, Silent
 
@@ -56,6 +58,9 @@ def generate(learner: Learner, tests: Sequence[SkillTest], bar: Bar) -> list[str
     """Return the model's greedy answer to every item, in the order of the tests.
 
     Items that need about as many new tokens share a batch, so few rows wait for the longest.
+
+    Raises:
+        ModelError: one item alone does not fit into the device's memory.
     """
     items = [item for test in tests for item in test.items]
     limits = np.array([test.config.max_new_tokens for test in tests for _ in test.items], dtype=np.int64)
@@ -65,10 +70,31 @@ def generate(learner: Learner, tests: Sequence[SkillTest], bar: Bar) -> list[str
     predictions = [""] * len(items)
     for limit, group in groupby(order.tolist(), key=lambda row: int(limits[row])):
         for batch in batches_in_order(lengths, np.array(list(group)), auto_batch_tokens(learner.device)):
-            for row, text in zip(batch, _answers(learner, [items[row] for row in batch], limit), strict=True):
+            for row, text in zip(batch, _answers_or_split(learner, [items[row] for row in batch], limit), strict=True):
                 predictions[row] = text
             bar.advance(len(batch))
     return predictions
+
+
+def _answers_or_split(learner: Learner, items: list[Sample], max_new_tokens: int) -> list[str]:
+    """Answer a batch; when memory runs out, its halves."""
+    try:
+        return _answers(learner, items, max_new_tokens)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(items) == 1:
+            raise ModelError(
+                f"test item {items[0].id} alone does not fit into the device's memory with "
+                f"max_new_tokens={max_new_tokens}; lower that of its skill, or leave the item out"
+            ) from error
+    release()
+    middle = len(items) // 2
+    return [
+        answer
+        for half in (items[:middle], items[middle:])
+        for answer in _answers_or_split(learner, half, max_new_tokens)
+    ]
 
 
 @torch.inference_mode()

@@ -104,7 +104,7 @@ def _planned(samples: Sequence[Sample], ready: Meter, maker: dict[str, Any], fol
     plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
     plan.save(path)
     # After the plan: where it says who makes the shards, the plan is whole.
-    store.write_whole(folder / "maker.json", maker)
+    store.write_json_whole(folder / "maker.json", maker)
     return plan
 
 

@@ -11,6 +11,7 @@ from adaptinf.data import Sample
 from adaptinf.extraction.measuring import Meter
 from adaptinf.extraction.preparing import Preparer
 from adaptinf.models.lengths import auto_batch_tokens
+from adaptinf.models.memory import is_out_of_memory
 
 PROBE_ROWS = 8
 """Samples of the larger of two trial batches, the pool's longest ones."""
@@ -63,7 +64,9 @@ def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], in
     top = max(1, int(lengths[longest[0]]))
     try:
         alone, together = peak_bytes(longest[:1]), peak_bytes(longest)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         # One long sample at a time; what is too large even so is told by name when its turn comes.
         return _power_of_two(top)
     a_token = max(1.0, (together - alone) / (top * max(1, len(longest) - 1)))

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Self
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
 from adaptinf import registry, store
 from adaptinf.data import Sample
@@ -20,6 +19,7 @@ from adaptinf.errors import ModelError, StoreError
 from adaptinf.extraction.measuring import Measured, Meter
 from adaptinf.extraction.planning import Shard
 from adaptinf.extraction.preparing import Prepared, Preparer
+from adaptinf.models.memory import is_out_of_memory, release
 
 
 class ShardSummary(NamedTuple):
@@ -169,13 +169,7 @@ def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared) -> l
                 "lower model.max_length, or measure with a smaller extraction.model"
             ) from error
     meter.trace.clear(None)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release()
     middle = len(prepared.rows) // 2
     halves = preparer.prepared([prepared.rows[:middle], prepared.rows[middle:]])
     return [piece for half in halves for piece in _measure_or_split(meter, preparer, half)]
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an accelerator or the machine had no memory left; torch has a class for the first only."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

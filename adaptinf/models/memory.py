@@ -1,0 +1,16 @@
+"""Running out of memory, told from other errors."""
+
+from __future__ import annotations
+
+import torch
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether an accelerator or the machine had no memory left; torch has a class for the first only."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def release() -> None:
+    """Give an accelerator's cached memory back, so that a smaller batch finds it in one piece."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,101 @@
+"""Greedy answers: the same in any batch, also where memory makes batches smaller."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from adaptinf.config import ModelConfig, SkillConfig
+from adaptinf.errors import ModelError
+from adaptinf.evaluation import generation
+from adaptinf.evaluation.generation import evaluate, generate
+from adaptinf.evaluation.skills import SkillTest
+from adaptinf.models import load
+from adaptinf.progress import Silent
+from tests.conftest import conversation, say
+from tests.text_model import write_text_model
+
+LIMITS = {"short": 3, "long": 7}
+
+
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory):
+    # Weights this wide make the model sure of its tokens, so that rounding does not decide an answer.
+    folder = write_text_model(tmp_path_factory.mktemp("model"), initializer_range=0.15)
+    return load(ModelConfig(path=str(folder), device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def tests():
+    return [
+        SkillTest(
+            config=SkillConfig(skill=skill, path="x.json", max_new_tokens=limit),
+            items=[
+                conversation(f"{skill}-{number}", say("user", "word " * (number + 1)), say("assistant", "!" * number))
+                for number in range(1, 6)
+            ],
+            rejected=[],
+        )
+        for skill, limit in LIMITS.items()
+    ]
+
+
+def answers(learner, tests):
+    with Silent().stage("evaluate", 10) as bar:
+        return generate(learner, tests, bar)
+
+
+def fitting(most: int, kind: type[RuntimeError], message: str):
+    """Return `_answers` for a machine whose memory holds batches of `most` items, and the sizes it was asked for."""
+    real, asked = generation._answers, []
+
+    def narrow(learner, items, max_new_tokens):
+        asked.append(len(items))
+        if len(items) > most:
+            raise kind(message)
+        return real(learner, items, max_new_tokens)
+
+    return narrow, asked
+
+
+def test_an_answer_does_not_depend_on_the_batch(learner, tests):
+    alone = [
+        answers(learner, [SkillTest(config=test.config, items=[item], rejected=[])])[0]
+        for test in tests
+        for item in test.items
+    ]
+    assert answers(learner, tests) == alone
+    assert len(set(alone)) > 1
+
+
+@pytest.mark.parametrize(
+    "kind, message",
+    [(torch.OutOfMemoryError, "CUDA out of memory"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory")],
+)
+def test_a_batch_that_does_not_fit_into_memory_is_halved(learner, tests, monkeypatch, kind, message):
+    whole = answers(learner, tests)
+    narrow, asked = fitting(2, kind, message)
+    monkeypatch.setattr(generation, "_answers", narrow)
+    assert answers(learner, tests) == whole
+    assert max(asked) > 2 and sum(size for size in asked if size <= 2) == 10
+
+
+def test_an_item_that_does_not_fit_alone_is_told_by_name(learner, tests, monkeypatch):
+    monkeypatch.setattr(generation, "_answers", fitting(0, torch.OutOfMemoryError, "CUDA out of memory")[0])
+    with pytest.raises(ModelError, match=r"test item test/short-\d alone .* max_new_tokens=3; lower that"):
+        answers(learner, tests)
+
+
+def test_another_error_is_not_taken_for_memory(learner, tests, monkeypatch):
+    monkeypatch.setattr(generation, "_answers", fitting(0, RuntimeError, "shapes differ")[0])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        answers(learner, tests)
+
+
+def test_a_row_of_the_matrix_is_the_mean_of_its_predictions(learner, tests):
+    found = evaluate(learner, tests, introduced_at=np.zeros(2, np.int64), frequency=np.array([0.4, 0.6]))
+    assert found.matrix.shape == (1, 2) and found.num_items.tolist() == [5, 5]
+    for column, skill in enumerate(LIMITS):
+        of_skill = found.predictions["skill"] == skill
+        assert found.matrix[0, column] == found.predictions["score"][of_skill].mean()
