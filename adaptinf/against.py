@@ -17,6 +17,8 @@ class Pair:
 
     skills: Mapping[str, tuple[np.ndarray, np.ndarray]]
     """Skill -> scores of both on the items that both answered, in one order."""
+    items: Mapping[str, str]
+    """Skill -> what stands for these items: where it is the same, another pair has the same ones in the same order."""
     frequency: Mapping[str, float]
     """Skill -> its share of the stream; NaN: not known."""
 
@@ -42,11 +44,12 @@ class Against:
 def compared(pairs: Sequence[Pair]) -> Against:
     """Return how the first of each pair stands to the second; every pair shares a skill at least."""
     differences = [{skill: one - other for skill, (one, other) in pair.skills.items()} for pair in pairs]
+    same_items = all(pair.items == pairs[0].items for pair in pairs)
     return Against(
         accuracy=float(np.mean([np.mean([one.mean() for one, _ in pair.skills.values()]) for pair in pairs])),
         baseline=float(np.mean([np.mean([other.mean() for _, other in pair.skills.values()]) for pair in pairs])),
-        macro=paired_test(differences),
-        micro=paired_test(differences, weights=[pair.frequency for pair in pairs]),
+        macro=paired_test(differences, same_items=same_items),
+        micro=paired_test(differences, weights=[pair.frequency for pair in pairs], same_items=same_items),
         num_skills=min(len(pair.skills) for pair in pairs),
         num_seeds=len(pairs),
     )
@@ -62,18 +65,18 @@ def against(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Agai
         wrong = other_items(one, other)
         if wrong:
             return f"other test items of {', '.join(wrong)} in seed {one.seed}"
-    found = [Pair(skills=_by_skill(one, other), frequency=frequency_of(one)) for one, other in pairs]
+    found = [_pair(one, other) for one, other in pairs]
     return compared(found) if all(pair.skills for pair in found) else "no test items"
 
 
 def other_items(one: RunRecord, other: RunRecord) -> list[str]:
     """Return the skills of which two runs have not answered the same test items."""
     skills = list(dict.fromkeys([*one.items, *other.items]))
-    return [skill for skill in skills if _ids(one.items.get(skill)) != _ids(other.items.get(skill))]
+    return [skill for skill in skills if _digest(one.items.get(skill)) != _digest(other.items.get(skill))]
 
 
-def _ids(items: ItemScores | None) -> str:
-    return "" if items is None else items.ids
+def _digest(items: ItemScores | None) -> str:
+    return "" if items is None else items.digest
 
 
 def frequency_of(record: RunRecord) -> dict[str, float]:
@@ -81,11 +84,13 @@ def frequency_of(record: RunRecord) -> dict[str, float]:
     return dict(zip(record.skills, record.frequency.tolist(), strict=True))
 
 
-def _by_skill(one: RunRecord, other: RunRecord) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found = {}
+def _pair(one: RunRecord, other: RunRecord) -> Pair:
+    skills, items = {}, {}
     for skill, mine in one.items.items():
         theirs = other.items[skill]
         is_scored = np.isfinite(mine.scores) & np.isfinite(theirs.scores)
         if is_scored.any():
-            found[skill] = (mine.scores[is_scored], theirs.scores[is_scored])
-    return found
+            skills[skill] = (mine.scores[is_scored], theirs.scores[is_scored])
+            left_out = np.flatnonzero(~is_scored).tolist()
+            items[skill] = f"{mine.digest} without {left_out}" if left_out else mine.digest
+    return Pair(skills=skills, items=items, frequency=frequency_of(one))

@@ -13,6 +13,8 @@ import numpy as np
 from adaptinf.errors import ConfigError
 from adaptinf.seeded import number_keys
 
+LEAST_RATIO = 1e-200
+"""Of two weights; a group of less would be full at a level that no float holds."""
 BISECTIONS = 100
 """Halvings of the interval in which a shift lies; after about 60 the ends are neighbouring floats."""
 
@@ -155,20 +157,19 @@ def _checked_weights(weights: Any, num_groups: int) -> np.ndarray:
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if len(wrong):
         raise ConfigError(f"weights[{wrong[0]}]={array[wrong[0]]} must be a finite number, 0 or more")
-    # Only ratios count, and ratios of very small or very large numbers stay within the range of floats this way.
-    scaled: np.ndarray = array / (array.max(initial=0) or 1.0)
-    return scaled
+    # Only ratios count, and those of very small or very large numbers stay within the range of floats this way.
+    scaled = array / (array.max(initial=0) or 1.0)
+    bounded: np.ndarray = np.where(array > 0, np.maximum(scaled, LEAST_RATIO), 0.0)
+    return bounded
 
 
 def _weighted_water(sizes_K: np.ndarray, weights_K: np.ndarray, budget: int) -> np.ndarray:
     """Return min(size, level * weight) with sum `budget`, for positive weights and at most the sum of sizes."""
-    with np.errstate(over="ignore"):  # a weight near 0 is full at no finite level
-        full_at = sizes_K / weights_K
+    full_at = sizes_K / weights_K
     order = np.argsort(full_at, kind="stable")
     filled = np.concatenate([[0], np.cumsum(sizes_K[order])])[:-1]  # what all groups that are full earlier hold
     open_weight = np.cumsum(weights_K[order][::-1])[::-1]
-    with np.errstate(over="ignore"):
-        levels = (budget - filled) / open_weight
+    levels = (budget - filled) / open_weight
     # The level at which the groups from here on are the ones still open: the first that fills none of them.
     first_open = int(np.argmax(levels <= full_at[order])) if len(order) else 0
     shares_K = sizes_K.astype(np.float64)

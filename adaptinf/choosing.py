@@ -19,7 +19,7 @@ from adaptinf.centers import centers_of
 from adaptinf.data import Selection
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.score_table import ScoreTable, numbered_rows, read_scores
-from adaptinf.selection import known_options, select, with_options
+from adaptinf.selection import known_options, select, wishes, with_options
 from adaptinf.selection.multiway import PAPER_SCORERS
 from adaptinf.tiles import as_rows
 
@@ -63,7 +63,8 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)
     """Of the method. Without `scorers` it gets the paper's four if the table has them all, else every score."""
     clusters: str | int | None = None
-    """Of k-means, where the method needs clusters and the table has none: a number or `auto`; None: `auto`."""
+    """Of k-means, where the method needs clusters and the table has none: a number or `auto`, the knee; None: what the
+    method wants."""
     seed: int = 0
     """Of clusters and draws."""
 
@@ -190,9 +191,8 @@ def _clusters(request: Request, table: ScoreTable, arrays: dict[str, np.ndarray]
 
     from adaptinf.clustering import cluster  # scikit-learn takes a second, and most methods on a table do without
 
-    clusters = cluster(
-        rows, ids=table.ids, clusters="auto" if request.clusters is None else request.clusters, seed=request.seed
-    )
+    wanted = wishes(request.method)["clustering.clusters"] if request.clusters is None else request.clusters
+    clusters = cluster(rows, ids=table.ids, clusters=wanted, seed=request.seed)
     found = {"labels": clusters.labels, "distances": clusters.distances, "centers": clusters.centers}
     source = "vectors" if "vectors" in arrays else "embeddings"
     info = {"found": f"k-means on {source}", "clusters": len(clusters.centers), **clusters.info}

@@ -36,6 +36,8 @@ COLUMNS = (
     Column("forgetting_signed", "forgetting", 1.0, "Mean loss of a learnt skill from one step to the next, in percent"
            " of what it had; gains count as negative losses, so below zero is good."),
     Column("forgetting_clipped", "(clipped)", 1.0, "The same with gains counted as zero: losses only."),
+    Column("forgetting_left_out", "left out", 1.0, "Pairs of skill and step that the two rates leave out: less than one"
+           " test item was right before, so no share of it can be lost."),
     Column("max_forgetting", "max. forgetting", 100.0, "Points from the best that a skill had since it was taught to"
            " what it has in the end, mean over skills; the last step does not count as best."),
     Column("backward_transfer", "bwd transfer", 100.0, "Points that a skill gained or lost from the step that taught"

@@ -105,7 +105,7 @@ def run_planned(
         planned: the runs.
         progress: where to report; workers send their bars here.
         num_steps: steps of the stream to take; None: all.
-        num_workers: processes at once, one thread each; None: one a core.
+        num_workers: processes at once, one thread each; None: one a core, and one in all where they share a GPU.
         shelf: where runs share what they have in common; None: each makes its own.
         on_finished: called whenever a run has finished while others go on.
 
@@ -131,7 +131,7 @@ def _run_unfinished(
     shelf: Shelf | None,
     on_finished: Callable[[], None] | None,
 ) -> None:
-    workers = min(num_workers or os.cpu_count() or 1, len(unfinished))
+    workers = min(num_workers or _fitting_workers(unfinished), len(unfinished))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
@@ -143,6 +143,16 @@ def _run_unfinished(
             relay.close()
             for future in futures:
                 future.cancel()
+
+
+def _fitting_workers(unfinished: Sequence[tuple[Planned, int]]) -> int:
+    """Return one run a core; only one where a model works on an accelerator, whose memory may not hold two."""
+    import torch
+
+    devices = {one.config.model.device for one, _ in unfinished}
+    has_gpu = torch.cuda.is_available()
+    on_cpu = all(name == "cpu" or (name == "auto" and not has_gpu) for name in devices)
+    return os.cpu_count() or 1 if on_cpu else 1
 
 
 def _relay_until_done(

@@ -43,6 +43,8 @@ class Summary:
     """Average accuracy over the other skills."""
     relative_gain: float
     """Percent of the reference; NaN without one."""
+    gain_left_out: int
+    """Skills that the relative gain leaves out, as their reference is below one test item."""
     worst_skill: float
     """The lowest accuracy of any skill."""
     over_time: float
@@ -51,6 +53,8 @@ class Summary:
     """Forgetting rate in percent, gains counted against losses."""
     forgetting_clipped: float
     """Forgetting rate in percent, gains counted as 0."""
+    forgetting_left_out: int
+    """(skill, step) pairs that both rates leave out, as less than one test item was right before."""
     max_forgetting: float
     """Best earlier accuracy of a skill minus its last, mean over skills, 0..1."""
     backward_transfer: float
@@ -73,7 +77,8 @@ def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summ
     first = record.introduced_at if is_tested else np.zeros(1, np.int64)
     frequency = record.frequency if is_tested else np.full(1, np.nan)
     is_rare = metrics.rare_skills(frequency)
-    forgetting = metrics.forgetting_rate(matrix, first, record.num_items if is_tested else None)
+    num_items = record.num_items if is_tested else None
+    forgetting = metrics.forgetting_rate(matrix, first, num_items)
     return Summary(
         name=record.name,
         method=record.method,
@@ -83,11 +88,13 @@ def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summ
         micro=metrics.average_accuracy(matrix, frequency),
         rare=metrics.average_accuracy(matrix, is_rare),
         common=metrics.average_accuracy(matrix, ~is_rare),
-        relative_gain=float("nan") if reference is None else metrics.relative_gain(matrix, reference),
+        relative_gain=float("nan") if reference is None else metrics.relative_gain(matrix, reference, num_items),
+        gain_left_out=0 if reference is None else int((~metrics.comparable(reference, num_items)).sum()),
         worst_skill=metrics.worst_skill(matrix),
         over_time=metrics.average_incremental_accuracy(matrix, first),
         forgetting_signed=forgetting.signed,
         forgetting_clipped=forgetting.clipped,
+        forgetting_left_out=forgetting.num_left_out,
         max_forgetting=metrics.max_forgetting(matrix, first),
         backward_transfer=metrics.backward_transfer(matrix, first),
         forward_transfer=metrics.forward_transfer(matrix, first),

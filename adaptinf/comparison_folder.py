@@ -1,6 +1,6 @@
 """The folder of a comparison: its rows, their run folders, comparison.json, table.md and report.html.
 
-OUT/rows.json               every row that was ever asked for, in order, and the name of the stream
+OUT/rows.json               every row that was ever asked for, in order, the stream and the settings that all share
 OUT/<row>/seed-<n>/         run folders
 OUT/shared/                 links to what runs have in common; may be deleted
 OUT/comparison.json         environment and one record a run: enough to make every table again
@@ -10,23 +10,27 @@ OUT/table.md  report.html   for people
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adaptinf import store, tables
 from adaptinf.compare import THREADS_PER_RUN
+from adaptinf.config import RunConfig
 from adaptinf.environment import environment
 from adaptinf.errors import ConfigError
 from adaptinf.markdown import long_table
 from adaptinf.recording import record_of
 from adaptinf.records import RunRecord, records_text
-from adaptinf.runs import CONFIG_NAME, Run
+from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run
 from adaptinf.sharing import Shelf
 from adaptinf.standings import Standings, standings
 from adaptinf.variants import Row
 
 ROWS, RECORDS, TABLE, REPORT = "rows.json", "comparison.json", "table.md", "report.html"
+GROWING = ("stream", "evaluation")
+"""Lists that may have grown at their end when rows are added."""
 SHARE_OF_TIME = 0.05
 """Of the time since the last one that writing the table between two runs may take: the cores belong to the runs."""
 
@@ -47,15 +51,23 @@ class ComparisonFolder:
         """Where runs share what they have in common."""
         return Shelf(self.path / "shared")
 
-    def remember(self, rows: Sequence[Row], stream: str) -> None:
+    def remember(self, rows: Sequence[Row], stream: str, settings: Mapping[str, Any]) -> None:
         """Note rows that are new; nothing is written when one of them is known as something else.
 
+        Args:
+            rows: the rows.
+            stream: name of the stream.
+            settings: what all rows and seeds share, as `shared_settings` names it.
+
         Raises:
-            ConfigError: a row of that name has another method, other settings or another cap, or the stream differs.
+            ConfigError: a row of that name has another method, other settings or another cap, or the stream or a
+                shared setting differs from that of the rows that are there.
         """
-        known, known_stream = self.rows()
+        known, known_stream = self.rows(), self.stream
         if known and known_stream != stream:
             raise ConfigError(f"{self.path} compares on {known_stream}, not on {stream}; choose another --out")
+        if known:
+            _refuse_other_settings(self.path, tables.read_json(self.path / ROWS)["settings"], tables.finite(settings))
         by_name = {row.name: row for row in known}
         for row in rows:
             old = by_name.setdefault(row.name, row)
@@ -65,20 +77,24 @@ class ComparisonFolder:
                     "give the new one another name, or choose another --out"
                 )
         listed = {name: row.as_json() for name, row in by_name.items()}
-        store.write_json_whole(self.path / ROWS, {"stream": stream, "rows": listed})
+        store.write_json_whole(self.path / ROWS, {"stream": stream, "settings": settings, "rows": listed})
 
-    def rows(self) -> tuple[list[Row], str]:
-        """Return every row that was ever asked for, and the name of the stream."""
+    def rows(self) -> list[Row]:
+        """Return every row that was ever asked for."""
         path = self.path / ROWS
-        if not path.exists():
-            return [], ""
-        found = tables.read_json(path)
-        return [Row(name=name, **value) for name, value in found["rows"].items()], found["stream"]
+        found = tables.read_json(path)["rows"] if path.exists() else {}
+        return [Row(name=name, **value) for name, value in found.items()]
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream; empty before the first row."""
+        path = self.path / ROWS
+        return str(tables.read_json(path)["stream"]) if path.exists() else ""
 
     def runs(self) -> list[tuple[Row, Run]]:
         """Return every run that has finished a step, by row and seed."""
         found = []
-        for row in self.rows()[0]:
+        for row in self.rows():
             folders = [path.parent for path in (self.path / row.name).glob(f"seed-*/{CONFIG_NAME}")]
             runs = sorted(map(Run.open, folders), key=lambda run: run.config.seed)
             found += [(row, run) for run in runs if run.num_finished]
@@ -90,11 +106,10 @@ class ComparisonFolder:
         Raises:
             ConfigError: no run has finished a step yet.
         """
-        stream = self.rows()[1]
         runs = self.runs()
         if not runs:
             raise ConfigError(f"{self.path}: no run has finished a step yet")
-        records = [record_of(run, name=row.name, settings=row.changes, stream=stream) for row, run in runs]
+        records = [record_of(run, name=row.name, settings=row.changes, stream=self.stream) for row, run in runs]
         order = list(dict.fromkeys(row.name for row, _ in runs))
         around = environment(threads_per_run=THREADS_PER_RUN)
         store.write_text_whole(self.path / RECORDS, records_text(around, records, order))
@@ -122,3 +137,25 @@ class ComparisonFolder:
 
         runs = self.runs()
         return write_report([run.folder for _, run in runs], self.path / REPORT, names=[row.name for row, _ in runs])
+
+
+def shared_settings(config: RunConfig) -> dict[str, Any]:
+    """Return what all rows and seeds over a stream.yaml share: setting -> value, `a.b` for a setting of a section."""
+    own = {"seed", "selection.method", *FREE_KEYS}
+    found: dict[str, Any] = {}
+    for key, section in config.model_dump().items():
+        found |= (
+            {f"{key}.{name}": value for name, value in section.items()} if isinstance(section, dict) else {key: section}
+        )
+    return {name: value for name, value in found.items() if name not in own}
+
+
+def _refuse_other_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name in dict.fromkeys([*before, *now]):
+        was, wanted = before.get(name), now.get(name)
+        has_grown = name in GROWING and was is not None and wanted is not None and wanted[: len(was)] == was
+        if was != wanted and not has_grown:
+            raise ConfigError(
+                f"{path} compares with {name}={was!r}, now it is {wanted!r}, and its rows would not be comparable; "
+                "choose another --out"
+            )

@@ -41,7 +41,7 @@ def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
     """Write the dataset's folder."""
     folder, dataset = run.dataset_folder(step), run.config.stream[step]
     part = store.begin(folder)
-    with run.logged(step, "pool"):
+    with run.logged(step, "pool", part):
         add_dataset(
             run.pool_folder,
             step,

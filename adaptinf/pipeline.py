@@ -115,8 +115,11 @@ def _cluster(run: Run, step: int, features: Features) -> Clusters:
 
 def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:
     settings = run.config.selection
-    # The upper reference trains on everything seen so far; every other method keeps to the budget.
-    budget = len(pool) if settings.method == "multitask" else settings.budget
+    budget = settings.budget
+    if settings.method == "multitask":
+        budget = len(pool)  # the upper reference trains on everything seen so far
+    elif settings.method == "sequential" and not np.any(pool.arrived == step):
+        budget = 0  # nothing is new: the newest that the pool holds was learnt at its own step
     return select(
         None if features is None else features.scores,
         None if clusters is None else clusters.labels,
@@ -152,11 +155,13 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
     def compute(part: Path) -> Evaluation:
         from adaptinf.evaluation.generation import evaluate
 
+        (part / "rejected.jsonl").unlink(missing_ok=True)  # a killed attempt's
         for line in rejected_lines(tests):
             store.append_line(part / "rejected.jsonl", line)
         return evaluate(
             learner_after(run, step),
             tests,
+            step=step,
             introduced_at=introductions(
                 run.config.evaluation,
                 run.config.stream,
@@ -164,7 +169,7 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
                 withdrawn=withdrawn_datasets(run.pool_folder),
             ),
             frequency=frequencies(run.config.evaluation, whole_pool.skill_counts(step + 1)),
-            previous=run.evaluation(step - 1) if step >= 0 else None,
+            previous=_evaluation_before(run, step),
             progress=run.progress,
         )
 
@@ -172,6 +177,12 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
     macro = metrics.average_accuracy(evaluation.matrix)
     micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
     run.log_metrics(step, "evaluation", {"average_accuracy": macro, "micro_accuracy": micro})
+
+
+def _evaluation_before(run: Run, step: int) -> Evaluation | None:
+    """Return the newest evaluation before a step: that of the step before, unless tests were added later."""
+    found = (run.evaluation(earlier) for earlier in range(step - 1, -2, -1))
+    return next((evaluation for evaluation in found if evaluation is not None), None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

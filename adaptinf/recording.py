@@ -73,7 +73,9 @@ def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
         if len(rows) and "id" in table:
             rows = rows[np.argsort(table["id"][rows], kind="stable")]
             scores = np.rint(table["score"][rows] * THOUSAND) / THOUSAND
-            found[skill] = ItemScores(ids=tables.digest(table["id"][rows]), scores=scores)
+            # With the right answers, as rows without an id are only numbered, and a test file may be mended.
+            words = np.concatenate([table["id"][rows], table["answer"][rows]])
+            found[skill] = ItemScores(digest=tables.digest(words), scores=scores)
     return found
 
 

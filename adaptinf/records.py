@@ -28,8 +28,8 @@ UNSCORED = -1
 class ItemScores:
     """One skill's test items after the last step, in the order of their ids."""
 
-    ids: str
-    """Stands for the ids: two runs with the same one answered the same items."""
+    digest: str
+    """Stands for ids and right answers: two runs with the same one answered the same items."""
     scores: np.ndarray
     """One score an item, 0..1, to three decimals."""
 
@@ -37,18 +37,18 @@ class ItemScores:
         """Return a value for JSON: bits as hexadecimal digits where all scores are 0 or 1, else thousandths."""
         if np.isin(self.scores, (0.0, 1.0)).all():
             bits = np.packbits(self.scores.astype(np.uint8)).tobytes().hex()
-            return {"ids": self.ids, "items": len(self.scores), "bits": bits}
+            return {"digest": self.digest, "items": len(self.scores), "bits": bits}
         whole = np.where(np.isfinite(self.scores), np.rint(self.scores * THOUSAND), UNSCORED).astype(np.int64)
-        return {"ids": self.ids, "items": len(whole), "thousandths": " ".join(map(str, whole.tolist()))}
+        return {"digest": self.digest, "items": len(whole), "thousandths": " ".join(map(str, whole.tolist()))}
 
     @classmethod
     def unpacked(cls, value: Mapping[str, Any]) -> ItemScores:
         """Return what `packed` packed."""
         if "bits" in value:
             bits = np.unpackbits(np.frombuffer(bytes.fromhex(value["bits"]), np.uint8))[: value["items"]]
-            return cls(ids=value["ids"], scores=bits.astype(np.float64))
+            return cls(digest=value["digest"], scores=bits.astype(np.float64))
         whole = np.array(value["thousandths"].split(), np.float64)
-        return cls(ids=value["ids"], scores=np.where(whole == UNSCORED, np.nan, whole / THOUSAND))
+        return cls(digest=value["digest"], scores=np.where(whole == UNSCORED, np.nan, whole / THOUSAND))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class RunRecord:
         num_skills = len(value["skills"])
         arrays = {
             "introduced_at": np.array(value["introduced_at"], np.int64),
-            "matrix": np.array(value["matrix"], np.float64).reshape(-1, num_skills),
+            "matrix": np.array(value["matrix"], np.float64).reshape(len(value["matrix"]), num_skills),
             "num_items": np.array(value["num_items"], np.int64),
             "frequency": np.array(value["frequency"], np.float64),
         }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -180,17 +181,22 @@ class Run:
         return self.shelf.shared(place, folder, log=self.folder / "events.jsonl", key={"step": step, "stage": stage})
 
     def _timed(self, step: int, stage: str, compute: Callable[[Path], A], part: Path) -> A:
-        with self.logged(step, stage):
+        with self.logged(step, stage, part):
             return compute(part)
 
     @contextmanager
-    def logged(self, step: int, stage: str) -> Iterator[None]:
-        """Append the beginning and the end of a stage, with seconds and peak memory, to events.jsonl."""
-        store.append_line(self.folder / "events.jsonl", {"step": step, "stage": stage, "event": "begin"})
+    def logged(self, step: int, stage: str, part: Path) -> Iterator[None]:
+        """Append the beginning and the end of a stage, with seconds and peak memory, to events.jsonl.
+
+        Seconds are those of all attempts: of one that was killed, up to the last file that it left in `part`.
+        """
+        log, key = self.folder / "events.jsonl", {"step": step, "stage": stage}
+        earlier = _seconds_of_killed(store.read_lines(log), key, part)
+        store.append_line(log, {**key, "event": "begin", "earlier_seconds": earlier})
         started = time.monotonic()
         yield
-        cost = {"seconds": round(time.monotonic() - started, 3), "peak_bytes": _peak_bytes()}
-        store.append_line(self.folder / "events.jsonl", {"step": step, "stage": stage, "event": "end", **cost})
+        cost = {"seconds": round(earlier + time.monotonic() - started, 3), "peak_bytes": _peak_bytes()}
+        store.append_line(log, {**key, "event": "end", **cost})
 
     def log_metrics(self, step: int, stage: str, values: dict[str, Any]) -> None:
         """Append numbers of a stage to metrics.jsonl; for one (step, stage) the last line wins."""
@@ -241,6 +247,16 @@ def settled(config: RunConfig) -> RunConfig:
         if getattr(section, key) == "auto":
             config = config.model_copy(update={name: section.model_copy(update={key: value})})
     return config
+
+
+def _seconds_of_killed(events: list[dict[str, Any]], key: dict[str, Any], part: Path) -> float:
+    """Return how long attempts at a stage worked that began and never ended."""
+    own = [event for event in events if all(event.get(name) == value for name, value in key.items())]
+    if not own or own[-1]["event"] != "begin":
+        return 0.0
+    began = datetime.fromisoformat(own[-1]["time"]).timestamp()
+    newest = max((path.stat().st_mtime for path in part.rglob("*") if path.is_file()), default=began)
+    return round(float(own[-1].get("earlier_seconds", 0.0)) + max(0.0, newest - began), 3)
 
 
 def _peak_bytes() -> int:

@@ -152,7 +152,7 @@ class TrainingConfig(Section):
     batch_size: int = Field(default=128, ge=1)
     """Samples in one optimiser step."""
     micro_batch_size: int = Field(default=8, ge=1)
-    """Samples on the device at once; the rest of a batch is accumulated."""
+    """Samples on the device at once, at most: the largest divisor of batch_size up to here; the rest is accumulated."""
     gradient_checkpointing: bool = False
     """Trade a third more time for much less memory."""
     report_to: list[str] = []

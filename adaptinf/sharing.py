@@ -74,16 +74,17 @@ def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
     and clusters also on how they are measured and on the seed. From the first selection on a run is its own.
     """
     plugins = [_content(path) for path in config.plugins]
-    stream = [dataset.model_dump() for dataset in config.stream]
-    model = [config.model.model_dump(), _weights(config.model.path)]
+    stream = [[dataset.model_dump(), _files(dataset.path)] for dataset in config.stream]
+    model = [config.model.model_dump(), _files(config.model.path)]
     if stage == "pool":
         return [config.data.model_dump(), stream[step], plugins]
     if (step, stage) == (BASE_STEP, "evaluation"):
         # All of the stream, as a skill may be introduced by any dataset's name.
-        return [config.data.model_dump(), stream, plugins, model, [test.model_dump() for test in config.evaluation]]
+        tests = [[test.model_dump(), _files(test.path)] for test in config.evaluation]
+        return [config.data.model_dump(), stream, plugins, model, tests]
     if step == 0 and stage in ("features", "clusters"):
         training = [config.training.tune, config.training.adapter]
-        proxy = _weights(config.extraction.model) if config.extraction.model else None
+        proxy = _files(config.extraction.model) if config.extraction.model else None
         measured = [config.data.model_dump(), stream[0], plugins, model, proxy, config.extraction.model_dump()]
         clustering = config.clustering.model_dump() if stage == "clusters" else None
         return [*measured, training, config.seed, clustering]
@@ -94,10 +95,10 @@ def _content(path: str) -> str:
     return xxhash.xxh3_64_hexdigest(Path(path).read_bytes()) if Path(path).is_file() else path
 
 
-def _weights(path: str) -> list[Any]:
-    """Return names, sizes and times of a model's files: cheap, and another model in the folder shows."""
-    folder = Path(path)
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
+def _files(path: str) -> list[Any]:
+    """Return names, sizes and times of a file, or of a folder's files: cheap, and other contents show."""
+    place = Path(path)
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
     return [path, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]]
 
 

@@ -72,9 +72,19 @@ def standings(records: Sequence[RunRecord], order: Sequence[str] = ()) -> Standi
             *fairness.seed_lines(kept),
             *fairness.item_lines(kept),
             *fairness.cap_lines(kept),
+            *_gain_lines(rows),
         ],
         errors=fairness.trained_more(kept),
     )
+
+
+def _gain_lines(rows: Sequence[Summary]) -> list[str]:
+    """Return a line where the relative gain is not over all skills."""
+    counts = sorted({row.gain_left_out for row in rows})
+    if not any(counts):
+        return []
+    number = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return [f"the relative gain leaves out {number} skills whose reference is below one test item"]
 
 
 def _standing(

@@ -16,6 +16,8 @@ from adaptinf.errors import StoreError
 
 Columns = dict[str, np.ndarray]
 """A table as named columns of equal length; text columns are numpy arrays of `str` objects."""
+WAY_OUT = "bring back a copy, or delete its folder and all later steps, so that they are made again"
+"""What to do about a damaged file of a run."""
 
 
 def text_array(values: Any) -> np.ndarray:
@@ -47,9 +49,7 @@ def read_table(path: Path) -> Columns:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(
-            f"{path} cannot be read as Parquet ({error}); delete its folder to have it made again"
-        ) from error
+        raise StoreError(f"{path} cannot be read as Parquet ({error}); {WAY_OUT}") from error
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
@@ -75,7 +75,7 @@ def read_array(path: Path) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
     except (OSError, ValueError, EOFError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); delete its folder to have it made again") from error
+        raise StoreError(f"{path} cannot be read ({error}); {WAY_OUT}") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,7 +97,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read as JSON ({error}); delete its folder to have it made again") from error
+        raise StoreError(f"{path} cannot be read as JSON ({error}); {WAY_OUT}") from error
 
 
 def finite(value: Any) -> Any:

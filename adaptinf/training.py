@@ -35,6 +35,8 @@ MAX_GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm."""
 CHECKPOINTS_PER_STAGE = 5
 """How often a stage saves where it is; a kill loses at most a fifth of it."""
+LEFT_OUT = "left_out.json"
+"""Samples that could not train so far; lies in a checkpoint."""
 CHECKPOINT_MARK = "complete"
 """Written last into a checkpoint, so that one torn by a kill is never taken up."""
 
@@ -92,11 +94,14 @@ def train(
             args=arguments,
             train_dataset=_Indexed(samples),
             data_collator=collator,
-            callbacks=[_Reporter(bar, len(samples), arguments)],
+            callbacks=[_Reporter(bar, len(samples), arguments, collator)],
         )
         # The bar says it better; the log is kept in trainer_log.json.
         trainer.remove_callback(PrinterCallback)
         resumed = _newest_checkpoint(checkpoints)
+        if resumed:
+            # Batches before the checkpoint are not made again.
+            collator.take_up(tables.read_json(resumed / LEFT_OUT))
         _run(trainer, resumed)
     learner.model.eval()
     save_weights(learner, out)
@@ -108,8 +113,7 @@ def train(
         "tune": config.tune,
         "optimizer_steps": trainer.state.global_step,
         "final_loss": log[-1]["loss"] if log else None,
-        "unreadable": sorted(collator.unreadable),
-        "without_answer": sorted(collator.without_answer),
+        **collator.left_out(),
     }
     return Trained(log=log, info=info)
 
@@ -136,8 +140,8 @@ def _writing(folder: Path) -> Iterator[None]:
 def _arguments(
     config: TrainingConfig, num_samples: int, out: Path, seed: int, device: torch.device
 ) -> TrainingArguments:
-    micro = min(config.micro_batch_size, config.batch_size)
-    accumulate = max(1, round(config.batch_size / micro))
+    micro = largest_divisor(config.batch_size, config.micro_batch_size)
+    accumulate = config.batch_size // micro
     steps = math.ceil(math.ceil(num_samples / micro) / accumulate) * config.epochs
     return TrainingArguments(
         output_dir=str(out),
@@ -163,6 +167,11 @@ def _arguments(
         dataloader_pin_memory=device.type == "cuda",
         use_cpu=device.type == "cpu",
     )
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """Return the largest divisor of a positive number that is at most `most`."""
+    return next(divisor for divisor in range(min(most, number), 0, -1) if number % divisor == 0)
 
 
 def _run(trainer: Trainer, resumed: Path | None) -> None:
@@ -233,6 +242,15 @@ class _Collator:
         self.unreadable: set[str] = set()
         self.without_answer: set[str] = set()
 
+    def left_out(self) -> dict[str, list[str]]:
+        """Return the ids of what could not train so far, by reason."""
+        return {"unreadable": sorted(self.unreadable), "without_answer": sorted(self.without_answer)}
+
+    def take_up(self, left_out: dict[str, list[str]]) -> None:
+        """Add what an earlier attempt left out."""
+        self.unreadable.update(left_out["unreadable"])
+        self.without_answer.update(left_out["without_answer"])
+
     def __call__(self, samples: list[Sample]) -> dict[str, Any]:
         kept, pictures = [], []
         for sample in samples:
@@ -255,8 +273,9 @@ class _Collator:
 class _Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Moves the bar, marks whole checkpoints, and stops on a loss that is no number."""
 
-    def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments) -> None:
+    def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments, collator: _Collator) -> None:
         self.bar = bar
+        self.collator = collator
         self.total = num_samples * arguments.num_train_epochs
         self.done = 0.0
 
@@ -268,13 +287,16 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyp
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint as whole."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / CHECKPOINT_MARK).touch()
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        tables.write_json(checkpoint / LEFT_OUT, self.collator.left_out())
+        (checkpoint / CHECKPOINT_MARK).touch()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Stop on a loss that is not finite, before more hours go into it."""
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(float(loss)):
+        # The last steps are logged as part of the mean over all of them only.
+        losses = [float(value) for name, value in (logs or {}).items() if name in ("loss", "train_loss")]
+        if not all(map(math.isfinite, losses)):
             raise ModelError(
-                f"the training loss is {loss} at optimiser step {state.global_step}; lower training.learning_rate="
+                f"the training loss is {losses[0]} at optimiser step {state.global_step}; lower training.learning_rate="
                 f"{args.learning_rate:g}, or use model.dtype: bfloat16 or float32 instead of float16"
             )

@@ -26,7 +26,7 @@ def items_of(row: Sequence[float], *, num_items: int = NUM_ITEMS, shift: int = 0
     """Return the items of each skill, the share of right ones as asked; `shift` moves which ones they are."""
     return {
         f"s{skill}": ItemScores(
-            ids=f"{ids}{skill}",
+            digest=f"{ids}{skill}",
             scores=np.roll(np.arange(num_items) < round(share * num_items), shift).astype(np.float64),
         )
         for skill, share in enumerate(row)

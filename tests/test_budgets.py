@@ -96,6 +96,10 @@ def test_weighted_shares_of_four_groups_by_hand() -> None:
     assert allocate_weighted([2, 9, 9, 9], [5, 1, 2, 0], 8).tolist() == [2, 2, 4, 0]
     assert allocate_weighted([2, 9, 9, 9], [5, 1, 2, 0], 9).tolist() == [2, 2, 5, 0]
     assert allocate_weighted([2, 9, 9, 9], [5, 1, 2, 0], 23).tolist() == [2, 9, 9, 3]
+    # Next to nothing is not nothing: the group gives what the other cannot, and not more.
+    for least in (1e-300, 1e-320, 5e-324):
+        assert allocate_weighted([10, 10], [1, least], 15).tolist() == [10, 5]
+        assert allocate_weighted([10, 10], [1, least], 7).tolist() == [7, 0]
 
 
 @given(groups=weights_lists, budget=st.integers(0, 400), seed=st.integers(0, 5))

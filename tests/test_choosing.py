@@ -95,6 +95,16 @@ def test_the_folder_has_ids_tables_and_where_they_come_from(files: dict[str, Pat
     assert before["bytes"] == after["bytes"] and before["xxh3"] != after["xxh3"]
 
 
+def test_the_number_of_clusters_is_what_the_method_wants_unless_one_is_named(files: dict[str, Path]) -> None:
+    def tried(**changes: Any) -> dict[str, Any]:
+        return choose(Request(**files, budget=20, **changes)).info["clusters"]
+
+    # 300, of 120 rows.
+    assert tried(method="adapt_plus")["clusters"] == NUM_ROWS
+    assert tried(method="adapt_plus", clusters=7)["clusters"] == 7
+    assert tried(method="adapt_plus", clusters="auto")["clusters"] == tried(method="adapt")["clusters"] == 3
+
+
 def test_scores_alone_are_one_cluster_and_say_so(files: dict[str, Path]) -> None:
     toy = arrays()
     chosen = choose(Request(scores=files["scores"], budget=20))

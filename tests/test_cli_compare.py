@@ -198,6 +198,8 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, 
     other.write_text(stream.read_text())
     code, _, err = compared(other, "--methods", "sequential", "--out", out)
     assert code == 2 and "compares on pets, not on other" in err
+    code, _, err = compared(stream, "--methods", "sequential", "--out", out, "--set", "training.epochs=3")
+    assert code == 2 and "compares with training.epochs=1, now it is 3" in err and "another --out" in err
     with store.lock(out):
         code, _, err = compared(stream, "--methods", "sequential", "--out", out)
     assert code == 2 and re.search(r"is in use by process \d+", err)

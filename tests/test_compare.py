@@ -14,7 +14,7 @@ from adaptinf import compare, registry, tables
 from adaptinf import config as configuration
 from adaptinf.compare import Planned, plan, run_planned, same_config
 from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
-from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig
+from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig
 from adaptinf.console_tables import show_summary
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError
@@ -53,7 +53,7 @@ def finished(folder: Path, method: str, matrix: list[list[float]], *, seed: int 
             run.stage_folder(step, stage).mkdir()
         tables.write_json(run.stage_folder(step, "model") / "info.json", {"samples": 10 + step})
         for stage in ("features", "model"):
-            with run.logged(step, stage):
+            with run.logged(step, stage, run.folder):
                 pass
     return run
 
@@ -166,6 +166,17 @@ def test_finished_methods_are_not_run_again_and_only_the_steps_asked_for_are_tak
     other = plan([planned[0].row], [1], same_config(config), lambda row, _: planned[0].folder)
     with pytest.raises(ConfigError, match="seed=0, now it is 1"):
         run_planned(other, progress=Silent())
+
+
+@pytest.mark.parametrize(
+    "device, has_gpu, wanted", [("auto", False, 8), ("auto", True, 1), ("cpu", True, 8), ("mps", False, 1)]
+)
+def test_one_run_at_a_time_where_they_would_share_a_gpu(tmp_path, monkeypatch, device, has_gpu, wanted):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    config = RunConfig(model=ModelConfig(path="x", device=device))
+    planned = planned_methods(config, ["adapt", "sequential"], tmp_path)
+    assert compare._fitting_workers([(one, 1) for one in planned]) == wanted
 
 
 @pytest.mark.slow

@@ -176,6 +176,12 @@ def test_streams_at_their_edges_run_to_the_end(tmp_path, edge, tune):
         assert learner_after(made, 1).fingerprint == load(made.config.model).fingerprint
 
 
+def test_sequential_does_not_learn_older_data_again_where_nothing_is_new(tmp_path):
+    datasets = [write_dataset(tmp_path, "one", rows(6)), write_dataset(tmp_path, "two", [])]
+    made = run(tmp_path, datasets, selection={"method": "sequential"})
+    assert len(selected(made, 0)) == 6 and selected(made, 1) == []
+
+
 WHOLE_STEPS = (
     "adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle", "semdedup_random",
     "dbp", "coincide", "grand_top",
@@ -278,6 +284,15 @@ def test_a_skill_that_is_tested_later_was_not_tested_before(two_datasets, tmp_pa
     both = run(tmp_path, two_datasets, [sums, colours], selection={"method": "random_replay"})
     matrix = both.evaluation(1).matrix
     assert np.isnan(matrix).tolist() == [[False, True], [False, True], [False, False]]
+
+
+def test_tests_that_are_added_after_a_step_leave_that_step_a_row_of_its_own(two_datasets, tmp_path):
+    run(tmp_path, two_datasets[:1], selection={"method": "random_replay"})
+    both = run(
+        tmp_path, two_datasets, [write_test(tmp_path, "sums", rows(4)[1::2])], selection={"method": "random_replay"}
+    )
+    # The base model, step 0 untested, step 1.
+    assert np.isnan(both.evaluation(1).matrix).tolist() == [[False], [True], [False]]
 
 
 def test_a_text_only_model_goes_through_every_stage(tmp_path):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from adaptinf import tables
 from adaptinf.comparison import summarise
+from adaptinf.data import Evaluation
 from adaptinf.environment import environment
 from adaptinf.errors import StoreError
-from adaptinf.recording import model_fingerprint, record_of
+from adaptinf.recording import item_scores, model_fingerprint, record_of
 from adaptinf.records import ItemScores, read_records, records_text
 from adaptinf.runs import Run
 from tests.results import record, run_folder
@@ -20,11 +22,11 @@ NAN = float("nan")
 
 
 def test_scores_of_zero_and_one_are_bits_and_others_thousandths():
-    packed = ItemScores(ids="x", scores=np.array([1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0])).packed()
-    assert packed == {"ids": "x", "items": 9, "bits": "9880"}
+    packed = ItemScores(digest="x", scores=np.array([1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0])).packed()
+    assert packed == {"digest": "x", "items": 9, "bits": "9880"}
     assert ItemScores.unpacked(packed).scores.tolist() == [1, 0, 0, 1, 1, 0, 0, 0, 1]
-    packed = ItemScores(ids="x", scores=np.array([1.0, 0.6667, 0.0, NAN])).packed()
-    assert packed == {"ids": "x", "items": 4, "thousandths": "1000 667 0 -1"}
+    packed = ItemScores(digest="x", scores=np.array([1.0, 0.6667, 0.0, NAN])).packed()
+    assert packed == {"digest": "x", "items": 4, "thousandths": "1000 667 0 -1"}
     np.testing.assert_array_equal(ItemScores.unpacked(packed).scores, [1.0, 0.667, 0.0, NAN])
 
 
@@ -107,3 +109,28 @@ def test_the_environment_names_versions_and_hardware():
     assert names | {"threads_per_run", "system", "utc_time"} == set(found)
     assert found["processor"] and found["cores"] >= 1
     assert tables.as_json_text(found)
+
+
+def test_items_with_other_right_answers_are_other_items():
+    def digest(answers):
+        predictions = {
+            "skill": tables.text_array(["a", "a"]),
+            "id": tables.text_array(["0", "1"]),
+            "answer": tables.text_array(answers),
+            "score": np.array([1.0, 0.0]),
+        }
+        one = np.zeros(1)
+        evaluation = Evaluation(
+            skills=("a",), introduced_at=one.astype(int), matrix=np.full((1, 1), 0.5), num_items=one + 2,
+            frequency=one, predictions=predictions,
+        )  # fmt: skip
+        return item_scores(evaluation)["a"].digest
+
+    assert digest(["red", "blue"]) == digest(["red", "blue"]) != digest(["red", "green"])
+
+
+def test_a_comparison_without_tests_is_read_again(tmp_path):
+    saved = replace(record("adapt"), skills=(), matrix=np.zeros((3, 0)), introduced_at=np.zeros(0, int), items={})
+    path = tmp_path / "comparison.json"
+    path.write_text(records_text({}, [saved]))
+    assert read_records(path).records[0].matrix.shape == (3, 0)

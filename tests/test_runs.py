@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from datetime import UTC, datetime
+
 import pytest
 
 from adaptinf import config as configuration
@@ -124,10 +128,10 @@ def test_seeds_differ_by_stage_step_and_run(tmp_path):
 
 def test_the_log_has_the_beginning_and_the_cost_of_a_stage_and_the_last_line_wins(tmp_path):
     run = Run.create(tmp_path, config(ONE))
-    with pytest.raises(RuntimeError), run.logged(0, "model"):
+    with pytest.raises(RuntimeError), run.logged(0, "model", tmp_path / "part"):
         raise RuntimeError
     assert run.seconds() == {}
-    with run.logged(0, "model"):
+    with run.logged(0, "model", tmp_path / "part"):
         pass
     store.append_line(tmp_path / "events.jsonl", {"step": 0, "stage": "model", "event": "end", "seconds": 9.0})
     with open(tmp_path / "events.jsonl", "a") as file:
@@ -136,6 +140,35 @@ def test_the_log_has_the_beginning_and_the_cost_of_a_stage_and_the_last_line_win
     events = store.read_lines(tmp_path / "events.jsonl")
     assert [event["event"] for event in events] == ["begin", "begin", "end", "end"]
     assert events[2]["peak_bytes"] > 1_000_000 and all("time" in event for event in events)
+
+
+def test_what_killed_attempts_worked_counts_up_to_the_last_file_that_they_left(tmp_path):
+    run = Run.create(tmp_path / "run", config(ONE))
+    log, part = tmp_path / "run" / "events.jsonl", tmp_path / "part"
+    part.mkdir()
+
+    def began(at: int, earlier: float) -> None:
+        time = datetime.fromtimestamp(at, UTC).isoformat()
+        line = {"time": time, "step": 0, "stage": "features", "event": "begin", "earlier_seconds": earlier}
+        log.write_text(json.dumps(line) + "\n")
+
+    def left(at: int) -> None:
+        (part / "shard").touch()
+        os.utime(part / "shard", (at, at))
+
+    began(1_000_000, 0.0)
+    left(1_000_060)
+    with pytest.raises(RuntimeError), run.logged(0, "features", part):
+        raise RuntimeError  # killed again, before it left anything
+    assert store.read_lines(log)[-1]["earlier_seconds"] == 60.0
+    began(1_000_200, 60.0)
+    left(1_000_230)
+    with run.logged(0, "features", part):
+        pass
+    assert run.seconds()[0, "features"] == pytest.approx(90.0, abs=1.0)
+    with run.logged(0, "features", part):
+        pass  # made again after it was finished: a new stage
+    assert run.seconds()[0, "features"] < 1.0
 
 
 def test_the_written_configuration_has_help_and_is_read_back(tmp_path):

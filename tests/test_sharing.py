@@ -97,6 +97,19 @@ def test_what_is_shared_is_linked_and_its_cost_is_that_of_the_run_that_made_it(c
     )
 
 
+@pytest.mark.parametrize("kind", ["stream", "evaluation"])
+def test_a_file_that_was_mended_is_another_one(tmp_path, kind):
+    data, test = write_dataset(tmp_path, "one", rows(4)), write_test(tmp_path, "sums", rows(4)[1::2])
+    config = configuration.load(write_stream(tmp_path / "s.yaml", [data], [test]))
+    shelf = Shelf(tmp_path / "shared")
+    before = shelf.place(config, -1, "evaluation")
+    assert shelf.place(config, -1, "evaluation") == before
+    file = Path(getattr(config, kind)[0].path)
+    file.write_text(file.read_text().replace("3", "4"))
+    os.utime(file, (1, 1))  # the same size, maybe within the clock's grain
+    assert shelf.place(config, -1, "evaluation") != before
+
+
 def test_runs_outlive_the_shared_folder_and_each_other(config, alone, tmp_path):
     import shutil
 

@@ -57,7 +57,8 @@ def test_a_row_is_measured_against_random_replay_on_seeds_and_items():
     found = by_name["adapt"].against
     # 0.3 of skill 0 and 0.3 of skill 1, of ten items each: 30 points in both averages.
     assert found.macro.interval.mean == pytest.approx(0.3) and found.micro.interval.mean == pytest.approx(0.3)
-    assert 0.1 < found.macro.interval.low < 0.3 < found.macro.interval.high < 0.5
+    # Both seeds have the same ten items, so two seeds leave as much open as one.
+    assert 0.0 < found.macro.interval.low < 0.2 and 0.4 < found.macro.interval.high < 0.6
     assert found.macro.p_value < 0.01 and np.isnan(found.macro.effect) and found.num_seeds == 2
     # Points of micro accuracy follow the frequencies 3 : 1.
     uneven = standings([record("mine", [[0.0, 0.0], [0.5, 0.5]]), record("random_replay", [[0.0, 0.0], [0.3, 0.9]])])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from adaptinf import training
@@ -113,6 +117,47 @@ def test_a_loss_that_is_no_number_stops_the_training_with_the_way_out(learner, r
     with pytest.raises(ModelError, match=r"loss is nan at optimiser step 1; lower training\.learning_rate=0\.001"):
         train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_loss_that_is_no_number_in_the_last_steps_only_is_seen_as_well(
+    learner, ragged_samples, tmp_path, monkeypatch
+):
+    """A log line is written every so many steps; after the last one there is the mean over all steps."""
+    real = training._arguments
+    monkeypatch.setattr(training, "_arguments", lambda *args: replace(real(*args), logging_steps=100))
+    with torch.no_grad():
+        learner.model.get_input_embeddings().weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match=r"loss is nan at optimiser step 3"):
+        train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@given(number=st.integers(1, 300), most=st.integers(1, 400))
+def test_micro_batches_fill_a_batch_exactly(number, most):
+    micro = training.largest_divisor(number, most)
+    assert number % micro == 0 and micro <= most
+    assert all(number % other for other in range(micro + 1, min(most, number) + 1))
+
+
+def test_what_was_left_out_before_a_kill_is_still_named_afterwards(learner, ragged_samples, tmp_path, monkeypatch):
+    gone = tmp_path / "gone.png"
+    Image.new("RGB", (64, 64)).save(gone)
+    lost = conversation("lost", say("user", "<image>", "?"), say("assistant", "!"), images=(gone,))
+    gone.unlink()
+    samples = [lost, *ragged_samples]
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == args.max_steps or "test/lost" in self.collator.unreadable and state.global_step > 1:
+            raise Interrupted
+
+    monkeypatch.setattr(training._Reporter, "on_step_end", stop)
+    with pytest.raises(Interrupted):
+        train(samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
+    monkeypatch.undo()
+    newest = max((tmp_path / "out").glob("checkpoints/*/complete"))
+    assert json.loads((newest.parent / "left_out.json").read_text())["unreadable"] == ["test/lost"]
+    resumed = train(samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
+    assert resumed.info["unreadable"] == ["test/lost"]
 
 
 def test_a_sample_without_an_answer_token_trains_nothing_and_is_named(learner, ragged_samples, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,7 +54,9 @@ def compare(
         typer.Option(help="One cap for all rows but multitask: auto, none or a number; else only lite_adapt has one."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps to take; all if left out.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option(help="Runs at once, one thread each; one a core.", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs at once, one thread each; one a core, on a GPU one.", min=1)
+    ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -72,11 +74,11 @@ def compare(
     name = stream if is_benchmark(stream) else Path(stream).stem
     rows = rows_of(_names(methods), variants)
     folder = ComparisonFolder(out or Path("runs") / f"{name.replace(':', '-')}-compare")
-    config_of = _config_of(stream, folder.path / "data", overrides)
+    config_of, settings = _of_stream(stream, folder.path / "data", overrides)
     planned = plan(rows, _seeds(seeds), config_of, folder.run_folder, cap=parse_cap(cap))
     check_plan(planned)
     with store.lock(folder.path):
-        folder.remember(rows, name)
+        folder.remember(rows, name, settings)
         progress = make_progress(quiet=quiet or as_json)
         run_planned(
             planned,
@@ -108,18 +110,23 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, words)))
 
 
-def _config_of(stream: str, data: Path, overrides: list[str] | None) -> ConfigOf:
-    """Return what gives a seed its settings: a file has the same for all, a benchmark data and a base for each."""
+def _of_stream(stream: str, data: Path, overrides: list[str] | None) -> tuple[ConfigOf, dict[str, Any]]:
+    """Return what gives a seed its settings, and the settings that must not change while rows are added.
+
+    A file has the same settings for all seeds, a benchmark data and a base for each.
+    """
     from adaptinf import config as configuration
     from adaptinf.compare import same_config
+    from adaptinf.comparison_folder import shared_settings
     from adaptinf.demo.mini_liit import BENCHMARKS, is_benchmark, prepare
 
     if is_benchmark(stream):
-        return lambda seed, method: prepare(stream, data, seed, overrides or (), method=method)
+        changed = dict(configuration.parse_override(item) for item in overrides or [])
+        return lambda seed, method: prepare(stream, data, seed, overrides or (), method=method), changed
     if not Path(stream).is_file():
         raise ConfigError(f"{stream} is neither a file nor a benchmark; benchmarks: {', '.join(BENCHMARKS)}")
     config = configuration.load(Path(stream), overrides).model_copy(update={"made_by": None})
-    return same_config(config)
+    return same_config(config), shared_settings(config)
 
 
 def register(app: typer.Typer) -> None:

@@ -98,7 +98,9 @@ def select(
     embeddings: Annotated[Path | None, typer.Option(help=".npy, one row a sample in the table's order.")] = None,
     method: Annotated[str, typer.Option(help="Selector; `adaptinf list` names them.")] = "adapt",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: sampling=top")] = None,
-    clusters: Annotated[str | None, typer.Option(help="Clusters of k-means: a number, or auto.")] = None,
+    clusters: Annotated[
+        str | None, typer.Option(help="Clusters of k-means: a number, or auto, the knee; else what the method wants.")
+    ] = None,
     labels: Annotated[str, typer.Option(help="Column of the table with clusters, if it has one.")] = "cluster",
     ids: Annotated[str, typer.Option(help="Column of the table with ids.")] = "id",
     seed: Annotated[int, typer.Option(help="Of clusters and draws; another one for every draw.", min=0)] = 0,

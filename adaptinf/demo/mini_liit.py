@@ -81,15 +81,17 @@ def prepare(
 
     Raises:
         ConfigError: no such benchmark or method, or an override is wrong.
+        StoreError: another process is writing data there.
     """
     if not is_benchmark(name):
         raise ConfigError(f"no benchmark is called {name!r}; known: {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name.removesuffix(VALIDATION)]
     data = folder / f"seed-{seed}"
     if not data.exists():
-        part = store.begin(data)
-        _write(benchmark, part, seed)
-        store.finish(data)
+        with store.lock(folder):
+            part = store.begin(data)
+            _write(benchmark, part, seed)
+            store.finish(data)
     file = data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE)
     config = configuration.load(file, overrides)
     registry.load_plugins(config.plugins)

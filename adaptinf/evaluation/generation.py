@@ -23,6 +23,7 @@ def evaluate(
     learner: Learner,
     tests: Sequence[SkillTest],
     *,
+    step: int,
     introduced_at: np.ndarray,
     frequency: np.ndarray,
     previous: Evaluation | None = None,
@@ -33,9 +34,10 @@ def evaluate(
     Args:
         learner: the model to test.
         tests: S skills with their items.
+        step: after which the model is tested; -1: the base model.
         introduced_at: S steps, as in `Evaluation`.
         frequency: S shares of the stream, as in `Evaluation`.
-        previous: the evaluation after the step before; None: this is row 0.
+        previous: the newest evaluation before; None: there is none.
         progress: where to report.
     """
     items = [item for test in tests for item in test.items]
@@ -47,7 +49,7 @@ def evaluate(
     return Evaluation(
         skills=skills,
         introduced_at=introduced_at,
-        matrix=extend_matrix(previous, skills, row),
+        matrix=extend_matrix(previous, skills, row, step=step),
         num_items=np.array([len(test.items) for test in tests], dtype=np.int64),
         frequency=frequency,
         predictions=table,

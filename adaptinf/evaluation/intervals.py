@@ -51,25 +51,35 @@ class PairedTest(NamedTuple):
 
 
 def paired_test(
-    seeds: Sequence[Differences], *, weights: Sequence[Mapping[str, float]] | None = None, seed: int = 0
+    seeds: Sequence[Differences],
+    *,
+    weights: Sequence[Mapping[str, float]] | None = None,
+    same_items: bool = False,
+    seed: int = 0,
 ) -> PairedTest:
     """Return how far one method is above another over seeds, skills and items.
 
-    Seeds are resampled first, then the items of each skill (METHOD §6). Skills count equally, as in average accuracy,
-    or by the `weights` of each seed, as in micro accuracy: a skill without a positive weight does not count, and where
-    none has one everything is NaN. With one seed only the items vary, so interval and p-value say nothing about
-    another seed.
+    Seeds are resampled first, then the items of each skill. Skills count equally, as in average accuracy, or by the
+    `weights` of each seed, as in micro accuracy: a skill without a positive weight does not count, and where none has
+    one everything is NaN. With one seed only the items vary, so interval and p-value say nothing about another seed.
+
+    With `same_items` all seeds answered the same items, in one order: they are drawn once for all seeds, because what
+    is peculiar to an item is so in every seed and does not average out over seeds.
     """
     shares = [_shares(skills, None if weights is None else weights[row]) for row, skills in enumerate(seeds)]
     if not all(shares):
         unknown = float("nan")
         return PairedTest(Interval(unknown, unknown, unknown), unknown, unknown)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([_resampled_means(skills, share, rng) for skills, share in zip(seeds, shares, strict=True)])
+    if same_items:
+        drawn = _resampled_together(seeds, shares, rng)
+    else:
+        drawn = np.stack([_resampled_means(skills, share, rng) for skills, share in zip(seeds, shares, strict=True)])
     exact = np.array([_mean(skills, share) for skills, share in zip(seeds, shares, strict=True)])
     which = rng.integers(0, len(seeds), (NUM_DRAWS, len(seeds)))
-    # A seed that is drawn twice has its items drawn twice, independently.
-    means = drawn[which, rng.integers(0, NUM_DRAWS, which.shape)].mean(axis=1)
+    # A seed that is drawn twice has items of its own drawn twice, independently.
+    draws = np.arange(NUM_DRAWS)[:, None] if same_items else rng.integers(0, NUM_DRAWS, which.shape)
+    means = drawn[which, draws].mean(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     spread = float(exact.std(ddof=1)) if len(exact) > 1 else 0.0
     return PairedTest(
@@ -101,6 +111,29 @@ def _resampled_means(skills: Differences, shares: Mapping[str, float], rng: np.r
     means = np.zeros(NUM_DRAWS)
     for name, share in shares.items():
         means += share * _resampled(skills[name], rng)
+    return means
+
+
+def _resampled_together(
+    seeds: Sequence[Differences], shares: Sequence[Mapping[str, float]], rng: np.random.Generator
+) -> np.ndarray:
+    """Return seeds x NUM_DRAWS means over skills; each draw takes the same items in all seeds."""
+    means = np.zeros((len(seeds), NUM_DRAWS))
+    for name in dict.fromkeys(name for share in shares for name in share):
+        items = np.stack([skills[name] for skills in seeds], axis=1)
+        weights = np.array([share.get(name, 0.0) for share in shares])
+        means += weights[:, None] * _resampled_rows(items, rng).T
+    return means
+
+
+def _resampled_rows(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return NUM_DRAWS means of as many rows, drawn with replacement."""
+    count = len(rows)
+    values, counts = np.unique(rows, axis=0, return_counts=True)
+    if len(values) > MAX_DRAWN_VALUES:
+        covariance = np.atleast_2d(np.cov(rows, rowvar=False, bias=True)) / count
+        return rng.multivariate_normal(rows.mean(axis=0), covariance, NUM_DRAWS)
+    means: np.ndarray = rng.multinomial(count, counts / count, NUM_DRAWS) @ values / count
     return means
 
 

@@ -62,16 +62,34 @@ def average_incremental_accuracy(matrix: Any, introduced_at: Any) -> float:
     return _mean(np.array(means))
 
 
-def relative_gain(matrix: Any, reference: Any) -> float:
-    """Return the mean over skills of 100 * last row / reference, in percent; skills whose reference is 0 are left out.
+def relative_gain(matrix: Any, reference: Any, num_items: Any = None) -> float:
+    """Return the mean over skills of 100 * last row / reference, in percent; see `comparable` for who is left out.
 
     `reference` has S numbers: the upper reference, multitask's last row where it was run.
     """
     last, reference_S = _checked(matrix)[-1], np.asarray(reference, np.float64)
     if reference_S.shape != last.shape:
         raise DataError(f"reference has shape {reference_S.shape}, but there are {len(last)} skills")
-    usable = np.isfinite(reference_S) & (reference_S > 0)
+    usable = comparable(reference_S, num_items)
     return _mean(100.0 * last[usable] / reference_S[usable])
+
+
+def comparable(scores: Any, num_items: Any = None) -> np.ndarray:
+    """Return which of S scores others can be a percentage of: one test item at least is right.
+
+    Without `num_items` (S numbers) every score above 0 will do.
+    """
+    scores_S = np.asarray(scores, np.float64)
+    is_one: np.ndarray = np.isfinite(scores_S) & (scores_S > 0) & (scores_S >= _one_item(num_items) - 1e-12)
+    return is_one
+
+
+def _one_item(num_items: Any) -> np.ndarray:
+    """Return what one right test item is of a skill's accuracy, S numbers; 0 where `num_items` is not known."""
+    if num_items is None:
+        return np.zeros(1)
+    share_S: np.ndarray = 1.0 / np.maximum(np.asarray(num_items), 1)
+    return share_S
 
 
 def forgetting_rate(matrix: Any, introduced_at: Any, num_items: Any = None) -> ForgettingRate:
@@ -80,12 +98,11 @@ def forgetting_rate(matrix: Any, introduced_at: Any, num_items: Any = None) -> F
     Pairs with R[t-1] below one test item (1 / num_items; without `num_items`: 0) are left out and counted.
     """
     rows, first = _both(matrix, introduced_at)
-    floor_S = np.zeros(rows.shape[1]) if num_items is None else 1.0 / np.maximum(np.asarray(num_items), 1)
     before, after = rows[:-1], rows[1:]
     # The row of introduction is first + 1; from there on each next row can forget.
     is_after = np.arange(1, len(rows))[:, None] > (first + 1)[None, :]
     is_tested = is_after & np.isfinite(before) & np.isfinite(after)
-    is_usable = is_tested & (before > 0) & (before >= floor_S - 1e-12)
+    is_usable = is_tested & comparable(before, num_items)
     rates = 100.0 * (before[is_usable] - after[is_usable]) / before[is_usable]
     return ForgettingRate(_mean(rates), _mean(np.maximum(rates, 0.0)), int((is_tested & ~is_usable).sum()))
 

@@ -68,8 +68,9 @@ def introductions(
 ) -> np.ndarray:
     """Return the step that introduces each skill (S int64).
 
-    As configured; else the first dataset whose samples carry the skill; else 0. A dataset that has not arrived yet, or
-    is `withdrawn`, counts as the next one, so the skill has nothing to forget.
+    As configured; else the first dataset whose samples carry the skill; else 0 where no sample carries any skill. A
+    dataset that has not arrived yet, or is `withdrawn`, counts as the next one, so the skill has nothing to forget; so
+    does one that is still to come because others are named in the data and this skill is not.
     """
     # A withdrawn dataset keeps its number but can no longer be meant by its name.
     names = ["" if dataset.name in withdrawn else dataset.name for dataset in stream]
@@ -79,7 +80,7 @@ def introductions(
 def _introduction(skill: SkillConfig, names: list[str], first_steps: dict[str, int]) -> int:
     where = skill.introduced_at
     if where is None:
-        return first_steps.get(skill.skill, 0)
+        return first_steps.get(skill.skill, len(names) if first_steps else 0)
     if where == BASE or where == "-1":
         return -1
     if where.isdigit():
@@ -94,14 +95,16 @@ def frequencies(skills: Sequence[SkillConfig], counts: dict[str, int]) -> np.nda
     return numbers / numbers.sum() if numbers.sum() > 0 else np.full(len(skills), np.nan)
 
 
-def extend_matrix(previous: Evaluation | None, skills: Sequence[str], row: np.ndarray) -> np.ndarray:
-    """Return the skill matrix with one more row (T+1 x S); a skill that earlier rows did not test is NaN there."""
-    if previous is None:
-        return row[None, :]
-    older = np.full((len(previous.matrix), len(skills)), np.nan)
-    for column, skill in enumerate(skills):
-        if skill in previous.skills:
-            older[:, column] = previous.matrix[:, previous.skills.index(skill)]
+def extend_matrix(previous: Evaluation | None, skills: Sequence[str], row: np.ndarray, *, step: int) -> np.ndarray:
+    """Return the skill matrix after a step (step+2 x S; -1 is the base model), its last row being `row`.
+
+    What earlier rows did not test is NaN there: a skill that came later, and whole steps without a test.
+    """
+    older = np.full((step + 1, len(skills)), np.nan)
+    if previous is not None:
+        for column, skill in enumerate(skills):
+            if skill in previous.skills:
+                older[: len(previous.matrix), column] = previous.matrix[:, previous.skills.index(skill)]
     return np.vstack([older, row])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,15 @@ from adaptinf.against import Pair, compared
 from adaptinf.data import Evaluation
 from adaptinf.evaluation.intervals import Interval
 from adaptinf.report.facts import RunFacts
+from adaptinf.tables import digest
+
+
+class Item(NamedTuple):
+    """A test item; one whose right answer was mended is another one."""
+
+    skill: str
+    id: str
+    answer: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +51,10 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
     if last < 0:
         return "The method and random replay have no tested step in common yet."
     found = [(one.run.evaluation(last), other.run.evaluation(last)) for one, other in pairs]
-    by_seed = [_by_skill(one, other) for one, other in found if one and other]
-    if not by_seed or not all(by_seed):
+    by_seed = [_pair(one, other) for one, other in found if one and other]
+    if not by_seed or not all(pair.skills for pair in by_seed):
         return "The method and random replay share no test items; give runs over the same stream and tests."
-    result = compared([Pair(skills=skills, frequency={}) for skills in by_seed])
+    result = compared(by_seed)
     return Difference(
         accuracy=result.accuracy,
         baseline=result.baseline,
@@ -59,20 +69,22 @@ def _last_step(fact: RunFacts) -> int:
     return max(fact.steps_with("evaluation"), default=-1)
 
 
-def _by_skill(one: Evaluation, other: Evaluation) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return skill -> scores of both on the items that both answered, in one order."""
+def _pair(one: Evaluation, other: Evaluation) -> Pair:
     mine, theirs = _scores(one), _scores(other)
-    shared = sorted(set(mine) & set(theirs))
-    return {
-        skill: (
-            np.array([mine[key] for key in shared if key[0] == skill]),
-            np.array([theirs[key] for key in shared if key[0] == skill]),
-        )
-        for skill in dict.fromkeys(key[0] for key in shared)
-    }
+    by_skill: dict[str, list[Item]] = {}
+    for item in sorted(set(mine) & set(theirs)):
+        by_skill.setdefault(item.skill, []).append(item)
+    return Pair(
+        skills={
+            skill: (np.array([mine[item] for item in items]), np.array([theirs[item] for item in items]))
+            for skill, items in by_skill.items()
+        },
+        items={skill: digest(np.array(items).ravel()) for skill, items in by_skill.items()},
+        frequency={},
+    )
 
 
-def _scores(evaluation: Evaluation) -> dict[tuple[str, str], float]:
+def _scores(evaluation: Evaluation) -> dict[Item, float]:
     table = evaluation.predictions
-    keys = zip(table["skill"], table["id"], strict=True)
-    return {key: float(score) for key, score in zip(keys, table["score"], strict=True) if np.isfinite(score)}
+    items = map(Item, table["skill"], table["id"], table["answer"])
+    return {item: float(score) for item, score in zip(items, table["score"], strict=True) if np.isfinite(score)}

@@ -29,7 +29,7 @@ from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_tab
 from adaptinf.selection.choice import NO_SCORER
 from adaptinf.selection.multiway import check_scores
 from adaptinf.selection.options import check_name
-from adaptinf.selection.shares import BUDGETS, share_budget
+from adaptinf.selection.shares import OF_SIZES, check_centers, share_budget
 from adaptinf.tables import Columns
 from adaptinf.tiles import unit_rows
 
@@ -54,7 +54,7 @@ class AdaptPlus:
     joined: int = 30
     """Joint clusters that Ward's linkage makes of those of k-means; where there are no more, they stay as they are."""
     budgets: str = "equal"
-    """How the budget is shared among joint clusters: one of `shares.BUDGETS`."""
+    """How the budget is shared among joint clusters, which have no centers: one of `shares.OF_SIZES`."""
     tail: float = 0.05
     """Share of a joint cluster that comes last: the samples with the highest losses."""
 
@@ -62,7 +62,7 @@ class AdaptPlus:
         """Check the options."""
         if isinstance(self.joined, bool) or not isinstance(self.joined, int) or self.joined < 1:
             raise ConfigError(f"selection.options.joined={self.joined!r} must be a positive number of clusters")
-        check_name("budgets", self.budgets, BUDGETS)
+        check_name("budgets", self.budgets, OF_SIZES)
         if isinstance(self.tail, bool) or not isinstance(self.tail, int | float) or not 0 <= self.tail < 1:
             raise ConfigError(f"selection.options.tail={self.tail!r} must be a number from 0 to below 1")
 
@@ -70,6 +70,7 @@ class AdaptPlus:
         """Return `budget` candidates, and the table of clusters with the joint cluster of each."""
         assert candidates.labels is not None and candidates.centers is not None
         check_scores("selection.method=adapt_plus", (LOSS,), candidates)
+        check_centers(candidates.labels, candidates.centers)
         sizes_K = np.bincount(candidates.labels, minlength=len(candidates.centers))
         joint_K = joint_clusters(candidates.centers, sizes_K, self.joined)
         skills = list(groups_of(joint_K[candidates.labels]))

@@ -1,4 +1,4 @@
-"""How a budget is shared among clusters: four ways (METHOD section 3).
+"""How a budget is shared among clusters.
 
 Shapes: N candidates, D vector dims, K centers; G clusters that have candidates.
 """
@@ -17,6 +17,8 @@ from adaptinf.tiles import unit_rows
 
 BUDGETS = ("equal", "root", "proportional", "score_weighted", "density")
 """Ways to share a budget among clusters."""
+OF_SIZES = ("equal", "root", "proportional", "score_weighted")
+"""Those that look at no center, so that they also share among clusters that were joined."""
 SPREAD_SCORE = "el2n"
 """`score_weighted` weights a cluster by the standard deviation of this score (Adapt-inf's reference)."""
 NEAREST_CENTERS = 20
@@ -120,14 +122,21 @@ def center_cosines(candidates: Candidates, groups: Sequence[Group]) -> np.ndarra
     """
     assert candidates.centers is not None
     numbers = np.array([group.name for group in groups], dtype=np.int64)
-    if len(numbers) and numbers.max() >= len(candidates.centers):
-        raise ConfigError(
-            f"cluster {numbers.max()} has no center among {len(candidates.centers)}; row k belongs to label k"
-        )
+    check_centers(numbers, candidates.centers)
     units_KD, _ = unit_rows(np.asarray(candidates.centers), np.float64)
     cosines: np.ndarray = units_KD[numbers] @ units_KD.T
     cosines[np.arange(len(numbers)), numbers] = np.nan
     return cosines
+
+
+def check_centers(labels: np.ndarray, centers_KD: np.ndarray) -> None:
+    """Refuse a label that no center belongs to.
+
+    Raises:
+        ConfigError: with the label.
+    """
+    if len(labels) and labels.max() >= len(centers_KD):
+        raise ConfigError(f"cluster {labels.max()} has no center among {len(centers_KD)}; row k belongs to label k")
 
 
 def _between(cosines: np.ndarray) -> np.ndarray:

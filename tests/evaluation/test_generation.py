@@ -94,7 +94,7 @@ def test_another_error_is_not_taken_for_memory(learner, tests, monkeypatch):
 
 
 def test_a_row_of_the_matrix_is_the_mean_of_its_predictions(learner, tests):
-    found = evaluate(learner, tests, introduced_at=np.zeros(2, np.int64), frequency=np.array([0.4, 0.6]))
+    found = evaluate(learner, tests, step=-1, introduced_at=np.zeros(2, np.int64), frequency=np.array([0.4, 0.6]))
     assert found.matrix.shape == (1, 2) and found.num_items.tolist() == [5, 5]
     for column, skill in enumerate(LIMITS):
         of_skill = found.predictions["skill"] == skill

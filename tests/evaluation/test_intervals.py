@@ -54,6 +54,39 @@ def test_the_bootstrap_is_the_slow_one():
     assert [low, high] == pytest.approx(slow_bootstrap(seeds, 4000, rng), abs=0.02)
 
 
+def slow_crossed_bootstrap(seeds, draws, rng):
+    """Resample seeds, and once for all of them the items of each skill."""
+    found = []
+    for _ in range(draws):
+        rows = {name: rng.integers(0, len(items), len(items)) for name, items in seeds[0].items()}
+        chosen = rng.integers(0, len(seeds), len(seeds))
+        found.append(np.mean([[seeds[one][name][rows[name]].mean() for name in rows] for one in chosen]))
+    return np.quantile(found, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("most", [1_000, 5])
+def test_items_that_all_seeds_share_are_drawn_once_for_all(monkeypatch, most):
+    monkeypatch.setattr(intervals, "MAX_DRAWN_VALUES", most)
+    rng = np.random.default_rng(4)
+    easy = {"a": rng.choice([-1.0, 0.0, 1.0], 60), "b": rng.choice([0.0, 1.0], 80)}
+    seeds = [{name: items + 0.2 * rng.standard_normal(len(items)) for name, items in easy.items()} for _ in range(4)]
+    _, low, high = paired_test(seeds, same_items=True).interval
+    assert [low, high] == pytest.approx(slow_crossed_bootstrap(seeds, 4000, rng), abs=0.012)
+    _, nested_low, nested_high = paired_test(seeds).interval
+    assert high - low > 1.3 * (nested_high - nested_low)
+
+
+def test_shared_items_do_not_make_many_seeds_too_sure():
+    """No true difference, but some items suit one method: in every seed the same ones."""
+    rng = np.random.default_rng(5)
+    sure = 0
+    for _ in range(60):
+        suits = {name: rng.choice([-0.5, 0.5], 40) for name in "abcd"}
+        seeds = [{name: (rng.random(40) < abs(p)) * np.sign(p) for name, p in suits.items()} for _ in range(12)]
+        sure += paired_test(seeds, same_items=True).p_value < 0.05
+    assert sure <= 8
+
+
 def test_the_order_of_skills_and_items_changes_no_digit():
     rng = np.random.default_rng(3)
     seeds = [{name: rng.integers(-1, 2, 40).astype(float) for name in ("a", "b", "c")} for _ in range(3)]

@@ -62,6 +62,14 @@ def test_relative_gain_is_a_percentage_of_the_reference_and_leaves_zeros_out():
     assert np.isnan(metrics.relative_gain(MATRIX, [0, 0, 0, NAN]))
 
 
+def test_a_reference_below_one_test_item_is_no_reference():
+    matrix = [[0.0, 0.0], [0.1, 0.4]]
+    # One item of 200 is 0.005: 0.1 would be 2,000 % of it; below one item it is left out.
+    assert metrics.relative_gain(matrix, [0.005, 0.8], [200, 200]) == pytest.approx((2000.0 + 50.0) / 2)
+    assert metrics.relative_gain(matrix, [0.004, 0.8], [200, 200]) == pytest.approx(50.0)
+    assert metrics.comparable([0.004, 0.8, NAN, 0.0], [200, 200, 200, 200]).tolist() == [False, True, False, False]
+
+
 def test_forward_transfer_is_what_came_before_the_own_data():
     # Skill 1: row 1 - row 0 = 0.1; skill 3: row 2 - row 0 = 0.1; skill 0 has no row in between, skill 2 no own data.
     assert metrics.forward_transfer(MATRIX, FIRST) == pytest.approx((0.1 + 0.1) / 2)

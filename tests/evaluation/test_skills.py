@@ -76,16 +76,21 @@ def test_an_unknown_metric_is_refused_before_anything_is_read():
         read_tests([skill("s", "nowhere.json", metric="exakt")])
 
 
-def test_introductions_come_from_the_configuration_else_from_the_data_else_from_step_0():
+def test_introductions_come_from_the_configuration_else_from_the_data():
     stream = [DatasetConfig(name=name, path="x") for name in ("one", "two", "three")]
     skills = [
         skill("a", introduced_at="two"),
         skill("b", introduced_at="base"),
         skill("c", introduced_at="2"),
         skill("d"),
-        skill("e"),
     ]
-    assert introductions(skills, stream, {"d": 1, "a": 0}).tolist() == [1, -1, 2, 1, 0]
+    assert introductions(skills, stream, {"d": 1, "a": 0}).tolist() == [1, -1, 2, 1]
+
+
+def test_a_skill_that_the_data_do_not_name_is_of_step_0_only_where_they_name_none():
+    stream = [DatasetConfig(name=name, path="x") for name in ("one", "two", "three")]
+    assert introductions([skill("e")], stream, {}).tolist() == [0]
+    assert introductions([skill("e")], stream, {"d": 1}).tolist() == [3]
 
 
 def test_a_skill_of_a_dataset_that_has_not_arrived_counts_as_taught_by_the_next_one():
@@ -104,9 +109,16 @@ def test_frequencies_are_shares_of_the_tested_skills():
 
 def test_the_matrix_grows_by_a_row_and_a_new_skill_was_not_tested_before():
     before = evaluation(("a", "b"), [[0.1, 0.2], [0.3, 0.4]])
-    grown = extend_matrix(before, ("b", "a", "new"), np.array([0.5, 0.6, 0.7]))
+    grown = extend_matrix(before, ("b", "a", "new"), np.array([0.5, 0.6, 0.7]), step=len(before.matrix) - 1)
     np.testing.assert_array_equal(grown, [[0.2, 0.1, NAN], [0.4, 0.3, NAN], [0.5, 0.6, 0.7]])
-    assert extend_matrix(None, ("a",), np.array([0.5])).tolist() == [[0.5]]
+    assert extend_matrix(None, ("a",), np.array([0.5]), step=-1).tolist() == [[0.5]]
+
+
+def test_a_step_that_was_not_tested_keeps_its_row_so_that_later_rows_are_those_of_their_steps():
+    base = evaluation(("a",), [[0.1]])
+    grown = extend_matrix(base, ("a", "new"), np.array([0.5, 0.6]), step=1)
+    np.testing.assert_array_equal(grown, [[0.1, NAN], [NAN, NAN], [0.5, 0.6]])
+    np.testing.assert_array_equal(extend_matrix(None, ("a",), np.array([0.5]), step=1), [[NAN], [NAN], [0.5]])
 
 
 def test_an_evaluation_with_untested_skills_survives_the_disk(tmp_path):

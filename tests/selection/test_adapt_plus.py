@@ -106,11 +106,25 @@ def test_it_asks_for_answer_states_and_many_clusters() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("joined", 0), ("joined", 2.5), ("joined", True), ("budgets", "sqrt"), ("tail", 1), ("tail", "x")],
+    [
+        ("joined", 0),
+        ("joined", 2.5),
+        ("joined", True),
+        ("budgets", "sqrt"),
+        ("budgets", "density"),
+        ("tail", 1),
+        ("tail", "x"),
+    ],
 )
 def test_a_wrong_option_is_refused_by_name_and_value(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"{option}={value!r}"):
         select(**pool((4, 4, 4)), budget=4, method="adapt_plus", **{option: value})
+
+
+def test_a_label_without_a_center_is_refused_by_number() -> None:
+    inputs = pool((4, 4, 4))
+    with pytest.raises(ConfigError, match="cluster 2 has no center among 2"):
+        select(**{**inputs, "centers": inputs["centers"][:2]}, budget=4, method="adapt_plus")
 
 
 def test_without_losses_it_says_what_is_missing() -> None:
