@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from adaptinf import config as configuration
-from adaptinf import pipeline, store, tables
+from adaptinf import pipeline, registry, store, tables
 from tests.conftest import BASE_PATH
 from tests.streams import row, rows, write_dataset, write_stream, write_test
 
@@ -219,6 +219,35 @@ def test_validate_names_file_row_and_reason_of_bad_rows(call, tmp_path):
     assert (code, err) == (0, "")
     assert (found["samples"], [item["row"] for item in found["rejected"]]) == (4, [4, 5, 6])
     assert found["samples_by_pictures"] == {"0": 2, "1": 2} and found["skills"] == {"colours": 2, "sums": 2}
+
+
+FORMAT = """
+from adaptinf.formats import Conversation, Turn
+from adaptinf.registry import dataset_format
+
+
+@dataset_format("quiz")
+class Quiz:
+    def sniff(self, row):
+        return "solution" in row
+
+    def parse(self, row):
+        return Conversation(turns=[Turn("user", [row["question"]]), Turn("assistant", [row["solution"]])])
+
+    def render(self, sample, pictures):
+        raise NotImplementedError
+"""
+
+
+def test_a_format_of_ones_own_is_looked_at_before_it_joins_a_run(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.dataset_format, "_entries", dict(registry.dataset_format._entries))
+    (tmp_path / "quiz.py").write_text(FORMAT)
+    (tmp_path / "quiz.json").write_text(json.dumps([{"question": "2 + 2?", "solution": "4"}]))
+    words = (tmp_path / "quiz.json", "--plugins", tmp_path / "quiz.py", "--json")
+    code, out, _ = call("validate", *words)
+    assert code == 0 and json.loads(out)["samples"] == 1
+    code, out, _ = call("inspect", words[0], 0, *words[1:])
+    assert code == 0 and json.loads(out)["messages"][1]["content"][0]["text"] == "4"
 
 
 def test_validate_says_what_to_do_when_no_picture_is_where_it_is_looked_for(call, dataset, tmp_path):

@@ -15,6 +15,7 @@ RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")]
 Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
+Plugins = Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours; may be given several times.")]
 
 REPORT_NAME = "report.html"
 """Where a run, or a folder of runs, keeps its report."""

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, calm_transformers, print_json
+from adaptinf.cli.options import (
+    AsJson,
+    DataPath,
+    Format,
+    Images,
+    Overrides,
+    Plugins,
+    Quiet,
+    calm_transformers,
+    print_json,
+)
 from adaptinf.errors import ConfigError
 
 
@@ -48,15 +58,19 @@ def validate(
     data: DataPath,
     images: Images = None,
     format: Format = None,
-    model: Annotated[str | None, typer.Option(help="Model folder, for token lengths and the answer mask.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Hugging Face folder or hub name, for token lengths and the answer mask.")
+    ] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Read a dataset before any GPU time: counts, and every bad row with its reason."""
-    from adaptinf import console
+    from adaptinf import console, registry
     from adaptinf.progress import make_progress
     from adaptinf.validation import token_report, validate
 
+    registry.load_plugins(plugins or [])
     progress = make_progress(quiet=quiet or as_json)
     findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
     report = findings.as_dict()
@@ -72,15 +86,20 @@ def validate(
 def inspect(
     data: DataPath,
     row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
-    model: Annotated[str | None, typer.Option(help="Model folder, for the tokens and the answer mask.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Hugging Face folder or hub name, for the tokens and the answer mask.")
+    ] = None,
     images: Images = None,
     format: Format = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""
+    from adaptinf import registry
     from adaptinf.inspection import inspect_row
     from adaptinf.story import show
 
+    registry.load_plugins(plugins or [])
     if model is not None:
         calm_transformers()
     found = inspect_row(str(data), row, images=str(images) if images else None, format=format, model=model)
@@ -104,7 +123,7 @@ def select(
     labels: Annotated[str, typer.Option(help="Column of the table with clusters, if it has one.")] = "cluster",
     ids: Annotated[str, typer.Option(help="Column of the table with ids.")] = "id",
     seed: Annotated[int, typer.Option(help="Of clusters and draws; another one for every draw.", min=0)] = 0,
-    plugins: Annotated[list[Path] | None, typer.Option(help="A file of yours with a selector.")] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose from somebody else's scores and vectors, without a model: ids and the reasons into a folder."""
@@ -133,7 +152,7 @@ def select(
 
 
 def list_plugins(
-    plugins: Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours to list as well.")] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Name the formats, scorers, selectors and metrics, built-in and yours."""
