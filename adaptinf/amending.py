@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from adaptinf import tables
 from adaptinf.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
+from adaptinf.data import SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.finding import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.runs import Run
@@ -69,6 +69,6 @@ def withdraw(run: Run, name: str) -> str:
 def pruning_step(run: Run, id: str) -> int | None:
     """Return the step that pruned a sample; None if none did."""
     for step in range(run.num_finished):
-        if id in tables.read_table(run.stage_folder(step, "pruning") / "pruned.parquet")["id"]:
+        if id in SavedPruning.load(run.stage_folder(step, "pruning")).table["id"]:
             return step
     return None

@@ -198,6 +198,32 @@ class Pruning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SavedPruning:
+    """What a step pruned, as it lies in the run folder: by id, without the samples that stay."""
+
+    table: Columns
+    """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
+    num_kept: int
+    """Samples that the pool holds afterwards."""
+
+    @property
+    def num_found(self) -> int:
+        """Samples that the step found in the pool."""
+        return self.num_kept + len(self.table["id"])
+
+    def save(self, folder: Path) -> None:
+        """Write pruned.parquet and info.json."""
+        tables.write_table(folder / "pruned.parquet", self.table)
+        tables.write_json(folder / "info.json", {"rows": len(self.table["id"]), "kept": self.num_kept})
+
+    @classmethod
+    def load(cls, folder: Path) -> SavedPruning:
+        """Return the saved table."""
+        info = tables.read_json(folder / "info.json")
+        return cls(table=tables.read_table(folder / "pruned.parquet"), num_kept=info["kept"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The skill matrix so far, and the predictions behind its last row."""
 

@@ -8,16 +8,15 @@ does the other half.
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from adaptinf import registry, store, tables
+from adaptinf import registry, store
 from adaptinf.clustering import cluster
 from adaptinf.corrections import withdrawn_datasets
-from adaptinf.data import Clusters, Evaluation, Features, Pruning, Selection
+from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests, rejected_lines
@@ -183,27 +182,6 @@ def _evaluation_before(run: Run, step: int) -> Evaluation | None:
     """Return the newest evaluation before a step: that of the step before, unless tests were added later."""
     found = (run.evaluation(earlier) for earlier in range(step - 1, -2, -1))
     return next((evaluation for evaluation in found if evaluation is not None), None)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SavedPruning:
-    """The table of what a step pruned."""
-
-    table: tables.Columns
-    """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
-    num_kept: int
-    """Samples that the pool holds afterwards."""
-
-    def save(self, folder: Path) -> None:
-        """Write pruned.parquet and info.json."""
-        tables.write_table(folder / "pruned.parquet", self.table)
-        tables.write_json(folder / "info.json", {"rows": len(self.table["id"]), "kept": self.num_kept})
-
-    @classmethod
-    def load(cls, folder: Path) -> SavedPruning:
-        """Return the saved table."""
-        info = tables.read_json(folder / "info.json")
-        return cls(table=tables.read_table(folder / "pruned.parquet"), num_kept=info["kept"])
 
 
 def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> SavedPruning:

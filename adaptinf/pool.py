@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from adaptinf import tables
 from adaptinf.corrections import restored_ids, withdrawn_datasets
-from adaptinf.data import Sample
+from adaptinf.data import Sample, SavedPruning
 from adaptinf.errors import DataError, StoreError
 from adaptinf.intake import DATA_FILE, add_dataset
 
@@ -230,6 +230,6 @@ def _texts(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _pruned_ids(steps_folder: Path, until: int | None) -> set[str]:
-    paths = [path for path in steps_folder.glob("*/pruning/pruned.parquet") if path.parts[-3].isdigit()]
-    wanted = [path for path in paths if until is None or int(path.parts[-3]) < until]
-    return {id for path in wanted for id in tables.read_table(path)["id"]}
+    folders = [folder for folder in steps_folder.glob("*/pruning") if folder.parent.name.isdigit()]
+    wanted = [folder for folder in folders if until is None or int(folder.parent.name) < until]
+    return {id for folder in wanted for id in SavedPruning.load(folder).table["id"]}

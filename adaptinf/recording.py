@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from adaptinf import tables
-from adaptinf.data import Evaluation
+from adaptinf.data import Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import rare_skills
 from adaptinf.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
@@ -104,7 +104,7 @@ def _step_record(
     agreement, rare_share = _skills_at(run, step, rare) if in_detail else (None, None)
     return StepRecord(
         dataset=run.config.stream[step].name,
-        pool=_pool_size(run, step),
+        pool=SavedPruning.load(run.stage_folder(step, "pruning")).num_found,
         trained=trained["samples"] - left_out,
         optimizer_steps=trained.get("optimizer_steps", 0),
         selection_seconds=round(sum(seconds.get((step, stage), 0.0) for stage in SELECTION_STAGES), 3),
@@ -113,12 +113,6 @@ def _step_record(
         agreement=agreement,
         rare_share=rare_share,
     )
-
-
-def _pool_size(run: Run, step: int) -> int:
-    path = run.stage_folder(step, "pruning") / "info.json"
-    info = tables.read_json(path) if path.exists() else {"kept": 0, "rows": 0}
-    return int(info["kept"]) + int(info["rows"])
 
 
 def _skills_at(run: Run, step: int, rare: set[str]) -> tuple[float | None, float | None]:

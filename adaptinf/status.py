@@ -8,6 +8,7 @@ import numpy as np
 
 from adaptinf import store, tables
 from adaptinf.corrections import withdrawn_datasets
+from adaptinf.data import SavedPruning
 from adaptinf.runs import STAGES, Run
 
 
@@ -62,7 +63,7 @@ def _step_status(run: Run, step: int) -> dict[str, Any]:
 def _kept(run: Run, step: int) -> int | None:
     if not run.has(step, "pruning"):
         return None
-    return int(tables.read_json(run.stage_folder(step, "pruning") / "info.json")["kept"])
+    return SavedPruning.load(run.stage_folder(step, "pruning")).num_kept
 
 
 def _seconds_left(run: Run) -> float | None:

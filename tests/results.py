@@ -10,9 +10,8 @@ import numpy as np
 
 from adaptinf import store, tables
 from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig
-from adaptinf.data import Clusters, Evaluation, Sample, Selection
+from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection
 from adaptinf.intake import add_dataset
-from adaptinf.pipeline import SavedPruning
 from adaptinf.records import ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
 from tests.conftest import say
@@ -116,7 +115,7 @@ def run_folder(
         model.mkdir(parents=True)
         tables.write_json(model / "info.json", {"samples": BUDGET, "optimizer_steps": 4, **left_out})
         pool = len(run.pool(step)) if skills else 0
-        _save(run, step, "pruning", SavedPruning(table=_nothing_pruned(), num_kept=pool))
+        _save(run, step, "pruning", SavedPruning(table=nothing_pruned(), num_kept=pool))
         for stage, seconds in (("features", 2.5), ("selection", 0.5), ("model", 2.0), ("evaluation", 0.25)):
             event = {"step": step, "stage": stage, "event": "end", "seconds": seconds}
             store.append_line(folder / "events.jsonl", event)
@@ -174,7 +173,7 @@ def _cluster_and_select(run: Run, step: int) -> None:
     _save(run, step, "selection", chosen)
 
 
-def _nothing_pruned() -> tables.Columns:
+def nothing_pruned() -> tables.Columns:
     empty = tables.text_array([])
     return {"id": empty, "cluster": np.zeros(0, np.int64), "neighbour": empty,
             "neighbour_stayed": np.zeros(0, bool), "similarity": np.zeros(0, np.float32)}  # fmt: skip

@@ -16,12 +16,13 @@ from adaptinf.compare import Planned, plan, run_planned, same_config
 from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig
 from adaptinf.console_tables import show_summary
-from adaptinf.data import Evaluation
+from adaptinf.data import Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
 from adaptinf.recording import record_of
 from adaptinf.runs import Run
 from adaptinf.variants import Row
+from tests.results import nothing_pruned
 from tests.streams import rows, write_dataset, write_stream, write_test
 
 NAN = float("nan")
@@ -51,6 +52,7 @@ def finished(folder: Path, method: str, matrix: list[list[float]], *, seed: int 
             continue
         for stage in ("model", "pruning"):
             run.stage_folder(step, stage).mkdir()
+        SavedPruning(table=nothing_pruned(), num_kept=0).save(run.stage_folder(step, "pruning"))
         tables.write_json(run.stage_folder(step, "model") / "info.json", {"samples": 10 + step})
         for stage in ("features", "model"):
             with run.logged(step, stage, run.folder):

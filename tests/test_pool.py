@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from adaptinf import intake, tables
-from adaptinf.data import Rejected, Sample
+from adaptinf.data import Rejected, Sample, SavedPruning
 from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.formats import read
 from adaptinf.pool import Pool, add_dataset, stored_datasets
@@ -55,7 +55,7 @@ def add(
 def prune(steps: Path, step: int, ids: list[str]) -> None:
     folder = steps / f"{step:02d}" / "pruning"
     folder.mkdir(parents=True)
-    tables.write_table(folder / "pruned.parquet", {"id": tables.text_array(ids)})
+    SavedPruning(table={"id": tables.text_array(ids)}, num_kept=0).save(folder)
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def _pool_rows(fact: RunFacts) -> list[Row] | str:
     stream = fact.run.config.stream
     rows: list[Row] = []
     for step in steps:
-        before, pruned = fact.num_before(step), len(fact.pruned(step)["id"])
+        pruning = fact.pruning(step)
+        before, pruned = pruning.num_found, len(pruning.table["id"])
         arrived = int((fact.catalogue.arrived == step).sum())
         rows.append(
             {

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from adaptinf import store, tables
-from adaptinf.data import Clusters, Evaluation, Features, Selection
+from adaptinf import store
+from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection
 from adaptinf.report.catalogue import Catalogue
 from adaptinf.runs import Run
 
@@ -60,16 +58,9 @@ class RunFacts:
         """Return the scores of a step, and its vectors where they were kept."""
         return Features.load(self.run.stage_folder(step, "features"))
 
-    def pruned(self, step: int) -> tables.Columns:
-        """Return the table of what a step pruned; no rows where it has not pruned yet."""
-        path = self.run.stage_folder(step, "pruning") / "pruned.parquet"
-        names = ("id", "cluster", "neighbour", "neighbour_stayed", "similarity")
-        return tables.read_table(path) if path.exists() else {name: np.zeros(0, object) for name in names}
-
-    def num_before(self, step: int) -> int:
-        """Return the samples that a step found in the pool; the step has pruned."""
-        info = tables.read_json(self.run.stage_folder(step, "pruning") / "info.json")
-        return int(info["kept"]) + int(info["rows"])
+    def pruning(self, step: int) -> SavedPruning:
+        """Return what a finished step pruned."""
+        return SavedPruning.load(self.run.stage_folder(step, "pruning"))
 
     @cached_property
     def events(self) -> list[dict[str, object]]:

@@ -80,7 +80,7 @@ def pairs_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
 
 
 def _num_pairs(fact: RunFacts) -> list[int]:
-    return [int((fact.pruned(step)["neighbour"] != "").sum()) for step in fact.steps_with("pruning")]
+    return [int((fact.pruning(step).table["neighbour"] != "").sum()) for step in fact.steps_with("pruning")]
 
 
 def _pairs(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
@@ -89,7 +89,7 @@ def _pairs(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
         return "No step of this run is finished yet, so nothing could be pruned."
     if not any(_num_pairs(fact)):
         return _why_no_pairs(fact)
-    tables = {step: fact.pruned(step) for step in steps}
+    tables = {step: fact.pruning(step).table for step in steps}
     return [_pair(fact, step, row, tables[step], album) for step, row in _varied(tables)[:limit]]
 
 
@@ -116,7 +116,7 @@ def _most_similar(step: int, table: Columns) -> list[tuple[float, int, int]]:
 def _why_no_pairs(fact: RunFacts) -> str:
     if fact.run.config.cap is None:
         return "This run prunes nothing: its pruning.cap is none, so the pool keeps every sample."
-    if not any(len(fact.pruned(step)["id"]) for step in fact.steps_with("pruning")):
+    if not any(len(fact.pruning(step).table["id"]) for step in fact.steps_with("pruning")):
         return f"The pool never grew beyond its cap of {fact.run.config.cap:,} samples, so nothing was pruned."
     method = fact.run.config.selection.method
     return f"{method} does not ask the model, so it prunes at random: no similarity is known."

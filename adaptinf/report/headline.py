@@ -166,7 +166,7 @@ def who_decided(clusters: dict[str, np.ndarray]) -> str:
 def _what_was_thrown_away(fact: RunFacts) -> Answer:
     question = "What was thrown away?"
     steps = fact.steps_with("pruning")
-    tables = [fact.pruned(step) for step in steps]
+    tables = [fact.pruning(step).table for step in steps]
     pruned, arrived = sum(len(table["id"]) for table in tables), len(fact.catalogue.ids)
     rejected = sum(len(store.read_lines(dataset.folder / "rejected.jsonl")) for dataset in fact.catalogue.datasets)
     unread = f"{rejected:,} rows could not be read and never joined." if rejected else "Every row could be read."

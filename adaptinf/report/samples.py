@@ -16,6 +16,7 @@ from adaptinf.data import Clusters
 from adaptinf.report.catalogue import UNKNOWN, question_and_answer
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.thumbnails import Album
+from adaptinf.tables import text_array
 
 CHOSEN, LEFT_OUT, PRUNED, CHOSEN_THEN_PRUNED = "chosen", "left out", "pruned", "chosen, then pruned"
 """What became of a sample at a step."""
@@ -45,7 +46,9 @@ class StepSamples:
     def fates(self) -> np.ndarray:
         """What became of each of the N samples."""
         is_chosen = _is_among(self.clusters.ids, self.fact.selection(self.step).ids)
-        is_pruned = _is_among(self.clusters.ids, self.fact.pruned(self.step)["id"])
+        has_pruned = self.step in self.fact.steps_with("pruning")
+        pruned = self.fact.pruning(self.step).table["id"] if has_pruned else text_array([])
+        is_pruned = _is_among(self.clusters.ids, pruned)
         names = np.array([[LEFT_OUT, PRUNED], [CHOSEN, CHOSEN_THEN_PRUNED]], dtype=object)
         found: np.ndarray = names[is_chosen.astype(int), is_pruned.astype(int)]
         return found

@@ -9,8 +9,7 @@ import pytest
 
 from adaptinf import store, tables
 from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
-from adaptinf.data import Evaluation, Selection
-from adaptinf.pipeline import SavedPruning
+from adaptinf.data import Evaluation, SavedPruning, Selection
 from adaptinf.report import write_report
 from adaptinf.report.differences import difference
 from adaptinf.report.facts import gather
