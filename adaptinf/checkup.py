@@ -27,6 +27,7 @@ from adaptinf.models import Learner, load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.quantities import format_bytes, format_seconds
 from adaptinf.runs import settled
 from adaptinf.seeded import derive_seed
 
@@ -193,12 +194,12 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
     num_bytes = 2 * bytes_a_row * max(measured)
     _, free = free_disk(out)
     is_enough = num_bytes < free
-    advice = "" if is_enough else f"only {free / 1e9:,.1f} GB are free; lower extraction.dim or pruning.cap"
+    advice = "" if is_enough else f"only {format_bytes(free)} are free; lower extraction.dim or pruning.cap"
     return [
-        Check("whole pool", f"{pool:,} rows: {_hours(pool / speed.samples_per_second)}, "
-              f"{bytes_a_row * pool / 1e9:,.2f} GB", True),
+        Check("whole pool", f"{pool:,} rows: {format_seconds(pool / speed.samples_per_second)}, "
+              f"{format_bytes(bytes_a_row * pool)}", True),
         Check("whole run", f"{len(num_rows)} steps measure {sum(measured):,} rows: "
-              f"{_hours(sum(measured) / speed.samples_per_second)}, up to {num_bytes / 1e9:,.2f} GB at once",
+              f"{format_seconds(sum(measured) / speed.samples_per_second)}, up to {format_bytes(num_bytes)} at once",
               is_enough, advice),
     ]  # fmt: skip
 
@@ -211,7 +212,3 @@ def _rows_measured(num_rows: list[int], cap: int | None) -> list[int]:
         measured.append(pool)
         pool = pool if cap is None else min(pool, cap)
     return measured
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"

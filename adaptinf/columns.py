@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptinf.comparison import Summary
 from adaptinf.evaluation.intervals import Interval, over_seeds
-from adaptinf.progress import format_seconds
+from adaptinf.quantities import format_seconds
 
 
 class Column(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.doctor import Check
-from adaptinf.progress import format_seconds
+from adaptinf.quantities import format_bytes, format_seconds
 from adaptinf.validation import Findings
 
 NUMERIC = "-−–+<0123456789"
@@ -62,7 +62,7 @@ def show_status(found: dict[str, Any]) -> None:
     left = found["seconds_left"]
     time_left = "" if left is None or not found["steps_waiting"] else f", about {format_seconds(left)} to go"
     print(f"{found['steps_finished']} steps finished, {found['steps_waiting']} waiting{time_left}")
-    print(f"pool {found['pool']:,} samples{_corrected(found)}; {found['disk_bytes'] / 2**20:,.1f} MiB on disk")
+    print(f"pool {found['pool']:,} samples{_corrected(found)}; {format_bytes(found['disk_bytes'])} on disk")
 
 
 def _corrected(found: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from packaging.requirements import Requirement
 
 import adaptinf
+from adaptinf.quantities import format_bytes
 
 
 class Check(NamedTuple):
@@ -59,7 +60,7 @@ def _devices() -> list[Check]:
         properties: Any = torch.cuda.get_device_properties(number)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
         checks.append(
-            Check(f"cuda:{number}", f"{properties.name}, {_gigabytes(properties.total_memory)}, {bfloat16}", True)
+            Check(f"cuda:{number}", f"{properties.name}, {format_bytes(properties.total_memory)}, {bfloat16}", True)
         )
     if len(checks) == 1:
         advice = "a model of billions of weights wants a GPU; very small ones run here"
@@ -69,20 +70,18 @@ def _devices() -> list[Check]:
 
 def _memory() -> Check:
     num_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Check("memory", _gigabytes(num_bytes), True)
+    return Check("memory", format_bytes(num_bytes), True)
 
 
 def _disk(folder: Path) -> Check:
     existing, free = free_disk(folder)
     is_good = free > 2**30
-    return Check("disk", f"{_gigabytes(free)} free at {existing}", is_good, "" if is_good else "make room before a run")
+    return Check(
+        "disk", f"{format_bytes(free)} free at {existing}", is_good, "" if is_good else "make room before a run"
+    )
 
 
 def free_disk(folder: Path) -> tuple[Path, int]:
     """Return the nearest folder that exists, and the bytes that are free there."""
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     return existing, shutil.disk_usage(existing).free
-
-
-def _gigabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.1f} GiB"

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
+from adaptinf.quantities import format_seconds
+
 SECONDS_BETWEEN_LINES = 15.0
 """A log that is not a terminal gets a line this often while a stage runs."""
 
@@ -245,13 +247,3 @@ def counts_line(done: int, total: int | None, unit: str, seconds: float) -> str:
 def summary_line(title: str, done: int, unit: str, seconds: float) -> str:
     """Return what a finished stage leaves: its counts, seconds and rate."""
     return f"{title}: {done:,} {unit} in {format_seconds(seconds)} ({done / max(seconds, 1e-9):,.0f}/s)"
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration in words: 8.4 s, 3 min 20 s, 5 h 02 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min {int(seconds % 60):02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from adaptinf import progress
-from adaptinf.progress import Lines, Relay, Remote, Silent, Terminal, format_seconds, make_progress
+from adaptinf.progress import Lines, Relay, Remote, Silent, Terminal, make_progress
 
 
 class Recorder:
@@ -120,21 +120,6 @@ def test_quiet_is_silent_and_a_pipe_gets_lines(capsys):
         bar.advance()
     Silent().note("nothing")
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0.0 s"),
-        (8.44, "8.4 s"),
-        (60, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3600, "1 h 00 min"),
-        (18120, "5 h 02 min"),
-    ],
-)
-def test_durations_are_said_in_words(seconds, words):
-    assert format_seconds(seconds) == words
 
 
 def test_a_bar_on_a_terminal_has_counts_rate_and_time_left_within_80_columns(monkeypatch):

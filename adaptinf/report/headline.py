@@ -12,7 +12,7 @@ from adaptinf import store
 from adaptinf.columns import number, signed
 from adaptinf.comparison import BASELINE, REFERENCES, Summary
 from adaptinf.data import Evaluation
-from adaptinf.progress import format_seconds
+from adaptinf.quantities import format_bytes, format_seconds
 from adaptinf.report.differences import Difference, difference
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.forgetting import forgotten
@@ -212,12 +212,3 @@ def _what_did_it_cost(subject: Sequence[RunFacts], baseline: Sequence[RunFacts],
 
 def _mean_seconds(rows: Sequence[Summary], field: str) -> float:
     return float(np.mean([getattr(row, field) for row in rows]))
-
-
-def format_bytes(count: float) -> str:
-    """Return bytes in words: 18.4 MB, 2.1 GB."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -14,7 +14,7 @@ from adaptinf.report import write_report
 from adaptinf.report.differences import difference
 from adaptinf.report.facts import gather
 from adaptinf.report.forgetting import forgotten
-from adaptinf.report.headline import answers, format_bytes, who_decided
+from adaptinf.report.headline import answers, who_decided
 from adaptinf.report.rendering import unbroken
 from adaptinf.report.retention import retention
 from adaptinf.report.skills import heat_map, points
@@ -228,5 +228,4 @@ def test_a_retention_curve_begins_at_the_base_and_marks_the_introduction(tmp_pat
 
 def test_numbers_read_well():
     assert [points(value) for value in (0.123, -0.123, 0.001, float("nan"))] == ["+12", "−12", "0", ""]
-    assert [format_bytes(count) for count in (12, 19_500_000, 2.1e9, 5e13)] == ["12 B", "19.5 MB", "2.1 GB", "50.0 TB"]
     assert unbroken("16.2 % in 1 min 05 s, 12 skills") == "16.2\u00a0% in 1\u00a0min 05\u00a0s, 12 skills"

@@ -1,0 +1,22 @@
+"""Durations and sizes in words, the same in every table and message."""
+
+from __future__ import annotations
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration in words: 8.4 s, 3 min 20 s, 5 h 02 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60):02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_bytes(count: float) -> str:
+    """Return bytes in words, in powers of 1000 as disks are sold: 18.4 MB, 2.1 GB."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

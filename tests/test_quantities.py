@@ -1,0 +1,29 @@
+"""Durations and sizes in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from adaptinf.quantities import format_bytes, format_seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (8.44, "8.4 s"),
+        (60, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 00 min"),
+        (18120, "5 h 02 min"),
+    ],
+)
+def test_durations_are_said_in_words(seconds, words):
+    assert format_seconds(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (999, "999 B"), (19_500_000, "19.5 MB"), (2.1e9, "2.1 GB"), (5e13, "50.0 TB")]
+)
+def test_sizes_are_said_in_words(count, words):
+    assert format_bytes(count) == words
