@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 from adaptinf.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
 from adaptinf.data import SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.finding import ID_FORM, did_you_mean, find, find_rejected, similar_ids
+from adaptinf.hints import known_names
 from adaptinf.runs import Run
 
 
@@ -50,9 +49,7 @@ def withdraw(run: Run, name: str) -> str:
     """
     names = [dataset.name for dataset in run.config.stream]
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        known = ", ".join(names) or "none"
-        raise ConfigError(f"{run.folder} has no dataset {name!r}{did_you_mean(near) or ';'} known: {known}")
+        raise ConfigError(f"{run.folder} has no dataset {name!r}; {known_names(name, names)}")
     withdrawn = withdrawn_datasets(run.pool_folder)
     if name in withdrawn:
         return f"{name} was withdrawn already: it is out of the pool from step {withdrawn[name]} on"

@@ -1,4 +1,4 @@
-"""Exact shares of a budget: equal, weighted, or as near as possible to given targets (METHOD section 3).
+"""Exact shares of a budget: equal, weighted, or as near as possible to given targets (docs/selection.md).
 
 Shapes: K groups.
 """

@@ -1,4 +1,4 @@
-"""Step 1: pseudo-skill clusters, k-means on unit vectors (METHOD section 2).
+"""Step 1: pseudo-skill clusters, k-means on unit vectors (docs/clusters.md).
 
 Shapes: N samples, D dims, K clusters, M rows of the subsample that k-means is fitted to.
 """
@@ -31,7 +31,7 @@ KNEE_ROWS = 6_000
 KNEE_DIM = 256
 """Wider vectors are sketched to this many dims for that search only; squared distances keep within about 10 %."""
 MIN_CLUSTER_SIZE = 30
-"""Samples a cluster on average, at least, for `auto` (METHOD section 2)."""
+"""Samples a cluster on average, at least, for `auto` (docs/clusters.md)."""
 GRID_RATIO = 2**0.5
 """Step of the geometric grid of numbers of clusters."""
 NUM_STARTS = 3

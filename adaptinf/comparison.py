@@ -14,10 +14,11 @@ from adaptinf.evaluation import metrics
 from adaptinf.recording import record_of
 from adaptinf.records import RunRecord
 from adaptinf.runs import Run
+from adaptinf.schema import UPPER_REFERENCE
 
 BASELINE = "random_replay"
 """What every method must beat."""
-REFERENCES = (BASELINE, "sequential", "multitask", "oracle")
+REFERENCES = (BASELINE, "sequential", UPPER_REFERENCE, "oracle")
 """Methods that are there for comparison, not for their own sake."""
 
 
@@ -108,12 +109,12 @@ def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, st
     """Return the reference of the relative gain, and its name.
 
     It is multitask's last row where multitask was run; else the best that the sequential run ever reached on each
-    skill; else nothing (METHOD §6).
+    skill; else nothing (docs/evaluation.md).
     """
     tested = [record for record in records if record.skills and record.steps]
     # A variant of a method stands in for it only where the method itself was not run.
     by_method = {record.method: record for record in sorted(tested, key=lambda record: record.name == record.method)}
-    multitask, sequential = by_method.get("multitask"), by_method.get("sequential")
+    multitask, sequential = by_method.get(UPPER_REFERENCE), by_method.get("sequential")
     if multitask is not None:
         return multitask.matrix[-1], "multitask, after the last step"
     if sequential is not None:

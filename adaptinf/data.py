@@ -147,7 +147,10 @@ class Selection:
     table: Columns
     """One row a chosen sample, in the same order: id, cluster, scorer, score, bin (-1: none), rank in its cluster."""
     clusters: Columns
-    """One row a cluster: cluster, size, budget, scorer, entropy_<scorer>; no rows for methods without clusters."""
+    """One row a cluster: cluster, size, budget, scorer, entropy_<scorer>, and joint where the method joins clusters.
+
+    No rows for methods without clusters.
+    """
 
     def save(self, folder: Path) -> None:
         """Write selection.parquet and clusters.parquet."""

@@ -17,6 +17,7 @@ from adaptinf.finding import ID_FORM, Place, did_you_mean, find, find_rejected, 
 from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned, turns_of
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
+from adaptinf.selection.coverage import TAIL_PERCENT
 from adaptinf.tables import Columns
 
 
@@ -214,7 +215,7 @@ def _reason(
     if not np.isfinite(stood.score):
         return f"{place}; without a score it comes after every sample that has one"
     if run.config.selection.sampling in (None, "ccs"):
-        return f"{place}; its score lies in a tail of the cluster, the 5 % at each end, which is taken last"
+        return f"{place}; its score is in a tail of the cluster, the {TAIL_PERCENT} % at each end, which is taken last"
     return place
 
 

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from adaptinf.against import other_items
 from adaptinf.comparison import BASELINE
 from adaptinf.records import RunRecord
-
-UNBOUNDED = "multitask"
-"""The method that trains on everything: an upper reference, outside of the budget."""
+from adaptinf.schema import UPPER_REFERENCE
 
 
 def common_budget(records: Sequence[RunRecord]) -> int:
@@ -52,7 +50,7 @@ def trained_fewer(records: Sequence[RunRecord]) -> dict[str, list[int]]:
 
 
 def _bounded(records: Sequence[RunRecord]) -> list[RunRecord]:
-    return [record for record in records if record.method != UNBOUNDED]
+    return [record for record in records if record.method != UPPER_REFERENCE]
 
 
 def fewer_lines(missing: dict[str, list[int]]) -> list[str]:

@@ -27,6 +27,7 @@ from adaptinf.learners import learner_after, learner_before, learner_that_measur
 from adaptinf.pool import Pool
 from adaptinf.pruning import prune
 from adaptinf.runs import Run
+from adaptinf.schema import UPPER_REFERENCE
 from adaptinf.selection import select
 from adaptinf.training import Trained, save_weights, train
 
@@ -115,8 +116,8 @@ def _cluster(run: Run, step: int, features: Features) -> Clusters:
 def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:
     settings = run.config.selection
     budget = settings.budget
-    if settings.method == "multitask":
-        budget = len(pool)  # the upper reference trains on everything seen so far
+    if settings.method == UPPER_REFERENCE:
+        budget = len(pool)
     elif settings.method == "sequential" and not np.any(pool.arrived == step):
         budget = 0  # nothing is new: the newest that the pool holds was learnt at its own step
     return select(
@@ -189,7 +190,7 @@ def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters:
     cap = len(pool) if run.config.cap is None else run.config.cap
     labels = np.zeros(len(pool), np.int64) if clusters is None else clusters.labels
     embeddings = None if features is None else features.embeddings
-    # Restored samples stay (METHOD section 5); the others share what they leave of the cap.
+    # Restored samples stay (docs/pruning.md); the others share what they leave of the cap.
     is_free = ~np.isin(pool.ids, list(pool.restored))
     free = slice(None) if is_free.all() else np.flatnonzero(is_free)
     with run.progress.stage("prune", len(pool)) as bar:

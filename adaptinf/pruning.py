@@ -1,4 +1,4 @@
-"""Step 3: permanent pruning, which removes what is most similar to samples that stay (METHOD section 5).
+"""Step 3: permanent pruning, which removes what is most similar to samples that stay (docs/pruning.md).
 
 The reference compares in order of arrival, so old data always won; here a seeded order of ids decides between two
 look-alikes. Within a cluster a position is a place in that order: the smaller stays.
@@ -8,7 +8,6 @@ Shapes: N samples, H embedding dims, n members of one cluster.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ import numpy as np
 from adaptinf.budgets import allocate, checked_count
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
+from adaptinf.hints import check_name
 from adaptinf.removal import leave_greedily, leave_in_one_pass
 from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
 from adaptinf.threads import Spread, in_threads
@@ -54,7 +54,7 @@ def prune(
     """Return which rows stay, exactly min(cap, N), and which leave for good; the same for every order of the rows.
 
     Unscored samples (label -1) leave first. Rows that are zero or not finite have no neighbours and leave their cluster
-    after those that have. At most MATRIX_ROWS squared cosines are held, whatever the size of a cluster.
+    after those that have. A tile of cosines a thread is held, whatever the size of a cluster.
 
     Args:
         embeddings: N x H numbers (array, memmap or tensor); None removes uniformly at random.
@@ -71,8 +71,8 @@ def prune(
         ConfigError: an unknown order or allocation, a cap that is no whole number, embeddings without labels.
         DataError: shapes do not fit, or an id occurs twice.
     """
-    _check_name("order", order, ORDERS)
-    _check_name("allocation", allocation, ALLOCATIONS)
+    check_name("pruning.order", order, ORDERS)
+    check_name("pruning.allocation", allocation, ALLOCATIONS)
     cap = checked_count(cap, "cap")
     names = checked_ids(ids, len(ids), "ids")
     by_id = id_order(names)
@@ -88,13 +88,6 @@ def prune(
         source = _checked_embeddings(embeddings, len(names))
         removals = _joined([removals, _similar(source, by_id, labels_N, keys_N, excess, seed, order, allocation)])
     return _as_pruning(removals, by_id)
-
-
-def _check_name(option: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"pruning.{option}={name!r}: {hint}known: {', '.join(known)}")
 
 
 def _checked_labels(labels: Any, embeddings: Any, num_rows: int) -> np.ndarray:

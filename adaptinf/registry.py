@@ -6,7 +6,6 @@ file needs no second edit. A user's files come in through `load_plugins`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from adaptinf.errors import ConfigError
+from adaptinf.hints import known_names
 
 T = TypeVar("T")
 
@@ -59,9 +59,7 @@ class Registry(Generic[T]):
         self._load()
         if name in self._entries:
             return ""
-        near = difflib.get_close_matches(name, self._entries, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
-        return f"unknown {self.kind} {name!r}{hint} known: {', '.join(self.names())}"
+        return f"unknown {self.kind} {name!r}; {known_names(name, self.names())}"
 
     def names(self) -> list[str]:
         """Return all known names, sorted."""

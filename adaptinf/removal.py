@@ -1,4 +1,4 @@
-"""Who leaves one cluster, in order: the two orders of permanent pruning (METHOD section 5).
+"""Who leaves one cluster, in order: the two orders of permanent pruning (docs/pruning.md).
 
 Members have positions 0..n-1 in the seeded order; of two look-alikes the later one leaves.
 """

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+UPPER_REFERENCE = "multitask"
+"""The method that trains on everything that ever arrived, whatever the budget and the cap."""
 CAP_FACTOR = 4
-"""The default cap is this many budgets (METHOD §5)."""
+"""The default cap is this many budgets (docs/pruning.md)."""
 
 TokenSet = Literal["all_but_first", "text", "question", "answer"]
 """Tokens that a hidden state is averaged over."""
@@ -252,9 +254,8 @@ class RunConfig(Section):
 
     @property
     def cap(self) -> int | None:
-        """Samples that the pool holds after a step; None: no cap (METHOD: default 4 x budget)."""
+        """Samples that the pool holds after a step; None: no cap; 4 x the budget unless it says otherwise."""
         if isinstance(self.pruning.cap, int):
             return self.pruning.cap
-        # The upper reference sees everything that ever arrived.
-        is_capped = self.pruning.cap == "auto" and self.selection.method != "multitask"
+        is_capped = self.pruning.cap == "auto" and self.selection.method != UPPER_REFERENCE
         return CAP_FACTOR * self.selection.budget if is_capped else None

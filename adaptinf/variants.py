@@ -14,15 +14,14 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
+from adaptinf.schema import UPPER_REFERENCE
 from adaptinf.selection import known_options
 
 Cap = Literal["auto", "none"] | int
 """As `pruning.cap`."""
 
 CAPPED = frozenset({"lite_adapt"})
-"""Methods that prune to the cap in a comparison unless `cap` says otherwise; all others keep their pool (METHOD §5)."""
-UNCAPPED = "multitask"
-"""The upper reference: it sees everything that ever arrived, whatever the cap."""
+"""Methods that prune to the cap in a comparison unless `cap` says otherwise; all others keep their pool."""
 RESERVED = ("shared", "data")
 """Folders of a comparison that are no row."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -143,7 +142,7 @@ def row_config(config: RunConfig, row: Row, seed: int, *, cap: Cap | None = None
     where = f"row {row.name}"
     _ = registry.selector[row.method]
     method = method_config(config, row.method, seed)
-    if row.method == UNCAPPED:
+    if row.method == UPPER_REFERENCE:
         if row.cap not in (None, "none"):
             raise ConfigError(f"{where}: {row.method} trains on everything that ever came, so it can have no cap")
         wanted: Cap = "none"

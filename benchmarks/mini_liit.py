@@ -25,6 +25,7 @@ from adaptinf.progress import make_progress
 from adaptinf.recording import record_of
 from adaptinf.records import RunRecord, read_records, records_text
 from adaptinf.runs import Run
+from adaptinf.selection.score_only import SCORERS
 from adaptinf.sharing import Shelf
 from adaptinf.variants import Cap, Row
 
@@ -42,7 +43,6 @@ MAIN = (
     "multitask",
 )
 """What a claim needs first: runs are made in this order, seed by seed."""
-SCORES = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
 
 CHOOSING = (5, 6, 7)
 """Seeds that choices are made on, with the validation split; no table of tests has them. One of each base."""
@@ -88,7 +88,7 @@ VECTORS = [
 CLUSTERS = [variant(f"clusters-{count}", clustering__clusters=count) for count in (10, 30, "auto")]
 """Ablation: K."""
 CHOICES = [
-    *(variant(f"fixed-{name}", selection__choose=f"fixed:{name}") for name in SCORES),
+    *(variant(f"fixed-{name}", selection__choose=f"fixed:{name}") for name in SCORERS),
     variant("rank-average", selection__choose="rank_average"),
     variant("random-scorer", selection__choose="random"),
 ]
@@ -147,7 +147,7 @@ EXPERIMENTS = {
         rows=[
             method("random_replay"),
             method("dbp"),
-            *(method(f"{score}_{how}") for score in SCORES for how in ("top", "middle", "ccs")),
+            *(method(f"{score}_{how}") for score in SCORERS for how in ("top", "middle", "ccs")),
         ],
     ),
     **{

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from adaptinf.selection import select
+from adaptinf.selection.score_only import SCORERS
 from benchmarks.measuring import Measured, Work, measure
 from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import ids_of
 
-SCORERS = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
 NUM_CLUSTERS = 50
 BUDGET_SHARE = 0.025
 """25,000 of a million, the paper's smaller budget."""

@@ -1,6 +1,6 @@
 """Pre-train the tiny vision-language model that ships with the demo.
 
-    python scripts/pretrain_tiny.py --out adaptinf/demo/base
+    python scripts/pretrain_tiny.py --tower TOWER --out adaptinf/demo/base
 
 First the vision tower alone learns to name what lies under each patch (`adaptinf.demo.patches`). Then, with the tower
 frozen and its features computed once, projector and language model of a LLaVA (CLIP tower, Llama) learn the generic mix

@@ -1,7 +1,7 @@
 """`vector: fisher`: how much each row and each column of a weight matrix is wanted to change, whatever the sign.
 
 For every target linear, the norms of the rows and of the columns of the sample's full weight gradient
-dW = sum_t delta_t x_t^T, each block of numbers at unit length (METHOD §1; not in the paper).
+dW = sum_t delta_t x_t^T, each block of numbers at unit length (not in the paper).
 
 Shapes: B samples, S tokens, I inputs and O outputs of a linear.
 """

@@ -2,7 +2,7 @@
 
 y = W x + s B A x, with A: r x d_in, B: d_out x r. For one sample, X: S x d_in and D = dL/dY: S x d_out give
     dL/dB = s D^T (X A^T)          dL/dA = s (D B)^T X
-(anchors: LoRA's chain rule; checked against autograd in the tests). Only x and dL/dy are needed, so W never is.
+(LoRA's chain rule; checked against autograd in the tests). Only x and dL/dy are needed, so W never is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The output head in float32, chunk by chunk: what each answer token says, and the loss's gradient, in one sweep.
 
 No logits of a whole batch exist at once, and none at all outside of answers; the gradient is written down, not traced
-(anchors: four running sums over the vocabulary give every score).
+(four running sums over the vocabulary give every score).
 
 Shapes: T answer tokens of a batch, V vocabulary, H hidden size, B samples.
 """
@@ -87,7 +87,7 @@ def consume(
     """Return the tokens' statistics and d(sum_t weights_t loss_t)/d logits (T x V); the float32 logits are used up.
 
     With e = exp(z - max z), Z = sum e and o = Z - e_y, summed without e_y so that nothing cancels when the model is
-    sure: loss = log(1 + o / e_y), ||p - onehot||^2 = (sum_{j != y} e_j^2 + o^2) / Z^2 (METHOD §1).
+    sure: loss = log(1 + o / e_y), ||p - onehot||^2 = (sum_{j != y} e_j^2 + o^2) / Z^2.
     """
     z_TV = logits_TV.sub_(logits_TV.amax(-1, keepdim=True)).clamp_(min=LEAST_LOGIT)
     answers_T1 = targets_T[:, None]

@@ -18,9 +18,6 @@ from typing import Protocol
 
 import numpy as np
 
-DEFAULT_SCORERS = ("perplexity", "image_grounding", "el2n", "entropy")
-"""The paper's four, in the order that breaks ties (METHOD §1)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardPass:
@@ -37,7 +34,7 @@ class ForwardPass:
     gradient_norm_B: np.ndarray
     """Norm of the sample's gradient, before sketching; NaN for a sample without answer tokens."""
     loss_without_images_B: np.ndarray
-    """Mean answer loss with the images removed; NaN for a sample that has none."""
+    """Mean answer loss without the images, removed or blank; NaN for a sample that has none, or where not measured."""
 
     @property
     def num_samples(self) -> int:

@@ -10,7 +10,7 @@ from adaptinf.scoring import ForwardPass
 
 @scorer("entropy")
 class Entropy:
-    """Mean entropy of the predicted distribution over the answer tokens (METHOD §1)."""
+    """Mean entropy of the predicted distribution over the answer tokens."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
         """Return B mean entropies, nats."""

@@ -10,7 +10,7 @@ from adaptinf.scoring import ForwardPass
 
 @scorer("grand")
 class Grand:
-    """GraNd, the norm of the sample's adapter gradient before normalisation (METHOD §1)."""
+    """GraNd, the norm of the sample's adapter gradient before normalisation."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
         """Return B gradient norms."""

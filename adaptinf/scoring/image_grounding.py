@@ -10,7 +10,7 @@ from adaptinf.scoring import ForwardPass
 
 @scorer("image_grounding")
 class ImageGrounding:
-    """Log of PPL(without images) / PPL(with images): above 0, the picture helps; NaN without pictures (METHOD §1)."""
+    """Log of PPL(without images) / PPL(with images): above 0, the picture helps; NaN without pictures."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
         """Return B log ratios, nats."""

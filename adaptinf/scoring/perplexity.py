@@ -10,7 +10,7 @@ from adaptinf.scoring import ForwardPass
 
 @scorer("perplexity")
 class Perplexity:
-    """Log perplexity, mean_j -log p(y_j) over the answer tokens (METHOD §1)."""
+    """Log perplexity, mean_j -log p(y_j) over the answer tokens."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
         """Return B log perplexities, nats."""

@@ -1,4 +1,4 @@
-"""Step 2: choose the samples to train on (METHOD section 3).
+"""Step 2: choose the samples to train on (docs/selection.md).
 
 `multiway.py` is the method, `choice.py` and `coverage.py` its two parts; every other selector is one file, and so is
 yours: the interface is in `candidates.py`.

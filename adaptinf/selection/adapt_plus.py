@@ -24,11 +24,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from adaptinf.budgets import allocate
 from adaptinf.errors import ConfigError
+from adaptinf.hints import check_name
 from adaptinf.registry import selector
 from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_table, groups_of
 from adaptinf.selection.choice import NO_SCORER
 from adaptinf.selection.multiway import check_scores
-from adaptinf.selection.options import check_name
 from adaptinf.selection.shares import OF_SIZES, check_centers, share_budget
 from adaptinf.tables import Columns
 from adaptinf.tiles import unit_rows
@@ -62,7 +62,7 @@ class AdaptPlus:
         """Check the options."""
         if isinstance(self.joined, bool) or not isinstance(self.joined, int) or self.joined < 1:
             raise ConfigError(f"selection.options.joined={self.joined!r} must be a positive number of clusters")
-        check_name("budgets", self.budgets, OF_SIZES)
+        check_name("selection.budgets", self.budgets, OF_SIZES)
         if isinstance(self.tail, bool) or not isinstance(self.tail, int | float) or not 0 <= self.tail < 1:
             raise ConfigError(f"selection.options.tail={self.tail!r} must be a number from 0 to below 1")
 

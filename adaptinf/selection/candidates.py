@@ -104,7 +104,7 @@ class Choice:
     bin: np.ndarray | None = None
     """n int64, the bin of the score that the sample was drawn from; -1: none."""
     clusters: Columns | None = None
-    """The table of clusters: cluster, size, budget, scorer, entropy_<scorer>."""
+    """The table of clusters: cluster, size, budget, scorer, entropy_<scorer>, joint (where clusters are joined)."""
 
 
 class Selector(Protocol):

@@ -1,4 +1,4 @@
-"""Which scorer decides in a cluster: the one whose scores spread most evenly, by entropy (METHOD section 3)."""
+"""Which scorer decides in a cluster: the one whose scores spread most evenly, by entropy (docs/selection.md)."""
 
 from __future__ import annotations
 

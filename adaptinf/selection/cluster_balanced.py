@@ -1,4 +1,4 @@
-"""Cluster-balanced: equal budgets for the clusters, random inside (METHOD section 7); shows what the scorers add."""
+"""Cluster-balanced: equal budgets for the clusters, random inside (docs/selection.md); shows what the scorers add."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COINCIDE: budgets by transferability over density, inside a cluster the subset most like it (METHOD section 7).
+"""COINCIDE: budgets by transferability over density, inside a cluster the subset most like it (docs/selection.md).
 
 After Lee et al. 2024, on the vectors and centers that are there instead of the activations of five layers.
 Shapes: K centers; n usable members of one cluster.

@@ -1,6 +1,6 @@
 """Whose word counts in a cluster: one scorer, by entropy, name or lot, or all of them by their ranks.
 
-METHOD section 3 chooses by entropy; the other ways are options beyond the paper. Shapes: n members of the cluster.
+The paper chooses by entropy; the other ways are options beyond the paper. Shapes: n members of the cluster.
 """
 
 from __future__ import annotations

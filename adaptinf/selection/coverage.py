@@ -1,4 +1,4 @@
-"""Coverage-centric sampling inside a cluster: every range of the score has its share (METHOD section 3).
+"""Coverage-centric sampling inside a cluster: every range of the score has its share (docs/selection.md).
 
 Shapes: n members of the cluster.
 """

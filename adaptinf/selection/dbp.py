@@ -1,4 +1,4 @@
-"""Density-based pruning as a selector: budgets by the spread of a cluster, the hardest inside (METHOD section 7).
+"""Density-based pruning as a selector: budgets by the spread of a cluster, the hardest inside (docs/selection.md).
 
 After Abbas et al. 2024. Unlike their pipeline, nothing is deduplicated first: here pruning does that.
 """
@@ -10,10 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from adaptinf.hints import check_name
 from adaptinf.registry import selector
 from adaptinf.selection.candidates import Candidates, Choice, cluster_table, groups_of
 from adaptinf.selection.choice import NO_SCORER
-from adaptinf.selection.options import check_name, check_positive
+from adaptinf.selection.options import check_positive
 from adaptinf.selection.shares import TEMPERATURE, density_shares
 
 KEEP = ("hardest", "prototypical")
@@ -34,7 +35,7 @@ class DensityBasedPruning:
     def __post_init__(self) -> None:
         """Check the options."""
         check_positive("options.temperature", self.temperature)
-        check_name("options.keep", self.keep, KEEP)
+        check_name("selection.options.keep", self.keep, KEEP)
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return the farthest members of every cluster; equal distances in seeded order, missing ones last."""

@@ -1,4 +1,4 @@
-"""Multitask: everything seen so far, the upper reference (METHOD section 7)."""
+"""Multitask: everything seen so far, the upper reference (docs/selection.md)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from adaptinf.selection.candidates import Candidates, Choice
 @selector("multitask")
 @dataclass(frozen=True, kw_only=True)
 class Multitask:
-    """Uniform to the budget, for which the pipeline passes the size of the whole pool."""
+    """The whole pool, whatever the run's budget: the upper reference."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
-        """Return a uniform draw: all candidates when the budget is their number."""
+        """Return a uniform draw; a run passes the number of candidates for the budget, so that it is all of them."""
         return Choice(rows=np.argsort(candidates.keys("draw"), kind="stable")[:budget])

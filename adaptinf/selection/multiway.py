@@ -1,4 +1,4 @@
-"""Adapt-∞'s multi-way selection: equal budgets, the best scorer of each cluster, coverage inside (METHOD section 3)."""
+"""Adapt-∞'s multi-way selection: equal budgets, the best scorer of each cluster, coverage (docs/selection.md)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from adaptinf.errors import ConfigError
+from adaptinf.hints import check_name
 from adaptinf.registry import selector
 from adaptinf.selection.candidates import Candidates, Choice, Group, cluster_table, groups_of
 from adaptinf.selection.combining import FIXED, WAYS, Deciding, decide
 from adaptinf.selection.coverage import Coverage
-from adaptinf.selection.options import OPTION, check_name
+from adaptinf.selection.options import OPTION
 from adaptinf.selection.sampling import SAMPLERS
 from adaptinf.selection.shares import BUDGETS, share_budget
 from adaptinf.tables import Columns
@@ -22,7 +23,7 @@ PAPER_SCORERS = ("perplexity", "image_grounding", "el2n", "entropy")
 """The paper's pool of scorers."""
 
 
-@selector("lite_adapt")  # the same choice; the pipeline prunes the pool to a cap of 4 x budget after it
+@selector("lite_adapt")  # the same choice; in a comparison it alone has a cap (`variants.CAPPED`)
 @selector("adapt")
 @dataclass(frozen=True, kw_only=True)
 class MultiWay:
@@ -44,10 +45,10 @@ class MultiWay:
             raise ConfigError(f"selection.scorers={self.scorers!r} must be a list of names; write [el2n, entropy]")
         if not self.scorers:
             raise ConfigError("selection.scorers=[] must name at least one scorer")
-        check_name("budgets", self.budgets, BUDGETS)
-        check_name("sampling", self.sampling, tuple(SAMPLERS))
+        check_name("selection.budgets", self.budgets, BUDGETS)
+        check_name("selection.sampling", self.sampling, tuple(SAMPLERS))
         if not str(self.decides).startswith(FIXED):
-            check_name("choose", self.decides, (*WAYS, f"{FIXED}<name>"))
+            check_name("selection.choose", self.decides, (*WAYS, f"{FIXED}<name>"))
 
     @property
     def names(self) -> tuple[str, ...]:

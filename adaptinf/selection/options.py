@@ -7,11 +7,11 @@ as a field it would hide the method of that name.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from adaptinf.errors import ConfigError
+from adaptinf.hints import known_names
 from adaptinf.registry import selector
 from adaptinf.selection.candidates import Selector
 
@@ -48,9 +48,7 @@ def with_options(method: str, options: Mapping[str, Any]) -> Selector:
     fields = _fields(method)
     for name in options:
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            known = f"{method} has no option {name!r}{hint} known: {', '.join(fields) or 'none'}"
+            known = f"{method} has no option {name!r}; {known_names(name, fields)}"
             others = [other for other in selector.names() if name in _fields(other)]
             raise ConfigError(f"{known}; methods that have {name}: {', '.join(others)}" if others else known)
     # Lists come from YAML; a frozen dataclass holds tuples.
@@ -63,18 +61,6 @@ def _fields(method: str) -> dict[str, str]:
     """Return option name -> field name."""
     fields = dataclasses.fields(selector[method])
     return {field.metadata.get(OPTION, field.name): field.name for field in fields if field.init}
-
-
-def check_name(option: str, value: object, known: Sequence[str]) -> None:
-    """Refuse a value that is not one of the known names.
-
-    Raises:
-        ConfigError: with the value, the nearest name and all of them.
-    """
-    if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"selection.{option}={value!r}: {hint}known: {', '.join(known)}")
 
 
 def check_positive(option: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Oracle: equal budgets for the true skills (METHOD section 7); shows the headroom, no user has it."""
+"""Oracle: equal budgets for the true skills (docs/selection.md); shows the headroom, no user has it."""
 
 from __future__ import annotations
 

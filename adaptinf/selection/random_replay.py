@@ -1,4 +1,4 @@
-"""Random replay: a uniform draw from everything seen so far (METHOD section 7)."""
+"""Random replay: a uniform draw from everything seen so far (docs/selection.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order the members of a cluster are taken, given the score that decides (METHOD section 3).
+"""In which order the members of a cluster are taken, given the score that decides (docs/selection.md).
 
 Shapes: n members of the cluster.
 """

@@ -1,4 +1,4 @@
-"""One score over the whole pool, without clusters: `<scorer>_top`, `_middle` and `_ccs` (METHOD section 7).
+"""One score over the whole pool, without clusters: `<scorer>_top`, `_middle` and `_ccs` (docs/selection.md).
 
 A scorer of your own gets its three rows of the comparison by `compare_scorer("mine")` in your plug-in file.
 """
@@ -12,10 +12,10 @@ import numpy as np
 
 from adaptinf.registry import selector
 from adaptinf.selection.candidates import Candidates, Choice, Selector
-from adaptinf.selection.multiway import check_scores
+from adaptinf.selection.multiway import PAPER_SCORERS, check_scores
 from adaptinf.selection.sampling import SAMPLERS
 
-SCORERS = ("perplexity", "image_grounding", "el2n", "entropy", "grand")
+SCORERS = (*PAPER_SCORERS, "grand")
 """The five scorers of the paper's comparison."""
 SAMPLINGS = {
     "top": "The highest {} of the whole pool.",

@@ -1,4 +1,4 @@
-"""SemDeDup, then random: near-duplicates of a cluster are set aside, the rest is drawn uniformly (METHOD section 7).
+"""SemDeDup, then random: near-duplicates of a cluster are set aside, the rest is drawn uniformly (docs/selection.md).
 
 After Abbas et al. 2023. Shapes: n usable members of one cluster.
 """

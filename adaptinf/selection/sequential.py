@@ -1,4 +1,4 @@
-"""Sequential tuning: the newest data only (METHOD section 7)."""
+"""Sequential tuning: the newest data only (docs/selection.md)."""
 
 from __future__ import annotations
 
