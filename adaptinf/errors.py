@@ -4,8 +4,7 @@ AdaptError                       anything the user can mend; the command line pr
 ├── ConfigError(ValueError)      stream.yaml, an option or an argument is wrong
 ├── DataError(ValueError)        a dataset, picture or array is wrong
 ├── ModelError(ValueError)       a model, processor or chat template cannot do what the method needs
-├── StoreError                   a run folder is damaged, in use, or belongs to something else
-└── MissingPackage(ImportError)  an optional package is not installed
+└── StoreError                   a run folder is damaged, in use, or belongs to something else
 
 Everything else is a mistake of ours and keeps its traceback, exit code 1.
 """
@@ -29,7 +28,3 @@ class ModelError(AdaptError, ValueError):
 
 class StoreError(AdaptError):
     """A run folder that is damaged, in use by another process, or made by something else."""
-
-
-class MissingPackage(AdaptError, ImportError):
-    """An optional package is not installed; the message names the feature and the pip line."""

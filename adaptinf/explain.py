@@ -14,7 +14,7 @@ from adaptinf import store, tables
 from adaptinf.corrections import restored_ids, withdrawn_datasets
 from adaptinf.errors import ConfigError
 from adaptinf.finding import ID_FORM, Place, did_you_mean, find, find_rejected, similar_ids
-from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned, turns_of
+from adaptinf.lives import Considered, Episode, Life, Placed, Pruned, Score, turns_of
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
 from adaptinf.selection.coverage import TAIL_PERCENT
@@ -133,13 +133,13 @@ def _quantile(value: float, among: np.ndarray) -> float:
     return float(((finite < value).sum() + (finite == value).sum() / 2) / len(finite))
 
 
-def _measured(scores: Columns, id: str, is_peer: np.ndarray | None) -> dict[str, Measured]:
+def _measured(scores: Columns, id: str, is_peer: np.ndarray | None) -> dict[str, Score]:
     # Scores and assignments are both in the pool's order of ids.
     found = {}
     for name in scores.keys() - {"id"}:
         value = float(_value(scores, id, name))
         among = scores[name] if is_peer is None else scores[name][is_peer]
-        found[name] = Measured(value=value, quantile=_quantile(value, among))
+        found[name] = Score(value=value, quantile=_quantile(value, among))
     return dict(sorted(found.items()))
 
 

@@ -9,7 +9,7 @@ from adaptinf.data import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Score:
     """One score of the sample."""
 
     value: float
@@ -86,7 +86,7 @@ class Episode:
     """Number of the step."""
     absent: str | None
     """Why it was not in the step's pool; None: it was."""
-    scores: dict[str, Measured]
+    scores: dict[str, Score]
     """Every score; none where the method looks at no model."""
     placed: Placed | None
     """Its cluster; None without clusters."""

@@ -41,6 +41,31 @@ class Removals(NamedTuple):
     """Row number of the other one of that pair; -1 where there was none."""
 
 
+class Embedded(NamedTuple):
+    """The embeddings, read by row numbers in id order."""
+
+    source: np.ndarray
+    """N x H, rows in the caller's order."""
+    by_id: np.ndarray
+    """N row numbers of the caller, in id order."""
+    usable_N: np.ndarray
+    """N bools: neither zero nor not finite."""
+
+    @classmethod
+    def of(cls, source: np.ndarray, by_id: np.ndarray) -> Embedded:
+        """Return the embeddings of a caller."""
+        return cls(source, by_id, usable_rows(source)[by_id])
+
+    def comparable(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of the rows that have a direction."""
+        found: np.ndarray = rows[self.usable_N[rows]]
+        return found
+
+    def units(self, rows: np.ndarray) -> UnitRows:
+        """Return some rows at unit length."""
+        return UnitRows(self.source, self.by_id[rows])
+
+
 def prune(
     embeddings: Any,
     labels: Any,
@@ -85,8 +110,9 @@ def prune(
     if embeddings is None:
         removals = _joined([removals, _random(labels_N, keys_N, excess)])
     elif excess:
-        source = _checked_embeddings(embeddings, len(names))
-        removals = _joined([removals, _similar(source, by_id, labels_N, keys_N, excess, seed, order, allocation)])
+        embedded = Embedded.of(_checked_embeddings(embeddings, len(names)), by_id)
+        similar = _similar(embedded, labels_N, keys_N, excess, seed=seed, order=order, allocation=allocation)
+        removals = _joined([removals, similar])
     return _as_pruning(removals, by_id)
 
 
@@ -119,17 +145,9 @@ def _random(labels_N: np.ndarray, keys_N: np.ndarray, excess: int) -> Removals:
 
 
 def _similar(
-    source: np.ndarray,
-    by_id: np.ndarray,
-    labels_N: np.ndarray,
-    keys_N: np.ndarray,
-    excess: int,
-    seed: int,
-    order: str,
-    allocation: str,
+    embedded: Embedded, labels_N: np.ndarray, keys_N: np.ndarray, excess: int, *, seed: int, order: str, allocation: str
 ) -> Removals:
     """Return `excess` removals among the clusters, the most similar first."""
-    usable_N = usable_rows(source)[by_id]
     clusters = _members(labels_N, keys_N)
     limits = np.full(len(clusters), excess)
     if allocation == "balanced":
@@ -137,12 +155,11 @@ def _similar(
         limits = sizes - allocate(sizes, int(sizes.sum()) - excess, seed=derive_seed(seed, "cap"))
 
     def removals_of(number: int, spread: Spread) -> Removals:
-        members = clusters[number]
-        return _remove(source, by_id, members, usable_N[members], int(limits[number]), order, spread)
+        return _remove(embedded, clusters[number], int(limits[number]), spread, order=order)
 
     removals = _merged(_cluster_by_cluster(removals_of, np.flatnonzero(limits), clusters), keys_N, excess)
     if order == "greedy":
-        return _with_nearest_kept(removals, source, by_id, clusters, usable_N)
+        return _with_nearest_kept(removals, embedded, clusters)
     return removals
 
 
@@ -166,19 +183,11 @@ def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
     return np.split(in_order, borders)
 
 
-def _remove(
-    source: np.ndarray,
-    by_id: np.ndarray,
-    members: np.ndarray,
-    usable: np.ndarray,
-    limit: int,
-    order: str,
-    spread: Spread,
-) -> Removals:
+def _remove(embedded: Embedded, members: np.ndarray, limit: int, spread: Spread, *, order: str) -> Removals:
     """Return the first `limit` removals of one cluster; members in seeded order."""
-    comparable = members[usable]
+    comparable = embedded.comparable(members)
     leave = leave_greedily if order == "greedy" else leave_in_one_pass
-    left = leave(UnitRows(source, by_id[comparable]), limit, spread)
+    left = leave(embedded.units(comparable), limit, spread)
 
     pairs = Removals(comparable[left.positions], left.similarity, comparable[left.neighbour])
     staying = np.setdiff1d(members, pairs.rows, assume_unique=True)
@@ -194,20 +203,18 @@ def _merged(parts: list[Removals], keys_N: np.ndarray, excess: int) -> Removals:
     return Removals(*(column[in_order] for column in together))
 
 
-def _with_nearest_kept(
-    removals: Removals, source: np.ndarray, by_id: np.ndarray, clusters: list[np.ndarray], usable_N: np.ndarray
-) -> Removals:
+def _with_nearest_kept(removals: Removals, embedded: Embedded, clusters: list[np.ndarray]) -> Removals:
     """Return the removals with, as neighbour, the nearest sample of the cluster that stays, and the true cosine."""
-    place = np.full(len(by_id), -1, dtype=np.int64)
+    place = np.full(len(embedded.by_id), -1, dtype=np.int64)
     place[removals.rows] = np.arange(len(removals.rows))
     similarity = np.full(len(removals.rows), -np.inf)
     neighbour = np.full(len(removals.rows), -1, dtype=np.int64)
 
     def look_up(number: int, spread: Spread) -> None:
-        comparable = clusters[number][usable_N[clusters[number]]]
+        comparable = embedded.comparable(clusters[number])
         gone, kept = comparable[place[comparable] >= 0], comparable[place[comparable] < 0]
         if len(gone) and len(kept):
-            found = nearest(UnitRows(source, by_id[gone]), UnitRows(source, by_id[kept]), spread)
+            found = nearest(embedded.units(gone), embedded.units(kept), spread)
             similarity[place[gone]], neighbour[place[gone]] = found.similarity, kept[found.position]
 
     _cluster_by_cluster(look_up, np.arange(len(clusters)), clusters)

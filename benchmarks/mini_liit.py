@@ -19,15 +19,15 @@ from typing import Any
 
 from adaptinf import store
 from adaptinf.compare import THREADS_PER_RUN, Planned, check_plan, plan, run_planned
+from adaptinf.compare.recording import record_of
+from adaptinf.compare.records import RunRecord, read_records, records_text
+from adaptinf.compare.variants import Cap, Row
 from adaptinf.demo.mini_liit import prepare
 from adaptinf.environment import environment
 from adaptinf.progress import make_progress
-from adaptinf.recording import record_of
-from adaptinf.records import RunRecord, read_records, records_text
 from adaptinf.runs import Run
 from adaptinf.selection.score_only import SCORERS
 from adaptinf.sharing import Shelf
-from adaptinf.variants import Cap, Row
 
 RESULTS = Path(__file__).parent / "results"
 MAIN = (

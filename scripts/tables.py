@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptinf.columns import COLUMN, cell, number
-from adaptinf.comparison import summarise
-from adaptinf.markdown import as_table, long_table, short_table
-from adaptinf.records import RunRecord, Saved, read_records
-from adaptinf.standings import standings
+from adaptinf.compare.columns import COLUMN, cell, number
+from adaptinf.compare.markdown import as_table, long_table, short_table
+from adaptinf.compare.records import RunRecord, Saved, read_records
+from adaptinf.compare.standings import standings
+from adaptinf.compare.summary import summarise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from adaptinf import store, tables
+from adaptinf.compare.records import ItemScores, RunRecord, StepRecord
 from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig
 from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection
 from adaptinf.intake import add_dataset
-from adaptinf.records import ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
 from tests.conftest import say
 

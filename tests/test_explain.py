@@ -12,12 +12,12 @@ import torch
 
 from adaptinf import amending
 from adaptinf import config as configuration
+from adaptinf.cli.story import tell
 from adaptinf.errors import ConfigError
 from adaptinf.explain import explain
 from adaptinf.joining import join
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
-from adaptinf.story import tell
 from tests.streams import row, rows, write_dataset, write_stream
 
 LONG = row(90, "word " * 400, "never read", skill="long")

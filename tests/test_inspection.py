@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from adaptinf.cli.story import GREEN, PLAIN, show
 from adaptinf.config import ModelConfig
 from adaptinf.data import Rejected
 from adaptinf.errors import DataError
@@ -14,7 +15,6 @@ from adaptinf.inspection import inspect_row
 from adaptinf.models import load
 from adaptinf.models.chat import IGNORED, encode
 from adaptinf.pictures import open_picture
-from adaptinf.story import GREEN, PLAIN, show
 from tests.conftest import BASE_PATH
 from tests.streams import row, rows, write_dataset
 

@@ -82,7 +82,7 @@ def test_a_run_and_what_functions_return_have_the_promised_fields():
         (
             [
                 "adaptinf.selection", "adaptinf.clustering", "adaptinf.pruning", "adaptinf.evaluation.metrics",
-                "adaptinf.formats", "adaptinf.pool", "adaptinf.status", "adaptinf.validation", "adaptinf.console",
+                "adaptinf.formats", "adaptinf.pool", "adaptinf.status", "adaptinf.validation", "adaptinf.cli.console",
                 "adaptinf.choosing", "adaptinf.report",
             ],
             ("torch", "transformers", "ray", "peft"),
@@ -97,7 +97,7 @@ def test_importing_what_needs_no_model_imports_no_torch(modules, forbidden):
 
 
 LAYERS = {
-    0: {"errors", "tables", "threads", "data", "quantities", "__init__"},
+    0: {"errors", "tables", "threads", "data", "quantities", "hints", "__init__"},
     1: {
         "schema",
         "config",
@@ -123,16 +123,6 @@ LAYERS = {
         "pipeline",
         "report",
         "compare",
-        "comparison",
-        "records",
-        "recording",
-        "columns",
-        "against",
-        "fairness",
-        "standings",
-        "variants",
-        "markdown",
-        "comparison_folder",
         "joining",
         "learners",
         "status",
@@ -145,10 +135,9 @@ LAYERS = {
         "explain",
         "lives",
         "inspection",
-        "story",
         "export",
     },
-    6: {"cli", "console", "console_tables", "demo"},
+    6: {"cli", "demo"},
 }
 """DESIGN section 3, from the ground up."""
 
@@ -232,7 +221,7 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
 
 
 def test_no_module_below_the_command_line_prints():
-    speakers = {"cli", "console", "console_tables", "progress"}
+    speakers = {"cli", "progress"}
     wrong = [
         name
         for name, tree in sources()

@@ -10,11 +10,11 @@ import pytest
 
 from adaptinf import config as configuration
 from adaptinf import pipeline, sharing, store, tables
+from adaptinf.compare.variants import Row, row_config
 from adaptinf.config import RunConfig
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.sharing import Shelf
-from adaptinf.variants import Row, row_config
 from tests.streams import rows, write_dataset, write_stream, write_test
 
 SHARED = ("pool/00-one", "pool/01-two", "base/evaluation", "steps/00/features", "steps/00/clusters")

@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Run the whole loop on a small real stream: no download, no GPU."""
     from adaptinf import store
-    from adaptinf.comparison import summary_rows, write_summary
-    from adaptinf.console_tables import show_summary
+    from adaptinf.cli.console_tables import show_summary
+    from adaptinf.compare.summary import summary_rows, write_summary
     from adaptinf.demo.showing import run_demo
     from adaptinf.progress import make_progress
     from adaptinf.report import write_report
@@ -63,13 +63,13 @@ def compare(
 ) -> None:
     """Run methods x seeds over one stream and print how they stand; call it again to go on, or to add to it."""
     from adaptinf import store
+    from adaptinf.cli.console_tables import show_comparison
     from adaptinf.compare import check_plan, plan, run_planned
-    from adaptinf.comparison_folder import ComparisonFolder
-    from adaptinf.console_tables import show_comparison
+    from adaptinf.compare.folder import ComparisonFolder
+    from adaptinf.compare.standings import as_json as table_as_json
+    from adaptinf.compare.variants import parse_cap, rows_of
     from adaptinf.demo.mini_liit import is_benchmark
     from adaptinf.progress import make_progress
-    from adaptinf.standings import as_json as table_as_json
-    from adaptinf.variants import parse_cap, rows_of
 
     name = stream if is_benchmark(stream) else Path(stream).stem
     rows = rows_of(_names(methods), variants)
@@ -117,7 +117,7 @@ def _of_stream(stream: str, data: Path, overrides: list[str] | None) -> tuple[Co
     """
     from adaptinf import config as configuration
     from adaptinf.compare import same_config
-    from adaptinf.comparison_folder import shared_settings
+    from adaptinf.compare.folder import shared_settings
     from adaptinf.demo.mini_liit import BENCHMARKS, is_benchmark, prepare
 
     if is_benchmark(stream):

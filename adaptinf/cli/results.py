@@ -17,9 +17,9 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
     """Tell the life of one sample: scores, cluster, chosen or why not, trained when, pruned because of whom."""
     from dataclasses import asdict
 
+    from adaptinf.cli.story import tell
     from adaptinf.explain import explain as life_of
     from adaptinf.runs import Run
-    from adaptinf.story import tell
 
     life = life_of(Run.open(folder), id)
     if as_json:

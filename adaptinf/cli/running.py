@@ -126,7 +126,7 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
 
 def status(folder: RunFolder, as_json: AsJson = False) -> None:
     """Steps, pool, disk, what is done, what is left and how long it will take."""
-    from adaptinf import console
+    from adaptinf.cli import console
     from adaptinf.runs import Run
     from adaptinf.status import status_of
 
@@ -162,8 +162,8 @@ def _print_notes(lines: list[str]) -> None:
 
 
 def _show_run(run: Any) -> None:
-    from adaptinf.comparison import summary_rows
-    from adaptinf.console_tables import show_summary
+    from adaptinf.cli.console_tables import show_summary
+    from adaptinf.compare.summary import summary_rows
     from adaptinf.report import write_report
 
     if run.config.evaluation:

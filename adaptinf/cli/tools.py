@@ -32,7 +32,8 @@ def doctor(
 ) -> None:
     """Check the environment; with a stream also that extraction is exact with its model, how fast, and how long."""
     from adaptinf import config as configuration
-    from adaptinf import console, preflight
+    from adaptinf import preflight
+    from adaptinf.cli import console
     from adaptinf.doctor import examine
     from adaptinf.progress import make_progress
 
@@ -66,7 +67,8 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Read a dataset before any GPU time: counts, and every bad row with its reason."""
-    from adaptinf import console, registry
+    from adaptinf import registry
+    from adaptinf.cli import console
     from adaptinf.progress import make_progress
     from adaptinf.validation import token_report, validate
 
@@ -96,8 +98,8 @@ def inspect(
 ) -> None:
     """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""
     from adaptinf import registry
+    from adaptinf.cli.story import show
     from adaptinf.inspection import inspect_row
-    from adaptinf.story import show
 
     registry.load_plugins(plugins or [])
     if model is not None:
@@ -128,8 +130,8 @@ def select(
 ) -> None:
     """Choose from somebody else's scores and vectors, without a model: ids and the reasons into a folder."""
     from adaptinf import config as configuration
-    from adaptinf import console
     from adaptinf.choosing import Request, choose_into
+    from adaptinf.cli import console
 
     request = Request(
         scores=scores,
@@ -156,7 +158,8 @@ def list_plugins(
     as_json: AsJson = False,
 ) -> None:
     """Name the formats, scorers, selectors and metrics, built-in and yours."""
-    from adaptinf import console, registry
+    from adaptinf import registry
+    from adaptinf.cli import console
 
     registry.load_plugins(plugins or [])
     kinds = (registry.dataset_format, registry.scorer, registry.selector, registry.metric)

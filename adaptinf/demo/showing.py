@@ -8,10 +8,10 @@ from pathlib import Path
 from adaptinf import config as configuration
 from adaptinf import registry, store
 from adaptinf.compare import plan, run_planned, same_config
+from adaptinf.compare.variants import Row
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, LORA, VECTOR_DIM, write_stream
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
-from adaptinf.variants import Row
 
 
 def run_demo(

@@ -3,8 +3,8 @@
 Shapes: matrix_TS has T rows and S skills; row 0 is the base model, row t+1 comes after step t. `introduced_at` has S
 numbers: the first step whose dataset teaches the skill, -1 for a skill that the base knows. Scores are in 0..1; NaN =
 not tested. A metric that nothing defines is NaN. Formulas: docs/evaluation.md, after Chaudhry et al. 2018 and
-Lopez-Paz & Ranzato 2017; relative gain and forgetting rate are documented variants of the paper's, whose exact formulas could not
-be re-read.
+Lopez-Paz & Ranzato 2017; relative gain and forgetting rate are documented variants of the paper's, whose exact formulas
+could not be re-read.
 """
 
 from __future__ import annotations

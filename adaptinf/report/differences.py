@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.against import Pair, compared
+from adaptinf.compare.against import Pair, compared
 from adaptinf.data import Evaluation
 from adaptinf.evaluation.intervals import Interval
 from adaptinf.report.facts import RunFacts

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptinf import store
-from adaptinf.columns import number, signed
-from adaptinf.comparison import BASELINE, REFERENCES, Summary
+from adaptinf.compare.columns import number, signed
+from adaptinf.compare.summary import BASELINE, REFERENCES, Summary
 from adaptinf.data import Evaluation
 from adaptinf.quantities import format_bytes, format_seconds
 from adaptinf.report.differences import Difference, difference

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 import adaptinf
 from adaptinf import store
-from adaptinf.columns import COLUMNS
+from adaptinf.compare.columns import COLUMNS
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
 from adaptinf.report.headline import Answer

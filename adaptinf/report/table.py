@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adaptinf.columns import COLUMNS, cell
-from adaptinf.comparison import Summary, summaries
-from adaptinf.recording import record_of
+from adaptinf.compare.columns import COLUMNS, cell
+from adaptinf.compare.recording import record_of
+from adaptinf.compare.summary import Summary, summaries
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
 

@@ -16,12 +16,12 @@ import pytest
 
 from adaptinf import compare, store
 from adaptinf import config as configuration
+from adaptinf.compare.records import read_records
+from adaptinf.compare.standings import standings
+from adaptinf.compare.variants import Row, row_config
 from adaptinf.demo.mini_liit import BENCHMARKS
 from adaptinf.pipeline import run_all
-from adaptinf.records import read_records
 from adaptinf.runs import Run
-from adaptinf.standings import standings
-from adaptinf.variants import Row, row_config
 from tests.streams import rows, write_dataset, write_stream, write_test
 from tests.test_sharing import content
 
@@ -121,17 +121,17 @@ def test_more_methods_seeds_and_variants_add_to_a_comparison(compared, ran, stre
 
 
 def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_time(tmp_path, monkeypatch):
-    from adaptinf import comparison_folder
+    from adaptinf.compare import folder
 
     now, written = [100.0], []
-    monkeypatch.setattr(comparison_folder.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(folder.time, "monotonic", lambda: now[0])
 
     def write(self):
         written.append(now[0])
         now[0] += 2.0
 
-    monkeypatch.setattr(comparison_folder.ComparisonFolder, "write", write)
-    finished = comparison_folder.ComparisonFolder(tmp_path).meanwhile()
+    monkeypatch.setattr(folder.ComparisonFolder, "write", write)
+    finished = folder.ComparisonFolder(tmp_path).meanwhile()
     for _ in range(10):
         now[0] += 10.0
         finished()

@@ -17,16 +17,16 @@ from typing import Any
 
 from adaptinf import store, tables
 from adaptinf.compare import THREADS_PER_RUN
+from adaptinf.compare.markdown import long_table
+from adaptinf.compare.recording import record_of
+from adaptinf.compare.records import RunRecord, records_text
+from adaptinf.compare.standings import Standings, standings
+from adaptinf.compare.variants import Row
 from adaptinf.config import RunConfig
 from adaptinf.environment import environment
 from adaptinf.errors import ConfigError
-from adaptinf.markdown import long_table
-from adaptinf.recording import record_of
-from adaptinf.records import RunRecord, records_text
 from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run
 from adaptinf.sharing import Shelf
-from adaptinf.standings import Standings, standings
-from adaptinf.variants import Row
 
 ROWS, RECORDS, TABLE, REPORT = "rows.json", "comparison.json", "table.md", "report.html"
 GROWING = ("stream", "evaluation")

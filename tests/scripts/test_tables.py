@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adaptinf.records import read_records
+from adaptinf.compare.records import read_records
 from benchmarks.mini_liit import EXPERIMENTS, RESULTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
 assert SPEC and SPEC.loader
 tables = importlib.util.module_from_spec(SPEC)

@@ -8,17 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from adaptinf import preflight, registry, store
+from adaptinf.compare.variants import Cap, Row, row_config
 from adaptinf.config import RunConfig
 from adaptinf.progress import Progress, Relay, Remote
 from adaptinf.runs import Run
 from adaptinf.sharing import Shelf
-from adaptinf.variants import Cap, Row, row_config
 
 POLL_SECONDS = 0.2
 """How often the parent looks for messages, and a worker for its parent."""
@@ -204,8 +204,6 @@ def _end_with(parent: int) -> None:
 
 
 def _run_one(folder: Path, steps: int, queue: Any, label: str, shelf: Shelf | None) -> None:
-    from dataclasses import replace
-
     from adaptinf.pipeline import run_all
 
     with store.lock(folder):

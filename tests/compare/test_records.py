@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from adaptinf import tables
-from adaptinf.comparison import summarise
+from adaptinf.compare.recording import item_scores, model_fingerprint, record_of
+from adaptinf.compare.records import ItemScores, read_records, records_text
+from adaptinf.compare.summary import summarise
 from adaptinf.data import Evaluation
 from adaptinf.environment import environment
 from adaptinf.errors import StoreError
-from adaptinf.recording import item_scores, model_fingerprint, record_of
-from adaptinf.records import ItemScores, read_records, records_text
 from adaptinf.runs import Run
 from tests.results import record, run_folder
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from adaptinf.data import Rejected
 from adaptinf.inspection import Inspected, Piece
-from adaptinf.lives import Considered, Episode, Life, Measured, Placed, Pruned, turns_of
+from adaptinf.lives import Considered, Episode, Life, Placed, Pruned, Score, turns_of
 
 SHOWN_CHARACTERS = 300
 """Of one turn; the JSON has all of it."""
@@ -110,7 +110,7 @@ def _cluster(placed: Placed) -> str:
     return f"{placed.cluster}, {placed.size:,} samples; distance to the center {placed.distance:.4f}{nearer}"
 
 
-def _score(measured: Measured, *, has_peers: bool) -> str:
+def _score(measured: Score, *, has_peers: bool) -> str:
     if not math.isfinite(measured.value):
         return "not measured"
     return f"{measured.value:.4f}, above {measured.quantile:.0%} of the {'cluster' if has_peers else 'pool'}"

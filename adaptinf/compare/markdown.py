@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptinf.columns import COLUMN, COLUMNS, Column, cell, signed
-from adaptinf.comparison import BASELINE
+from adaptinf.compare.columns import COLUMN, COLUMNS, Column, cell, signed
+from adaptinf.compare.standings import Standing, Standings
+from adaptinf.compare.summary import BASELINE
 from adaptinf.evaluation.intervals import PairedTest
-from adaptinf.standings import Standing, Standings
 
 SHORT = ("macro", "micro", "rare", "common", "forgetting_clipped")
 """Columns of the short form."""

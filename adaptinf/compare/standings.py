@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adaptinf import fairness
-from adaptinf.against import Against, against
-from adaptinf.columns import COLUMNS, interval_of
-from adaptinf.comparison import BASELINE, Summary, summaries
+from adaptinf.compare import fairness
+from adaptinf.compare.against import Against, against
+from adaptinf.compare.columns import COLUMNS, interval_of
+from adaptinf.compare.records import RunRecord
+from adaptinf.compare.summary import BASELINE, Summary, summaries
 from adaptinf.evaluation.intervals import PairedTest
-from adaptinf.records import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)

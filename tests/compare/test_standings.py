@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf.console_tables import show_comparison
-from adaptinf.markdown import as_table, long_table, p_text, short_table
-from adaptinf.records import records_text
-from adaptinf.standings import as_json, standings
+from adaptinf.cli.console_tables import show_comparison
+from adaptinf.compare.markdown import as_table, long_table, p_text, short_table
+from adaptinf.compare.records import records_text
+from adaptinf.compare.standings import as_json, standings
 from tests.results import record
 
 NAN = float("nan")
@@ -165,7 +165,7 @@ def test_small_p_values_are_bounds():
 
 
 def test_the_code_of_the_documentation_makes_a_table_from_the_file(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
     block = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
     (tmp_path / "runs" / "cmp").mkdir(parents=True)
     (tmp_path / "runs" / "cmp" / "comparison.json").write_text(records_text({}, three_rows()))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.comparison import Summary
+from adaptinf.compare.summary import Summary
 from adaptinf.evaluation.intervals import Interval, over_seeds
 from adaptinf.quantities import format_seconds
 

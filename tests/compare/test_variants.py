@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from adaptinf import config as configuration
+from adaptinf.compare.variants import Row, method_config, parse_cap, row_config, rows_of
 from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
 from adaptinf.errors import ConfigError
-from adaptinf.variants import Row, method_config, parse_cap, row_config, rows_of
 from tests.streams import write_stream
 
 CONFIG = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
@@ -35,7 +35,7 @@ def test_rows_are_the_methods_and_then_the_variants(tmp_path):
 
 
 def test_the_variants_of_the_documentation_are_rows(tmp_path):
-    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
     (tmp_path / "v.yaml").write_text(re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1])
     found = rows_of([], tmp_path / "v.yaml")
     assert [one.name for one in found] == ["fisher", "ten_clusters", "tight"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptinf.compare.records import ItemScores, RunRecord
 from adaptinf.evaluation.intervals import PairedTest, paired_test
-from adaptinf.records import ItemScores, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)

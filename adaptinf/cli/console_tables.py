@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptinf.columns import COLUMN, cell, number, signed
-from adaptinf.comparison import BASELINE, REFERENCES, Summary
-from adaptinf.console import print_table
+from adaptinf.cli.console import print_table
+from adaptinf.compare.columns import COLUMN, cell, number, signed
+from adaptinf.compare.markdown import effect_text, foot_lines, marked, p_text
+from adaptinf.compare.standings import Standing, Standings
+from adaptinf.compare.summary import BASELINE, REFERENCES, Summary
 from adaptinf.evaluation.intervals import PairedTest
-from adaptinf.markdown import effect_text, foot_lines, marked, p_text
-from adaptinf.standings import Standing, Standings
 
 QUALITY = ("macro", "micro", "rare", "common", "worst_skill", "over_time", "relative_gain")
 COST = (

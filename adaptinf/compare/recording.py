@@ -11,9 +11,9 @@ import numpy as np
 import xxhash
 
 from adaptinf import tables
+from adaptinf.compare.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
 from adaptinf.data import Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import rare_skills
-from adaptinf.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
 
 SELECTION_STAGES = ("features", "clusters", "selection", "pruning")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from adaptinf.against import other_items
-from adaptinf.comparison import BASELINE
-from adaptinf.records import RunRecord
+from adaptinf.compare.against import other_items
+from adaptinf.compare.records import RunRecord
+from adaptinf.compare.summary import BASELINE
 from adaptinf.schema import UPPER_REFERENCE
 
 

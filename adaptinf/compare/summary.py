@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from adaptinf import tables
+from adaptinf.compare.recording import record_of
+from adaptinf.compare.records import RunRecord
 from adaptinf.evaluation import metrics
-from adaptinf.recording import record_of
-from adaptinf.records import RunRecord
 from adaptinf.runs import Run
 from adaptinf.schema import UPPER_REFERENCE
 

@@ -12,16 +12,16 @@ import pytest
 
 from adaptinf import compare, registry, tables
 from adaptinf import config as configuration
+from adaptinf.cli.console_tables import show_summary
 from adaptinf.compare import Planned, plan, run_planned, same_config
-from adaptinf.comparison import summarise, summary_rows, upper_reference, write_summary
+from adaptinf.compare.recording import record_of
+from adaptinf.compare.summary import summarise, summary_rows, upper_reference, write_summary
+from adaptinf.compare.variants import Row
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig
-from adaptinf.console_tables import show_summary
 from adaptinf.data import Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
-from adaptinf.recording import record_of
 from adaptinf.runs import Run
-from adaptinf.variants import Row
 from tests.results import nothing_pruned
 from tests.streams import rows, write_dataset, write_stream, write_test
 
@@ -130,7 +130,7 @@ def test_runs_are_planned_seed_by_seed_so_that_early_results_are_pairs(tmp_path)
 def test_a_method_of_the_users_own_is_known_to_a_comparison(tmp_path):
     mine = tmp_path / "mine_compared.py"
     mine.write_text(
-        (Path(__file__).parent.parent / "examples" / "my_selector.py").read_text().replace("largest", "zz_mine")
+        (Path(__file__).parents[2] / "examples" / "my_selector.py").read_text().replace("largest", "zz_mine")
     )
     try:
         found = planned_methods(RunConfig(plugins=[str(mine)]), ["zz_mine"], tmp_path)
