@@ -1,6 +1,6 @@
 """Extraction against the reference's way, a bare forward pass, and bergson: one model, one set of samples, one run.
 
-    python -m benchmarks.extraction [--shape cpu-medium] [--rounds 3] [--write]
+    python -m benchmarks.extraction [--shape cpu-medium] [--rounds 3] [--quick] [--out FOLDER]
 
 bergson is compared where it is installed (`pip install --no-deps bergson simple-parsing docstring-parser jaxtyping
 wadler-lindig ml_dtypes natsort petname torchopt optree`: it asks for torchvision, which it does not need here).
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.measuring import Measured, Work, measure
-from benchmarks.reporting import Report, num_cores, row_of, significant
+from benchmarks.reporting import RESULTS, Report, num_cores, row_of, significant
 from benchmarks.shapes import SHAPES, Shape
 
 REFERENCE_SAMPLES = 32
@@ -28,14 +28,19 @@ BERGSON_DIM = 24
 
 
 def our_way(
-    shape: str, *, image: Literal["removed", "unmeasured"] = "unmeasured", sees: bool = True, adapted: bool = True
+    shape: str,
+    *,
+    vector: Literal["gradient", "hidden"] = "gradient",
+    image: Literal["removed", "unmeasured"] = "unmeasured",
+    sees: bool = True,
+    adapted: bool = True,
 ) -> Work:
     """Everything that extraction gives, from reading pictures to arrays on disk."""
     from adaptinf.config import ExtractionConfig
     from adaptinf.extraction import extract
 
     learner, samples, settings = _prepared(shape, sees, adapted)
-    config = ExtractionConfig(dim=settings.dim, image=image)
+    config = ExtractionConfig(dim=settings.dim, vector=vector, image=image)
 
     def work() -> dict[str, Any]:
         features = extract(samples, learner, config, out=Path(tempfile.mkdtemp()))
@@ -183,11 +188,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="cpu-medium")
     parser.add_argument("--rounds", type=int, default=3, help="every case this many times, in turn; the fastest counts")
-    parser.add_argument("--write", action="store_true", help="write the result to benchmarks/results/")
+    parser.add_argument("--quick", action="store_true", help="the shape `tiny`, one round")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     arguments = parser.parse_args()
-    shape = SHAPES[arguments.shape]
+    name_of_shape, rounds = ("tiny", 1) if arguments.quick else (arguments.shape, arguments.rounds)
+    shape = SHAPES[name_of_shape]
 
-    report = Report("extraction", f"Extraction, shape {arguments.shape}", ["torch", "transformers", "peft"])
+    report = Report("extraction", f"Extraction, shape {name_of_shape}", ["torch", "transformers", "peft"])
     report.text(f"{shape}\n")
     cases: dict[str, tuple[Any, dict[str, Any]]] = {
         "reference's way": (reference_way, {"projects": True}),
@@ -195,16 +202,17 @@ def main() -> None:
         "forward only, our head": (forward_only, {}),
         "ours, without image grounding": (our_way, {}),
         "ours, with image grounding": (our_way, {"image": "removed"}),
+        "ours, answer states (adapt_plus)": (our_way, {"vector": "hidden"}),
         "twin: forward only, our head": (forward_only, {"sees": False, "adapted": False}),
         "twin: ours": (our_way, {"sees": False, "adapted": False}),
     }
     if importlib.util.find_spec("bergson"):
         cases["twin: bergson"] = (bergson_way, {})
     best: dict[str, Measured] = {}
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for name, (case, options) in cases.items():
             repeats = 1 if case in (reference_way, bergson_way) else 2
-            measured = measure(case, repeats=repeats, shape=arguments.shape, **options)
+            measured = measure(case, repeats=repeats, shape=name_of_shape, **options)
             best[name] = min(best.get(name, measured), measured, key=lambda one: one.seconds)
     rates = {name: one.figures.get("samples", shape.num_samples) / one.seconds for name, one in best.items()}
     report.table([row_of(name, one) | {"samples/s": significant(rates[name])} for name, one in best.items()])
@@ -213,17 +221,17 @@ def main() -> None:
         return significant(rates[fast] / rates[slow]) if slow in rates else "not installed"
 
     whole, plain = "ours, with image grounding", "ours, without image grounding"
-    error = measure(sketch_error, shape=arguments.shape).figures
+    error = measure(sketch_error, shape=name_of_shape).figures
     figures = [
         ("reference's way / ours, everything", ratio("reference's way", whole), ">= 3"),
         ("the same without its projection", ratio("reference's way, no projection", whole), ">= 1.5"),
         ("ours without image grounding / forward only", ratio(plain, "forward only, our head"), "<= 1.55"),
+        ("answer states / forward only", ratio("ours, answer states (adapt_plus)", "forward only, our head"), "none"),
         ("bergson / ours on the text-only twin", ratio("twin: bergson", "twin: ours"), ">= 2"),
         ("cosine RMSE of the sketch", f"{error['rmse']:.5f}", f"<= {error['bound']:.5f}"),
     ]
     report.table([dict(zip(("figure", "value", "target"), line, strict=True)) for line in figures])
-    if arguments.write:
-        report.write()
+    report.write(arguments.out)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,15 @@ def test_a_benchmark_runs_and_writes_its_result(name: str, tmp_path: Path) -> No
     assert re.search(r"^\| cluster|^\| greedy|^\| adapt", text, re.MULTILINE)
 
 
+@pytest.mark.slow
+def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.extraction", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = next(tmp_path.glob("extraction_*.md")).read_text()
+    assert "| ours, answer states (adapt_plus)" in text and "| reference's way / ours, everything |" in text
+
+
 def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one_dataset = replace(LIIT, sizes={"mantis": 24}, shares={"mantis": {"more": 0.5, "two_digits": 0.5}})
     tiny = Benchmark(mixture=one_dataset, scale=1.0, budget=8, tests_per_skill=1, validation_per_skill=1)
