@@ -194,7 +194,8 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
     num_bytes = 2 * bytes_a_row * max(measured)
     _, free = free_disk(out)
     is_enough = num_bytes < free
-    advice = "" if is_enough else f"only {format_bytes(free)} are free; lower extraction.dim or pruning.cap"
+    lower = "pruning.cap" if settled(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
+    advice = "" if is_enough else f"only {format_bytes(free)} are free; lower {lower}"
     return [
         Check("whole pool", f"{pool:,} rows: {format_seconds(pool / speed.samples_per_second)}, "
               f"{format_bytes(bytes_a_row * pool)}", True),

@@ -44,7 +44,7 @@ class Sample:
     images: tuple[Path, ...] = ()
     """Picture files, one for each image block, in order."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """What else the row carried (skill, task, ...): for measuring, never seen by the method."""
+    """What else the row carried (skill, task, ...): for measuring; only oracle looks at the skill."""
     notes: tuple[str, ...] = ()
     """What the reader had to mend, in words."""
 
@@ -169,7 +169,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """Step 3: what leaves the pool for good."""
+    """Step 3: what leaves the pool."""
 
     kept: np.ndarray
     """Row numbers that stay, ascending, int64; exactly min(cap, N) of them."""

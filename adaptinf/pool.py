@@ -104,7 +104,7 @@ class Pool:
     arrived: np.ndarray
     """N int64: number of the dataset that each came with."""
     skills: np.ndarray
-    """N true skills, empty where the data name none: for measuring, never seen by the method."""
+    """N true skills, empty where the data name none: for measuring; of the built-in methods only oracle looks."""
     sources: np.ndarray
     """N dataset names."""
     datasets: tuple[StoredDataset, ...]

@@ -76,7 +76,7 @@ def prune(
     order: str = "greedy",
     allocation: str = "balanced",
 ) -> Pruning:
-    """Return which rows stay, exactly min(cap, N), and which leave for good; the same for every order of the rows.
+    """Return which rows stay, exactly min(cap, N), and which leave; the same for every order of the rows.
 
     Unscored samples (label -1) leave first. Rows that are zero or not finite have no neighbours and leave their cluster
     after those that have. A tile of cosines a thread is held, whatever the size of a cluster.

@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 class LoraConfig(Section):
-    """The adapter that training uses and whose gradients are the vectors."""
+    """The adapter that training uses; methods that take gradients take its."""
 
     rank: int = Field(default=128, ge=1)
     """Rank of the two factors."""
@@ -86,9 +86,9 @@ class ExtractionConfig(Section):
     """What is measured on every sample of the pool at every step."""
 
     layers: Literal["first", "middle", "last"] | int | list[int] = "middle"
-    """Decoder block (or blocks, 0-based) whose adapter gradients are the vectors."""
+    """Decoder block (or blocks, 0-based) that vectors are taken from."""
     dim: int = Field(default=8192, ge=8)
-    """Length of a vector after sketching; at most the number of adapter weights."""
+    """Length of a sketched gradient, at most that of a fisher vector; hidden vectors do not use it."""
     vector: Literal["auto", "gradient", "fisher", "hidden", "zeroth_order"] = "auto"
     """What the vector is, see docs/extraction.md; auto: the sketched gradient, or what the method asks for instead."""
     vector_tokens: TokenSet = "answer"
@@ -122,9 +122,9 @@ class SelectionConfig(Section):
     budget: int = Field(default=25_000, ge=1)
     """Samples to train on in one step."""
     scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
-    """Scores that a cluster chooses from; ties go to the earlier one."""
+    """Scores that a cluster of adapt chooses from; ties go to the earlier one. No effect on methods without scorers."""
     budgets: Literal["equal", "root", "proportional", "score_weighted", "density"] | None = None
-    """How the budget is shared among clusters; null: the method's own way (adapt: equal)."""
+    """How the budget is shared among clusters; null: the method's own (adapt: equal); density not for adapt_plus."""
     choose: str | None = None
     """Whose score decides in a cluster: entropy, rank_average, borda, random, fixed:<scorer>; null: adapt's entropy."""
     sampling: Literal["ccs", "top", "bottom", "middle", "random"] | None = None
@@ -162,7 +162,7 @@ class TrainingConfig(Section):
 
 
 class PruningConfig(Section):
-    """Step 3: what leaves the pool for good."""
+    """Step 3: what leaves the pool."""
 
     cap: Literal["auto", "none"] | Annotated[int, Field(ge=1)] = "auto"
     """Samples that the pool holds after a step; auto: 4 x the budget (multitask: none); none: nothing is pruned."""

@@ -42,7 +42,8 @@ def doctor(
     config = None if stream is None else configuration.load(stream, overrides)
     checks = examine(out)
     if config is not None:
-        preflight.check(config, whole_stream=True)
+        # A run's own configuration may name datasets that are still to be added.
+        preflight.check(config, whole_stream=config.made_by is None)
         calm_transformers()
         from adaptinf.checkup import check_model
 

@@ -1,6 +1,6 @@
 """mini-liit: small lifelong benchmarks that the package makes itself, so that a comparison is one command.
 
-    adaptinf compare mini-liit-quick --methods adapt,random_replay,oracle --seeds 0,1,2
+    adaptinf compare mini-liit-quick --methods adapt_plus,random_replay,oracle --seeds 0,1,2
 
 Each seed has a stream, tests and order of its own, and one of the base models in turn: so intervals over seeds cover
 what a claim must not depend on. docs/mini-liit.md has the design, which was fixed before methods were compared on it.

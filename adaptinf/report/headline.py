@@ -184,7 +184,7 @@ def _what_was_thrown_away(fact: RunFacts) -> Answer:
         if len(similar)
         else "They were drawn at random, as this method does not look at the model. "
     )
-    text = f"Pruned for good in {len(steps)} steps, so that {cap:,} stay. {alike}{unread}"
+    text = f"Pruned in {len(steps)} steps, so that {cap:,} stay. {alike}{unread}"
     return Answer(question=question, value=f"{pruned:,} of {arrived:,} samples", text=text)
 
 

@@ -298,6 +298,20 @@ def test_doctor_says_json_and_fails_when_something_is_bad(call, tmp_path, monkey
     assert code == 2 and "BAD  disk" in out and "make room" in out
 
 
+def test_doctor_looks_at_a_run_whose_tests_name_a_dataset_that_is_still_to_come(call, tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr("adaptinf.checkup.check_model", lambda *_, **__: [])
+    assert call("init", tmp_path / "live", "--model", BASE_PATH)[0] == 0
+    assert call("add", tmp_path / "live", dataset["path"], "--images", dataset["images"], "--quiet")[0] == 0
+    path = tmp_path / "live" / "config.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["evaluation"] = [{"skill": "sums", "path": dataset["path"], "introduced_at": "later"}]
+    path.write_text(yaml.safe_dump(values))
+    assert call("doctor", path, "--quiet")[0] == 0
+    path.write_text(yaml.safe_dump({**values, "made_by": None}))
+    code, _, err = call("doctor", path, "--quiet")
+    assert code == 2 and "introduced_at='later' is no dataset of the stream" in err
+
+
 def test_a_run_in_use_is_refused_with_the_number_of_its_process(call, tmp_path, dataset):
     stream = write_stream(tmp_path / "s.yaml", [dataset], **QUICK)
     with store.lock(tmp_path / "run"):

@@ -6,7 +6,7 @@ charts.gallery = function gallery(canvas, allRows, figure) {
   const options = [...sizes].sort((a, b) => b[1] - a[1]).map(([cluster, size]) => [cluster, `${cluster < 0 ? "unscored" : `cluster ${cluster}`} (${size} samples)`]);
   const cluster = choice(figure, "cluster", "Cluster", options);
   const own = rows.filter((row) => row.cluster === cluster);
-  const gloss = { "most typical": "nearest to the center", chosen: "trained on at this step", "left out": "not chosen, stays in the pool", pruned: "left the pool for good" };
+  const gloss = { "most typical": "nearest to the center", chosen: "trained on at this step", "left out": "not chosen, stays in the pool", pruned: "left the pool" };
   canvas.replaceChildren();
   for (const shelf of Object.keys(gloss)) {
     const cards = own.filter((row) => row.shelf === shelf);
