@@ -21,7 +21,7 @@ from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample
 from adaptinf.errors import DataError, ModelError, StoreError
 from adaptinf.models.adapters import unfreeze_all
-from adaptinf.models.chat import IGNORED, encode
+from adaptinf.models.chat import IGNORED, Pictures, encode, without_images
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.pictures import open_picture
@@ -33,6 +33,8 @@ WARMUP = 0.03
 """Share of the optimiser steps until the peak learning rate (LLaVA's recipe)."""
 MAX_GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm."""
+MOST_GONE = 32
+"""So many pictured samples in a row whose pictures cannot be opened: their folder is gone, and hours would be lost."""
 CHECKPOINTS_PER_STAGE = 5
 """How often a stage saves where it is; a kill loses at most a fifth of it."""
 LEFT_OUT = "left_out.json"
@@ -76,7 +78,7 @@ def train(
     whose pictures cannot be opened any more, or that has no answer token, trains nothing; both are counted in `info`.
 
     Raises:
-        DataError: there is no sample.
+        DataError: there is no sample, or the pictures of all, or of many in a row, cannot be opened.
         ModelError: the loss stopped being a number, or the device ran out of memory.
         StoreError: weights or a checkpoint could not be written.
     """
@@ -103,6 +105,8 @@ def train(
             # Batches before the checkpoint are not made again.
             collator.take_up(tables.read_json(resumed / LEFT_OUT))
         _run(trainer, resumed)
+    if len(collator.unreadable) == len(samples):
+        raise DataError(f"no picture of {', '.join(sorted(collator.unreadable)[:3])} can be opened; are they gone?")
     learner.model.eval()
     save_weights(learner, out)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -241,6 +245,7 @@ class _Collator:
         self.learner = learner
         self.unreadable: set[str] = set()
         self.without_answer: set[str] = set()
+        self.gone_in_a_row = 0
 
     def left_out(self) -> dict[str, list[str]]:
         """Return the ids of what could not train so far, by reason."""
@@ -252,22 +257,34 @@ class _Collator:
         self.without_answer.update(left_out["without_answer"])
 
     def __call__(self, samples: list[Sample]) -> dict[str, Any]:
-        kept, pictures = [], []
-        for sample in samples:
-            try:
-                pictures.append([open_picture(path) for path in sample.images])
-                kept.append(sample)
-            except DataError as error:
-                logger.warning("%s is not trained on: %s", sample.id, error)
-                self.unreadable.add(sample.id)
+        opened = {sample.id: pictures for sample in samples if (pictures := self._pictures_of(sample)) is not None}
+        kept = [sample for sample in samples if sample.id in opened]
         if not kept:
-            raise DataError(
-                f"no picture of the batch {[sample.id for sample in samples]} can be opened; are they gone?"
-            )
-        batch = encode(self.learner, kept, pictures)
+            # The Trainer wants a batch: words without a label teach nothing.
+            words = encode(self.learner, [without_images(samples[0])], [[]])
+            return {**words.inputs, "labels": torch.full_like(words.labels, IGNORED)}
+        batch = encode(self.learner, kept, [opened[sample.id] for sample in kept])
         has_answer = (batch.labels != IGNORED).any(1)
         self.without_answer |= {sample.id for sample, has in zip(kept, has_answer, strict=True) if not has}
         return {**batch.inputs, "labels": batch.labels}
+
+    def _pictures_of(self, sample: Sample) -> Pictures | None:
+        """Return a sample's pictures; None, and it is recorded, where one cannot be opened."""
+        try:
+            pictures = [open_picture(path) for path in sample.images]
+        except DataError as error:
+            logger.warning("%s is not trained on: %s", sample.id, error)
+            self.unreadable.add(sample.id)
+            self.gone_in_a_row += 1
+            if self.gone_in_a_row >= MOST_GONE:
+                raise DataError(
+                    f"the pictures of {MOST_GONE} samples in a row cannot be opened, the last of {sample.id}: {error}; "
+                    "bring them back, and run the same command again"
+                ) from error
+            return None
+        if pictures:
+            self.gone_in_a_row = 0
+        return pictures
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

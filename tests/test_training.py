@@ -182,6 +182,25 @@ def test_a_picture_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged
         train([lost], learner, FULL, out=tmp_path / "none", seed=1)
 
 
+def test_a_picture_that_is_gone_does_not_stop_a_batch_of_one(learner, ragged_samples, tmp_path):
+    lost = conversation("lost", say("user", "<image>", "?"), say("assistant", "!"), images=(tmp_path / "gone.png",))
+    one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1, "learning_rate": 1e-4})
+    trained = train([lost, ragged_samples[0]], learner, one_each, out=tmp_path / "out", seed=1)
+    assert trained.info["unreadable"] == ["test/lost"] and trained.info["optimizer_steps"] == 2
+    assert all(torch.isfinite(weight).all() for weight in learner.model.parameters())
+
+
+def test_a_folder_of_pictures_that_is_gone_stops_the_training(learner, ragged_samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "MOST_GONE", 3)
+    lost = [
+        conversation(f"{n}", say("user", "<image>", "?"), say("assistant", "!"), images=(tmp_path / f"{n}.png",))
+        for n in range(4)
+    ]
+    one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1})
+    with pytest.raises(DataError, match=r"pictures of 3 samples in a row .* bring them back"):
+        train([*lost, ragged_samples[0]], learner, one_each, out=tmp_path / "out", seed=1)
+
+
 def test_nothing_to_train_on_is_refused(learner, tmp_path):
     with pytest.raises(DataError, match="no sample to train on"):
         train([], learner, FULL, out=tmp_path)
