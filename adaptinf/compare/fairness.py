@@ -88,7 +88,7 @@ def cap_lines(records: Sequence[RunRecord]) -> list[str]:
     if not caps:
         return ["no row has a cap on its pool"]
     parts = [f"{cap:,} samples ({', '.join(names)})" for cap, names in sorted(caps.items())]
-    words = "one cap for all rows that have one" if len(caps) == 1 else "caps differ"
+    words = "capped rows share one cap" if len(caps) == 1 else "caps differ"
     return [f"{words}: {'; '.join(parts)}"]
 
 
@@ -112,5 +112,7 @@ def seed_lines(records: Sequence[RunRecord]) -> list[str]:
         lacking = ", ".join(str(seed) for seed in all_seeds if seed not in seeds)
         rows.setdefault(lacking, []).append(name)
     return [
-        f"means over fewer seeds, without {lacking}: {', '.join(names)}" for lacking, names in rows.items() if lacking
+        f"not run with seeds {lacking}, so means over fewer: {', '.join(names)}"
+        for lacking, names in rows.items()
+        if lacking
     ]

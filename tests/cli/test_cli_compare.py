@@ -117,7 +117,7 @@ def test_more_methods_seeds_and_variants_add_to_a_comparison(compared, ran, stre
     found = json.loads(said)
     assert [row["name"] for row in found["rows"]] == saved.rows and found["seeds"] == [0, 3]
     assert found["rows"][2]["against_random_replay"]["macro"]["p_value"] <= 1
-    assert "one cap for all rows that have one: 12 samples (slow)" in found["notes"]
+    assert "capped rows share one cap: 12 samples (slow)" in found["notes"]
 
 
 def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_time(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def test_any_row_is_judged_also_one_without_a_seed_of_its_own():
     records = [*three_rows((0, 1)), record("mine", seed=7)]
     table = standings(records)
     assert next(row for row in table.rows if row.name == "mine").against is None
-    assert "means over fewer seeds, without 0, 1: mine" in table.notes
+    assert "not run with seeds 0, 1, so means over fewer: mine" in table.notes
 
 
 def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
@@ -129,7 +129,7 @@ def test_runs_that_are_behind_are_left_out_and_named():
 
 def test_caps_are_said(capsys):
     capped = [record("lite_adapt", cap=40), record("lite_two", cap=40), record("random_replay")]
-    assert "one cap for all rows that have one: 40 samples (lite_adapt, lite_two)" in standings(capped).notes
+    assert "capped rows share one cap: 40 samples (lite_adapt, lite_two)" in standings(capped).notes
     assert any(line.startswith("caps differ") for line in standings([*capped, record("other", cap=20)]).notes)
     assert "no row has a cap on its pool" in standings([record("adapt")]).notes
 
