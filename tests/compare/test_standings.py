@@ -148,7 +148,7 @@ def test_every_printer_has_the_same_numbers(capsys):
         assert ("multitask, after the last step" in text) == (text != short)
     assert short.count("\n| ") == 4 and "| forgetting (clipped) |" in short
     assert "- fisher: adapt, `extraction.vector: fisher`" in long
-    assert "without 1: fisher" in said
+    assert "not run with seeds 1, so means over fewer: fisher" in said
 
 
 def test_what_is_not_known_is_a_dash(capsys):
