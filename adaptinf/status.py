@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy as np
 from adaptinf import store, tables
 from adaptinf.corrections import withdrawn_datasets
 from adaptinf.data import SavedPruning
+from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.runs import STAGES, Run
 
 
 def status_of(run: Run) -> dict[str, Any]:
     """Return a run's state as plain values: steps with their stages, pool, disk, time left."""
-    steps = [_step_status(run, step) for step in range(len(run.config.stream))]
+    seconds = run.seconds()
+    steps = [_step_status(run, step, seconds) for step in range(len(run.config.stream))]
     return {
         "folder": str(run.folder),
         "method": run.config.selection.method,
@@ -24,7 +27,7 @@ def status_of(run: Run) -> dict[str, Any]:
         "steps_waiting": len(run.config.stream) - run.num_finished,
         **_pool_status(run),
         "disk_bytes": store.folder_bytes(run.folder),
-        "seconds_left": _seconds_left(run),
+        "seconds_left": _seconds_left(run, seconds),
         "steps": steps,
     }
 
@@ -41,11 +44,11 @@ def _pool_status(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_status(run: Run, step: int) -> dict[str, Any]:
+def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> dict[str, Any]:
     folder = run.dataset_folder(step)
     info = tables.read_json(folder / "info.json") if folder.exists() else {}
     evaluation = run.evaluation(step)
-    seconds = [time for (at, _), time in run.seconds().items() if at == step]
+    spent = [time for (at, _), time in seconds.items() if at == step]
     return {
         "step": step,
         "dataset": run.config.stream[step].name,
@@ -55,8 +58,8 @@ def _step_status(run: Run, step: int) -> dict[str, Any]:
         "under_way": [stage for stage in STAGES if store.part_of(run.stage_folder(step, stage)).exists()],
         "finished": run.has(step, STAGES[-1]),
         "kept": _kept(run, step),
-        "average_accuracy": float(np.nanmean(evaluation.matrix[-1])) if evaluation else None,
-        "seconds": round(sum(seconds), 1) if seconds else None,
+        "average_accuracy": average_accuracy(evaluation.matrix) if evaluation else None,
+        "seconds": round(sum(spent), 1) if spent else None,
     }
 
 
@@ -66,12 +69,12 @@ def _kept(run: Run, step: int) -> int | None:
     return SavedPruning.load(run.stage_folder(step, "pruning")).num_kept
 
 
-def _seconds_left(run: Run) -> float | None:
+def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:
     """Return the waiting steps times the mean step so far, less what the step under way has spent.
 
     None before the first step is finished.
     """
-    done, seconds = run.num_finished, run.seconds()
+    done = run.num_finished
     num_waiting = len(run.config.stream) - done
     if not done or not num_waiting:
         return 0.0 if done else None
