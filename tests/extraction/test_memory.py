@@ -51,9 +51,11 @@ def extracting(model: str, picture: str, count: int) -> Work:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_thousand_samples_take_as_much_memory_as_two_thousand(tmp_path, picture_folder):
+def test_twenty_thousand_samples_take_as_much_memory_as_seven_thousand(tmp_path, picture_folder):
+    """Two thousand are too few to compare with: their peak is 420 to 450 MB by chance, and settles at 475 with more."""
     model, picture = str(write_llava(tmp_path)), str(picture_folder / "0.png")
-    few, many = (measure(extracting, model=model, picture=picture, count=count) for count in (2_000, 20_000))
-    assert (few.figures["rows"], many.figures["rows"]) == (2_000, 20_000)
-    print(f"2,000: {few.peak_bytes / 1e6:.0f} MB, 20,000: {many.peak_bytes / 1e6:.0f} MB of anonymous memory")
-    assert many.peak_bytes <= 1.1 * few.peak_bytes
+    few, many = (measure(extracting, model=model, picture=picture, count=count) for count in (7_000, 21_000))
+    assert (few.figures["rows"], many.figures["rows"]) == (7_000, 21_000)
+    print(f"7,000: {few.peak_bytes / 1e6:.0f} MB, 21,000: {many.peak_bytes / 1e6:.0f} MB of anonymous memory")
+    # One and a half kilobytes a sample would be seen.
+    assert many.peak_bytes <= 1.05 * few.peak_bytes
