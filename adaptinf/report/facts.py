@@ -107,20 +107,35 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Return runs that are seeds of one setting together; two runs with one seed are never seeds of one setting."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        settings = run.config.model_dump(mode="json", exclude=SEED_KEYS)
-        names = [dataset.name for dataset in run.config.stream]
-        key = json.dumps([settings, names], sort_keys=True)
-        number = 0
+        key, number = _setting(run), 0
         while any(other.config.seed == run.config.seed for other in groups.get((key, number), [])):
             number += 1
         groups.setdefault((key, number), []).append(run)
     return list(groups.values())
 
 
+def _setting(run: Run) -> str:
+    """Return what is the same for all seeds of one setting."""
+    if _is_in_a_row(run):
+        return str(run.folder.resolve().parent)  # its seeds may have a base model each
+    settings = run.config.model_dump(mode="json", exclude=SEED_KEYS)
+    names = [dataset.name for dataset in run.config.stream]
+    return json.dumps([settings, names], sort_keys=True)
+
+
+def _is_in_a_row(run: Run) -> bool:
+    """Tell whether a run lies as `adaptinf compare` lays them: ROW/seed-N."""
+    return run.folder.name == f"seed-{run.config.seed}"
+
+
 def _group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Return the method's name of each group; where two share it, with as much of the folder as tells them apart."""
-    methods = [members[0].config.selection.method for members in groups]
-    folders = [members[0].folder.resolve() for members in groups]
+    """Return the name of each group: a comparison's row, else the method.
+
+    Where two share it, with as much of the folder as tells them apart.
+    """
+    firsts = [members[0] for members in groups]
+    methods = [run.folder.resolve().parent.name if _is_in_a_row(run) else run.config.selection.method for run in firsts]
+    folders = [run.folder.resolve() for run in firsts]
     for depth in range(max(len(folder.parts) for folder in folders) + 1):
         names = [
             method if methods.count(method) == 1 or not depth else f"{method} ({'/'.join(folder.parts[-depth:])})"

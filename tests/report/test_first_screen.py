@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,19 @@ def test_without_random_replay_the_page_says_how_to_get_it(tmp_path):
 def test_seeds_that_do_not_meet_are_not_compared(tmp_path):
     folders = [finished(tmp_path / "a", "adapt", GOOD), finished(tmp_path / "r", "random_replay", POOR, seed=1)]
     assert answer(folders, 0).value == "Not comparable" and "no seed in common" in answer(folders, 0).text
+
+
+def test_seeds_in_the_folder_of_a_row_are_one_method_whatever_their_base_model(tmp_path):
+    def made(folder, seed):
+        run = Run.open(finished(tmp_path / folder, "adapt", GOOD, seed=seed))
+        model = run.config.model.model_copy(update={"path": f"base-{seed}"})
+        replace(run, config=run.config.model_copy(update={"model": model})).write_config()
+        return run.folder
+
+    in_a_row = [made(f"row/seed-{seed}", seed) for seed in (0, 1)]
+    assert [fact.label for fact in gather(in_a_row)] == ["row, seed 0", "row, seed 1"]
+    alone = [made(f"mine-{seed}", seed) for seed in (0, 1)]
+    assert len({fact.group for fact in gather(alone)}) == 2
 
 
 def test_several_seeds_are_one_method(tmp_path):
