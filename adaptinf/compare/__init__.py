@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -133,7 +134,9 @@ def _run_unfinished(
 ) -> None:
     workers = min(num_workers or _fitting_workers(unfinished), len(unfinished))
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(_end_with_parent, (os.getpid(),))
+    with manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
         futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, shelf) for one, steps in unfinished]
         relay = Relay(progress)
@@ -193,6 +196,11 @@ def _begin_worker(parent: int) -> None:
     threadpool_limits(limits=THREADS_PER_RUN)  # NumPy's BLAS too; clustering and pruning take as many threads as it has
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    _end_with_parent(parent)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Have this process end when its parent does, killed or not."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
