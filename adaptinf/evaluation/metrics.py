@@ -15,6 +15,8 @@ import numpy as np
 
 from adaptinf.errors import DataError
 
+NEARLY = 0.99
+"""Of one test item: saved scores are rounded, and 1/12 may have become 0.083333."""
 RARE = 0.5
 """A skill is rare when its share of the stream is below this times an equal share."""
 
@@ -80,7 +82,7 @@ def comparable(scores: Any, num_items: Any = None) -> np.ndarray:
     Without `num_items` (S numbers) every score above 0 will do.
     """
     scores_S = np.asarray(scores, np.float64)
-    is_one: np.ndarray = np.isfinite(scores_S) & (scores_S > 0) & (scores_S >= _one_item(num_items) - 1e-12)
+    is_one: np.ndarray = np.isfinite(scores_S) & (scores_S > 0) & (scores_S >= NEARLY * _one_item(num_items))
     return is_one
 
 

@@ -70,6 +70,13 @@ def test_a_reference_below_one_test_item_is_no_reference():
     assert metrics.comparable([0.004, 0.8, NAN, 0.0], [200, 200, 200, 200]).tolist() == [False, True, False, False]
 
 
+def test_one_item_is_one_item_though_records_round_it():
+    assert metrics.comparable([round(1 / 12, 6), round(1 / 7, 6)], [12, 7]).all()
+    rounded = [[0.0], [round(1 / 12, 6)], [0.0]]
+    found = metrics.forgetting_rate(rounded, [0], [12])
+    assert found.signed == pytest.approx(100.0) and found.num_left_out == 0
+
+
 def test_forward_transfer_is_what_came_before_the_own_data():
     # Skill 1: row 1 - row 0 = 0.1; skill 3: row 2 - row 0 = 0.1; skill 0 has no row in between, skill 2 no own data.
     assert metrics.forward_transfer(MATRIX, FIRST) == pytest.approx((0.1 + 0.1) / 2)
