@@ -51,11 +51,11 @@ def extracting(model: str, picture: str, count: int) -> Work:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_thousand_samples_take_as_much_memory_as_seven_thousand(tmp_path, picture_folder):
-    """Two thousand are too few to compare with: their peak is 420 to 450 MB by chance, and settles at 475 with more."""
+def test_sixty_thousand_samples_take_as_much_memory_as_twenty_thousand(tmp_path, picture_folder):
+    """Two thousand are too few to compare with: their peak is 420 to 450 MB by chance, and settles at 480 with more."""
     model, picture = str(write_llava(tmp_path)), str(picture_folder / "0.png")
-    few, many = (measure(extracting, model=model, picture=picture, count=count) for count in (7_000, 21_000))
-    assert (few.figures["rows"], many.figures["rows"]) == (7_000, 21_000)
-    print(f"7,000: {few.peak_bytes / 1e6:.0f} MB, 21,000: {many.peak_bytes / 1e6:.0f} MB of anonymous memory")
-    # One and a half kilobytes a sample would be seen.
+    few, many = (measure(extracting, model=model, picture=picture, count=count) for count in (20_000, 60_000))
+    assert (few.figures["rows"], many.figures["rows"]) == (20_000, 60_000)
+    print(f"20,000: {few.peak_bytes / 1e6:.0f} MB, 60,000: {many.peak_bytes / 1e6:.0f} MB of anonymous memory")
+    # Six hundred bytes a sample would be seen.
     assert many.peak_bytes <= 1.05 * few.peak_bytes
