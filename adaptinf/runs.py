@@ -32,6 +32,8 @@ A = TypeVar("A", bound=store.Artifact)
 CONFIG_NAME = "config.yaml"
 STAGES = ("features", "clusters", "selection", "model", "evaluation", "pruning")
 """Folders of a step, in the order they are made; the last one is written by every step."""
+GROWING_KEYS = ("stream", "evaluation")
+"""Lists that may have grown at their end between two calls."""
 FREE_KEYS = ("executor", "plugins", "made_by")
 """Settings that may change between two calls on one run folder, because no result depends on them."""
 
@@ -217,12 +219,18 @@ def _refuse_other_settings(folder: Path, old: RunConfig, new: RunConfig) -> None
         before, after = getattr(old, key), getattr(new, key)
         if key in FREE_KEYS or before == after:
             continue
-        if key in ("stream", "evaluation") and after[: len(before)] == before:
+        if has_grown(key, before, after):
             continue
         place, was, now = _first_difference(key, before, after)
         raise ConfigError(
             f"{folder} was made with {place}={was!r}, now it is {now!r}; choose another --out, or delete that folder"
         )
+
+
+def has_grown(key: str, before: Any, after: Any) -> bool:
+    """Tell whether a setting is a list that begins as it was, of those that may grow (Any: of any setting)."""
+    both = isinstance(before, list) and isinstance(after, list)
+    return key in GROWING_KEYS and both and after[: len(before)] == before
 
 
 def _first_difference(key: str, before: Any, after: Any) -> tuple[str, Any, Any]:

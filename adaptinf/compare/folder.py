@@ -25,12 +25,10 @@ from adaptinf.compare.variants import Row
 from adaptinf.config import RunConfig
 from adaptinf.environment import environment
 from adaptinf.errors import ConfigError
-from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run
+from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run, has_grown
 from adaptinf.sharing import Shelf
 
 ROWS, RECORDS, TABLE, REPORT = "rows.json", "comparison.json", "table.md", "report.html"
-GROWING = ("stream", "evaluation")
-"""Lists that may have grown at their end when rows are added."""
 SHARE_OF_TIME = 0.05
 """Of the time since the last one that writing the table between two runs may take: the cores belong to the runs."""
 
@@ -63,12 +61,12 @@ class ComparisonFolder:
             ConfigError: a row of that name has another method, other settings or another cap, or the stream or a
                 shared setting differs from that of the rows that are there.
         """
-        known, known_stream = self.rows(), self.stream
-        if known and known_stream != stream:
-            raise ConfigError(f"{self.path} compares on {known_stream}, not on {stream}; choose another --out")
-        if known:
-            _refuse_other_settings(self.path, tables.read_json(self.path / ROWS)["settings"], tables.finite(settings))
-        by_name = {row.name: row for row in known}
+        saved = self._saved()
+        if saved and saved["stream"] != stream:
+            raise ConfigError(f"{self.path} compares on {saved['stream']}, not on {stream}; choose another --out")
+        if saved:
+            _refuse_other_settings(self.path, saved["settings"], tables.finite(settings))
+        by_name = {row.name: row for row in self.rows()}
         for row in rows:
             old = by_name.setdefault(row.name, row)
             if old.as_json() != row.as_json():
@@ -81,15 +79,12 @@ class ComparisonFolder:
 
     def rows(self) -> list[Row]:
         """Return every row that was ever asked for."""
-        path = self.path / ROWS
-        found = tables.read_json(path)["rows"] if path.exists() else {}
-        return [Row(name=name, **value) for name, value in found.items()]
+        return [Row(name=name, **value) for name, value in self._saved().get("rows", {}).items()]
 
-    @property
-    def stream(self) -> str:
-        """Name of the stream; empty before the first row."""
+    def _saved(self) -> dict[str, Any]:
+        """Return what rows.json holds: stream, settings, rows; nothing before the first row (Any: as JSON is)."""
         path = self.path / ROWS
-        return str(tables.read_json(path)["stream"]) if path.exists() else ""
+        return dict(tables.read_json(path)) if path.exists() else {}
 
     def runs(self) -> list[tuple[Row, Run]]:
         """Return every run that has finished a step, by row and seed."""
@@ -109,7 +104,8 @@ class ComparisonFolder:
         runs = self.runs()
         if not runs:
             raise ConfigError(f"{self.path}: no run has finished a step yet")
-        records = [record_of(run, name=row.name, settings=row.changes, stream=self.stream) for row, run in runs]
+        stream = self._saved()["stream"]
+        records = [record_of(run, name=row.name, settings=row.changes, stream=stream) for row, run in runs]
         order = list(dict.fromkeys(row.name for row, _ in runs))
         around = environment(threads_per_run=THREADS_PER_RUN)
         store.write_text_whole(self.path / RECORDS, records_text(around, records, order))
@@ -153,8 +149,7 @@ def shared_settings(config: RunConfig) -> dict[str, Any]:
 def _refuse_other_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in dict.fromkeys([*before, *now]):
         was, wanted = before.get(name), now.get(name)
-        has_grown = name in GROWING and was is not None and wanted is not None and wanted[: len(was)] == was
-        if was != wanted and not has_grown:
+        if was != wanted and not has_grown(name, was, wanted):
             raise ConfigError(
                 f"{path} compares with {name}={was!r}, now it is {wanted!r}, and its rows would not be comparable; "
                 "choose another --out"

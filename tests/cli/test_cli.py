@@ -235,7 +235,7 @@ class Quiz:
         return Conversation(turns=[Turn("user", [row["question"]]), Turn("assistant", [row["solution"]])])
 
     def render(self, sample, pictures):
-        raise NotImplementedError
+        raise NotImplementedError  # nothing is exported here
 """
 
 
