@@ -5,7 +5,8 @@
     python -m benchmarks.mini_liit main --rows adapt random_replay --seeds 0 1    # some rows and seeds first
 
 Each experiment leaves one JSON of records in `results/`, written anew whenever a run has finished, so the script can be
-killed and goes on with what is missing, on another day too. `python scripts/tables.py` makes the pages' tables of it.
+killed and goes on with what is missing, on another day too. A run that two experiments have in common is made once.
+`python scripts/tables.py` makes the pages' tables of it.
 """
 
 from __future__ import annotations
@@ -168,22 +169,25 @@ EXPERIMENTS = {
 """Name -> experiment, the most important first."""
 
 
+def result_of(name: str) -> Path:
+    """Return where an experiment's records lie."""
+    return RESULTS / f"mini-liit-{name}.json"
+
+
 def run(
     name: str, out: Path, *, workers: int | None, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None
 ) -> Path:
     """Run what an experiment's result lacks, of `rows` and `seeds` where they are given; return the result's path."""
-    experiment, result = EXPERIMENTS[name], RESULTS / f"mini-liit-{name}.json"
-    recorded = read_records(result).records if result.exists() else []
-    have = {(record.name, record.seed) for record in recorded}
-    folder = out / name
+    experiment, result, folder = EXPERIMENTS[name], result_of(name), out / name
+    recorded = _recorded(name)
     lacking = [
         (row, seed)
         for seed in experiment.seeds
         for row in experiment.rows
-        if (row.name, seed) not in have
+        if (row.name, seed) not in {(record.name, record.seed) for record in recorded}
         if (rows is None or row.name in rows) and (seeds is None or seed in seeds)
     ]
-    if not lacking:
+    if not lacking and result.exists() and len(read_records(result).records) == len(recorded):
         return result
     its_seeds = list(dict.fromkeys(seed for _, seed in lacking))
     planned = [one for one in _planned(experiment, its_seeds, folder) if (one.row, one.seed) in lacking]
@@ -201,6 +205,21 @@ def run(
         run_planned(planned, progress=make_progress(), num_workers=workers, shelf=shelf, on_finished=save)
         save()
     return result
+
+
+def _recorded(name: str) -> list[RunRecord]:
+    """Return an experiment's own records, and those of the same row on the same stream in other experiments."""
+    mine = EXPERIMENTS[name]
+    found: dict[tuple[str, int], RunRecord] = {}
+    for other, theirs in EXPERIMENTS.items():
+        alike = (theirs.stream, theirs.settings, theirs.cap) == (mine.stream, mine.settings, mine.cap)
+        path = result_of(other)
+        if not (alike and path.exists()):
+            continue
+        shared = {row.name for row in mine.rows if row in theirs.rows}
+        records = [one for one in read_records(path).records if one.name in shared and one.seed in mine.seeds]
+        found |= {(record.name, record.seed): record for record in records}
+    return list(found.values())
 
 
 def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[Planned]:

@@ -67,3 +67,11 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
     mini_liit.run("main", tmp_path / "elsewhere", workers=1)
     assert [record.name for record in read_records(result).records] == ["random_replay", "sequential"]
     assert ran == ["random_replay", "sequential"]
+
+    # Rows that another experiment has on the same stream are taken over, those under other settings are not.
+    same, other = (replace(experiment, rows=rows, settings=settings) for settings in ({"training.epochs": 1}, {}))
+    monkeypatch.setattr(mini_liit, "EXPERIMENTS", {"main": mini_liit.EXPERIMENTS["main"], "same": same, "other": other})
+    shared = mini_liit.run("same", tmp_path / "third", workers=1)
+    assert shared.read_text().splitlines()[1:] == result.read_text().splitlines()[1:] and len(ran) == 2
+    mini_liit.run("other", tmp_path / "third", workers=1)
+    assert ran[2:] == ["random_replay", "sequential"]
