@@ -48,9 +48,10 @@ def run_step(run: Run, step: int) -> None:
     """Take dataset number `step` of the stream through the figure, once.
 
     Raises:
-        ConfigError: the stream has no such dataset, or the step before it is not finished.
+        ConfigError: the stream has no such dataset, the step before it is not finished, or it had other settings.
     """
     _check_turn(run, step)
+    run.hold_settings()
     run.load_plugins()
     tests = read_tests(run.config.evaluation)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.config.stream)}")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import adaptinf
 from adaptinf import config as configuration
 from adaptinf import registry, store
-from adaptinf.config import DatasetConfig, MadeBy, RunConfig
+from adaptinf.config import DatasetConfig, MadeBy, RunConfig, SkillConfig
 from adaptinf.corrections import withdrawn_datasets
 from adaptinf.data import Evaluation
 from adaptinf.environment import git_sha
@@ -28,6 +28,7 @@ from adaptinf.selection import known_options, wishes
 from adaptinf.sharing import Shelf
 
 A = TypeVar("A", bound=store.Artifact)
+S = TypeVar("S", DatasetConfig, SkillConfig)
 
 CONFIG_NAME = "config.yaml"
 STAGES = ("features", "clusters", "selection", "model", "evaluation", "pruning")
@@ -62,7 +63,8 @@ class Run:
         """
         path = folder / CONFIG_NAME
         if path.exists():
-            _refuse_other_settings(folder, configuration.load(path), config)
+            way_out = "choose another --out, or delete that folder"
+            _refuse_other_settings(folder, configuration.load(path), config, way_out)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder=folder, config=config, progress=progress or Silent())
         if not path.exists() or configuration.load(path).model_copy(update={"made_by": None}) != config:
@@ -89,6 +91,22 @@ class Run:
         made_by = MadeBy(version=adaptinf.__version__, git_sha=git_sha(), utc_time=store.utc_now())
         stamped = self.config.model_copy(update={"made_by": made_by})
         store.write_text_whole(self.folder / CONFIG_NAME, configuration.to_yaml(stamped))
+
+    def hold_settings(self) -> None:
+        """Write down the settings that steps are made with; config.yaml of a live run is edited by hand.
+
+        Where the model, datasets and tests lie may have changed: people move their files.
+
+        Raises:
+            ConfigError: steps were made with others; the first one that differs is named.
+        """
+        path = self.steps_folder / CONFIG_NAME
+        if path.exists() and self.num_begun:
+            way_out = f"put it back in {self.folder / CONFIG_NAME}: steps of one run are made with the same settings"
+            before = configuration.load(path)
+            _refuse_other_settings(self.folder, before, _as_placed(self.config, before), way_out)
+        path.parent.mkdir(exist_ok=True)
+        store.write_text_whole(path, configuration.to_yaml(self.config))
 
     def with_dataset(self, dataset: DatasetConfig) -> Run:
         """Return the run with one more dataset at the end of its stream; config.yaml is left as it is.
@@ -214,7 +232,7 @@ class Run:
         registry.load_plugins(self.config.plugins)
 
 
-def _refuse_other_settings(folder: Path, old: RunConfig, new: RunConfig) -> None:
+def _refuse_other_settings(folder: Path, old: RunConfig, new: RunConfig, way_out: str) -> None:
     for key in RunConfig.model_fields:
         before, after = getattr(old, key), getattr(new, key)
         if key in FREE_KEYS or before == after:
@@ -222,9 +240,22 @@ def _refuse_other_settings(folder: Path, old: RunConfig, new: RunConfig) -> None
         if has_grown(key, before, after):
             continue
         place, was, now = _first_difference(key, before, after)
-        raise ConfigError(
-            f"{folder} was made with {place}={was!r}, now it is {now!r}; choose another --out, or delete that folder"
-        )
+        raise ConfigError(f"{folder} was made with {place}={was!r}, now it is {now!r}; {way_out}")
+
+
+def _as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
+    """Return the configuration with its files where they were before."""
+
+    def placed(now: list[S], then: list[S]) -> list[S]:
+        places = [{"path": old.path, "images": old.images} for old in then]
+        return [new.model_copy(update=place) for new, place in zip(now, places, strict=False)] + now[len(then) :]
+
+    changes = {
+        "model": config.model.model_copy(update={"path": before.model.path}),
+        "stream": placed(config.stream, before.stream),
+        "evaluation": placed(config.evaluation, before.evaluation),
+    }
+    return config.model_copy(update=changes)
 
 
 def has_grown(key: str, before: Any, after: Any) -> bool:

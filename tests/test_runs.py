@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -84,6 +85,34 @@ def test_tests_of_skills_may_be_added(tmp_path):
     Run.create(tmp_path, config(ONE))
     Run.create(tmp_path, config(ONE, evaluation=[SkillConfig(skill="s", path="s.json")]))
     assert [skill.skill for skill in Run.open(tmp_path).config.evaluation] == ["s"]
+
+
+def test_steps_of_a_run_are_made_with_the_same_settings_however_its_config_is_edited(tmp_path):
+    made = Run.create(tmp_path, config(ONE))
+    made.hold_settings()
+    edited = replace(made, config=changed(made.config, "selection", budget=7))
+    edited.hold_settings()  # no step has begun
+    (tmp_path / "steps" / "00").mkdir()
+    edited.hold_settings()
+    with pytest.raises(ConfigError) as caught:
+        made.hold_settings()
+    assert f"{tmp_path} was made with selection.budget=7, now it is 25000; put it back in" in str(caught.value)
+
+
+def test_files_of_a_run_may_move_and_tests_may_be_added_between_steps(tmp_path):
+    test = SkillConfig(skill="ocr", path="ocr.json")
+    made = Run.create(tmp_path, config(ONE, evaluation=[test]))
+    made.hold_settings()
+    (tmp_path / "steps" / "00").mkdir()
+    moved = config(
+        ONE.model_copy(update={"path": "elsewhere/one.json", "images": "elsewhere"}),
+        TWO,
+        evaluation=[test.model_copy(update={"path": "elsewhere/ocr.json"}), SkillConfig(skill="new", path="new.json")],
+    )
+    replace(made, config=changed(moved, "model", path="elsewhere/base")).hold_settings()
+    other_metric = [test.model_copy(update={"metric": "anls"})]
+    with pytest.raises(ConfigError, match=r"evaluation\.0\.metric='exact', now it is 'anls'"):
+        replace(made, config=config(ONE, TWO, evaluation=other_metric)).hold_settings()
 
 
 def test_what_no_result_depends_on_may_change(tmp_path):

@@ -161,6 +161,12 @@ def test_add_and_step_end_like_run(call, tmp_path, dataset):
         code, out, _ = call("add", mine, entry["path"], "--images", entry["images"], "--quiet")
         assert code == 0 and out.startswith(f"{entry['name']}: 8 samples added, 0 rejected")
         assert json.loads(call("status", mine, "--json")[1])["steps_waiting"] == 1
+        if number == 1:
+            config = (mine / "config.yaml").read_text()
+            (mine / "config.yaml").write_text(config.replace("\nseed: 3", "\nseed: 4"))
+            code, _, err = call("step", mine, "--quiet")
+            assert code == 2 and f"{mine} was made with seed=3, now it is 4; put it back in {mine}/config.yaml" in err
+            (mine / "config.yaml").write_text(config)
         code, _, err = call("step", mine, "--quiet")
         assert code == 0, err
         assert chosen(mine, f"0{number}") == chosen(tmp_path / "run", f"0{number}")
