@@ -1,7 +1,8 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
 A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name of an
-experiment, and the form: `short` and `long` as `adaptinf compare` writes them, or `clusters`.
+experiment, and the form: `short` and `long` as `adaptinf compare` writes them, or `clusters`. A table of some rows,
+compared with another one than random replay: `<!-- table: variants short against adapt of random_replay adapt -->`.
 """
 
 from __future__ import annotations
@@ -18,27 +19,41 @@ from adaptinf.compare.columns import COLUMN, cell, number
 from adaptinf.compare.markdown import as_table, long_table, short_table
 from adaptinf.compare.records import RunRecord, Saved, read_records
 from adaptinf.compare.standings import standings
-from adaptinf.compare.summary import summarise
+from adaptinf.compare.summary import BASELINE, summarise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) (?P<form>\w+) -->\n)(?P<table>.*?)(<!-- end of table -->)", re.S)
+MARKED = re.compile(
+    r"(?P<begin><!-- table: (?P<name>[\w-]+) (?P<form>\w+)"
+    r"(?: against (?P<baseline>[\w-]+))?(?: of (?P<rows>[\w\s-]+?))? -->\n)"
+    r".*?(?P<end><!-- end of table -->)",
+    re.S,
+)
 
 
 def page_with_tables(text: str) -> str:
     """Return a page with every marked table made anew."""
-    return MARKED.sub(lambda found: f"{found[1]}{table(found['name'], found['form'])}{found[5]}", text)
+
+    def made_anew(found: re.Match[str]) -> str:
+        rows = (found["rows"] or "").split()
+        return f"{found['begin']}{table(found['name'], found['form'], found['baseline'], rows)}{found['end']}"
+
+    return MARKED.sub(made_anew, text)
 
 
-def table(name: str, form: str) -> str:
-    """Return the table of an experiment, with where its numbers come from."""
+def table(name: str, form: str, baseline: str | None = None, rows: Sequence[str] = ()) -> str:
+    """Return the table of an experiment, or of some of its rows, with where its numbers come from."""
     path = RESULTS / f"mini-liit-{name}.json"
     saved = read_records(path)
-    return f"\n{FORMS[form](saved).rstrip()}\n\n{_source(path, saved)}\n\n"
+    if strange := {*rows, *([baseline] if baseline else [])}.difference(saved.rows):
+        sys.exit(f"{path.name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(saved.rows)}")
+    if rows:
+        saved = saved._replace(rows=list(rows), records=[one for one in saved.records if one.name in rows])
+    return f"\n{FORMS[form](saved, baseline or BASELINE).rstrip()}\n\n{_source(path, saved)}\n\n"
 
 
-def clusters_table(saved: Saved) -> str:
+def clusters_table(saved: Saved, _: str) -> str:
     """Return how well each row's clusters follow the true skills, how many rare samples it chose, what came of it."""
     head = ["method", "ARI, first step", "ARI, last step", "rare among the chosen, %", "rare", "common"]
     rows = []
@@ -61,9 +76,9 @@ def _over_steps(records: Sequence[RunRecord], field: str) -> np.ndarray:
     return means
 
 
-FORMS: dict[str, Callable[[Saved], str]] = {
-    "short": lambda saved: short_table(standings(saved.records, saved.rows)),
-    "long": lambda saved: long_table(standings(saved.records, saved.rows)),
+FORMS: dict[str, Callable[[Saved, str], str]] = {
+    "short": lambda saved, baseline: short_table(standings(saved.records, saved.rows, baseline)),
+    "long": lambda saved, baseline: long_table(standings(saved.records, saved.rows, baseline)),
     "clusters": clusters_table,
 }
 """Forms of a table."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from adaptinf.compare.columns import COLUMN, COLUMNS, Column, cell, signed
 from adaptinf.compare.standings import Standing, Standings
-from adaptinf.compare.summary import BASELINE
 from adaptinf.evaluation.intervals import PairedTest
 
 SHORT = ("macro", "micro", "rare", "common", "forgetting_clipped")
@@ -20,9 +19,9 @@ LEAST_P = 0.001
 
 
 def short_table(table: Standings) -> str:
-    """Return method, accuracy, micro, rare, common, clipped forgetting, and the difference to random replay."""
+    """Return method, accuracy, micro, rare, common, clipped forgetting, and the difference to the baseline."""
     columns = [COLUMN[field] for field in SHORT]
-    head = ["method", *map(_heading, columns), f"against {BASELINE}"]
+    head = ["method", *map(_heading, columns), f"against {table.baseline}"]
     rows = [
         [marked(row), *(cell(column, row.members) for column in columns), difference_text(row, "macro")]
         for row in table.rows
@@ -48,7 +47,9 @@ def long_table(table: Standings) -> str:
     ]
     meanings = [f"- {_heading(column)}: {column.meaning}" for column in COLUMNS]
     parts = [as_table(tables[0]), as_table(tables[1])]
-    parts += [f"Against {BASELINE}, paired by seed and test item:\n\n{as_table(tables[2])}"] if tables[2][1:] else []
+    parts += (
+        [f"Against {table.baseline}, paired by seed and test item:\n\n{as_table(tables[2])}"] if tables[2][1:] else []
+    )
     parts += ["Rows with settings of their own:\n\n" + "\n".join(settings)] if settings else []
     return "\n\n".join(parts) + _foot(foot_lines(table)) + "\n\n" + "\n".join(meanings) + "\n"
 
@@ -71,7 +72,7 @@ def marked(row: Standing) -> str:
 
 
 def difference_text(row: Standing, which: str) -> str:
-    """Return a row's difference to random replay with interval and p-value; a dash where there is none."""
+    """Return a row's difference to the baseline with interval and p-value; a dash where there is none."""
     return "–" if row.against is None else test_text(getattr(row.against, which))
 
 

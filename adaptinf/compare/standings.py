@@ -29,7 +29,7 @@ class Standing:
     members: Sequence[Summary]
     """One summary a seed."""
     against: Against | None
-    """How it stands to random replay; None for random replay itself, and where that cannot be said."""
+    """How it stands to the baseline; None for the baseline itself, and where that cannot be said."""
     num_fewer: int
     """Samples that it trained on less than the others, the most of any seed; 0: the same budget."""
 
@@ -42,6 +42,8 @@ class Standings:
     """In the order asked for."""
     seeds: Sequence[int]
     """Seeds that any row has."""
+    baseline: str
+    """Name of the row that all others are compared with."""
     budget: int
     """Samples to train on in one step."""
     references: Sequence[str]
@@ -52,8 +54,8 @@ class Standings:
     """What makes the table unfair: rows that trained on more than the budget."""
 
 
-def standings(records: Sequence[RunRecord], order: Sequence[str] = ()) -> Standings:
-    """Return the table: rows as in `order`, then others as they come."""
+def standings(records: Sequence[RunRecord], order: Sequence[str] = (), baseline: str = BASELINE) -> Standings:
+    """Return the table: rows as in `order`, then others as they come, each compared with the row `baseline`."""
     kept, notes = fairness.complete(records)
     groups: dict[str, list[RunRecord]] = {name: [] for name in order}
     for record in sorted(kept, key=lambda record: record.seed):
@@ -62,8 +64,12 @@ def standings(records: Sequence[RunRecord], order: Sequence[str] = ()) -> Standi
     rows, references = summaries(kept)
     fewer = fairness.trained_fewer(kept)
     return Standings(
-        rows=[_standing(members, rows, groups.get(BASELINE, []), fewer) for members in groups.values()],
+        rows=[
+            _standing(members, rows, [] if name == baseline else groups.get(baseline, []), fewer)
+            for name, members in groups.items()
+        ],
         seeds=sorted({record.seed for record in kept}),
+        baseline=baseline,
         budget=fairness.common_budget(kept),
         references=references,
         notes=[
@@ -92,7 +98,7 @@ def _standing(
 ) -> Standing:
     first = members[0]
     own = sorted((row for row in rows if row.name == first.name), key=lambda row: row.seed)
-    found = None if first.name == BASELINE else against(members, baseline)
+    found = against(members, baseline)
     return Standing(
         name=first.name,
         method=first.method,

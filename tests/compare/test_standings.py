@@ -60,6 +60,9 @@ def test_a_row_is_measured_against_random_replay_on_seeds_and_items():
     # Both seeds have the same ten items, so two seeds leave as much open as one.
     assert 0.0 < found.macro.interval.low < 0.2 and 0.4 < found.macro.interval.high < 0.6
     assert found.macro.p_value < 0.01 and np.isnan(found.macro.effect) and found.num_seeds == 2
+    # Or against any other row.
+    other = {row.name: row.against for row in standings(three_rows(), baseline="adapt").rows}
+    assert other["adapt"] is None and other["random_replay"].macro.interval.mean == pytest.approx(-0.3)
     # Points of micro accuracy follow the frequencies 3 : 1.
     uneven = standings([record("mine", [[0.0, 0.0], [0.5, 0.5]]), record("random_replay", [[0.0, 0.0], [0.3, 0.9]])])
     macro, micro = uneven.rows[0].against.macro, uneven.rows[0].against.micro

@@ -21,14 +21,25 @@ SPEC.loader.exec_module(tables)
 def test_every_table_of_a_page_is_that_of_its_records(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert tables.page_with_tables(text) == text, "run python scripts/tables.py"
+    assert text.count("<!-- table:") == text.count("<!-- end of table") == len(tables.MARKED.findall(text))
 
 
-def test_a_stale_table_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "table", lambda name, form: f"{name} as {form}\n")
+def test_a_stale_table_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "table", lambda name, form, baseline, rows: f"{name} as {form}, {baseline}, {rows}\n")
     page = "before\n<!-- table: main short -->\nold\n<!-- end of table -->\nafter\n"
-    assert tables.page_with_tables(page) == (
-        "before\n<!-- table: main short -->\nmain as short\n<!-- end of table -->\nafter\n"
-    )
+    assert tables.page_with_tables(page) == page.replace("old", "main as short, None, []")
+    page = "<!-- table: b long against adapt of adapt\nplus-100 -->\nold\n<!-- end of table -->\n"
+    assert tables.page_with_tables(page) == page.replace("old", "b as long, adapt, ['adapt', 'plus-100']")
+
+
+def test_a_table_of_some_rows_compares_with_the_row_it_names() -> None:
+    made = tables.table("main", "short", "adapt", ["random_replay", "adapt", "adapt_plus"])
+    lines = [line for line in made.splitlines() if line.startswith("|")]
+    assert lines[0].endswith("| against adapt |")
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| random_replay", "| adapt", "| adapt_plus"]
+    assert lines[3].endswith("| – |") and "| +12.0 (" in lines[4] and "(15 runs of " in made
+    with pytest.raises(SystemExit, match="has no row adapt_minus; its rows: random_replay,"):
+        tables.table("main", "short", None, ["adapt_minus"])
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("mini-liit-*.json")), ids=lambda path: path.stem)
