@@ -160,6 +160,11 @@ EXPERIMENTS = {
         )
         for budget in (300, 1200)
     },
+    "full": Experiment(
+        stream="mini-liit",
+        seeds=range(3),
+        rows=[*map(method, ("random_replay", "adapt", "adapt_plus", "oracle"))],
+    ),
     "text": Experiment(
         stream="mini-liit-text",
         seeds=range(3),
