@@ -1,8 +1,8 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
 A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name of an
-experiment, and the form: `short` and `long` as `adaptinf compare` writes them, or `clusters`. A table of some rows,
-compared with another one than random replay: `<!-- table: variants short against adapt of random_replay adapt -->`.
+experiment, and the form: `short` and `long` as `adaptinf compare` writes them, or `clusters`. A table of some rows and
+seeds, compared with another row than random replay: `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKED = re.compile(
     r"(?P<begin><!-- table: (?P<name>[\w-]+) (?P<form>\w+)"
-    r"(?: against (?P<baseline>[\w-]+))?(?: of (?P<rows>[\w\s-]+?))? -->\n)"
+    r"(?: seeds (?P<seeds>[\d ]+?))?(?: against (?P<baseline>[\w-]+))?(?: of (?P<rows>[\w\s-]+?))? -->\n)"
     r".*?(?P<end><!-- end of table -->)",
     re.S,
 )
@@ -36,20 +36,24 @@ def page_with_tables(text: str) -> str:
     """Return a page with every marked table made anew."""
 
     def made_anew(found: re.Match[str]) -> str:
-        rows = (found["rows"] or "").split()
-        return f"{found['begin']}{table(found['name'], found['form'], found['baseline'], rows)}{found['end']}"
+        rows, seeds = (found["rows"] or "").split(), [int(seed) for seed in (found["seeds"] or "").split()]
+        made = table(found["name"], found["form"], baseline=found["baseline"], rows=rows, seeds=seeds)
+        return f"{found['begin']}{made}{found['end']}"
 
     return MARKED.sub(made_anew, text)
 
 
-def table(name: str, form: str, baseline: str | None = None, rows: Sequence[str] = ()) -> str:
-    """Return the table of an experiment, or of some of its rows, with where its numbers come from."""
+def table(
+    name: str, form: str, *, baseline: str | None = None, rows: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> str:
+    """Return the table of an experiment, or of some of its rows and seeds, with where its numbers come from."""
     path = RESULTS / f"mini-liit-{name}.json"
     saved = read_records(path)
     if strange := {*rows, *([baseline] if baseline else [])}.difference(saved.rows):
         sys.exit(f"{path.name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(saved.rows)}")
-    if rows:
-        saved = saved._replace(rows=list(rows), records=[one for one in saved.records if one.name in rows])
+    rows = list(rows) or saved.rows
+    records = [one for one in saved.records if one.name in rows and (not seeds or one.seed in seeds)]
+    saved = saved._replace(rows=rows, records=records)
     return f"\n{FORMS[form](saved, baseline or BASELINE).rstrip()}\n\n{_source(path, saved)}\n\n"
 
 

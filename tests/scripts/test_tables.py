@@ -25,21 +25,23 @@ def test_every_table_of_a_page_is_that_of_its_records(page: Path) -> None:
 
 
 def test_a_stale_table_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "table", lambda name, form, baseline, rows: f"{name} as {form}, {baseline}, {rows}\n")
+    monkeypatch.setattr(tables, "table", lambda name, form, **of: f"{name} as {form}, {list(of.values())}\n")
     page = "before\n<!-- table: main short -->\nold\n<!-- end of table -->\nafter\n"
-    assert tables.page_with_tables(page) == page.replace("old", "main as short, None, []")
-    page = "<!-- table: b long against adapt of adapt\nplus-100 -->\nold\n<!-- end of table -->\n"
-    assert tables.page_with_tables(page) == page.replace("old", "b as long, adapt, ['adapt', 'plus-100']")
+    assert tables.page_with_tables(page) == page.replace("old", "main as short, [None, [], []]")
+    page = "<!-- table: b long seeds 0 1 against adapt of adapt\nplus-100 -->\nold\n<!-- end of table -->\n"
+    assert tables.page_with_tables(page) == page.replace("old", "b as long, ['adapt', ['adapt', 'plus-100'], [0, 1]]")
 
 
 def test_a_table_of_some_rows_compares_with_the_row_it_names() -> None:
-    made = tables.table("main", "short", "adapt", ["random_replay", "adapt", "adapt_plus"])
+    rows = ["random_replay", "adapt", "adapt_plus"]
+    made = tables.table("main", "short", baseline="adapt", rows=rows)
     lines = [line for line in made.splitlines() if line.startswith("|")]
     assert lines[0].endswith("| against adapt |")
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| random_replay", "| adapt", "| adapt_plus"]
     assert lines[3].endswith("| – |") and "| +12.0 (" in lines[4] and "(15 runs of " in made
     with pytest.raises(SystemExit, match="has no row adapt_minus; its rows: random_replay,"):
-        tables.table("main", "short", None, ["adapt_minus"])
+        tables.table("main", "short", rows=["adapt_minus"])
+    assert "(6 runs of " in tables.table("main", "short", rows=rows, seeds=[1, 3])
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("mini-liit-*.json")), ids=lambda path: path.stem)
