@@ -185,11 +185,12 @@ def run(
     """Run what an experiment's result lacks, of `rows` and `seeds` where they are given; return the result's path."""
     experiment, result, folder = EXPERIMENTS[name], result_of(name), out / name
     recorded = _recorded(name)
+    have = {(record.name, record.seed) for record in recorded}
     lacking = [
         (row, seed)
         for seed in experiment.seeds
         for row in experiment.rows
-        if (row.name, seed) not in {(record.name, record.seed) for record in recorded}
+        if (row.name, seed) not in have
         if (rows is None or row.name in rows) and (seeds is None or seed in seeds)
     ]
     if not lacking and result.exists() and len(read_records(result).records) == len(recorded):

@@ -47,9 +47,8 @@ def long_table(table: Standings) -> str:
     ]
     meanings = [f"- {_heading(column)}: {column.meaning}" for column in COLUMNS]
     parts = [as_table(tables[0]), as_table(tables[1])]
-    parts += (
-        [f"Against {table.baseline}, paired by seed and test item:\n\n{as_table(tables[2])}"] if tables[2][1:] else []
-    )
+    if tables[2][1:]:
+        parts.append(f"Against {table.baseline}, paired by seed and test item:\n\n{as_table(tables[2])}")
     parts += ["Rows with settings of their own:\n\n" + "\n".join(settings)] if settings else []
     return "\n\n".join(parts) + _foot(foot_lines(table)) + "\n\n" + "\n".join(meanings) + "\n"
 
