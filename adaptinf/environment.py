@@ -26,6 +26,7 @@ def environment(*, threads_per_run: int) -> dict[str, Any]:
         **{name: metadata.version(name) for name in PACKAGES},
         "processor": processor(),
         "cores": os.cpu_count(),
+        **({"gpu": gpu()} if gpu() else {}),
         "threads_per_run": threads_per_run,
         "system": f"{platform.system()} {platform.release()}",
         "utc_time": store.utc_now(),
@@ -37,6 +38,13 @@ def processor() -> str:
     path = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def gpu() -> str | None:
+    """Return the name of the GPU that torch takes first; None where it has none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def git_sha() -> str | None:

@@ -90,7 +90,7 @@ def train(
     checkpoints = out / "checkpoints"
     collator = _Collator(learner)
     with progress.stage("train", len(samples) * config.epochs) as bar:
-        arguments = _arguments(config, len(samples), checkpoints, seed, learner.device)
+        arguments = _arguments(config, len(samples), checkpoints, seed, learner)
         trainer = _Trainer(
             model=learner.model,
             args=arguments,
@@ -141,9 +141,7 @@ def _writing(folder: Path) -> Iterator[None]:
         raise StoreError(f"{folder} cannot be written ({error}); is the disk full?") from error
 
 
-def _arguments(
-    config: TrainingConfig, num_samples: int, out: Path, seed: int, device: torch.device
-) -> TrainingArguments:
+def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, learner: Learner) -> TrainingArguments:
     micro = largest_divisor(config.batch_size, config.micro_batch_size)
     accumulate = config.batch_size // micro
     steps = math.ceil(math.ceil(num_samples / micro) / accumulate) * config.epochs
@@ -168,8 +166,10 @@ def _arguments(
         data_seed=seed % 2**31,
         remove_unused_columns=False,
         disable_tqdm=True,
-        dataloader_pin_memory=device.type == "cuda",
-        use_cpu=device.type == "cpu",
+        # PEFT's factors are float32, and so would all of their products be.
+        bf16=learner.model.dtype == torch.bfloat16,
+        dataloader_pin_memory=learner.device.type == "cuda",
+        use_cpu=learner.device.type == "cpu",
     )
 
 

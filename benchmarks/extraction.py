@@ -1,6 +1,6 @@
 """Extraction against the reference's way, a bare forward pass, and bergson: one model, one set of samples, one run.
 
-    python -m benchmarks.extraction [--shape cpu-medium] [--rounds 3] [--quick] [--out FOLDER]
+    python -m benchmarks.extraction [--shape cpu-medium] [--cases ours forward] [--rounds 3] [--quick] [--out FOLDER]
 
 bergson is compared where it is installed (`pip install --no-deps bergson simple-parsing docstring-parser jaxtyping
 wadler-lindig ml_dtypes natsort petname torchopt optree`: it asks for torchvision, which it does not need here).
@@ -12,6 +12,8 @@ import argparse
 import importlib.util
 import logging
 import tempfile
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,10 @@ from benchmarks.shapes import SHAPES, Shape
 
 REFERENCE_SAMPLES = 32
 """The reference takes one sample after the other, so a few tell its rate."""
+WARM_UP = 48
+"""Samples that are measured before the clock runs, so that kernels are chosen and memory is taken."""
+TRAINING_BATCH, TRAINING_MICRO_BATCH = 16, 4
+"""Samples of an optimiser step, and of them at once."""
 BERGSON_DIM = 24
 """Columns and rows that bergson projects each linear layer's gradient to."""
 
@@ -38,15 +44,30 @@ def our_way(
     """Everything that extraction gives, from reading pictures to arrays on disk."""
     from adaptinf.config import ExtractionConfig
     from adaptinf.extraction import extract
+    from adaptinf.extraction.cost import peak_operations
 
     learner, samples, settings = _prepared(shape, sees, adapted)
     config = ExtractionConfig(dim=settings.dim, vector=vector, image=image)
+    peak, operations = peak_operations(learner), _operations(learner, samples, config)
+    extract(samples[:WARM_UP], learner, config, out=Path(tempfile.mkdtemp()))
 
     def work() -> dict[str, Any]:
         features = extract(samples, learner, config, out=Path(tempfile.mkdtemp()))
-        return {"padding": features.info["padding"], "tokens": features.info["tokens"], **_gpu_peak()}
+        told = {name: features.info[name] for name in ("padding", "tokens", "tokens_per_batch")}
+        return {**told, "operations": operations, "peak": peak, **_gpu_peak()}
 
     return work
+
+
+def _operations(learner: Any, samples: Any, config: Any) -> int:
+    """Return the floating-point operations that measuring these samples needs, padding left out."""
+    from adaptinf.extraction.cost import cost_of
+    from adaptinf.extraction.measuring import meter
+    from adaptinf.extraction.preparing import Preparer
+
+    with meter(learner, config, seed=0) as ready, Preparer(learner, samples, image=config.image) as preparer:
+        cost = cost_of(ready)
+        return sum(cost.of(prepared) for prepared in preparer.prepared([row] for row in range(len(samples))))
 
 
 def forward_only(shape: str, *, sees: bool = True, adapted: bool = True) -> Work:
@@ -58,7 +79,7 @@ def forward_only(shape: str, *, sees: bool = True, adapted: bool = True) -> Work
 
     from adaptinf.extraction.head import head_of
     from adaptinf.extraction.measuring import answers_of
-    from adaptinf.extraction.merging import merged
+    from adaptinf.extraction.merging import cheap_adapters
     from adaptinf.extraction.planning import make_plan
     from adaptinf.extraction.preparing import Preparer
     from adaptinf.extraction.sparing import without_mask
@@ -75,18 +96,23 @@ def forward_only(shape: str, *, sees: bool = True, adapted: bool = True) -> Work
         return (args[0][:, :0],)
 
     @torch.no_grad()
-    def work() -> dict[str, Any]:
+    def run(some: list[Any]) -> None:
         hook = head.module.register_forward_pre_hook(skip)
-        with merged(learner.model):
-            for prepared in batches:
-                assert prepared.batch is not None
+        with cheap_adapters(learner.model):
+            for prepared in some:
                 batch = prepared.batch.to(learner)
                 answers = answers_of(batch)
                 learner.model(**without_mask(batch.inputs), use_cache=False)
                 head.read(seen.pop()[answers.positions], answers.target_T, None)
         hook.remove()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def work() -> dict[str, Any]:
+        run(batches)
         return _gpu_peak()
 
+    run(batches[:1])
     return work
 
 
@@ -145,6 +171,38 @@ def bergson_way(shape: str) -> Work:
     return work
 
 
+def training(shape: str) -> Work:
+    """Training the adapter on the same samples for an epoch; its checkpoints are left out."""
+    from adaptinf.config import TrainingConfig
+    from adaptinf.training import train
+
+    learner, samples, settings = _prepared(shape, True, True)
+    config = TrainingConfig(batch_size=TRAINING_BATCH, micro_batch_size=TRAINING_MICRO_BATCH, learning_rate=1e-6)
+    clock = _Clock()
+
+    def work() -> dict[str, Any]:
+        train(samples[: 8 * TRAINING_BATCH], learner, config, out=Path(tempfile.mkdtemp()), progress=clock)
+        return {"rate": TRAINING_BATCH / min(np.diff(clock.times)), **_gpu_peak()}
+
+    return work
+
+
+class _Clock:
+    """Progress that only notes the time of every optimiser step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Any:
+        return nullcontext(self)
+
+    def note(self, text: str) -> None:
+        pass
+
+    def advance(self, count: int = 1) -> None:
+        self.times.append(time.perf_counter())
+
+
 def sketch_error(shape: str) -> Work:
     """Root mean square difference of cosines between sketched and exact gradients."""
     from adaptinf.config import ExtractionConfig
@@ -184,54 +242,97 @@ def _gpu_peak() -> dict[str, float]:
     return {"gpu_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
 
 
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "reference's way": (reference_way, {"projects": True}),
+    "reference's way, no projection": (reference_way, {"projects": False}),
+    "forward only, our head": (forward_only, {}),
+    "ours, without image grounding": (our_way, {}),
+    "ours, with image grounding": (our_way, {"image": "removed"}),
+    "ours, answer states (adapt_plus)": (our_way, {"vector": "hidden"}),
+    "training": (training, {}),
+    "twin: forward only, our head": (forward_only, {"sees": False, "adapted": False}),
+    "twin: ours": (our_way, {"sees": False, "adapted": False}),
+    "twin: bergson": (bergson_way, {}),
+    "sketch": (sketch_error, {}),
+}
+"""Name -> what is measured."""
+ONCE = (reference_way, bergson_way, training, sketch_error)
+"""Not repeated in one process."""
+RATIOS = (
+    ("reference's way / ours, everything", "reference's way", "ours, with image grounding", ">= 3"),
+    ("the same without its projection", "reference's way, no projection", "ours, with image grounding", ">= 1.5"),
+    (
+        "ours without image grounding / forward only",
+        "ours, without image grounding",
+        "forward only, our head",
+        "<= 1.55",
+    ),
+    ("answer states / forward only", "ours, answer states (adapt_plus)", "forward only, our head", "none"),
+    ("ours, everything / training on the same", "ours, with image grounding", "training", "about 1"),
+    ("answer states / training on the same", "ours, answer states (adapt_plus)", "training", "none"),
+    ("bergson / ours on the text-only twin", "twin: bergson", "twin: ours", ">= 2"),
+)
+"""What is told of it, how many times longer what takes, than what, and the aim."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="cpu-medium")
+    parser.add_argument("--cases", nargs="+", default=[""], help="cases whose names begin so; all if left out")
     parser.add_argument("--rounds", type=int, default=3, help="every case this many times, in turn; the fastest counts")
+    parser.add_argument("--repeats", type=int, default=2, help="of a case in its process; the slowest ones have one")
     parser.add_argument("--quick", action="store_true", help="the shape `tiny`, one round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     arguments = parser.parse_args()
     name_of_shape, rounds = ("tiny", 1) if arguments.quick else (arguments.shape, arguments.rounds)
     shape = SHAPES[name_of_shape]
+    chosen = [name for name in CASES if name.startswith(tuple(arguments.cases))]
+    if not importlib.util.find_spec("bergson"):
+        chosen = [name for name in chosen if name != "twin: bergson"]
 
     report = Report("extraction", f"Extraction, shape {name_of_shape}", ["torch", "transformers", "peft"])
     report.text(f"{shape}\n")
-    cases: dict[str, tuple[Any, dict[str, Any]]] = {
-        "reference's way": (reference_way, {"projects": True}),
-        "reference's way, no projection": (reference_way, {"projects": False}),
-        "forward only, our head": (forward_only, {}),
-        "ours, without image grounding": (our_way, {}),
-        "ours, with image grounding": (our_way, {"image": "removed"}),
-        "ours, answer states (adapt_plus)": (our_way, {"vector": "hidden"}),
-        "twin: forward only, our head": (forward_only, {"sees": False, "adapted": False}),
-        "twin: ours": (our_way, {"sees": False, "adapted": False}),
-    }
-    if importlib.util.find_spec("bergson"):
-        cases["twin: bergson"] = (bergson_way, {})
     best: dict[str, Measured] = {}
     for _ in range(rounds):
-        for name, (case, options) in cases.items():
-            repeats = 1 if case in (reference_way, bergson_way) else 2
+        for name in chosen:
+            case, options = CASES[name]
+            repeats = 1 if case in ONCE else arguments.repeats
             measured = measure(case, repeats=repeats, shape=name_of_shape, **options)
+            print(f"{name}: {measured.all_seconds} s, {dict(measured.figures)}", flush=True)
             best[name] = min(best.get(name, measured), measured, key=lambda one: one.seconds)
-    rates = {name: one.figures.get("samples", shape.num_samples) / one.seconds for name, one in best.items()}
-    report.table([row_of(name, one) | {"samples/s": significant(rates[name])} for name, one in best.items()])
-
-    def ratio(slow: str, fast: str) -> str:
-        return significant(rates[fast] / rates[slow]) if slow in rates else "not installed"
-
-    whole, plain = "ours, with image grounding", "ours, without image grounding"
-    error = measure(sketch_error, shape=name_of_shape).figures
+    sketch = best.pop("sketch", None)
+    rates = {name: _rate(one, shape) for name, one in best.items()}
+    report.table(
+        [row_of(name, one) | {"samples/s": significant(rates[name])} | _of_device(one) for name, one in best.items()]
+    )
     figures = [
-        ("reference's way / ours, everything", ratio("reference's way", whole), ">= 3"),
-        ("the same without its projection", ratio("reference's way, no projection", whole), ">= 1.5"),
-        ("ours without image grounding / forward only", ratio(plain, "forward only, our head"), "<= 1.55"),
-        ("answer states / forward only", ratio("ours, answer states (adapt_plus)", "forward only, our head"), "none"),
-        ("bergson / ours on the text-only twin", ratio("twin: bergson", "twin: ours"), ">= 2"),
-        ("cosine RMSE of the sketch", f"{error['rmse']:.5f}", f"<= {error['bound']:.5f}"),
+        (what, significant(rates[fast] / rates[slow]), aim)
+        for what, slow, fast, aim in RATIOS
+        if slow in rates and fast in rates
     ]
-    report.table([dict(zip(("figure", "value", "target"), line, strict=True)) for line in figures])
+    if sketch is not None:
+        error = sketch.figures
+        figures.append(("cosine RMSE of the sketch", f"{error['rmse']:.5f}", f"<= {error['bound']:.5f}"))
+    if figures:
+        report.table([dict(zip(("figure", "value", "target"), line, strict=True)) for line in figures])
     report.write(arguments.out)
+
+
+def _rate(measured: Measured, shape: Shape) -> float:
+    """Return samples a second."""
+    figures = measured.figures
+    return float(figures.get("rate", figures.get("samples", shape.num_samples) / measured.seconds))
+
+
+def _of_device(measured: Measured) -> dict[str, str]:
+    """Return what a case took of the device: operations of its large matrix product, tokens at once, memory."""
+    figures, told = measured.figures, {"% of peak": "", "tokens a batch": "", "GPU memory, GB": ""}
+    if "peak" in figures:
+        told["% of peak"] = f"{100 * figures['operations'] / measured.seconds / figures['peak']:.0f}"
+        told["tokens a batch"] = f"{figures['tokens_per_batch']:,}"
+    if "gpu_gb" in figures:
+        told["GPU memory, GB"] = f"{figures['gpu_gb']:.0f}"
+    return told
 
 
 if __name__ == "__main__":

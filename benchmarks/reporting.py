@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from adaptinf.environment import git_sha, processor
+from adaptinf.environment import git_sha, gpu, processor
 from benchmarks.measuring import Measured
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +34,7 @@ class Report:
     def __init__(self, what: str, title: str, packages: Sequence[str] = ()) -> None:
         """`what` names the script and the file; `packages` are further ones whose versions matter."""
         self._what = what
+        self._device = gpu() if "torch" in packages else None
         self._lines: list[str] = []
         self.text(f"# {title}\n")
         self.text("\n".join(f"- {name}: {value}" for name, value in surroundings(what, packages).items()) + "\n")
@@ -54,7 +55,8 @@ class Report:
 
     def write(self, folder: Path = RESULTS) -> Path:
         """Write `<what>_<hardware>_<date>.md` and return its path."""
-        hardware = re.sub(r"[^a-z0-9]+", "-", f"{processor()} {num_cores()} cores".lower()).strip("-")
+        device = self._device or f"{processor()} {num_cores()} cores"
+        hardware = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self._what}_{hardware}_{datetime.date.today()}.md"
         path.write_text("\n".join(self._lines), encoding="utf-8")
@@ -106,13 +108,16 @@ def significant(value: float) -> str:
 def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
     """Return everything that a repetition needs: commit, command, versions, hardware and BLAS kernel."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in [*PACKAGES, *packages])
+    parts = [processor(), f"{num_cores()} cores", f"{_memory_gb()} GB memory"]
+    if "torch" in packages and gpu():
+        parts.append(f"{gpu()}")
     settings = [f"{name}={os.environ[name]}" for name in THREAD_SETTINGS if name in os.environ]
     return {
         "date": str(datetime.date.today()),
         "command": f"`{shlex.join(['python', '-m', f'benchmarks.{what}', *sys.argv[1:]])}`",
         "adaptinf": f"{metadata.version('adaptinf')}, commit {_commit()}",
         "versions": f"Python {platform.python_version()}, {versions}",
-        "hardware": f"{processor()}, {num_cores()} cores, {_memory_gb()} GB memory",
+        "hardware": ", ".join(parts),
         "BLAS": "; ".join(_blas()),
         "thread settings": ", ".join(settings) or "none",
         "load of the machine before": f"{os.getloadavg()[0]:.1f} processes (mean of the last minute)",

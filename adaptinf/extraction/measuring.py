@@ -17,7 +17,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
 from adaptinf.extraction.hooks import Trace, linears_of, traced
 from adaptinf.extraction.kinds import make_kind
-from adaptinf.extraction.merging import merged
+from adaptinf.extraction.merging import cheap_adapters
 from adaptinf.extraction.preparing import Prepared
 from adaptinf.extraction.replay import Replay, replaying
 from adaptinf.extraction.sparing import needs_mask, spare_last_feed_forward, without_mask
@@ -212,7 +212,7 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
     head = head_of(learner)
     kind = make_kind(learner, config, layers, linears, head, seed)
     with ExitStack() as stack:
-        stack.enter_context(merged(learner.model))
+        stack.enter_context(cheap_adapters(learner.model))
         replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
         middle = len(blocks) // 2
         trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers))

@@ -1,44 +1,77 @@
-"""A float32 model measures with its adapter added into the weights, which spares it two small products a layer.
+"""Adapters made cheap while a model measures: in the weights in float32, one product more a layer in bfloat16.
 
 W + s B A gives the same outputs and the same gradients of them, so scores and vectors agree up to float32 rounding. In
-bfloat16 most of an adapter's small change would be rounded away, so there it stays beside the weights.
+bfloat16 most of an adapter's small change would be rounded away, so there it stays beside the weights. But PEFT keeps
+its factors in float32, whose products take a GPU longer than those of the weights, and scales and adds the output in
+passes of their own. Here the factors are rounded to bfloat16, as they are in mixed-precision training, and the second
+product adds itself to what the weights gave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 
 @contextmanager
-def merged(model: nn.Module) -> Iterator[None]:
-    """Add the adapters of float32 linear layers into their weights; on leaving, every bit is as it was.
+def cheap_adapters(model: nn.Module) -> Iterator[None]:
+    """Merge the adapters of float32 linear layers and shorten those of bfloat16 ones; on leaving, all is as it was.
 
-    Takes a copy of those weights meanwhile.
+    Takes a copy of the float32 weights, or of the factors, meanwhile.
     """
-    # Any: PEFT layers have methods that torch's stubs do not know.
-    layers: list[Any] = [module for module in model.modules() if _can_merge(module)]
-    kept = [layer.get_base_layer().weight.detach().clone() for layer in layers]
-    try:
+    # Any: PEFT layers have methods and members that torch's stubs do not know.
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "lora_A")]
+    with ExitStack() as stack:
         for layer in layers:
-            layer.merge()
+            base = layer.get_base_layer()
+            # The exact types, because quantised layers are subclasses.
+            if type(base) not in (nn.Linear, Conv1D) or layer.merged or layer.disable_adapters:
+                continue
+            if base.weight.dtype == torch.float32:
+                stack.enter_context(_merged(layer))
+            elif base.weight.dtype == torch.bfloat16 and _is_plain(layer):
+                stack.enter_context(_shortened(layer))
+        yield
+
+
+def _is_plain(layer: Any) -> bool:
+    """Tell whether a PEFT layer has one active adapter, and that is s B A and nothing else."""
+    return len(layer.active_adapters) == 1 and not layer.lora_variant and not any(layer.lora_bias.values())
+
+
+@contextmanager
+def _merged(layer: Any) -> Iterator[None]:
+    weight = layer.get_base_layer().weight
+    kept = weight.detach().clone()
+    layer.merge()
+    try:
         yield
     finally:
-        for layer, weight in zip(layers, kept, strict=True):
-            layer.unmerge()
-            # Subtracting what was added leaves the last bits different.
-            layer.get_base_layer().weight.data.copy_(weight)
+        layer.unmerge()
+        # Subtracting what was added leaves the last bits different.
+        weight.data.copy_(kept)
 
 
-def _can_merge(module: Any) -> bool:
-    """Tell whether a module is a PEFT layer around a plain float32 linear one, with its adapter beside the weight."""
-    if not hasattr(module, "lora_A") or module.merged or module.disable_adapters:
-        return False
-    base = module.get_base_layer()
-    # The exact types, because quantised layers are subclasses.
-    return type(base) in (nn.Linear, Conv1D) and base.weight.dtype == torch.float32
+@contextmanager
+def _shortened(layer: Any) -> Iterator[None]:
+    (active,) = layer.active_adapters
+    base, dtype = layer.get_base_layer(), layer.get_base_layer().weight.dtype
+    down_RI = layer.lora_A[active].weight.detach().to(dtype)
+    up_RO = (layer.scaling[active] * layer.lora_B[active].weight.detach()).to(dtype).T
+
+    def forward(x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        # In place: otherwise the output would be copied first.
+        outputs: Tensor = base(rows).addmm_(nn.functional.linear(rows, down_RI), up_RO)
+        return outputs.view(*x.shape[:-1], outputs.shape[-1])
+
+    layer.forward = forward
+    try:
+        yield
+    finally:
+        del layer.forward

@@ -10,6 +10,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.errors import ModelError
 from adaptinf.extraction.exactness import autograd_error
 from adaptinf.extraction.measuring import meter
+from adaptinf.extraction.merging import cheap_adapters
 from adaptinf.models.blocks import lora_targets
 from tests.extraction.slow import SEED, measure
 
@@ -110,5 +111,29 @@ def test_measuring_leaves_the_weights_bit_by_bit_and_the_adapter_beside_them(lea
     with meter(adapted, CONFIG, seed=SEED) as ready:
         measure(ready, ragged_samples[:2])
     after = adapted.model.state_dict()
-    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert all(
+        torch.equal(after[name], weight) and after[name].dtype == weight.dtype for name, weight in before.items()
+    )
+    assert not any("forward" in vars(module) for module in adapted.model.modules())
+
+
+def test_a_bfloat16_adapter_is_rounded_and_its_layers_give_what_pefts_give(learner, ragged_samples):
+    """Float32 factors beside bfloat16 weights would cost a GPU more than the weights do."""
+    adapted = with_peft(learner.with_model(learner.model.to(torch.bfloat16)))
+    layers = [module for module in adapted.model.modules() if hasattr(module, "lora_A")]
+    inputs = [
+        torch.randn(2, 3, layer.in_features, generator=torch.Generator().manual_seed(0)).bfloat16() for layer in layers
+    ]
+
+    def outputs():
+        return [layer(x).float() for layer, x in zip(layers, inputs, strict=True)]
+
+    with torch.no_grad():
+        exact = outputs()
+        with cheap_adapters(adapted.model):
+            short = outputs()
+        again = outputs()
+    for one, other, last in zip(exact, short, again, strict=True):
+        assert 0 < float((one - other).norm() / one.norm()) < 2**-8
+        assert torch.equal(one, last)
     assert not any(getattr(module, "merged", False) for module in adapted.model.modules())

@@ -97,7 +97,8 @@ def test_gradients_and_scores_are_autograds_one_by_one(folders, ragged_samples, 
 def test_in_bfloat16_a_sample_alone_scores_as_slowly_and_a_batch_agrees_up_to_rounding(
     folders, ragged_samples, monkeypatch, family, how
 ):
-    """Alone, the same eight bits meet the same float32 head. In a batch other sums round, once a block: 2^-8 each."""
+    """Alone, the same eight bits meet the same float32 head. In a batch other sums round, once a block: 2^-8 each;
+    and so does the product of an adapter, which is not added to the output as PEFT adds it."""
     learner, twin = adapted(loaded(folders, family, "bfloat16"), how)
     samples = fit_for(family, ragged_samples)
     ours, scores, autograds, slow = gradients_and_scores(learner, twin, samples, [2], monkeypatch)
@@ -108,10 +109,9 @@ def test_in_bfloat16_a_sample_alone_scores_as_slowly_and_a_batch_agrees_up_to_ro
             # A difference of two losses is as coarse as they are.
             bound = 0.05 if name == "image_grounding" else 1e-3
             assert scores[name][row] == pytest.approx(expected, rel=1e-2, abs=bound), (sample.id, name)
-            if name != "grand":
-                assert alone[row][name][0] == pytest.approx(expected, rel=1e-4, abs=1e-5), (sample.id, name)
-            else:
-                assert alone[row][name][0] == pytest.approx(expected, rel=1e-2), sample.id
+            is_exact = name != "grand" and how != "unmerged"
+            close = {"rel": 1e-4, "abs": 1e-5} if is_exact else {"rel": 1e-2, "abs": 0.05 * (name == "image_grounding")}
+            assert alone[row][name][0] == pytest.approx(expected, **close), (sample.id, name)
 
 
 @pytest.mark.parametrize("how", ["unmerged", "none"])
