@@ -130,7 +130,7 @@ def _origin(run: Run, step: int) -> dict[str, Any]:
         "made_by": f"adaptinf {adaptinf.__version__}",
         "utc_time": store.utc_now(),
         "run": str(run.folder.resolve()),
-        "run_made_by": run.config.made_by.model_dump() if run.config.made_by else None,
+        "run_made_by": made_by.model_dump() if (made_by := run.made_by()) else None,
         "step": step,
         "dataset": run.config.stream[step].name,
         "method": settings.method,

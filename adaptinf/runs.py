@@ -88,12 +88,15 @@ class Run:
 
     def write_config(self) -> None:
         """Write config.yaml with version, git commit and time."""
+        self._write_config(self.folder / CONFIG_NAME)
+
+    def _write_config(self, path: Path) -> None:
         made_by = MadeBy(version=adaptinf.__version__, git_sha=git_sha(), utc_time=store.utc_now())
         stamped = self.config.model_copy(update={"made_by": made_by})
-        store.write_text_whole(self.folder / CONFIG_NAME, configuration.to_yaml(stamped))
+        store.write_text_whole(path, configuration.to_yaml(stamped))
 
     def hold_settings(self) -> None:
-        """Write down the settings that steps are made with; config.yaml of a live run is edited by hand.
+        """Write down the settings that steps are made with, and who makes them; config.yaml of a live run is edited.
 
         Where the model, datasets and tests lie may have changed: people move their files.
 
@@ -106,7 +109,15 @@ class Run:
             before = configuration.load(path)
             _refuse_other_settings(self.folder, before, _as_placed(self.config, before), way_out)
         path.parent.mkdir(exist_ok=True)
-        store.write_text_whole(path, configuration.to_yaml(self.config))
+        self._write_config(path)
+
+    def made_by(self) -> MadeBy | None:
+        """Return who took the newest step; of a run without steps, who set it up. None: nobody was written down."""
+        for folder in (self.steps_folder, self.folder):
+            path = folder / CONFIG_NAME
+            if path.exists() and (found := configuration.load(path).made_by) is not None:
+                return found
+        return None
 
     def with_dataset(self, dataset: DatasetConfig) -> Run:
         """Return the run with one more dataset at the end of its stream; config.yaml is left as it is.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adaptinf import config as configuration
-from adaptinf import store
+from adaptinf import runs, store
 from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
 from adaptinf.errors import ConfigError
 from adaptinf.runs import STAGES, Run
@@ -205,3 +205,13 @@ def test_the_written_configuration_has_help_and_is_read_back(tmp_path):
     written = (tmp_path / "config.yaml").read_text()
     assert "# Samples to train on in one step." in written
     assert configuration.load(tmp_path / "config.yaml").model_copy(update={"made_by": None}) == run.config
+
+
+def test_what_was_set_up_by_one_commit_and_made_by_another_names_the_one_that_made_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "git_sha", lambda: "set-up")
+    run = Run.create(tmp_path, config(ONE))
+    assert run.made_by().git_sha == "set-up"
+    monkeypatch.setattr(runs, "git_sha", lambda: "made")
+    run.hold_settings()
+    assert run.made_by().git_sha == Run.open(tmp_path).made_by().git_sha == "made"
+    assert Run.open(tmp_path).config.made_by.git_sha == "set-up"

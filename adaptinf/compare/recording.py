@@ -41,7 +41,7 @@ def record_of(
     evaluation = run.evaluation(num_steps - 1)
     tested = evaluation or _nothing(num_steps)
     rare = {skill for skill, is_rare in zip(tested.skills, rare_skills(tested.frequency), strict=True) if is_rare}
-    made_by = config.made_by or _made_by(run)
+    made_by = run.made_by()
     seconds = run.seconds()
     return RunRecord(
         name=name or config.selection.method,
@@ -89,11 +89,6 @@ def _nothing(num_steps: int) -> Evaluation:
         frequency=np.zeros(0),
         predictions={"skill": tables.text_array([]), "score": np.zeros(0)},
     )
-
-
-def _made_by(run: Run) -> Any:
-    """Return who wrote the run's config.yaml; a run that was just made does not know it itself."""
-    return Run.open(run.folder).config.made_by
 
 
 def _step_record(
