@@ -17,8 +17,11 @@ PACKAGES = ("torch", "transformers", "numpy", "scikit-learn")
 """Their versions stand in every result."""
 
 
-def environment(*, threads_per_run: int) -> dict[str, Any]:
-    """Return what stands with every result; only `utc_time` differs between two calls on one machine."""
+def environment(*, threads_per_run: int, gpu: str | None = None) -> dict[str, Any]:
+    """Return what stands with every result; only `utc_time` differs between two calls on one machine.
+
+    `gpu`: name of the GPU that runs had, see `adaptinf.models.memory.gpu`.
+    """
     return {
         "adaptinf": adaptinf.__version__,
         "git_sha": git_sha(),
@@ -26,7 +29,7 @@ def environment(*, threads_per_run: int) -> dict[str, Any]:
         **{name: metadata.version(name) for name in PACKAGES},
         "processor": processor(),
         "cores": os.cpu_count(),
-        **({"gpu": gpu()} if gpu() else {}),
+        **({"gpu": gpu} if gpu else {}),
         "threads_per_run": threads_per_run,
         "system": f"{platform.system()} {platform.release()}",
         "utc_time": store.utc_now(),
@@ -38,13 +41,6 @@ def processor() -> str:
     path = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
     return found[1].strip() if found else platform.processor() or platform.machine()
-
-
-def gpu() -> str | None:
-    """Return the name of the GPU that torch takes first; None where it has none."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def git_sha() -> str | None:

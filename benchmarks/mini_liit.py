@@ -25,6 +25,7 @@ from adaptinf.compare.records import RunRecord, read_records, records_text
 from adaptinf.compare.variants import Cap, Row
 from adaptinf.demo.mini_liit import prepare
 from adaptinf.environment import environment
+from adaptinf.models.memory import gpu
 from adaptinf.progress import make_progress
 from adaptinf.runs import Run
 from adaptinf.selection.score_only import SCORERS
@@ -204,7 +205,7 @@ def run(
 
         def save() -> None:
             new = [record for one in planned if (record := _record(one, experiment)) is not None]
-            text = records_text(environment(threads_per_run=THREADS_PER_RUN), [*recorded, *new], order)
+            text = records_text(environment(threads_per_run=THREADS_PER_RUN, gpu=gpu()), [*recorded, *new], order)
             store.write_text_whole(result, text)
 
         shelf = Shelf(folder / "shared")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from adaptinf.environment import git_sha, gpu, processor
+from adaptinf.environment import git_sha, processor
 from benchmarks.measuring import Measured
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ class Report:
     def __init__(self, what: str, title: str, packages: Sequence[str] = ()) -> None:
         """`what` names the script and the file; `packages` are further ones whose versions matter."""
         self._what = what
-        self._device = gpu() if "torch" in packages else None
+        self._device = _gpu(packages)
         self._lines: list[str] = []
         self.text(f"# {title}\n")
         self.text("\n".join(f"- {name}: {value}" for name, value in surroundings(what, packages).items()) + "\n")
@@ -109,8 +109,8 @@ def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
     """Return everything that a repetition needs: commit, command, versions, hardware and BLAS kernel."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in [*PACKAGES, *packages])
     parts = [processor(), f"{num_cores()} cores", f"{_memory_gb()} GB memory"]
-    if "torch" in packages and gpu():
-        parts.append(f"{gpu()}")
+    if device := _gpu(packages):
+        parts.append(device)
     settings = [f"{name}={os.environ[name]}" for name in THREAD_SETTINGS if name in os.environ]
     return {
         "date": str(datetime.date.today()),
@@ -122,6 +122,15 @@ def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
         "thread settings": ", ".join(settings) or "none",
         "load of the machine before": f"{os.getloadavg()[0]:.1f} processes (mean of the last minute)",
     }
+
+
+def _gpu(packages: Sequence[str]) -> str | None:
+    """Return the GPU's name if torch was measured; else torch stays out of this process."""
+    if "torch" not in packages:
+        return None
+    from adaptinf.models.memory import gpu
+
+    return gpu()
 
 
 def num_cores() -> int:

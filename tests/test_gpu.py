@@ -8,7 +8,6 @@ import torch
 
 from adaptinf.config import ExtractionConfig, SkillConfig, TrainingConfig
 from adaptinf.data import Features
-from adaptinf.environment import gpu
 from adaptinf.errors import ModelError
 from adaptinf.evaluation.generation import generate
 from adaptinf.evaluation.skills import SkillTest
@@ -20,6 +19,7 @@ from adaptinf.extraction.sketch import make_sketch
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths
+from adaptinf.models.memory import gpu
 from adaptinf.progress import Silent
 from adaptinf.training import train
 from tests.conftest import conversation, say

@@ -25,6 +25,7 @@ from adaptinf.compare.variants import Row
 from adaptinf.config import RunConfig
 from adaptinf.environment import environment
 from adaptinf.errors import ConfigError
+from adaptinf.models.memory import gpu
 from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run, has_grown
 from adaptinf.sharing import Shelf
 
@@ -107,7 +108,7 @@ class ComparisonFolder:
         stream = self._saved()["stream"]
         records = [record_of(run, name=row.name, settings=row.changes, stream=stream) for row, run in runs]
         order = list(dict.fromkeys(row.name for row, _ in runs))
-        around = environment(threads_per_run=THREADS_PER_RUN)
+        around = environment(threads_per_run=THREADS_PER_RUN, gpu=gpu())
         store.write_text_whole(self.path / RECORDS, records_text(around, records, order))
         table = standings(records, order)
         store.write_text_whole(self.path / TABLE, long_table(table))

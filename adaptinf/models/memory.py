@@ -1,4 +1,4 @@
-"""Running out of memory, told from other errors."""
+"""A GPU's name, and running out of its memory, told from other errors."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def release() -> None:
     """Give an accelerator's cached memory back, so that a smaller batch finds it in one piece."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def gpu() -> str | None:
+    """Return the name of the GPU that torch takes first; None where it has none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
