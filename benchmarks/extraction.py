@@ -289,6 +289,8 @@ def main() -> None:
     chosen = [name for name in CASES if name.startswith(tuple(arguments.cases))]
     if not importlib.util.find_spec("bergson"):
         chosen = [name for name in chosen if name != "twin: bergson"]
+    if not chosen:
+        parser.error(f"no case that can run begins with {' or '.join(arguments.cases)}; there are: {', '.join(CASES)}")
 
     report = Report("extraction", f"Extraction, shape {name_of_shape}", ["torch", "transformers", "peft"])
     report.text(f"{shape}\n")
@@ -298,6 +300,7 @@ def main() -> None:
             case, options = CASES[name]
             repeats = 1 if case in ONCE else arguments.repeats
             measured = measure(case, repeats=repeats, shape=name_of_shape, **options)
+            # At once: cases take minutes, and where one fails the figures of the others are on the screen.
             print(f"{name}: {measured.all_seconds} s, {dict(measured.figures)}", flush=True)
             best[name] = min(best.get(name, measured), measured, key=lambda one: one.seconds)
     sketch = best.pop("sketch", None)

@@ -27,8 +27,6 @@ from tests.extraction.slow import with_adapter
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
-VECTORS = ("gradient", "fisher", "hidden", "zeroth_order")
-
 
 def on(learner, device, dtype="float32"):
     """Return the tiny VLM on a device, with an adapter that is not zero."""
@@ -53,7 +51,7 @@ def assert_alike(first: Features, second: Features, *, cosine: float, score: flo
         np.testing.assert_allclose(column, second.scores[name], rtol=score, atol=score, err_msg=name)
 
 
-@pytest.mark.parametrize("vector", VECTORS)
+@pytest.mark.parametrize("vector", ("gradient", "fisher", "hidden", "zeroth_order"))
 def test_features_are_those_of_a_cpu(learner, ragged_samples, tmp_path, vector):
     here = measured(on(learner, "cuda"), ragged_samples, tmp_path / "gpu", vector=vector)
     there = measured(on(learner, "cpu"), ragged_samples, tmp_path / "cpu", vector=vector, batch_tokens=4096)
@@ -66,7 +64,7 @@ def test_in_bfloat16_they_agree_up_to_its_eight_bits(learner, ragged_samples, tm
     assert_alike(here, there, cosine=0.98, score=5e-2)
 
 
-def test_the_sketch_is_the_same_matrix(learner):
+def test_the_sketch_is_the_same_matrix():
     rows = torch.eye(300)
     here, there = (make_sketch(300, 64, seed=3, name="layer", device=torch.device(name)) for name in ("cuda", "cpu"))
     assert torch.equal(here(rows.cuda()).cpu(), there(rows))
@@ -79,7 +77,7 @@ def test_gradients_are_autograds(learner, ragged_samples, dtype, bound):
 
 
 def test_a_batch_is_as_large_as_memory_allows(learner, monkeypatch):
-    """With little memory the batches become smaller, and those of the chosen size fit."""
+    """With little memory it becomes smaller."""
     samples = [long_sample(number, 60) for number in range(96)]
     adapted = on(learner, "cuda")
     lengths = token_lengths(samples, adapted)

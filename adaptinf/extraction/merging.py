@@ -60,9 +60,9 @@ def _merged(layer: Any) -> Iterator[None]:
 @contextmanager
 def _shortened(layer: Any) -> Iterator[None]:
     (active,) = layer.active_adapters
-    base, dtype = layer.get_base_layer(), layer.get_base_layer().weight.dtype
-    down_RI = layer.lora_A[active].weight.detach().to(dtype)
-    up_RO = (layer.scaling[active] * layer.lora_B[active].weight.detach()).to(dtype).T
+    base = layer.get_base_layer()
+    down_RI = layer.lora_A[active].weight.detach().to(base.weight.dtype)
+    up_RO = (layer.scaling[active] * layer.lora_B[active].weight.detach()).to(base.weight.dtype).T
 
     def forward(x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])

@@ -109,6 +109,7 @@ def test_the_environment_names_versions_and_hardware():
     assert names | {"threads_per_run", "system", "utc_time"} == set(found)
     assert found["processor"] and found["cores"] >= 1
     assert tables.as_json_text(found)
+    assert environment(threads_per_run=1, gpu="a GPU")["gpu"] == "a GPU"
 
 
 def test_items_with_other_right_answers_are_other_items():

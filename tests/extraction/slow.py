@@ -61,6 +61,13 @@ def slow_loss(learner: Learner, sample: Sample) -> Tensor:
 
 
 def slow_scores(learner: Learner, sample: Sample, layers: list[int]) -> dict[str, float]:
+    gradient = torch.cat([part.flatten() for part in slow_gradient(learner, sample, layers).values()])
+    return {**slow_forward_scores(learner, sample), "grand": float(gradient.norm())}
+
+
+@torch.no_grad()
+def slow_forward_scores(learner: Learner, sample: Sample) -> dict[str, float]:
+    """Return the scores that need no gradient."""
     log_p, answers = answer_distributions(learner, sample, open_all(sample))
     losses = -log_p[torch.arange(len(answers)), answers]
     one_hot = torch.nn.functional.one_hot(answers, log_p.shape[1])
@@ -68,12 +75,11 @@ def slow_scores(learner: Learner, sample: Sample, layers: list[int]) -> dict[str
         "perplexity": losses.mean(),
         "el2n": (log_p.exp() - one_hot).norm(dim=-1).mean(),
         "entropy": -(log_p.exp() * log_p).sum(-1).mean(),
-        "grand": torch.cat([part.flatten() for part in slow_gradient(learner, sample, layers).values()]).norm(),
     }
     if sample.images:
         bare_log_p, bare_answers = answer_distributions(learner, without_images(sample), [])
         scores["image_grounding"] = -bare_log_p[torch.arange(len(bare_answers)), bare_answers].mean() - losses.mean()
-    return {name: float(value.detach()) for name, value in scores.items()}
+    return {name: float(value) for name, value in scores.items()}
 
 
 def slow_gradient(learner: Learner, sample: Sample, layers: list[int]) -> dict[str, Tensor]:

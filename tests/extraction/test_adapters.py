@@ -114,10 +114,11 @@ def test_measuring_leaves_the_weights_bit_by_bit_and_the_adapter_beside_them(lea
     assert all(
         torch.equal(after[name], weight) and after[name].dtype == weight.dtype for name, weight in before.items()
     )
+    assert not any(getattr(module, "merged", False) for module in adapted.model.modules())
     assert not any("forward" in vars(module) for module in adapted.model.modules())
 
 
-def test_a_bfloat16_adapter_is_rounded_and_its_layers_give_what_pefts_give(learner, ragged_samples):
+def test_a_bfloat16_adapter_is_rounded_and_its_layers_give_what_pefts_give(learner):
     """Float32 factors beside bfloat16 weights would cost a GPU more than the weights do."""
     adapted = with_peft(learner.with_model(learner.model.to(torch.bfloat16)))
     layers = [module for module in adapted.model.modules() if hasattr(module, "lora_A")]
@@ -136,4 +137,3 @@ def test_a_bfloat16_adapter_is_rounded_and_its_layers_give_what_pefts_give(learn
     for one, other, last in zip(exact, short, again, strict=True):
         assert 0 < float((one - other).norm() / one.norm()) < 2**-8
         assert torch.equal(one, last)
-    assert not any(getattr(module, "merged", False) for module in adapted.model.modules())
