@@ -38,6 +38,8 @@ def _as_list(values: Any) -> Any:
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write named columns of equal length as one Parquet file; text columns may be empty."""
     pq.write_table(pa.table({name: _as_arrow(values) for name, values in columns.items()}), path)
+    # Arrow would keep what it needed, a few hundred bytes a row, for a next time that may not come.
+    pa.default_memory_pool().release_unused()
 
 
 def read_table(path: Path) -> Columns:

@@ -90,6 +90,8 @@ def _in_child(
     from adaptinf import cli
     from adaptinf.extraction import planning
 
+    # As at a terminal: what was started in a shell's background passes on that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     planning.SHARD_ROWS = SHARD_ROWS
     if kill is not None:
