@@ -1,8 +1,8 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
 A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name of an
-experiment, and the form: `short` and `long` as `adaptinf compare` writes them, or `clusters`. A table of some rows and
-seeds, compared with another row than random replay: `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
+experiment, and the form: `short` and `long` as `adaptinf compare` writes them, `clusters` or `forgetting`. A table of some
+rows and seeds, compared with another row than random replay: `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,20 @@ def table(
     return f"\n{FORMS[form](saved, baseline or BASELINE).rstrip()}\n\n{_source(path, saved)}\n\n"
 
 
+def forgetting_table(saved: Saved, _: str) -> str:
+    """Return what each row gained and lost of what it had been taught, by every measure of it."""
+    columns = [
+        COLUMN[field]
+        for field in ("macro", "backward_transfer", "forgetting_signed", "forgetting_clipped", "max_forgetting")
+    ]
+    rows = [["method", *(column.heading for column in columns)]]
+    for name in saved.rows:
+        members = [summarise(record) for record in saved.records if record.name == name]
+        if members:
+            rows.append([name, *(cell(column, members) for column in columns)])
+    return as_table(rows)
+
+
 def clusters_table(saved: Saved, _: str) -> str:
     """Return how well each row's clusters follow the true skills, how many rare samples it chose, what came of it."""
     head = ["method", "ARI, first step", "ARI, last step", "rare among the chosen, %", "rare", "common"]
@@ -84,6 +98,7 @@ FORMS: dict[str, Callable[[Saved, str], str]] = {
     "short": lambda saved, baseline: short_table(standings(saved.records, saved.rows, baseline)),
     "long": lambda saved, baseline: long_table(standings(saved.records, saved.rows, baseline)),
     "clusters": clusters_table,
+    "forgetting": forgetting_table,
 }
 """Forms of a table."""
 
