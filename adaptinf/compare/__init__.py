@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.managers import SyncManager
 from pathlib import Path
@@ -136,16 +138,33 @@ def _run_unfinished(
     context = multiprocessing.get_context("spawn")
     manager = SyncManager(ctx=context)
     manager.start(_end_with_parent, (os.getpid(),))
+    others = set(multiprocessing.active_children())
     with manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
-        futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, shelf) for one, steps in unfinished]
+        with _ctrl_c_later():
+            futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, shelf) for one, steps in unfinished]
+            processes = set(multiprocessing.active_children()) - others
         relay = Relay(progress)
         try:
             _relay_until_done(futures, queue, relay, on_finished)
+        except BaseException:
+            # Whoever stops, or is told of a failure, must not wait for hours of other runs: a run may be killed at any
+            # moment and goes on from there. Cancelling would not do, as the pool has handed out the next ones already.
+            for process in processes:
+                process.kill()
+            raise
         finally:
             relay.close()
-            for future in futures:
-                future.cancel()
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Keep Ctrl-C for the end of the block, and for good from processes begun in it: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _fitting_workers(unfinished: Sequence[tuple[Planned, int]]) -> int:

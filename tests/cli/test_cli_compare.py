@@ -247,3 +247,27 @@ def test_a_comparison_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened
     ended = [(event["step"], event["stage"]) for event in events if event["event"] == "end" and not event.get("shared")]
     for place in ((0, "pool"), (1, "pool"), (-1, "evaluation"), (0, "features"), (0, "clusters")):
         assert ended.count(place) == 1, place
+
+
+def test_ctrl_c_stops_every_run_at_once_and_begins_none_that_waits(stream, tmp_path):
+    """As a terminal sends it, to the whole group; the pool of processes holds two more runs ready."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-W", "ignore", "-m", "adaptinf", "compare", stream, "--out", out, "--quiet"]
+    process = subprocess.Popen(
+        [*command, "--methods", "random_replay,sequential,multitask", "--workers", "1"],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What was started in a shell's background would hand on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "random_replay" / "seed-0" / "steps" / "00" / "selection").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "adaptinf: stopped; the same command goes on where this one stopped\n")
+    assert ends(process.pid, seconds=20.0), "a process outlives the one that began it"
+    assert [path.parent.parent.name for path in out.glob("*/seed-0/steps")] == ["random_replay"]
+    assert Run.open(out / "random_replay" / "seed-0").num_finished < 2
