@@ -11,6 +11,7 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.intake import add_dataset
+from adaptinf.quantities import counted
 from adaptinf.runs import CONFIG_NAME, Run
 
 
@@ -32,7 +33,8 @@ def join(run: Run, step: int) -> dict[str, Any]:
             _add(run, step, rows)
     info = dict(tables.read_json(folder / "info.json"))
     if info["rejected"]:
-        run.progress.note(f"{dataset.name}: {info['rejected']} rows rejected, see {folder / 'rejected.jsonl'}")
+        rejected = counted(info["rejected"], "row")
+        run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / 'rejected.jsonl'}")
     run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
     return info
 

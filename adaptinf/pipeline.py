@@ -8,6 +8,7 @@ does the other half.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from adaptinf.joining import join
 from adaptinf.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.pool import Pool
 from adaptinf.pruning import prune
+from adaptinf.quantities import counted
 from adaptinf.runs import Run
 from adaptinf.schema import UPPER_REFERENCE
 from adaptinf.selection import select
@@ -58,6 +60,7 @@ def run_step(run: Run, step: int) -> None:
     join(run, step)
     pool = run.pool(step)
     if tests:
+        _note_rejected(run, tests)
         _evaluate(base, -1, tests)
     features = _extract(run, step, pool) if needs_features(run) else None
     clusters = None if features is None else _cluster(run, step, features)
@@ -67,6 +70,19 @@ def run_step(run: Run, step: int) -> None:
         _evaluate(run, step, tests)
     run.once(step, "pruning", SavedPruning, lambda _: _prune(run, step, pool, features, clusters))
     _drop_old_arrays(run, step)
+
+
+def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
+    """Say which tests have rows that cannot be used; when the base is tested, and not at every step."""
+    if run.stage_folder(-1, "evaluation").exists():
+        return
+    for test in tests:
+        if test.rejected:
+            total = len(test.items) + len(test.rejected)
+            run.progress.note(
+                f"tests of {test.config.skill}: {len(test.rejected):,} of {counted(total, 'row')} rejected, the first: "
+                f"{test.rejected[0].reason}"
+            )
 
 
 def needs_features(run: Run) -> bool:

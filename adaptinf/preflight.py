@@ -20,6 +20,8 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
         ConfigError: lists everything that is missing.
     """
     problems = [] if config.model.path else ["model.path is empty; name a Hugging Face folder or hub model"]
+    models = {"model.path": config.model.path, "extraction.model": config.extraction.model or ""}
+    problems += [f"{key}: {path} does not exist" for key, path in models.items() if _is_missing(path)]
     problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
     for dataset in config.stream:
         paths = [path for path in (dataset.path, dataset.images) if path is not None]
@@ -38,6 +40,12 @@ def unused(config: RunConfig) -> list[str]:
     if scorers == SelectionConfig().scorers or "scorers" in known_options(method):
         return []
     return [f"selection.scorers={scorers} has no effect: {method} takes no scorers; selection.method=adapt does"]
+
+
+def _is_missing(model: str) -> bool:
+    """Tell whether a model can only be a folder, as no name on the hub looks like that, and is not there."""
+    is_folder = model.startswith((".", "/", "~")) or model.count("/") > 1
+    return is_folder and not Path(model).expanduser().exists()
 
 
 def _unknown_names(config: RunConfig) -> list[str]:

@@ -1,4 +1,4 @@
-"""Durations and sizes in words, the same in every table and message."""
+"""Counts, durations and sizes in words, the same in every table and message."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {int(seconds % 60):02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 row, 1,200 rows."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def format_bytes(count: float) -> str:

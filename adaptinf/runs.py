@@ -35,6 +35,8 @@ STAGES = ("features", "clusters", "selection", "model", "evaluation", "pruning")
 """Folders of a step, in the order they are made; the last one is written by every step."""
 GROWING_KEYS = ("stream", "evaluation")
 """Lists that may have grown at their end between two calls."""
+OWN_NAMES = ("pool", "base", "steps", "metrics.jsonl", "events.jsonl", "report.html")
+"""What a run writes beside its configuration, which comes first."""
 FREE_KEYS = ("executor", "plugins", "made_by")
 """Settings that may change between two calls on one run folder, because no result depends on them."""
 
@@ -59,9 +61,15 @@ class Run:
         A run that exists goes on with the same settings; its stream and its evaluation may have grown at the end.
 
         Raises:
-            ConfigError: the folder belongs to a run with other settings; the first one that differs is named.
+            ConfigError: the folder belongs to a run with other settings, the first one that differs is named; or it
+                holds something else of a name that a run writes.
         """
         path = folder / CONFIG_NAME
+        if not path.exists() and (strange := [name for name in OWN_NAMES if (folder / name).exists()]):
+            raise ConfigError(
+                f"{folder} is no run folder, as it has no {CONFIG_NAME}, and a run would write into its "
+                f"{', '.join(strange)}; choose another --out"
+            )
         if path.exists():
             way_out = "choose another --out, or delete that folder"
             _refuse_other_settings(folder, configuration.load(path), config, way_out)
@@ -79,12 +87,25 @@ class Run:
             ConfigError: there is none, or its config.yaml is wrong.
         """
         if not (folder / CONFIG_NAME).is_file():
-            raise ConfigError(
-                f"{folder} is no run folder: it has no {CONFIG_NAME}; "
-                f"make one with `adaptinf init {folder} --model MODEL`"
+            inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG_NAME}"))
+            way_out = (
+                f"runs lie in it: {', '.join(map(str, inside))}"
+                if inside
+                else f"make one with `adaptinf init {folder} --model MODEL`"
             )
+            raise ConfigError(f"{folder} is no run folder: it has no {CONFIG_NAME}; {way_out}")
         config = configuration.load(folder / CONFIG_NAME)
         return cls(folder=folder, config=config, progress=progress or Silent())
+
+    @staticmethod
+    def refuse_run(folder: Path) -> None:
+        """Refuse a run folder as the place for several runs, whose report would take the place of its own.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        if (folder / CONFIG_NAME).exists():
+            raise ConfigError(f"{folder} is a run folder, and its report would be overwritten; choose another --out")
 
     def write_config(self) -> None:
         """Write config.yaml with version, git commit and time."""

@@ -1,8 +1,9 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
-A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name of an
-experiment, and the form: `short` and `long` as `adaptinf compare` writes them, `clusters` or `forgetting`. A table of some
-rows and seeds, compared with another row than random replay: `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
+A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name
+of an experiment, and the form: `short` and `long` as `adaptinf compare` writes them, `clusters` or `forgetting`.
+A table of some rows and seeds, compared with another row than random replay:
+`<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
 """
 
 from __future__ import annotations

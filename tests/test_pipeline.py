@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.blocks import lora_targets
 from adaptinf.models.chat import encode
 from adaptinf.pipeline import run_all, run_step
+from adaptinf.progress import Silent
+from adaptinf.report import write_report
 from adaptinf.runs import STAGES, Run
 from tests.conftest import conversation, say
 from tests.streams import row, rows, write_dataset, write_stream, write_test
@@ -173,6 +176,7 @@ def test_streams_at_their_edges_run_to_the_end(tmp_path, edge, tune):
     assert len(made.pool(len(datasets))) == usable
     assert made.num_finished == len(datasets)
     if not any(EDGES[edge]):
+        assert "The pool of step 2 is empty." in write_report([made.folder], tmp_path / "report.html").read_text()
         assert learner_after(made, 1).fingerprint == load(made.config.model).fingerprint
 
 
@@ -240,6 +244,35 @@ def test_an_option_that_the_method_does_not_know_is_refused_before_any_work(two_
     config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets, selection=selection))
     with pytest.raises(ConfigError, match=reason):
         preflight.check(config, whole_stream=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_missing"),
+    [("/no/such", True), ("./no-such", True), ("~/no-such", True), ("models/no/such", True), ("org/name", False)],
+)
+def test_a_model_that_can_only_be_a_folder_must_be_there_before_any_work(two_datasets, tmp_path, model, is_missing):
+    config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets))
+    config = config.model_copy(update={"model": config.model.model_copy(update={"path": model})})
+    if not is_missing:
+        preflight.check(config, whole_stream=True)
+        return
+    with pytest.raises(ConfigError, match=f"cannot start:\n  model.path: {model} does not exist"):
+        preflight.check(config, whole_stream=True)
+
+
+def test_test_rows_that_cannot_be_used_are_told_once(two_datasets, tmp_path):
+    class Notes(Silent):
+        said: ClassVar[list[str]] = []
+
+        def note(self, text):
+            self.said.append(text)
+
+    tests = [write_test(tmp_path, "s", [*rows(2), row(9, "?", "", skill="s")])]
+    config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets, tests))
+    run_all(Run.create(tmp_path / "run", config, progress=Notes()))
+    assert [text for text in Notes.said if "tests of" in text] == [
+        "tests of s: 1 of 3 rows rejected, the first: empty answer in turn 2"
+    ]
 
 
 def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datasets, tmp_path, monkeypatch):

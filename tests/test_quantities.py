@@ -1,10 +1,10 @@
-"""Durations and sizes in words."""
+"""Counts, durations and sizes in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from adaptinf.quantities import format_bytes, format_seconds
+from adaptinf.quantities import counted, format_bytes, format_seconds
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,7 @@ def test_durations_are_said_in_words(seconds, words):
 )
 def test_sizes_are_said_in_words(count, words):
     assert format_bytes(count) == words
+
+
+def test_one_of_a_thing_is_not_several() -> None:
+    assert [counted(count, "row") for count in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]

@@ -40,6 +40,20 @@ def test_a_run_is_made_once_and_found_again(tmp_path):
 def test_a_folder_that_is_no_run_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(ConfigError, match=r"is no run folder: it has no config\.yaml; make one with `adaptinf init"):
         Run.open(tmp_path)
+    Run.create(tmp_path / "adapt", config(ONE))
+    with pytest.raises(ConfigError, match=r"is no run folder: .*; runs lie in it: \S+/adapt$"):
+        Run.open(tmp_path)
+
+
+def test_a_run_is_not_made_where_it_would_write_over_something_else(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "report.html").write_text("of a comparison")
+    with pytest.raises(ConfigError, match=r"a run would write into its report\.html; choose another --out"):
+        Run.create(tmp_path, config(ONE))
+    (tmp_path / "report.html").unlink()
+    Run.create(tmp_path, config(ONE))
+    with pytest.raises(ConfigError, match="is a run folder, and its report would be overwritten"):
+        Run.refuse_run(tmp_path)
 
 
 @pytest.mark.parametrize(

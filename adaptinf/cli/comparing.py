@@ -30,10 +30,12 @@ def demo(
     from adaptinf.demo.showing import run_demo
     from adaptinf.progress import make_progress
     from adaptinf.report import write_report
+    from adaptinf.runs import Run
 
     names = _names(methods)
     if not names:
         raise ConfigError("--methods is empty; `adaptinf list` names them")
+    Run.refuse_run(out)
     with store.lock(out):
         runs = run_demo(out, methods=names, seed=seed, progress=make_progress(quiet=quiet), num_steps=steps)
         rows, reference = summary_rows(runs)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.doctor import Check
-from adaptinf.quantities import format_bytes, format_seconds
+from adaptinf.quantities import counted, format_bytes, format_seconds
 from adaptinf.validation import Findings
 
 NUMERIC = "-−–+<0123456789"
@@ -61,7 +61,7 @@ def show_status(found: dict[str, Any]) -> None:
     print_table([header, *lines])
     left = found["seconds_left"]
     time_left = "" if left is None or not found["steps_waiting"] else f", about {format_seconds(left)} to go"
-    print(f"{found['steps_finished']} steps finished, {found['steps_waiting']} waiting{time_left}")
+    print(f"{counted(found['steps_finished'], 'step')} finished, {found['steps_waiting']} waiting{time_left}")
     print(f"pool {found['pool']:,} samples{_corrected(found)}; {format_bytes(found['disk_bytes'])} on disk")
 
 

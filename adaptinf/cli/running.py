@@ -164,12 +164,16 @@ def _print_notes(lines: list[str]) -> None:
 def _show_run(run: Any) -> None:
     from adaptinf.cli.console_tables import show_summary
     from adaptinf.compare.summary import summary_rows
+    from adaptinf.quantities import counted
     from adaptinf.report import write_report
 
     if run.config.evaluation:
         show_summary(*summary_rows([run]))
     else:
-        print(f"{run.num_finished} steps finished; no skill is tested: list some under `evaluation:` to see accuracies")
+        print(
+            f"{counted(run.num_finished, 'step')} finished; no skill is tested: "
+            "list some under `evaluation:` to see accuracies"
+        )
     page, log = run.folder / REPORT_NAME, run.folder / "events.jsonl"
     # A finished run is left as it is: its report is written anew only when something has happened since.
     if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:

@@ -150,7 +150,7 @@ def _pruning(pruned: Pruned) -> Iterator[str]:
 
 
 def _line(name: str, text: str) -> str:
-    return f"{INDENT}{name:<{WIDTH}}{text}"
+    return f"{INDENT}{name:<{WIDTH - 1}} {text}"
 
 
 def _shortened(text: str) -> str:

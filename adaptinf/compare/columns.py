@@ -58,6 +58,8 @@ def cell(column: Column, members: Sequence[Summary], *, with_ends: bool = True) 
         return "–"
     if column.field.endswith("seconds"):
         return format_seconds(interval.mean)
+    if column.field == "forgetting_left_out":
+        return number(interval.mean).removesuffix(".0")  # a count, and an interval of it says nothing
     if column.field == "samples_trained":
         return f"{interval.mean:,.0f}"
     return with_interval(interval) if with_ends else number(interval.mean)

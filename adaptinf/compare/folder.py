@@ -60,9 +60,12 @@ class ComparisonFolder:
 
         Raises:
             ConfigError: a row of that name has another method, other settings or another cap, or the stream or a
-                shared setting differs from that of the rows that are there.
+                shared setting differs from that of the rows that are there; or the folder is something else.
         """
+        Run.refuse_run(self.path)
         saved = self._saved()
+        if not saved and (strange := [name for name in (RECORDS, TABLE, REPORT) if (self.path / name).exists()]):
+            raise ConfigError(f"{self.path} is no comparison and has a {strange[0]}; choose another --out")
         if saved and saved["stream"] != stream:
             raise ConfigError(f"{self.path} compares on {saved['stream']}, not on {stream}; choose another --out")
         if saved:

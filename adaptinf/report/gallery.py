@@ -38,6 +38,8 @@ def _cards(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
     samples = StepSamples.newest(fact)
     if samples is None:
         return fact.why_no_clusters
+    if not len(samples.clusters.labels):
+        return f"The pool of step {samples.step + 1} is empty."
     labels, counts = np.unique(samples.clusters.labels, return_counts=True)
     per_shelf = int(np.clip(limit // (len(SHELVES) * len(labels)), 2, CARDS_PER_SHELF))
     largest = labels[np.argsort(-counts, kind="stable")][: limit // (len(SHELVES) * per_shelf)]

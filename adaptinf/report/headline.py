@@ -125,11 +125,12 @@ def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) 
     ]
     worst = ", ".join(f"{skill} {before:.0f} → {after:.0f} %" for skill, before, after in found.worst)
     text = (
+        "From a skill's best accuracy to its last, mean over skills. "
         f"Of {found.num_skills} skills taught before the last step, {found.num_lost} ended below their best since. "
         + (f"Most: {worst}. " if worst else "")
         + (f"For comparison, in points: {'; '.join(others)}." if others else "")
     )
-    value = f"{signed(-found.mean_loss)} points a skill" if found.mean_loss > 0 else "Nothing"
+    value = f"{number(found.mean_loss)} points a skill" if found.mean_loss > 0 else "Nothing"
     return Answer(question=question, value=value, text=text.strip())
 
 

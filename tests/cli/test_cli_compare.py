@@ -200,6 +200,11 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, 
     assert code == 2 and "compares on pets, not on other" in err
     code, _, err = compared(stream, "--methods", "sequential", "--out", out, "--set", "training.epochs=3")
     assert code == 2 and "compares with training.epochs=1, now it is 3" in err and "another --out" in err
+    code, _, err = compared(stream, "--methods", "sequential", "--out", out / "mine" / "seed-0")
+    assert code == 2 and "is a run folder, and its report would be overwritten; choose another --out" in err
+    (tmp_path / "table.md").touch()
+    code, _, err = compared(stream, "--methods", "sequential", "--out", tmp_path)
+    assert code == 2 and "is no comparison and has a table.md; choose another --out" in err
     with store.lock(out):
         code, _, err = compared(stream, "--methods", "sequential", "--out", out)
     assert code == 2 and re.search(r"is in use by process \d+", err)
