@@ -25,6 +25,10 @@ class Bar(Protocol):
         """Report that `count` more items are done."""
         ...
 
+    def took(self, seconds: float) -> None:
+        """Report how long the stage took in another process; what is heard here may come late."""
+        ...
+
 
 class Progress(Protocol):
     """Shows stages."""
@@ -42,6 +46,9 @@ class _NoBar:
     def advance(self, count: int = 1) -> None:
         """Do nothing."""
 
+    def took(self, seconds: float) -> None:
+        """Do nothing."""
+
 
 @dataclass(frozen=True)
 class Silent:
@@ -56,16 +63,31 @@ class Silent:
         """Say nothing."""
 
 
+@dataclass(kw_only=True)
+class _Timed:
+    """Counts what is done, on a clock."""
+
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+    """What the stage took, where somebody else measured it."""
+
+    def took(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def summary(self, title: str, unit: str) -> str:
+        seconds = time.monotonic() - self.started if self.seconds is None else self.seconds
+        return summary_line(title, self.done, unit, seconds)
+
+
 @dataclass
-class _LineBar:
+class _LineBar(_Timed):
     """Writes a line now and then: title, counts, rate, time left."""
 
     title: str
     total: int | None
     unit: str
     stream: TextIO
-    done: int = 0
-    started: float = field(default_factory=time.monotonic)
     last_line: float = field(default_factory=time.monotonic)
 
     def advance(self, count: int = 1) -> None:
@@ -92,7 +114,7 @@ class Lines:
         """Show the stage as lines."""
         bar = _LineBar(title, total, unit, self.stream)
         yield bar
-        self.note(summary_line(title, bar.done, unit, time.monotonic() - bar.started))
+        self.note(bar.summary(title, unit))
 
     def note(self, text: str) -> None:
         """Write one line."""
@@ -117,7 +139,7 @@ class Terminal:
         bar = _RichBar(self._bars, self._bars.add_task(title, total=total, said=""), total, unit)
         try:
             yield bar
-            self.note(summary_line(title, bar.done, unit, time.monotonic() - bar.started))
+            self.note(bar.summary(title, unit))
         finally:
             self._bars.remove_task(bar.task)
             self._num_open -= 1
@@ -146,10 +168,12 @@ def _rich_bars() -> Any:
     return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-class _RichBar:
-    def __init__(self, bars: Any, task: Any, total: int | None, unit: str) -> None:
-        self.bars, self.task, self.total, self.unit = bars, task, total, unit
-        self.done, self.started = 0, time.monotonic()
+@dataclass
+class _RichBar(_Timed):
+    bars: Any
+    task: Any
+    total: int | None
+    unit: str
 
     def advance(self, count: int = 1) -> None:
         self.done += count
@@ -166,10 +190,11 @@ class Remote:
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
-        """Report the stage's begin, progress and end."""
+        """Report the stage's begin, progress and end, with the seconds in between."""
+        started = time.monotonic()
         self.queue.put(("begin", self.name, (f"{self.name}: {title}", total, unit)))
         yield _RemoteBar(self)
-        self.queue.put(("end", self.name, None))
+        self.queue.put(("end", self.name, time.monotonic() - started))
 
     def note(self, text: str) -> None:
         """Send one line."""
@@ -182,6 +207,9 @@ class _RemoteBar:
 
     def advance(self, count: int = 1) -> None:
         self.remote.queue.put(("advance", self.remote.name, count))
+
+    def took(self, seconds: float) -> None:
+        """Do nothing: a stage of this process is measured here."""
 
 
 class Relay:
@@ -202,7 +230,9 @@ class Relay:
         elif kind == "advance":
             self._open[name][1].advance(value)
         else:
-            self._open.pop(name)[0].__exit__(None, None, None)
+            context, bar = self._open.pop(name)
+            bar.took(value)
+            context.__exit__(None, None, None)
 
     def close(self) -> None:
         """End every stage that is still open, because its worker failed."""

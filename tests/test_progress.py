@@ -36,6 +36,9 @@ class Recorder:
     def advance(self, count=1):
         self.said.append(count)
 
+    def took(self, seconds):
+        self.seconds = seconds
+
     def note(self, text):
         self.said.append(text)
 
@@ -90,6 +93,20 @@ def test_what_a_worker_sends_arrives_in_the_parent():
     assert shown.said == [("begin", "adapt: train", 8, "steps"), 3, "adapt: hello", 5, ("end", "adapt: train")]
 
 
+def test_a_stage_of_a_worker_ends_with_the_seconds_that_it_took_there(monkeypatch):
+    """The parent may be busy, and then hears of begin and end together."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    messages, stream = queue.Queue(), io.StringIO()
+    with Remote(messages, "adapt").stage("train", 8, "steps") as bar:
+        bar.advance(8)
+        clock.now += 4.0
+    relay = Relay(Lines(stream))
+    while not messages.empty():
+        relay.show(messages.get())
+    assert stream.getvalue() == "adapt: train: 8 steps in 4.0 s (2/s)\n"
+
+
 def test_a_stage_whose_worker_failed_is_closed():
     messages, shown = queue.Queue(), Recorder()
     with pytest.raises(RuntimeError), Remote(messages, "adapt").stage("train", 8):
@@ -139,6 +156,7 @@ def test_a_bar_on_a_terminal_has_counts_rate_and_time_left_within_80_columns(mon
             monkeypatch.setattr(sys, "stderr", terminal)
             shown = make_progress()
             with shown.stage("12/20 extract", 1_000_000) as bar:
+                bar.started = clock.now
                 clock.now += 100.0
                 bar.advance(250_000)
                 shown._bars.refresh()

@@ -40,11 +40,13 @@ def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str]
         names: what each run's method is called on the page, runs with one name being its seeds; None: found out.
 
     Raises:
-        ConfigError: no folder is given, or one is no run folder.
+        ConfigError: no folder is given, or one is no run folder; or `out` is a folder.
         StoreError: a file of a run is damaged.
     """
     if not run_folders:
         raise ConfigError("a report needs one run folder at least")
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder; name the file to write, such as {out / 'report.html'}")
     page = _page([Path(folder) for folder in run_folders], names)
     out.parent.mkdir(parents=True, exist_ok=True)
     store.write_text_whole(out, rendered(page))

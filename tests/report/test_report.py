@@ -300,6 +300,8 @@ def test_a_folder_that_is_no_run_and_no_folder_at_all_are_told(tmp_path):
         write_report([tmp_path], tmp_path / "report.html")
     with pytest.raises(ConfigError, match="one run folder at least"):
         write_report([], tmp_path / "report.html")
+    with pytest.raises(ConfigError, match=r"is a folder; name the file to write, such as \S+/report\.html"):
+        write_report([tmp_path], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
