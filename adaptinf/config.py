@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adaptinf.errors import ConfigError
+from adaptinf.quantities import counted
 from adaptinf.schema import (
     ClusteringConfig,
     DataConfig,
@@ -131,8 +132,7 @@ def _validated(section: type[S], raw: dict[str, Any], where: str) -> S:
             place, message = _explain(item)
             places.setdefault(place, []).append(message)
         lines = [f"  {place}: {', or: '.join(messages)}" for place, messages in places.items()]
-        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-        raise ConfigError(f"{where}: {count}\n" + "\n".join(lines)) from None
+        raise ConfigError(f"{where}: {counted(len(lines), 'mistake')}\n" + "\n".join(lines)) from None
 
 
 def _explain(item: Any) -> tuple[str, str]:

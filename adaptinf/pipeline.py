@@ -74,7 +74,7 @@ def run_step(run: Run, step: int) -> None:
 
 def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
     """Say which tests have rows that cannot be used; when the base is tested, and not at every step."""
-    if run.stage_folder(-1, "evaluation").exists():
+    if run.has(-1, "evaluation"):
         return
     for test in tests:
         if test.rejected:

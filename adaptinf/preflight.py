@@ -43,9 +43,12 @@ def unused(config: RunConfig) -> list[str]:
 
 
 def _is_missing(model: str) -> bool:
-    """Tell whether a model can only be a folder, as no name on the hub looks like that, and is not there."""
+    """Tell whether a model can only be a folder, as no name on the hub looks like that, and is not there.
+
+    Nothing here or in transformers makes a home folder of `~`.
+    """
     is_folder = model.startswith((".", "/", "~")) or model.count("/") > 1
-    return is_folder and not Path(model).expanduser().exists()
+    return is_folder and not Path(model).exists()
 
 
 def _unknown_names(config: RunConfig) -> list[str]:

@@ -65,10 +65,9 @@ def forgetting_table(saved: Saved, _: str) -> str:
         for field in ("macro", "backward_transfer", "forgetting_signed", "forgetting_clipped", "max_forgetting")
     ]
     rows = [["method", *(column.heading for column in columns)]]
-    for name in saved.rows:
-        members = [summarise(record) for record in saved.records if record.name == name]
-        if members:
-            rows.append([name, *(cell(column, members) for column in columns)])
+    for name, records in _by_row(saved):
+        members = [summarise(record) for record in records]
+        rows.append([name, *(cell(column, members) for column in columns)])
     return as_table(rows)
 
 
@@ -76,16 +75,19 @@ def clusters_table(saved: Saved, _: str) -> str:
     """Return how well each row's clusters follow the true skills, how many rare samples it chose, what came of it."""
     head = ["method", "ARI, first step", "ARI, last step", "rare among the chosen, %", "rare", "common"]
     rows = []
-    for name in saved.rows:
-        records = [record for record in saved.records if record.name == name]
-        if not records:
-            continue
+    for name, records in _by_row(saved):
         agreements = _over_steps(records, "agreement")
         share = 100.0 * _over_steps(records, "rare_share").mean()
         members = [summarise(record) for record in records]
         cells = [f"{value:.2f}" if np.isfinite(value) else "–" for value in agreements[[0, -1]]]
         rows.append([name, *cells, number(share), *(cell(COLUMN[field], members) for field in ("rare", "common"))])
     return as_table([head, *rows])
+
+
+def _by_row(saved: Saved) -> list[tuple[str, list[RunRecord]]]:
+    """Return the rows that have runs, in order, with their runs."""
+    found = [(name, [record for record in saved.records if record.name == name]) for name in saved.rows]
+    return [(name, records) for name, records in found if records]
 
 
 def _over_steps(records: Sequence[RunRecord], field: str) -> np.ndarray:

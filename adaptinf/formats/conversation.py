@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from adaptinf.data import Block, Message, Sample
+from adaptinf.quantities import counted
 
 # Any in this package: a value from a JSON file can be of any JSON type.
 
@@ -214,8 +215,3 @@ def shown(value: object) -> str:
     """Return a value as it is quoted in a message, cut to a readable length."""
     text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 picture`, `2 pictures`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
