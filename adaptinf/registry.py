@@ -1,7 +1,8 @@
 """One decorator for every plug-in: a format, a scorer, a selector or a metric is one file with one decorator.
 
 A registry imports its own package the first time somebody asks for a name, so importing `adaptinf` stays fast and a new
-file needs no second edit. A user's files come in through `load_plugins`.
+file needs no second edit. The same first question loads the plug-ins of installed packages, which declare them as entry
+points of the group `adaptinf.plugins`. A user's files come in through `load_plugins`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,21 @@ import pkgutil
 import sys
 import zlib
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from adaptinf.errors import ConfigError
 from adaptinf.hints import known_names
 
 T = TypeVar("T")
+
+ENTRY_POINTS = "adaptinf.plugins"
+"""The group of entry points under which an installed package declares plug-ins."""
+FILE_MODULE = "adaptinf_plugin_"
+"""What the names of modules made of a user's files begin with."""
 
 
 class Registry(Generic[T]):
@@ -67,6 +76,10 @@ class Registry(Generic[T]):
         return sorted(self._entries)
 
     def _load(self) -> None:
+        self._load_built_in()
+        _load_installed()
+
+    def _load_built_in(self) -> None:
         if self._loaded:
             return
         home = importlib.import_module(self.home)
@@ -87,6 +100,61 @@ scorer: Registry[Any] = Registry("scorer", "adaptinf.scoring")
 selector: Registry[Any] = Registry("selector", "adaptinf.selection")
 metric: Registry[Any] = Registry("metric", "adaptinf.evaluation.answers")
 
+REGISTRIES = (dataset_format, scorer, selector, metric)
+_begun: set[EntryPoint] = set()
+"""Entry points that are loaded, or are being loaded: one that asks for a name while it loads does not begin again."""
+
+
+def _load_installed() -> None:
+    """Load the plug-ins of installed packages that are not loaded yet.
+
+    Raises:
+        ConfigError: a package's plug-ins cannot be loaded; the next call tries again.
+    """
+    for entry_point in _declared():
+        if entry_point in _begun:
+            continue
+        # All built-in names first, so that a package which takes one is refused, and not the built-in.
+        for registry in REGISTRIES:
+            registry._load_built_in()
+        _begun.add(entry_point)
+        try:
+            _load_entry_point(entry_point)
+        except Exception as error:  # raised by the package's own code; its cause stays attached
+            _begun.remove(entry_point)
+            raise ConfigError(_complaint(entry_point, error)) from error
+
+
+@cache
+def _declared() -> tuple[EntryPoint, ...]:
+    """Return the entry points of all installed packages; looked up once, as that reads files of every package."""
+    return tuple(entry_points(group=ENTRY_POINTS))
+
+
+def _load_entry_point(entry_point: EntryPoint) -> None:
+    """Import what an entry point names, and call it if it is a function that registers plug-ins."""
+    loaded = entry_point.load()
+    is_plugin = any(loaded is entry for registry in REGISTRIES for entry in registry._entries.values())
+    if not isinstance(loaded, ModuleType) and not is_plugin:
+        loaded()
+
+
+def _complaint(entry_point: EntryPoint, error: Exception) -> str:
+    package = entry_point.dist.name if entry_point.dist else "an installed package"
+    return (
+        f"{package}: its entry point {entry_point.name} = {entry_point.value} ({ENTRY_POINTS}) cannot be loaded: "
+        f"{type(error).__name__}: {error}; fix the package, or remove it: pip uninstall {package}"
+    )
+
+
+def origin(entry: object) -> str:
+    """Return where a plug-in is defined: a file of the user, or an installed package; empty for a built-in one."""
+    module = str(getattr(entry, "__module__", ""))
+    if module.startswith(FILE_MODULE):
+        return str(sys.modules[module].__file__)
+    package = module.split(".")[0]
+    return "" if package == "adaptinf" else package
+
 
 def load_plugins(paths: Iterable[str | Path]) -> None:
     """Import the user's plug-in files, each of which registers what it defines.
@@ -94,11 +162,15 @@ def load_plugins(paths: Iterable[str | Path]) -> None:
     Raises:
         ConfigError: a file is missing or fails while it is imported.
     """
-    for path in map(Path, paths):
+    files = list(map(Path, paths))
+    if files:
+        # First, so that a name which both define is refused in the user's file, which is easier to change.
+        _load_installed()
+    for path in files:
         if not path.is_file():
             raise ConfigError(f"plugins: {path} is not a file")
         # The whole path, so that two files of one name stay two modules.
-        name = f"adaptinf_plugin_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+        name = f"{FILE_MODULE}{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise ConfigError(f"plugins: {path} is not a Python file")

@@ -96,13 +96,14 @@ def show_chosen(info: dict[str, Any], out: Path) -> None:
     print(f"wrote {out}: ids.txt, selection.parquet, clusters.parquet, info.json")
 
 
-def show_plugins(found: dict[str, dict[str, str]]) -> None:
-    """Print every kind of plug-in with one line each."""
+def show_plugins(found: dict[str, dict[str, str]], origins: dict[str, dict[str, str]]) -> None:
+    """Print every kind of plug-in with one line each, and where those come from that are not built-in."""
     width = max(len(name) for entries in found.values() for name in entries)
     for kind, entries in found.items():
         print(f"{kind}s")
         for name, line in entries.items():
-            print(f"  {name:<{width}}  {line}")
+            origin = f" (from {origins[kind][name]})" if origins[kind][name] else ""
+            print(f"  {name:<{width}}  {line}{origin}")
 
 
 def show_checks(checks: Sequence[Check]) -> None:

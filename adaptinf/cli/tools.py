@@ -158,17 +158,18 @@ def list_plugins(
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name the formats, scorers, selectors and metrics, built-in and yours."""
+    """Name the formats, scorers, selectors and metrics: built-in, of installed packages, and of your files."""
     from adaptinf import registry
     from adaptinf.cli import console
 
     registry.load_plugins(plugins or [])
-    kinds = (registry.dataset_format, registry.scorer, registry.selector, registry.metric)
+    kinds = registry.REGISTRIES
     found = {kind.kind: {name: console.first_line(kind[name]) for name in kind.names()} for kind in kinds}
     if as_json:
         print_json(found)
     else:
-        console.show_plugins(found)
+        origins = {kind.kind: {name: registry.origin(kind[name]) for name in kind.names()} for kind in kinds}
+        console.show_plugins(found, origins)
 
 
 def register(app: typer.Typer) -> None:
