@@ -15,12 +15,12 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from adaptinf.budgets import checked_count
+from adaptinf.arrays.budgets import checked_count
+from adaptinf.arrays.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
+from adaptinf.arrays.threads import in_threads
+from adaptinf.arrays.tiles import as_rows, blocks, unit_rows, usable_rows
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError
-from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
-from adaptinf.threads import in_threads
-from adaptinf.tiles import as_rows, blocks, unit_rows, usable_rows
 
 FIT_BYTES = 2**29
 """At most 512 MiB of float32 rows are fitted."""

@@ -13,8 +13,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from adaptinf import tables
-from adaptinf.tables import Columns
+from adaptinf.storage import tables
+from adaptinf.storage.tables import Columns
 
 
 class Block(TypedDict):

@@ -14,24 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptinf import registry, store
+from adaptinf import registry
 from adaptinf.clustering import cluster
-from adaptinf.corrections import withdrawn_datasets
+from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests, rejected_lines
 from adaptinf.executors import make_executor
 from adaptinf.extraction import extract
-from adaptinf.joining import join
-from adaptinf.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.pool import Pool
+from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pruning import prune
-from adaptinf.quantities import counted
 from adaptinf.runs import Run
-from adaptinf.schema import UPPER_REFERENCE
+from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
+from adaptinf.runs.stream import join
 from adaptinf.selection import select
+from adaptinf.storage import store
 from adaptinf.training import Trained, save_weights, train
+from adaptinf.words import counted
 
 __all__ = ["Run", "run_all", "run_step"]
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
-from adaptinf.quantities import format_seconds
+from adaptinf.words import format_seconds
 
 SECONDS_BETWEEN_LINES = 15.0
 """A log that is not a terminal gets a line this often while a stage runs."""

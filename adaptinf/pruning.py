@@ -13,14 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from adaptinf.budgets import allocate, checked_count
+from adaptinf.arrays.budgets import allocate, checked_count
+from adaptinf.arrays.near_duplicates import leave_greedily, leave_in_one_pass
+from adaptinf.arrays.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
+from adaptinf.arrays.threads import Spread, in_threads
+from adaptinf.arrays.tiles import UnitRows, as_array, as_rows, nearest, tied, usable_rows
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.hints import check_name
-from adaptinf.removal import leave_greedily, leave_in_one_pass
-from adaptinf.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
-from adaptinf.threads import Spread, in_threads
-from adaptinf.tiles import UnitRows, as_array, as_rows, nearest, tied, usable_rows
+from adaptinf.words import check_name
 
 ORDERS = ("greedy", "semdedup")
 ALLOCATIONS = ("balanced", "global")

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from adaptinf.errors import ConfigError
-from adaptinf.hints import known_names
+from adaptinf.words import known_names
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def _is_same(first: object, second: object) -> bool:
 # Any: each kind of plug-in has its own protocol, in the package that is its home.
 dataset_format: Registry[Any] = Registry("format", "adaptinf.formats")
 scorer: Registry[Any] = Registry("scorer", "adaptinf.scoring")
-selector: Registry[Any] = Registry("selector", "adaptinf.selection")
+selector: Registry[Any] = Registry("selector", "adaptinf.selection.methods")
 metric: Registry[Any] = Registry("metric", "adaptinf.evaluation.answers")
 
 REGISTRIES = (dataset_format, scorer, selector, metric)

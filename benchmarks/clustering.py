@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
+from adaptinf.arrays.threads import in_threads
+from adaptinf.arrays.tiles import blocks
 from adaptinf.clustering import cluster
-from adaptinf.threads import in_threads
-from adaptinf.tiles import blocks
 from benchmarks.measuring import Measured, Work, measure
 from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import clustered_rows, ids_of, labels_of, shapeless_rows

@@ -43,8 +43,8 @@ def our_way(
 ) -> Work:
     """Everything that extraction gives, from reading pictures to arrays on disk."""
     from adaptinf.config import ExtractionConfig
+    from adaptinf.doctor.cost import peak_operations
     from adaptinf.extraction import extract
-    from adaptinf.extraction.cost import peak_operations
 
     learner, samples, settings = _prepared(shape, sees, adapted)
     config = ExtractionConfig(dim=settings.dim, vector=vector, image=image)
@@ -61,9 +61,9 @@ def our_way(
 
 def _operations(learner: Any, samples: Any, config: Any) -> int:
     """Return the floating-point operations that measuring these samples needs, padding left out."""
-    from adaptinf.extraction.cost import cost_of
-    from adaptinf.extraction.measuring import meter
-    from adaptinf.extraction.preparing import Preparer
+    from adaptinf.doctor.cost import cost_of
+    from adaptinf.extraction.batches import Preparer
+    from adaptinf.extraction.meter import meter
 
     with meter(learner, config, seed=0) as ready, Preparer(learner, samples, image=config.image) as preparer:
         cost = cost_of(ready)
@@ -77,12 +77,12 @@ def forward_only(shape: str, *, sees: bool = True, adapted: bool = True) -> Work
     """
     import torch
 
+    from adaptinf.extraction.adapters import cheap_adapters
+    from adaptinf.extraction.batches import Preparer
     from adaptinf.extraction.head import head_of
-    from adaptinf.extraction.measuring import answers_of
-    from adaptinf.extraction.merging import cheap_adapters
-    from adaptinf.extraction.planning import make_plan
-    from adaptinf.extraction.preparing import Preparer
-    from adaptinf.extraction.sparing import without_mask
+    from adaptinf.extraction.meter import answers_of
+    from adaptinf.extraction.plan import make_plan
+    from adaptinf.extraction.shortcuts import without_mask
     from adaptinf.models.lengths import auto_batch_tokens, token_lengths
 
     learner, samples, _ = _prepared(shape, sees, adapted)
@@ -136,7 +136,7 @@ def bergson_way(shape: str) -> Work:
     from bergson import GradientProcessor, IndexConfig, collect_gradients
     from datasets import Dataset
 
-    from adaptinf.extraction.planning import make_plan
+    from adaptinf.extraction.plan import make_plan
     from adaptinf.models.chat import encode
     from adaptinf.models.lengths import auto_batch_tokens, token_lengths
 

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adaptinf import store
 from adaptinf.compare import THREADS_PER_RUN, Planned, check_plan, plan, run_planned
-from adaptinf.compare.recording import record_of
-from adaptinf.compare.records import RunRecord, read_records, records_text
 from adaptinf.compare.variants import Cap, Row
-from adaptinf.demo.mini_liit import prepare
-from adaptinf.environment import environment
+from adaptinf.demo.benchmark import prepare
 from adaptinf.models.memory import gpu
 from adaptinf.progress import make_progress
+from adaptinf.results.recording import record_of
+from adaptinf.results.records import RunRecord, read_records, records_text
 from adaptinf.runs import Run
-from adaptinf.selection.score_only import SCORERS
-from adaptinf.sharing import Shelf
+from adaptinf.runs.cache import Shelf
+from adaptinf.runs.environment import environment
+from adaptinf.selection.methods.score_only import SCORERS
+from adaptinf.storage import store
 
 RESULTS = Path(__file__).parent / "results"
 MAIN = (

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from adaptinf.arrays.threads import in_threads
+from adaptinf.arrays.tiles import parts
 from adaptinf.pruning import prune
-from adaptinf.threads import in_threads
-from adaptinf.tiles import parts
 from benchmarks.measuring import Work, measure
 from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import clustered_rows, ids_of, labels_of

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from adaptinf.data import Sample
+from adaptinf.images import open_picture
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.chat import IGNORED, encode, placed
 from adaptinf.models.loading import Learner
-from adaptinf.pictures import open_picture
 
 PROJECT_EVERY = 16
 """Samples whose gradients are projected together."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from adaptinf.environment import git_sha, processor
+from adaptinf.runs.environment import git_sha, processor
 from benchmarks.measuring import Measured
 
 ROOT = Path(__file__).parent.parent

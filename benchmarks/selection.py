@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from adaptinf.selection import select
-from adaptinf.selection.score_only import SCORERS
+from adaptinf.selection.methods.score_only import SCORERS
 from benchmarks.measuring import Measured, Work, measure
 from benchmarks.reporting import Report, arguments_of, row_of
 from benchmarks.samples import ids_of

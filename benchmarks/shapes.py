@@ -23,9 +23,9 @@ from transformers import (
 
 from adaptinf.config import LoraConfig, ModelConfig
 from adaptinf.data import Block, Message, Sample
-from adaptinf.demo.blueprint import CHAT_TEMPLATE, END, IMAGE, PAD, SPECIAL
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.loading import Learner, pick_device
+from scripts.pretrain.blueprint import CHAT_TEMPLATE, END, IMAGE, PAD, SPECIAL
 
 
 @dataclass(frozen=True, kw_only=True)

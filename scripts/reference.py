@@ -1,10 +1,11 @@
-"""Write docs/reference-commands.md and docs/reference-config.md from the code; a test compares them with it.
+"""Write docs/reference-commands.md, docs/reference-config.md and docs/map.md from the code; a test compares them.
 
 python scripts/reference.py
 """
 
 from __future__ import annotations
 
+import ast
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ from pydantic_core import PydanticUndefined
 from adaptinf.cli import app
 from adaptinf.config import RunConfig, Section
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 MADE = "Made from the code by `python scripts/reference.py`; a test keeps it true."
+WHOLE_FOLDERS = ("demo/skills",)
+"""Folders of adaptinf/ that are one entry of the map."""
 
 
 def commands_page() -> str:
@@ -108,6 +112,33 @@ def _value(field: FieldInfo) -> str:
     return f"`{field.default}`".replace("'", "")
 
 
+def map_page() -> str:
+    """Return every folder and file of the package with the first sentence of its docstring."""
+    intro = f"{MADE} Each phrase is the first sentence of the module's docstring."
+    return "\n".join(
+        ["# Map of the code", "", intro, "", "```text", "adaptinf/", *_tree(ROOT / "adaptinf", "  "), "```", ""]
+    )
+
+
+def _tree(folder: Path, indent: str) -> Iterator[str]:
+    files = sorted(folder.glob("*.py"), key=lambda path: (path.name != "__init__.py", path.name))
+    for path in files:
+        yield f"{indent}{path.name:<{40 - len(indent)}} {_first_sentence(path)}"
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and any(path.rglob("*.py"))):
+        name = f"{path.name}/"
+        if path.relative_to(ROOT / "adaptinf").as_posix() in WHOLE_FOLDERS:
+            yield f"{indent}{name:<{40 - len(indent)}} {_first_sentence(path / '__init__.py')}"
+        else:
+            yield f"{indent}{name}"
+            yield from _tree(path, indent + "  ")
+
+
+def _first_sentence(path: Path) -> str:
+    """Return a module's first line of documentation, without the full stop."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.split("\n\n")[0].replace("\n", " ").removesuffix(".")
+
+
 def _escaped(text: str | None) -> str:
     return (text or "").replace("\n", " ").replace("|", "\\|").replace("<", "&lt;").strip()
 
@@ -115,6 +146,7 @@ def _escaped(text: str | None) -> str:
 def main() -> None:
     (DOCS / "reference-commands.md").write_text(commands_page(), encoding="utf-8")
     (DOCS / "reference-config.md").write_text(config_page(), encoding="utf-8")
+    (DOCS / "map.md").write_text(map_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptinf.compare.columns import COLUMN, cell, number
-from adaptinf.compare.markdown import as_table, long_table, short_table
-from adaptinf.compare.records import RunRecord, Saved, read_records
-from adaptinf.compare.standings import standings
-from adaptinf.compare.summary import BASELINE, summarise
+from adaptinf.results.columns import COLUMN, cell, number
+from adaptinf.results.markdown import as_table, long_table, short_table
+from adaptinf.results.records import RunRecord, Saved, read_records
+from adaptinf.results.summary import BASELINE, summarise
+from adaptinf.results.table import standings
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

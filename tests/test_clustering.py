@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf import clustering, threads, tiles
+from adaptinf import clustering
+from adaptinf.arrays import threads, tiles
 from adaptinf.clustering import cluster
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError, DataError

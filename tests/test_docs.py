@@ -18,8 +18,6 @@ from adaptinf.cli import app
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = ROOT / "examples"
-WHOLE_FOLDERS = ("demo/skills", "demo/base")
-"""Folders of adaptinf/ that are one entry of the map."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^<!-- run -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -108,28 +106,6 @@ def test_every_setting_in_the_text_exists(page):
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
-
-
-def map_of_the_readme() -> set[str]:
-    block = next(block for _, block in FENCE.findall((ROOT / "README.md").read_text()) if "adaptinf/\n" in block)
-    found, parents = set(), {}
-    for line in block.splitlines():
-        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
-        parents[depth] = name
-        path = "".join(parents[level] for level in range(depth + 1))
-        assert (ROOT / path).exists(), f"{path} is in the map but not there"
-        if depth:
-            assert len(line.split()) > 1 or name.endswith("/"), f"{path} has no phrase"
-            found.add(path.removeprefix("adaptinf/").rstrip("/"))
-    return found
-
-
-def test_the_map_of_the_readme_is_the_tree():
-    package = ROOT / "adaptinf"
-    files = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
-    folders = {folder for file in files for folder in map(str, Path(file).parents) if folder != "."}
-    expected = {path for path in files | folders if not path.startswith(tuple(f"{name}/" for name in WHOLE_FOLDERS))}
-    assert map_of_the_readme() == expected | set(WHOLE_FOLDERS)
 
 
 RUNNER = """
@@ -230,8 +206,16 @@ def test_the_references_are_what_the_code_says():
     import runpy
 
     made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
-    for name, page in (("reference-commands.md", "commands_page"), ("reference-config.md", "config_page")):
+    pages = {"reference-commands.md": "commands_page", "reference-config.md": "config_page", "map.md": "map_page"}
+    for name, page in pages.items():
         assert (ROOT / "docs" / name).read_text() == made[page](), f"run python scripts/reference.py: {name} is old"
+
+
+def test_every_file_of_the_map_has_a_phrase():
+    lines = (ROOT / "docs" / "map.md").read_text().splitlines()
+    assert [
+        line for line in lines if line.split()[:1] and line.split()[0].endswith(".py") and len(line.split()) < 2
+    ] == []
 
 
 def test_the_references_name_every_option_and_every_setting():

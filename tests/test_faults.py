@@ -21,12 +21,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adaptinf import store, tables
+from adaptinf.storage import store, tables
 from tests.conftest import BASE_PATH
-from tests.streams import rows, write_dataset, write_stream, write_test
+from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["adaptinf.pipeline", "adaptinf.evaluation.generation", "adaptinf.learners", "datasets"])
+SERVER.set_forkserver_preload(
+    ["adaptinf.pipeline", "adaptinf.evaluation.generation", "adaptinf.runs.learners", "datasets"]
+)
 SHARD_ROWS = 6
 """Rows of a shard, so that forty samples make several."""
 
@@ -45,7 +47,7 @@ class Kill(NamedTuple):
 
 
 INSIDE = [
-    Kill("pool/00-one", "adaptinf.intake:_Writer.add", call=7),
+    Kill("pool/00-one", "adaptinf.pool.intake:_Writer.add", call=7),
     Kill("base/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2, after=True),
     Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
@@ -55,7 +57,7 @@ INSIDE = [
     Kill("steps/00/model", "adaptinf.training:save_weights", after=True),
     Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/pruning", "adaptinf.data:SavedPruning.save", after=True),
-    Kill("pool/01-two", "adaptinf.intake:_Writer.add", call=30),
+    Kill("pool/01-two", "adaptinf.pool.intake:_Writer.add", call=30),
     Kill("steps/01/features", "adaptinf.extraction.shards:_measure_batches", call=3),
     Kill("steps/01/model", "adaptinf.training:_Reporter.on_save", call=2),
     Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),
@@ -88,7 +90,7 @@ def _in_child(
     import torch
 
     from adaptinf import cli
-    from adaptinf.extraction import planning
+    from adaptinf.extraction import plan as planning
 
     # As at a terminal: what was started in a shell's background passes on that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

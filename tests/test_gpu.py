@@ -8,14 +8,15 @@ import torch
 
 from adaptinf.config import ExtractionConfig, SkillConfig, TrainingConfig
 from adaptinf.data import Features
+from adaptinf.doctor.exactness import autograd_error
 from adaptinf.errors import ModelError
 from adaptinf.evaluation.generation import generate
 from adaptinf.evaluation.skills import SkillTest
-from adaptinf.extraction import extract, planning
-from adaptinf.extraction.exactness import autograd_error
-from adaptinf.extraction.measuring import meter
-from adaptinf.extraction.probing import MAX_BATCH_TOKENS, probe_batch_tokens
-from adaptinf.extraction.sketch import make_sketch
+from adaptinf.extraction import extract
+from adaptinf.extraction import plan as planning
+from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, probe_batch_tokens
+from adaptinf.extraction.meter import meter
+from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths
@@ -23,7 +24,7 @@ from adaptinf.models.memory import gpu
 from adaptinf.progress import Silent
 from adaptinf.training import train
 from tests.conftest import conversation, say
-from tests.extraction.slow import with_adapter
+from tests.extraction.reference import with_adapter
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 

@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from adaptinf import config as configuration
-from adaptinf import learners, pipeline, preflight, registry, tables
+from adaptinf import pipeline, registry
 from adaptinf.data import Clusters, Features
 from adaptinf.errors import ConfigError, ModelError
-from adaptinf.learners import learner_after, learner_before
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.blocks import lora_targets
@@ -24,10 +23,12 @@ from adaptinf.models.chat import encode
 from adaptinf.pipeline import run_all, run_step
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
-from adaptinf.runs import STAGES, Run
+from adaptinf.runs import STAGES, Run, learners, preflight
+from adaptinf.runs.learners import learner_after, learner_before
+from adaptinf.storage import tables
 from tests.conftest import conversation, say
-from tests.streams import row, rows, write_dataset, write_stream, write_test
-from tests.text_model import write_text_model
+from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
+from tests.helpers.text_model import write_text_model
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 QUESTION = conversation("q", say("user", "Colour of thing 3?"), say("assistant", "red"))

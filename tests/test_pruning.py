@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf import pruning, removal, threads, tiles
-from adaptinf.budgets import allocate
+from adaptinf import pruning
+from adaptinf.arrays import near_duplicates as removal
+from adaptinf.arrays import threads, tiles
+from adaptinf.arrays.budgets import allocate
+from adaptinf.arrays.seeded import derive_seed, hash_ids, seeded_keys
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.pruning import prune
-from adaptinf.seeded import derive_seed, hash_ids, seeded_keys
-from adaptinf.tables import text_array
+from adaptinf.storage.tables import text_array
 
 OFTEN = 10_000
 """Examples of a property test under `-m slow`; more than the usual five minutes on a busy machine."""

@@ -14,8 +14,8 @@ from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
 from adaptinf.registry import Registry, load_plugins, selector
 from adaptinf.selection import Candidates, Choice, Restricting, select
-from adaptinf.selection.candidates import INPUTS
-from adaptinf.selection.multiway import PAPER_SCORERS
+from adaptinf.selection.interface import INPUTS
+from adaptinf.selection.methods.multiway import PAPER_SCORERS
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_selector.py"
 METHODS = [*selector.names(), "largest"]

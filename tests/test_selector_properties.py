@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf.budgets import allocate, allocate_weighted
+from adaptinf.arrays.budgets import allocate, allocate_weighted
 from adaptinf.registry import selector
 from adaptinf.selection import Restricting, select
+from adaptinf.selection.cluster_budgets import BUDGETS
 from adaptinf.selection.combining import WAYS
-from adaptinf.selection.multiway import PAPER_SCORERS
+from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.selection.sampling import SAMPLERS
-from adaptinf.selection.shares import BUDGETS
 
 METHODS = selector.names()
 SCORERS = (*PAPER_SCORERS, "grand")

@@ -24,13 +24,13 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the whole loop on a small real stream: no download, no GPU."""
-    from adaptinf import store
     from adaptinf.cli.console_tables import show_summary
-    from adaptinf.compare.summary import summary_rows, write_summary
     from adaptinf.demo.showing import run_demo
     from adaptinf.progress import make_progress
     from adaptinf.report import write_report
+    from adaptinf.results.summary import summary_rows, write_summary
     from adaptinf.runs import Run
+    from adaptinf.storage import store
 
     names = _names(methods)
     if not names:
@@ -64,14 +64,14 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Run methods x seeds over one stream and print how they stand; call it again to go on, or to add to it."""
-    from adaptinf import store
     from adaptinf.cli.console_tables import show_comparison
     from adaptinf.compare import check_plan, plan, run_planned
     from adaptinf.compare.folder import ComparisonFolder
-    from adaptinf.compare.standings import as_json as table_as_json
     from adaptinf.compare.variants import parse_cap, rows_of
-    from adaptinf.demo.mini_liit import is_benchmark
+    from adaptinf.demo.benchmark import is_benchmark
     from adaptinf.progress import make_progress
+    from adaptinf.results.table import as_json as table_as_json
+    from adaptinf.storage import store
 
     name = stream if is_benchmark(stream) else Path(stream).stem
     rows = rows_of(_names(methods), variants)
@@ -120,7 +120,7 @@ def _of_stream(stream: str, data: Path, overrides: list[str] | None) -> tuple[Co
     from adaptinf import config as configuration
     from adaptinf.compare import same_config
     from adaptinf.compare.folder import shared_settings
-    from adaptinf.demo.mini_liit import BENCHMARKS, is_benchmark, prepare
+    from adaptinf.demo.benchmark import BENCHMARKS, is_benchmark, prepare
 
     if is_benchmark(stream):
         changed = dict(configuration.parse_override(item) for item in overrides or [])

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adaptinf.doctor import Check
-from adaptinf.quantities import counted, format_bytes, format_seconds
-from adaptinf.validation import Findings
+from adaptinf.doctor.dataset import Findings
+from adaptinf.doctor.machine import Check
+from adaptinf.words import counted, format_bytes, format_seconds
 
 NUMERIC = "-−–+<0123456789"
 """What a cell with a number begins with, or one that has none."""

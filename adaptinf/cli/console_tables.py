@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from adaptinf.cli.console import print_table
-from adaptinf.compare.columns import COLUMN, cell, number, signed
-from adaptinf.compare.markdown import effect_text, foot_lines, marked, p_text
-from adaptinf.compare.standings import Standing, Standings
-from adaptinf.compare.summary import BASELINE, REFERENCES, Summary
-from adaptinf.evaluation.intervals import PairedTest
+from adaptinf.results.columns import COLUMN, cell, number, signed
+from adaptinf.results.intervals import PairedTest
+from adaptinf.results.markdown import effect_text, foot_lines, marked, p_text
+from adaptinf.results.summary import BASELINE, REFERENCES, Summary
+from adaptinf.results.table import Standing, Standings
 
 QUALITY = ("macro", "micro", "rare", "common", "worst_skill", "over_time", "relative_gain")
 COST = (

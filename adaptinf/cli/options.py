@@ -23,7 +23,7 @@ REPORT_NAME = "report.html"
 
 def print_json(value: Any) -> None:
     """Print any value that JSON can hold; NaN becomes null."""
-    from adaptinf.tables import as_json_text
+    from adaptinf.storage.tables import as_json_text
 
     print(as_json_text(value))
 

@@ -18,7 +18,7 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from adaptinf.cli.story import tell
-    from adaptinf.explain import explain as life_of
+    from adaptinf.history.explain import explain as life_of
     from adaptinf.runs import Run
 
     life = life_of(Run.open(folder), id)
@@ -38,7 +38,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write what a step selected for any other trainer: data, ids, scores, and a manifest with seeds and hashes."""
-    from adaptinf.export import export as export_step
+    from adaptinf.history.export import export as export_step
     from adaptinf.progress import make_progress
     from adaptinf.runs import Run
 
@@ -56,8 +56,9 @@ def export(
 
 def restore(folder: RunFolder, id: SampleId) -> None:
     """Bring a pruned sample back; it is not pruned again."""
-    from adaptinf import amending, store
     from adaptinf.runs import Run
+    from adaptinf.runs import overrule as amending
+    from adaptinf.storage import store
 
     Run.open(folder)
     with store.lock(folder):
@@ -68,8 +69,9 @@ def withdraw(
     folder: RunFolder, name: Annotated[str, typer.Argument(help="Name of a dataset, as in the stream.")]
 ) -> None:
     """Take a whole dataset out of the pool; later steps neither select it nor count it as teaching a skill."""
-    from adaptinf import amending, store
     from adaptinf.runs import Run
+    from adaptinf.runs import overrule as amending
+    from adaptinf.storage import store
 
     Run.open(folder)
     with store.lock(folder):

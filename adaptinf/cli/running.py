@@ -51,9 +51,9 @@ def run(
 ) -> None:
     """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
     from adaptinf import config as configuration
-    from adaptinf import preflight, store
     from adaptinf.progress import make_progress
-    from adaptinf.runs import CONFIG_NAME, Run
+    from adaptinf.runs import CONFIG_NAME, Run, preflight
+    from adaptinf.storage import store
 
     config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
     is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
@@ -79,10 +79,10 @@ def add(
 ) -> None:
     """A new dataset arrives: read it into the pool; `step` learns it."""
     from adaptinf import config as configuration
-    from adaptinf import store
-    from adaptinf.joining import join
     from adaptinf.progress import make_progress
     from adaptinf.runs import Run
+    from adaptinf.runs.stream import join
+    from adaptinf.storage import store
 
     if not data.exists():
         raise ConfigError(f"{data} does not exist")
@@ -103,9 +103,9 @@ def add(
 
 def step(folder: RunFolder, quiet: Quiet = False) -> None:
     """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
-    from adaptinf import preflight, store
     from adaptinf.progress import make_progress
-    from adaptinf.runs import Run
+    from adaptinf.runs import Run, preflight
+    from adaptinf.storage import store
 
     Run.open(folder)
     with store.lock(folder):
@@ -128,7 +128,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
     """Steps, pool, disk, what is done, what is left and how long it will take."""
     from adaptinf.cli import console
     from adaptinf.runs import Run
-    from adaptinf.status import status_of
+    from adaptinf.runs.status import status_of
 
     found = status_of(Run.open(folder))
     if as_json:
@@ -163,9 +163,9 @@ def _print_notes(lines: list[str]) -> None:
 
 def _show_run(run: Any) -> None:
     from adaptinf.cli.console_tables import show_summary
-    from adaptinf.compare.summary import summary_rows
-    from adaptinf.quantities import counted
     from adaptinf.report import write_report
+    from adaptinf.results.summary import summary_rows
+    from adaptinf.words import counted
 
     if run.config.evaluation:
         show_summary(*summary_rows([run]))

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from adaptinf.data import Rejected
-from adaptinf.inspection import Inspected, Piece
-from adaptinf.lives import Considered, Episode, Life, Placed, Pruned, Score, turns_of
+from adaptinf.doctor.sample import Inspected, Piece
+from adaptinf.history.records import Considered, Episode, Life, Placed, Pruned, Score, turns_of
 
 SHOWN_CHARACTERS = 300
 """Of one turn; the JSON has all of it."""

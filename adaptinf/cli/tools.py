@@ -32,10 +32,10 @@ def doctor(
 ) -> None:
     """Check the environment; with a stream also that extraction is exact with its model, how fast, and how long."""
     from adaptinf import config as configuration
-    from adaptinf import preflight
     from adaptinf.cli import console
-    from adaptinf.doctor import examine
+    from adaptinf.doctor.machine import examine
     from adaptinf.progress import make_progress
+    from adaptinf.runs import preflight
 
     if overrides and stream is None:
         raise ConfigError("--set changes a setting of a stream; name its file: adaptinf doctor stream.yaml --set ...")
@@ -45,7 +45,7 @@ def doctor(
         # A run's own configuration may name datasets that are still to be added.
         preflight.check(config, whole_stream=config.made_by is None)
         calm_transformers()
-        from adaptinf.checkup import check_model
+        from adaptinf.doctor.model import check_model
 
         checks += check_model(config, out=out, progress=make_progress(quiet=quiet or as_json))
     if as_json:
@@ -70,8 +70,8 @@ def validate(
     """Read a dataset before any GPU time: counts, and every bad row with its reason."""
     from adaptinf import registry
     from adaptinf.cli import console
+    from adaptinf.doctor.dataset import token_report, validate
     from adaptinf.progress import make_progress
-    from adaptinf.validation import token_report, validate
 
     registry.load_plugins(plugins or [])
     progress = make_progress(quiet=quiet or as_json)
@@ -100,7 +100,7 @@ def inspect(
     """Show one sample as it is read and, with a model, as the model sees it: what it learns to say in colour."""
     from adaptinf import registry
     from adaptinf.cli.story import show
-    from adaptinf.inspection import inspect_row
+    from adaptinf.doctor.sample import inspect_row
 
     registry.load_plugins(plugins or [])
     if model is not None:
@@ -131,8 +131,8 @@ def select(
 ) -> None:
     """Choose from somebody else's scores and vectors, without a model: ids and the reasons into a folder."""
     from adaptinf import config as configuration
-    from adaptinf.choosing import Request, choose_into
     from adaptinf.cli import console
+    from adaptinf.select_files import Request, choose_into
 
     request = Request(
         scores=scores,

@@ -16,12 +16,13 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from adaptinf import preflight, registry, store
+from adaptinf import registry
 from adaptinf.compare.variants import Cap, Row, row_config
 from adaptinf.config import RunConfig
 from adaptinf.progress import Progress, Relay, Remote
-from adaptinf.runs import Run
-from adaptinf.sharing import Shelf
+from adaptinf.runs import Run, preflight
+from adaptinf.runs.cache import Shelf
+from adaptinf.storage import store
 
 POLL_SECONDS = 0.2
 """How often the parent looks for messages, and a worker for its parent."""

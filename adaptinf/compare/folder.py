@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptinf import store, tables
 from adaptinf.compare import THREADS_PER_RUN
-from adaptinf.compare.markdown import long_table
-from adaptinf.compare.recording import record_of
-from adaptinf.compare.records import RunRecord, records_text
-from adaptinf.compare.standings import Standings, standings
 from adaptinf.compare.variants import Row
 from adaptinf.config import RunConfig
-from adaptinf.environment import environment
 from adaptinf.errors import ConfigError
 from adaptinf.models.memory import gpu
+from adaptinf.results.markdown import long_table
+from adaptinf.results.recording import record_of
+from adaptinf.results.records import RunRecord, records_text
+from adaptinf.results.table import Standings, standings
 from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run, has_grown
-from adaptinf.sharing import Shelf
+from adaptinf.runs.cache import Shelf
+from adaptinf.runs.environment import environment
+from adaptinf.storage import store, tables
 
 ROWS, RECORDS, TABLE, REPORT = "rows.json", "comparison.json", "table.md", "report.html"
 SHARE_OF_TIME = 0.05

@@ -13,8 +13,8 @@ import yaml
 from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
+from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.errors import ConfigError
-from adaptinf.schema import UPPER_REFERENCE
 from adaptinf.selection import known_options
 
 Cap = Literal["auto", "none"] | int

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptinf import config as configuration
-from adaptinf import registry, store
+from adaptinf import registry
 from adaptinf.compare import plan, run_planned, same_config
 from adaptinf.compare.variants import Row
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, LORA, VECTOR_DIM, write_stream
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
+from adaptinf.storage import store
 
 
 def run_demo(

@@ -11,11 +11,11 @@ import torch
 from adaptinf.data import Evaluation, Sample
 from adaptinf.errors import ModelError
 from adaptinf.evaluation.skills import SkillTest, extend_matrix, right_answer, score_answers
+from adaptinf.images import open_picture
 from adaptinf.models.chat import encode_prompts, placed
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
-from adaptinf.pictures import open_picture
 from adaptinf.progress import Bar, Progress, Silent
 
 

@@ -13,7 +13,7 @@ from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
-from adaptinf.tables import text_array
+from adaptinf.storage.tables import text_array
 
 BASE = "base"
 """`introduced_at: base` says that the model knew the skill before the stream began."""

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 import adaptinf
-from adaptinf import registry, store, tables
+from adaptinf import registry
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, Sample
 from adaptinf.errors import DataError
 from adaptinf.executors import Executor, LocalExecutor
-from adaptinf.extraction.assembling import assemble, counts
-from adaptinf.extraction.measuring import Meter, meter
-from adaptinf.extraction.planning import Plan, make_plan
-from adaptinf.extraction.probing import tokens_per_batch
-from adaptinf.extraction.shards import SHARDS, ShardWorker
+from adaptinf.extraction.batch_size import tokens_per_batch
+from adaptinf.extraction.meter import Meter, meter
+from adaptinf.extraction.plan import Plan, make_plan
+from adaptinf.extraction.shards import SHARDS, ShardWorker, assemble, counts
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.progress import Progress, Silent
+from adaptinf.storage import store, tables
 
 
 def extract(

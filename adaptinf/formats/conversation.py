@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from adaptinf.data import Block, Message, Sample
-from adaptinf.quantities import counted
+from adaptinf.words import counted
 
 # Any in this package: a value from a JSON file can be of any JSON type.
 

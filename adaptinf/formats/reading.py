@@ -9,11 +9,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptinf import pictures
+from adaptinf import images as pictures
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.conversation import ID_KEYS, BadRow, Format, align, shown
-from adaptinf.formats.rows import Row, find_file, read_rows
+from adaptinf.formats.files.json import Row, find_file, read_rows
 from adaptinf.registry import dataset_format
 
 REPEATED_ID = "repeated id"

@@ -10,7 +10,7 @@ from typing import Any
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.conversation import TAG, Format
-from adaptinf.formats.rows import SUFFIXES
+from adaptinf.formats.files.json import SUFFIXES
 from adaptinf.registry import dataset_format
 
 

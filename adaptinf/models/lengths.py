@@ -12,9 +12,9 @@ from PIL import Image
 
 from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
+from adaptinf.images import size_of
 from adaptinf.models.chat import encode, text_of
 from adaptinf.models.loading import Learner
-from adaptinf.pictures import size_of
 
 AUTO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 4_096}
 """Tokens in a batch, padding included, where nothing else is said."""

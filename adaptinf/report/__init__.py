@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptinf import store
 from adaptinf.errors import ConfigError
 from adaptinf.report.composition import composition_figure
 from adaptinf.report.costs import cost_figure, pool_figure
@@ -20,6 +19,7 @@ from adaptinf.report.skills import accuracy_figure, heat_map, matrix_figure
 from adaptinf.report.table import summary_table
 from adaptinf.report.thumbnails import Album
 from adaptinf.report.vector_map import map_figure
+from adaptinf.storage import store
 
 __all__ = ["write_report"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptinf import store
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, Row, together
 from adaptinf.runs import STAGES
+from adaptinf.storage import store
 
 STAGE_WORDS = {
     "pool": "read data",

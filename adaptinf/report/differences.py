@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.compare.against import Pair, compared
 from adaptinf.data import Evaluation
-from adaptinf.evaluation.intervals import Interval
 from adaptinf.report.facts import RunFacts
-from adaptinf.tables import digest
+from adaptinf.results.intervals import Interval
+from adaptinf.results.paired import Pair, compared
+from adaptinf.storage.tables import digest
 
 
 class Item(NamedTuple):

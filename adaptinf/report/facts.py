@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from adaptinf import store
 from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection
-from adaptinf.report.catalogue import Catalogue
+from adaptinf.pool.stored import Catalogue
 from adaptinf.runs import Run
+from adaptinf.storage import store
 
 SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
 """Settings in which two seeds of one method may differ: demo and compare draw the data anew for every seed."""
@@ -31,7 +31,7 @@ class RunFacts:
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every sample that ever arrived."""
-        return Catalogue.of(self.run)
+        return Catalogue.of(self.run.pool_folder)
 
     @cached_property
     def evaluation(self) -> Evaluation | None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, Row, together
 from adaptinf.report.samples import CHOSEN, CHOSEN_THEN_PRUNED, LEFT_OUT, PRUNED, StepSamples, words_of
 from adaptinf.report.thumbnails import Album
-from adaptinf.seeded import hash_ids, seeded_keys
-from adaptinf.tables import Columns
+from adaptinf.storage.tables import Columns
 
 MAX_CARDS = 1_600
 """Cards of all galleries of one page."""

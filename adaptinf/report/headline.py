@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptinf import store
-from adaptinf.compare.columns import number, signed
-from adaptinf.compare.summary import BASELINE, REFERENCES, Summary
 from adaptinf.data import Evaluation
-from adaptinf.quantities import format_bytes, format_seconds
 from adaptinf.report.differences import Difference, difference
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.forgetting import forgotten
 from adaptinf.report.skills import by_group
 from adaptinf.report.table import SummaryTable
-from adaptinf.selection.choice import NO_SCORER
+from adaptinf.results.columns import number, signed
+from adaptinf.results.summary import BASELINE, REFERENCES, Summary
+from adaptinf.selection.entropy import NO_SCORER
+from adaptinf.storage import store
+from adaptinf.words import format_bytes, format_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

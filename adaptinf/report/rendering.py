@@ -19,8 +19,6 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 import adaptinf
-from adaptinf import store
-from adaptinf.compare.columns import COLUMNS
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
 from adaptinf.report.headline import Answer
@@ -28,6 +26,8 @@ from adaptinf.report.retention import Retention
 from adaptinf.report.skills import NO_SKILLS, HeatMap, by_group
 from adaptinf.report.table import SummaryTable
 from adaptinf.report.thumbnails import MAX_BYTES, Album
+from adaptinf.results.columns import COLUMNS
+from adaptinf.storage import store
 
 SCRIPTS = ("data.js", "charts.js", "samples.js", "cards.js", "start.js")
 """Our own script, in order."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptinf.evaluation.intervals import over_seeds
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.skills import by_group, row_names
+from adaptinf.results.intervals import over_seeds
 
 WIDTH, HEIGHT = 220.0, 96.0
 """Of one retention curve, in units of its drawing."""

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from adaptinf.data import Clusters
-from adaptinf.report.catalogue import UNKNOWN, question_and_answer
+from adaptinf.data import Clusters, Sample
+from adaptinf.pool.stored import UNKNOWN
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.thumbnails import Album
-from adaptinf.tables import text_array
+from adaptinf.storage.tables import text_array
 
 CHOSEN, LEFT_OUT, PRUNED, CHOSEN_THEN_PRUNED = "chosen", "left out", "pruned", "chosen, then pruned"
 """What became of a sample at a step."""
+TEXT_LENGTH = 160
+"""Characters of a question or an answer on the page; the rest is left to the data themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,3 +92,22 @@ def detailed(facts: Sequence[RunFacts], limit: int) -> list[RunFacts]:
     # A run without clusters has no samples to show, so it must not take the place of one that has.
     with_samples = [fact for fact in ordered if fact.steps_with("features", "clusters", "selection")][:limit]
     return [fact for fact in ordered if fact in with_samples or not fact.steps_with("features", "clusters")]
+
+
+def question_and_answer(sample: Sample) -> tuple[str, str]:
+    """Return the first question and the first answer of a conversation, shortened, with the number of further turns."""
+    texts = {"user": "", "assistant": ""}
+    turns = 0
+    for message in sample.messages:
+        role = message["role"]
+        said = " ".join(block["text"] or "" for block in message["content"] if block["type"] == "text").strip()
+        turns += role == "assistant"
+        if role in texts and not texts[role]:
+            texts[role] = said
+    more = f" (and {turns - 1} more {'turn' if turns == 2 else 'turns'})" if turns > 1 else ""
+    return shortened(texts["user"]), shortened(texts["assistant"]) + more
+
+
+def shortened(text: str) -> str:
+    """Return a text of at most TEXT_LENGTH characters."""
+    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1].rstrip() + "…"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptinf import tables
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, Row, together
-from adaptinf.selection.choice import NUM_BINS, REACH, standard_histogram
+from adaptinf.selection.entropy import NUM_BINS, REACH, standard_histogram
+from adaptinf.storage import tables
 
 MAX_HISTOGRAMS = 2_000
 """Histograms of one page, shared among its runs: the newest steps first. 200 KB of counts."""

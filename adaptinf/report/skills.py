@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptinf.data import Evaluation
-from adaptinf.evaluation.intervals import over_seeds
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, Row, together
+from adaptinf.results.intervals import over_seeds
 
 NO_SKILLS = "No skill is tested in this run: list some under evaluation: in stream.yaml, and run it anew."
 

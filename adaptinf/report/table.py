@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adaptinf.compare.columns import COLUMNS, cell
-from adaptinf.compare.recording import record_of
-from adaptinf.compare.summary import Summary, summaries
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
+from adaptinf.results.columns import COLUMNS, cell
+from adaptinf.results.recording import record_of
+from adaptinf.results.summary import Summary, summaries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptinf.errors import DataError
-from adaptinf.pictures import open_picture
+from adaptinf.images import open_picture
 
 EDGE = 88
 """Pixels of the longer side; smaller pictures stay as they are."""

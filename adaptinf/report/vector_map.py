@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
+from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, Row, together
 from adaptinf.report.samples import StepSamples, words_of
 from adaptinf.report.thumbnails import Album
-from adaptinf.seeded import hash_ids, seeded_keys
 
 MAX_POINTS = 2_000
 """Points of one page, shared among the runs on it."""

@@ -1,7 +1,7 @@
 """Step 2: choose the samples to train on (docs/selection.md).
 
 `multiway.py` is the method, `choice.py` and `coverage.py` its two parts; every other selector is one file, and so is
-yours: the interface is in `candidates.py`.
+yours: the interface is in `interface.py`.
 
 Shapes: N samples, D vector dims, H embedding dims, K clusters.
 """
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from adaptinf.budgets import allocate, checked_count
+from adaptinf.arrays.budgets import allocate, checked_count
 from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
-from adaptinf.selection.candidates import Candidates, Choice, Restricting, Selector
 from adaptinf.selection.inputs import gather, text_skills
+from adaptinf.selection.interface import Candidates, Choice, Restricting, Selector
 from adaptinf.selection.options import known_options, wishes, with_options
-from adaptinf.selection.outcome import Outcome, Part, as_selection, merge
-from adaptinf.selection.standing import Standing, standing
+from adaptinf.selection.rank import Standing, standing
+from adaptinf.selection.result import Outcome, Part, as_selection, merge
 from adaptinf.selection.tiers import tiers_of
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.seeded import number_keys
-from adaptinf.selection.choice import NO_SCORER, choose_scorer
+from adaptinf.arrays.seeded import number_keys
+from adaptinf.selection.entropy import NO_SCORER, choose_scorer
 
 FIXED = "fixed:"
 """`fixed:<name>` takes that scorer in every cluster."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.seeded import derive_seed, number_keys, seeded_keys
-from adaptinf.selection.choice import NUDGE, within_unit
+from adaptinf.arrays.seeded import derive_seed, number_keys, seeded_keys
+from adaptinf.selection.entropy import NUDGE, within_unit
 
 NUM_BINS = 50
 """Equal-width bins of the score (CCS, Zheng et al. 2023)."""

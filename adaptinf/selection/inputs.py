@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from adaptinf.arrays.seeded import checked_ids, hash_ids, id_order
+from adaptinf.arrays.tiles import as_array, as_rows
 from adaptinf.errors import DataError
-from adaptinf.seeded import checked_ids, hash_ids, id_order
-from adaptinf.selection.candidates import Candidates
-from adaptinf.tables import text_array
-from adaptinf.tiles import as_array, as_rows
+from adaptinf.selection.interface import Candidates
+from adaptinf.storage.tables import text_array
 
 
 def gather(

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from adaptinf.errors import ConfigError
-from adaptinf.hints import known_names
 from adaptinf.registry import selector
-from adaptinf.selection.candidates import Selector
+from adaptinf.selection.interface import Selector
+from adaptinf.words import known_names
 
 OPTION = "option"
 """Key of a field's metadata: the option's name where it differs from the field's."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from adaptinf.seeded import seeded_keys
+from adaptinf.arrays.seeded import seeded_keys
 from adaptinf.selection.coverage import Coverage, cover
 
 

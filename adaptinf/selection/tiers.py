@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.selection.candidates import Candidates, Restricting, Selector
+from adaptinf.selection.interface import Candidates, Restricting, Selector
 
 
 class Tiers(NamedTuple):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from adaptinf.compare.records import read_records
-from adaptinf.demo.mini_liit import BENCHMARKS, Benchmark
+from adaptinf.demo.benchmark import BENCHMARKS, Benchmark
 from adaptinf.demo.mixture import LIIT
 from adaptinf.pipeline import run_all
+from adaptinf.results.records import read_records
 from adaptinf.runs import Run
 from benchmarks import mini_liit
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from adaptinf import config as configuration
-from adaptinf import pipeline, registry, store, tables
+from adaptinf import pipeline, registry
+from adaptinf.storage import store, tables
 from tests.conftest import BASE_PATH
-from tests.streams import row, rows, write_dataset, write_stream, write_test
+from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 
 QUICK = {"selection": {"method": "random_replay"}, "pruning": {"cap": 5}}
 """No extraction: what is tested here is the command line."""
@@ -76,7 +77,7 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(call, tmp_path, monkeypa
 def test_a_run_that_cannot_get_anywhere_is_refused_before_a_model_is_loaded(
     call, tmp_path, dataset, monkeypatch, changes, reason
 ):
-    from adaptinf import learners
+    from adaptinf.runs import learners
 
     if "/no/such" not in reason:
         monkeypatch.setattr(learners, "load", lambda *_: pytest.fail("a model was loaded"))
@@ -293,7 +294,7 @@ def test_list_names_every_plug_in_with_a_line_of_its_own(call, tmp_path):
 
 
 def test_doctor_says_json_and_fails_when_something_is_bad(call, tmp_path, monkeypatch):
-    from adaptinf import doctor
+    from adaptinf.doctor import machine as doctor
 
     code, out, _ = call("doctor", "--out", tmp_path / "not" / "yet", "--json")
     checks = {check["name"]: check for check in json.loads(out)}
@@ -305,7 +306,7 @@ def test_doctor_says_json_and_fails_when_something_is_bad(call, tmp_path, monkey
 
 
 def test_doctor_looks_at_a_run_whose_tests_name_a_dataset_that_is_still_to_come(call, tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr("adaptinf.checkup.check_model", lambda *_, **__: [])
+    monkeypatch.setattr("adaptinf.doctor.model.check_model", lambda *_, **__: [])
     assert call("init", tmp_path / "live", "--model", BASE_PATH)[0] == 0
     assert call("add", tmp_path / "live", dataset["path"], "--images", dataset["images"], "--quiet")[0] == 0
     path = tmp_path / "live" / "config.yaml"
@@ -354,7 +355,7 @@ def test_what_ends_a_run_decides_its_exit_code(call, tmp_path, dataset, monkeypa
 
 
 def test_ctrl_c_promises_to_go_on_only_where_the_command_does(call, dataset, monkeypatch):
-    from adaptinf import validation
+    from adaptinf.doctor import dataset as validation
 
     def stop(*_, **__):
         raise KeyboardInterrupt

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from adaptinf import compare, store
+from adaptinf import compare
 from adaptinf import config as configuration
-from adaptinf.compare.records import read_records
-from adaptinf.compare.standings import standings
 from adaptinf.compare.variants import Row, row_config
-from adaptinf.demo.mini_liit import BENCHMARKS
+from adaptinf.demo.benchmark import BENCHMARKS
 from adaptinf.pipeline import run_all
+from adaptinf.results.records import read_records
+from adaptinf.results.table import standings
 from adaptinf.runs import Run
-from tests.streams import rows, write_dataset, write_stream, write_test
-from tests.test_sharing import content
+from adaptinf.storage import store
+from tests.helpers.streams import rows, write_dataset, write_stream, write_test
+from tests.runs.test_cache import content
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

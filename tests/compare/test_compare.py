@@ -10,20 +10,21 @@ from queue import Queue
 import numpy as np
 import pytest
 
-from adaptinf import compare, registry, tables
+from adaptinf import compare, registry
 from adaptinf import config as configuration
 from adaptinf.cli.console_tables import show_summary
 from adaptinf.compare import Planned, plan, run_planned, same_config
-from adaptinf.compare.recording import record_of
-from adaptinf.compare.summary import summarise, summary_rows, upper_reference, write_summary
 from adaptinf.compare.variants import Row
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig
 from adaptinf.data import Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
+from adaptinf.results.recording import record_of
+from adaptinf.results.summary import summarise, summary_rows, upper_reference, write_summary
 from adaptinf.runs import Run
-from tests.results import nothing_pruned
-from tests.streams import rows, write_dataset, write_stream, write_test
+from adaptinf.storage import tables
+from tests.helpers.results import nothing_pruned
+from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 NAN = float("nan")
 

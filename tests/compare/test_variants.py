@@ -11,7 +11,7 @@ from adaptinf import config as configuration
 from adaptinf.compare.variants import Row, method_config, parse_cap, row_config, rows_of
 from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
 from adaptinf.errors import ConfigError
-from tests.streams import write_stream
+from tests.helpers.streams import write_stream
 
 CONFIG = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
 UNCAPPED = CONFIG.model_copy(update={"pruning": PruningConfig(cap="none")})

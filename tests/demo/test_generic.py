@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptinf.demo.generic import LESSONS, lessons
 from adaptinf.demo.phrasing import ask
 from adaptinf.demo.skills import SKILLS
+from scripts.pretrain.generic import LESSONS, lessons
 
 
 def test_the_same_seed_gives_the_same_lessons() -> None:

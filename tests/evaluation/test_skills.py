@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from adaptinf import tables
 from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError, DataError
@@ -22,6 +21,7 @@ from adaptinf.evaluation.skills import (
     score_answers,
     unknown_introductions,
 )
+from adaptinf.storage import tables
 
 NAN = float("nan")
 

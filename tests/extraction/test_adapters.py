@@ -7,12 +7,12 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 
 from adaptinf.config import ExtractionConfig
+from adaptinf.doctor.exactness import autograd_error
 from adaptinf.errors import ModelError
-from adaptinf.extraction.exactness import autograd_error
-from adaptinf.extraction.measuring import meter
-from adaptinf.extraction.merging import cheap_adapters
+from adaptinf.extraction.adapters import cheap_adapters
+from adaptinf.extraction.meter import meter
 from adaptinf.models.blocks import lora_targets
-from tests.extraction.slow import SEED, measure
+from tests.extraction.reference import SEED, measure
 
 CONFIG = ExtractionConfig(dim=512)
 

@@ -11,12 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from adaptinf import extraction, tables
+from adaptinf import extraction
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features
 from adaptinf.errors import DataError, StoreError
-from adaptinf.extraction import assembling, extract, planning, preparing, shards
+from adaptinf.extraction import batches as preparing
+from adaptinf.extraction import extract, shards
+from adaptinf.extraction import plan as planning
+from adaptinf.extraction import shards as assembling
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.storage import tables
 from tests.conftest import conversation, say
 
 CONFIG = ExtractionConfig(dim=64, batch_tokens=256)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import conversation, say
-from tests.families import write_llama
+from tests.helpers.families import write_llama
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["adaptinf.extraction", "adaptinf.models", "adaptinf.scoring"])
@@ -33,7 +33,8 @@ def extraction(model: str, out: str, started) -> None:
     import torch
 
     from adaptinf.config import ExtractionConfig, ModelConfig
-    from adaptinf.extraction import extract, planning
+    from adaptinf.extraction import extract
+    from adaptinf.extraction import plan as planning
     from adaptinf.models import load
 
     torch.set_num_threads(1)

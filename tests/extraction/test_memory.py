@@ -11,7 +11,7 @@ import pytest
 from adaptinf.data import Sample
 from benchmarks.measuring import Work, measure
 from tests.conftest import conversation, say
-from tests.families import write_llava
+from tests.helpers.families import write_llava
 
 
 class OnDisk(Sequence):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptinf.extraction.sketch import make_sketch
+from adaptinf.extraction.vectors.sketch import make_sketch
 
 CPU = torch.device("cpu")
 

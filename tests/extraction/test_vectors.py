@@ -6,12 +6,12 @@ import torch
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.errors import ModelError
-from adaptinf.extraction.measuring import meter
-from adaptinf.extraction.vectors import token_set
-from adaptinf.extraction.zeroth_order import ZerothOrder
+from adaptinf.extraction.meter import meter
+from adaptinf.extraction.vectors.interface import token_set
+from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, target_linears
 from adaptinf.models.chat import IGNORED, encode, placed
-from tests.extraction.slow import (
+from tests.extraction.reference import (
     SEED,
     adapted,
     measure,

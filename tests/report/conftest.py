@@ -13,7 +13,7 @@ import yaml
 from adaptinf import config as configuration
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
-from tests.streams import row, rows, write_dataset, write_stream, write_test
+from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'

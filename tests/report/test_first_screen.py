@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf import store, tables
 from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
 from adaptinf.data import Evaluation, SavedPruning, Selection
 from adaptinf.report import write_report
@@ -21,6 +20,7 @@ from adaptinf.report.retention import retention
 from adaptinf.report.skills import heat_map, points
 from adaptinf.report.table import summary_table
 from adaptinf.runs import Run
+from adaptinf.storage import store, tables
 from tests.report.reading import Page
 
 NUM_ITEMS = 40

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from adaptinf import config as configuration
-from adaptinf import tables
 from adaptinf.errors import ConfigError
 from adaptinf.pipeline import run_all
 from adaptinf.report import write_report
 from adaptinf.runs import Run
+from adaptinf.storage import tables
+from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 from tests.report.conftest import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, reconfigure
 from tests.report.reading import Page
-from tests.streams import rows, write_dataset, write_stream, write_test
 
 
 @pytest.fixture(scope="module")

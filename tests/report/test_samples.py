@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from adaptinf.report import thumbnails
-from adaptinf.report.catalogue import question_and_answer
 from adaptinf.report.figures import Figure, plain, together
-from adaptinf.report.samples import _is_among
+from adaptinf.report.samples import _is_among, question_and_answer
 from adaptinf.report.thumbnails import Album
 from tests.conftest import conversation, say
 

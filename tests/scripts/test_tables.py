@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptinf.compare.records import read_records
+from adaptinf.results.records import read_records
 from benchmarks.mini_liit import EXPERIMENTS, RESULTS
 
 ROOT = Path(__file__).parents[2]

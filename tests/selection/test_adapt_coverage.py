@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf.budgets import allocate
-from adaptinf.seeded import derive_seed, hash_ids, seeded_keys
+from adaptinf.arrays.budgets import allocate
+from adaptinf.arrays.seeded import derive_seed, hash_ids, seeded_keys
 from adaptinf.selection.coverage import NUM_BINS, cover
 
 score_lists = st.lists(

@@ -11,10 +11,10 @@ import pytest
 from adaptinf.data import Selection
 from adaptinf.errors import ConfigError
 from adaptinf.selection import known_options, select
+from adaptinf.selection.cluster_budgets import BUDGETS
 from adaptinf.selection.combining import borda, rank_average
-from adaptinf.selection.multiway import PAPER_SCORERS
+from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.selection.sampling import SAMPLERS
-from adaptinf.selection.shares import BUDGETS
 
 WAYS = ("entropy", "rank_average", "borda", "random", "fixed:el2n", "fixed:grand")
 

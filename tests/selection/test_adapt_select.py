@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.selection import allocate, known_options, select
-from adaptinf.selection.multiway import PAPER_SCORERS
+from adaptinf.selection.methods.multiway import PAPER_SCORERS
 
 
 def names(num_rows: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""Arrays: seeded draws, exact shares, blocks of large arrays, near-duplicates."""

@@ -1,0 +1,273 @@
+"""stream.yaml to and from the models of `schema`: unknown keys are refused, all mistakes are told at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from adaptinf.config.schema import (
+    ClusteringConfig,
+    DataConfig,
+    DatasetConfig,
+    ExtractionConfig,
+    LoraConfig,
+    MadeBy,
+    ModelConfig,
+    PruningConfig,
+    RunConfig,
+    Section,
+    SelectionConfig,
+    SkillConfig,
+    TrainingConfig,
+)
+from adaptinf.errors import ConfigError
+from adaptinf.words import counted
+
+__all__ = [
+    "ClusteringConfig",
+    "DataConfig",
+    "DatasetConfig",
+    "ExtractionConfig",
+    "LoraConfig",
+    "MadeBy",
+    "ModelConfig",
+    "PruningConfig",
+    "RunConfig",
+    "Section",
+    "SelectionConfig",
+    "SkillConfig",
+    "TrainingConfig",
+    "from_overrides",
+    "load",
+    "parse",
+    "parse_dataset",
+    "parse_override",
+    "resolve",
+    "to_yaml",
+    "with_settings",
+]
+
+PATH_KEYS = ("path", "images")
+S = TypeVar("S", bound=Section)
+
+
+def load(path: Path, overrides: Sequence[str] | None = None) -> RunConfig:
+    """Return the configuration in a YAML file, with `a.b=1` overrides applied and paths made absolute.
+
+    A relative path counts from the folder of the file; where nothing lies there, from the working directory.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, or any number of its keys and values are wrong (all are named).
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is not a file")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}"
+        )
+    for override in overrides or []:
+        _set(raw, override)
+    return resolve(parse(raw, where=str(path)), path.parent)
+
+
+def from_overrides(overrides: list[str], *, base: Path) -> RunConfig:
+    """Return the defaults with `a.b=1` overrides applied, relative paths counted from `base`.
+
+    Raises:
+        ConfigError: an override is wrong.
+    """
+    raw: dict[str, Any] = {}
+    for override in overrides:
+        _set(raw, override)
+    return resolve(parse(raw, where="settings"), base)
+
+
+def with_settings(config: RunConfig, settings: Mapping[str, Any], *, where: str) -> RunConfig:
+    """Return the configuration with some settings, named `a.b` as for `--set`, replaced.
+
+    Raises:
+        ConfigError: lists every wrong key and value, `where` in front.
+    """
+    raw = config.model_dump()
+    for key, value in settings.items():
+        _put(raw, key, value, where)
+    return parse(raw, where=where)
+
+
+def parse(raw: dict[str, Any], *, where: str) -> RunConfig:
+    """Return the validated configuration.
+
+    Raises:
+        ConfigError: lists every wrong key and value, `where` in front.
+    """
+    return _validated(RunConfig, raw, where)
+
+
+def parse_dataset(raw: dict[str, Any]) -> DatasetConfig:
+    """Return one validated entry of the stream.
+
+    Raises:
+        ConfigError: lists every wrong key and value.
+    """
+    return _validated(DatasetConfig, raw, "dataset")
+
+
+def _validated(section: type[S], raw: dict[str, Any], where: str) -> S:
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        # A value that fits no branch of a union is told once, with what each branch would take.
+        places: dict[str, list[str]] = {}
+        for item in error.errors():
+            place, message = _explain(item)
+            places.setdefault(place, []).append(message)
+        lines = [f"  {place}: {', or: '.join(messages)}" for place, messages in places.items()]
+        raise ConfigError(f"{where}: {counted(len(lines), 'mistake')}\n" + "\n".join(lines)) from None
+
+
+def _explain(item: Any) -> tuple[str, str]:
+    """Return the place of one mistake and what is wrong; `item` is one of pydantic's error dictionaries."""
+    location = [part for part in item["loc"] if not _is_branch_tag(part)]
+    place = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return place, f"unknown key; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if item["type"] in ("missing", "value_error") or isinstance(item["input"], dict | list):
+        return place or "the file", message
+    return f"{place}={item['input']!r}", message
+
+
+def _is_branch_tag(part: str | int) -> bool:
+    """Tell whether a location part names a branch of a union (`constrained-int`, `literal[...]`) rather than a key."""
+    return isinstance(part, str) and (part in ("int", "list[int]") or part.startswith(("constrained", "literal[")))
+
+
+def _known_keys(location: list[str | int]) -> list[str]:
+    """Return the keys of the section at a location such as ("model", "lora") or ("stream", 0)."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        inner = getattr(annotation, "__args__", (annotation,))[0]
+        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else RunConfig
+    return sorted(section.model_fields)
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Return key and value of `key=value`, the value read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, or the value is no YAML.
+    """
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: write key=value, such as selection.budget=1000")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not valid YAML: {error}") from error
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    """Apply one `a.b=value` to nested dictionaries. Changes `raw` in place."""
+    key, value = parse_override(override)
+    _put(raw, key, value, f"--set {override}")
+
+
+def _put(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the value at `a.b` in nested dictionaries. Changes `raw` in place."""
+    *parents, last = key.split(".")
+    place: Any = raw
+    for parent in parents:
+        place = _descend(place, parent, where)
+    if isinstance(place, list):
+        place[_index(place, last, where)] = value
+    else:
+        place[last] = value
+
+
+def _descend(place: Any, key: str, where: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, key, where)]
+    below = place.setdefault(key, {})
+    if below is None:
+        below = place[key] = {}
+    if not isinstance(below, dict | list):
+        raise ConfigError(f"{where}: {key} is {below!r}, not a section")
+    return below
+
+
+def _index(place: list[Any], key: str, where: str) -> int:
+    if not key.isdigit() or int(key) >= len(place):
+        raise ConfigError(f"{where}: {key!r} must be a number below {len(place)}")
+    return int(key)
+
+
+def resolve(config: RunConfig, base: Path) -> RunConfig:
+    """Return the configuration with every existing relative path made absolute."""
+    changes: dict[str, Any] = {
+        "stream": [_resolve_paths(dataset, base) for dataset in config.stream],
+        "evaluation": [_resolve_paths(skill, base) for skill in config.evaluation],
+        "plugins": [_resolve_path(plugin, base) for plugin in config.plugins],
+        "model": config.model.model_copy(update={"path": _resolve_path(config.model.path, base)}),
+    }
+    if config.extraction.model:
+        proxy = _resolve_path(config.extraction.model, base)
+        changes["extraction"] = config.extraction.model_copy(update={"model": proxy})
+    return config.model_copy(update=changes)
+
+
+def _resolve_paths(item: DatasetConfig | SkillConfig, base: Path) -> DatasetConfig | SkillConfig:
+    changes = {key: _resolve_path(getattr(item, key), base) for key in PATH_KEYS if getattr(item, key) is not None}
+    return item.model_copy(update=changes)
+
+
+def _resolve_path(path: str, base: Path) -> str:
+    """Return an absolute path for a file that exists; anything else (a hub name) as it stands."""
+    for folder in (base, Path.cwd()):
+        if path and (folder / path).exists():
+            return str((folder / path).resolve())
+    return path
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Return the configuration as YAML with each key's help as a comment; `load` reads it back unchanged."""
+    lines = _section_lines(config, indent=0)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _section_lines(section: Section, indent: int) -> list[str]:
+    lines = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        pad = " " * indent
+        if value is None and name == "made_by":
+            continue
+        if indent == 0:
+            lines.append("")
+        if isinstance(value, Section):
+            lines += [f"{pad}# {field.description}", f"{pad}{name}:", *_section_lines(value, indent + 2)]
+            continue
+        plain = [item.model_dump() for item in value] if _is_list_of_sections(value) else value
+        dumped = yaml.safe_dump({name: plain}, sort_keys=False, allow_unicode=True, width=110).rstrip("\n").split("\n")
+        lines += [f"{pad}# {field.description}", *(pad + line for line in dumped)]
+    return lines
+
+
+def _is_list_of_sections(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Section)

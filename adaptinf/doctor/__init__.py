@@ -1,0 +1,1 @@
+"""Checks before hours are spent: machine, model, dataset, one sample."""

@@ -1,0 +1,107 @@
+"""What measuring costs: floating-point operations of a batch, operations that a device can do, bytes on disk."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adaptinf import registry
+from adaptinf.extraction.batches import Prepared
+from adaptinf.extraction.meter import Meter
+from adaptinf.models.blocks import base_model, decoder_blocks, layer_numbers
+from adaptinf.models.loading import Learner
+
+PRODUCT_SIZES = {"cuda": 8192, "cpu": 2048}
+"""Rows of the square matrices whose product tells a device's peak."""
+PRODUCTS = 8
+"""How many are timed; the fastest counts."""
+ID_BYTES = 32
+"""What an id takes in a table, roughly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Floating-point operations of one learner."""
+
+    blocks: int
+    """A token's, through all decoder blocks."""
+    attention: int
+    """A pair of tokens', through all decoder blocks: scores and weighted sums."""
+    head: int
+    """An answer token's, through the output head and back."""
+    picture: int
+    """An image's, through vision tower and projector."""
+    backward: float
+    """Share of the blocks that the backward pass goes through."""
+
+    def of(self, prepared: Prepared) -> int:
+        """Return the operations of measuring a batch, padding left out: what is useful, not what is done."""
+        total = 0
+        for batch, again in ((prepared.batch, self.backward), (prepared.bare, 0.0)):
+            if batch is None:
+                continue
+            lengths = batch.inputs["attention_mask"].sum(1).double()
+            # A causal token attends to half of the others on average.
+            forward = self.blocks * float(lengths.sum()) + self.attention * float(lengths.square().sum()) / 2
+            total += int(forward * (1.0 + again)) + self.head * int((batch.labels >= 0).sum())
+            total += self.picture * len(batch.inputs.get("pixel_values", ()))
+        return total
+
+
+def cost_of(meter: Meter) -> Cost:
+    """Return the operations of a learner, from the sizes of its weights: 2 a weight and token, attention beside."""
+    learner = meter.learner
+    model, blocks = base_model(learner.model), decoder_blocks(learner.model)
+    size = int(model.config.get_text_config().hidden_size)
+    head = 2 * meter.head.module.weight.numel()
+    lowest = layer_numbers(meter.config.layers, len(blocks))[0]
+    return Cost(
+        blocks=2 * _matrix_elements(blocks),
+        attention=4 * size * len(blocks),
+        head=2 * head if meter.kind.needs_gradient else head,
+        picture=_picture_operations(learner),
+        backward=(len(blocks) - lowest) / len(blocks) if meter.kind.needs_gradient else 0.0,
+    )
+
+
+def _matrix_elements(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters() if weight.dim() == 2)
+
+
+def _picture_operations(learner: Learner) -> int:
+    """Return 2 operations a weight of the vision tower and patch; 0 for a text-only model."""
+    vision = getattr(base_model(learner.model).config, "vision_config", None)
+    if vision is None or not hasattr(vision, "image_size"):
+        return 0
+    decoder = {id(weight) for weight in base_model(learner.model).get_decoder().parameters()}
+    decoder |= {id(weight) for weight in base_model(learner.model).get_output_embeddings().parameters()}
+    outside: int = sum(w.numel() for w in learner.model.parameters() if w.dim() == 2 and id(w) not in decoder)
+    return 2 * outside * int(vision.image_size // vision.patch_size) ** 2
+
+
+def peak_operations(learner: Learner) -> float:
+    """Return the operations a second of a large matrix product in the type of the weights, on the learner's device."""
+    device, size = learner.device, PRODUCT_SIZES.get(learner.device.type, PRODUCT_SIZES["cpu"])
+    # Random numbers: a GPU multiplies equal ones faster, because they cost less power.
+    generator = torch.Generator(device).manual_seed(0)
+    factors = torch.randn(size, size, generator=generator, device=device, dtype=learner.model.dtype)
+    fastest = float("inf")
+    for _ in range(PRODUCTS):
+        started = time.perf_counter()
+        product = factors @ factors
+        _wait(product)
+        fastest = min(fastest, time.perf_counter() - started)
+    return 2.0 * size**3 / fastest
+
+
+def _wait(tensor: Any) -> None:
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize(tensor.device)
+
+
+def row_bytes(dim: int, hidden_size: int) -> int:
+    """Return what one sample takes in the folder of the features: float16 arrays, float64 scores, an id."""
+    return 2 * (dim + hidden_size) + 8 * len(registry.scorer.names()) + ID_BYTES

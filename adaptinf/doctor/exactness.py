@@ -1,0 +1,145 @@
+"""How exact extraction is with one model: alone against batched, our gradients against autograd's, sketch against none.
+
+Shapes: B samples, D vector dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from adaptinf import registry
+from adaptinf.config import ExtractionConfig
+from adaptinf.data import Sample
+from adaptinf.extraction.batches import Preparer
+from adaptinf.extraction.hooks import linears_of
+from adaptinf.extraction.meter import Measured, Meter, meter
+from adaptinf.extraction.vectors import GRADIENT
+from adaptinf.extraction.vectors.gradient import AdapterGradients, sample_gradients
+from adaptinf.extraction.vectors.interface import Passed, Rows, one_call, unit_rows
+from adaptinf.images import open_picture
+from adaptinf.models.blocks import decoder_blocks, layer_numbers
+from adaptinf.models.chat import IGNORED, encode, placed
+from adaptinf.models.loading import Learner
+
+
+def agreement(ready: Meter, samples: Sequence[Sample]) -> tuple[float, float]:
+    """Return the most by which a sample in a batch differs from itself alone: 1 - cosine, and of any score."""
+    rows = list(range(len(samples)))
+    together = _measured(ready, samples, [rows])[0]
+    alone = _measured(ready, samples, [[row] for row in rows])
+    cosines = np.sum(together.vectors * np.concatenate([one.vectors for one in alone]), axis=1)
+    scored = np.any(together.vectors != 0, axis=1)
+    differences = [
+        np.abs(make(together.outcome) - np.concatenate([make(one.outcome) for one in alone]))
+        for make in (registry.scorer[name]() for name in registry.scorer.names())
+    ]
+    finite = np.nan_to_num(np.concatenate(differences))
+    return float(np.max(1.0 - cosines[scored], initial=0.0)), float(finite.max(initial=0.0))
+
+
+def _measured(ready: Meter, samples: Sequence[Sample], batches: list[list[int]]) -> list[Measured]:
+    with Preparer(ready.learner, samples, image=ready.config.image) as preparer:
+        return [ready.measure(prepared) for prepared in preparer.prepared(batches)]
+
+
+def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence[Sample], *, seed: int) -> float | None:
+    """Return the largest error of some samples' gradients against autograd's: of the sketched direction, or the length.
+
+    None where the vector is no gradient. The sketch is linear and keeps lengths, so what differs before it differs
+    after it. The learner needs a real adapter.
+    """
+    if config.vector not in GRADIENT:
+        return None
+    with meter(learner, config, seed=seed) as ready:
+        assert isinstance(ready.kind, AdapterGradients)
+        kind, ours = ready.kind, _measured(ready, samples, [[row] for row in range(len(samples))])
+    errors = [0.0]
+    for sample, measured in zip(samples, ours, strict=True):
+        norm = measured.outcome.gradient_norm_B[0]
+        if np.isfinite(norm):
+            gradients = _autograd(learner, config, sample)
+            direction = unit_rows(_sketched(kind, gradients))[0].cpu().numpy()
+            length = float(torch.cat([part.flatten() for pair in gradients.values() for part in pair]).norm())
+            errors += [float(np.linalg.norm(measured.vectors[0] - direction)), abs(norm / length - 1.0)]
+    return max(errors)
+
+
+def _autograd(learner: Learner, config: ExtractionConfig, sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return dL/dA and dL/dB of each target linear by autograd through the whole model."""
+    batch = encode(learner, [sample], [[open_picture(path) for path in sample.images]])
+    layers = layer_numbers(config.layers, len(decoder_blocks(learner.model)))
+    factors = {
+        name: [next(iter(getattr(module, part).values())).weight for part in ("lora_A", "lora_B")]
+        for name, module in linears_of(learner, layers).items()
+    }
+    weights = [weight for pair in factors.values() for weight in pair]
+    trainable = [weight for weight in learner.model.parameters() if weight.requires_grad]
+    learner.model.requires_grad_(False)
+    for weight in weights:
+        weight.requires_grad_(True)
+    logits = learner.model(**placed(batch.inputs, learner), use_cache=False).logits[0, :-1]
+    loss = cross_entropy(logits.float(), batch.labels[0, 1:].to(learner.device), ignore_index=IGNORED)
+    found = iter(torch.autograd.grad(loss, weights))
+    gradients = {name: (next(found).detach().float(), next(found).detach().float()) for name in factors}
+    learner.model.requires_grad_(False)
+    for weight in trainable:
+        weight.requires_grad_(True)
+    return gradients
+
+
+def _sketched(kind: AdapterGradients, gradients: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the 1 x D sketch of one sample's gradients."""
+    total = torch.zeros(1, kind.dim, device=next(iter(gradients.values()))[0].device)
+    for name, pair in gradients.items():
+        for sketch, gradient in zip(kind.sketches[name], pair, strict=True):
+            if sketch is not None:
+                total = total + sketch(gradient.reshape(1, -1))
+    return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Watched:
+    """Adapter gradients that also leave the exact gradients' inner products behind."""
+
+    kind: AdapterGradients
+    products: list[Tensor]
+    needs_gradient = True
+
+    @property
+    def dim(self) -> int:
+        return self.kind.dim
+
+    @property
+    def watched(self) -> list[int]:
+        return []
+
+    def __call__(self, passed: Passed) -> Rows:
+        for name, deltas in passed.deltas.items():
+            x, delta = one_call(passed.trace.inputs[name]), one_call(deltas)
+            for gradient in sample_gradients(self.kind.factors[name], x, delta):
+                if gradient is not None:
+                    flat = gradient.flatten(1)
+                    self.products.append(flat @ flat.T)
+        return self.kind(passed)
+
+
+def sketch_error(ready: Meter, samples: Sequence[Sample]) -> float | None:
+    """Return the root mean square error of the sketched vectors' cosines; None where the vector is no gradient."""
+    if not isinstance(ready.kind, AdapterGradients):
+        return None
+    products: list[Tensor] = []
+    watched = replace(ready, kind=_Watched(kind=ready.kind, products=products))
+    (measured,) = _measured(watched, samples, [list(range(len(samples)))])
+    scored = np.flatnonzero(np.any(measured.vectors != 0, axis=1))
+    exact = torch.stack(products).sum(0).double().cpu().numpy()[np.ix_(scored, scored)]
+    lengths = np.sqrt(np.diag(exact))
+    sketched = measured.vectors[scored] @ measured.vectors[scored].T
+    pairs = np.triu_indices(len(scored), 1)
+    errors = (sketched - exact / np.outer(lengths, lengths))[pairs]
+    return float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else 0.0

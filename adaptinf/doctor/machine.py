@@ -1,0 +1,87 @@
+"""What this machine has: versions against what is needed, devices, memory, disk."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from packaging.requirements import Requirement
+
+import adaptinf
+from adaptinf.words import format_bytes
+
+
+class Check(NamedTuple):
+    """One line of the doctor's report."""
+
+    name: str
+    value: str
+    is_good: bool
+    advice: str = ""
+
+
+def examine(folder: Path) -> list[Check]:
+    """Return the checks of the environment; `folder` is where runs would be written."""
+    return [
+        Check("adaptinf", adaptinf.__version__, True),
+        Check("python", platform.python_version(), True),
+        *_packages(),
+        *_devices(),
+        _memory(),
+        _disk(folder),
+    ]
+
+
+def _packages() -> list[Check]:
+    """Compare every package that adaptinf needs with what is installed."""
+    needed = [Requirement(line) for line in importlib.metadata.requires("adaptinf") or []]
+    return [_package(item) for item in needed if item.marker is None]
+
+
+def _package(needed: Requirement) -> Check:
+    try:
+        version = importlib.metadata.version(needed.name)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(needed.name, "missing", False, f"pip install '{needed}'")
+    is_good = needed.specifier.contains(version, prereleases=True)
+    return Check(needed.name, version, is_good, "" if is_good else f"pip install '{needed}'")
+
+
+def _devices() -> list[Check]:
+    import torch
+
+    checks = [Check("cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads", True)]
+    for number in range(torch.cuda.device_count()):
+        # Any: torch's device properties have no stub.
+        properties: Any = torch.cuda.get_device_properties(number)
+        bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
+        checks.append(
+            Check(f"cuda:{number}", f"{properties.name}, {format_bytes(properties.total_memory)}, {bfloat16}", True)
+        )
+    if len(checks) == 1:
+        advice = "a model of billions of weights wants a GPU; very small ones run here"
+        checks.append(Check("gpu", "none that torch can use", True, advice))
+    return checks
+
+
+def _memory() -> Check:
+    num_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Check("memory", format_bytes(num_bytes), True)
+
+
+def _disk(folder: Path) -> Check:
+    existing, free = free_disk(folder)
+    is_good = free > 2**30
+    return Check(
+        "disk", f"{format_bytes(free)} free at {existing}", is_good, "" if is_good else "make room before a run"
+    )
+
+
+def free_disk(folder: Path) -> tuple[Path, int]:
+    """Return the nearest folder that exists, and the bytes that are free there."""
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    return existing, shutil.disk_usage(existing).free

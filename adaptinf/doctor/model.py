@@ -1,0 +1,215 @@
+"""The user's model on the user's data for a minute: is extraction exact with it, how fast, how long for everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from adaptinf.arrays.seeded import derive_seed
+from adaptinf.config import DatasetConfig, RunConfig
+from adaptinf.data import Sample
+from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
+from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error
+from adaptinf.doctor.machine import Check, free_disk
+from adaptinf.errors import DataError
+from adaptinf.extraction.batch_size import tokens_per_batch
+from adaptinf.extraction.batches import Preparer
+from adaptinf.extraction.meter import Meter, meter
+from adaptinf.extraction.plan import MAX_PADDING, make_plan
+from adaptinf.formats import read
+from adaptinf.formats.files.json import find_file, read_rows
+from adaptinf.models import Learner, load
+from adaptinf.models.adapters import begin_adapter
+from adaptinf.models.lengths import token_lengths
+from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.runs import settled
+from adaptinf.words import format_bytes, format_seconds
+
+PROBED_SAMPLES = 256
+"""Samples that are read for the checkup, evenly from the beginnings of all datasets."""
+NUM_STAGES = 6
+"""What the progress bar counts: data, model, two comparisons, speed, autograd."""
+COMPARED_SAMPLES = 8
+"""Of them, those measured alone and together."""
+TIMED_SECONDS = 20.0
+"""After so long no further batch is timed."""
+BOUNDS = {torch.float32: (1e-4, 1e-3), torch.bfloat16: (2e-2, 0.1), torch.float16: (1e-2, 0.05)}
+"""Type of the weights -> the most that 1 - cosine, and the relative error of a gradient, may be."""
+SPREAD = 0.01
+"""Standard deviation of the trial adapter's B, so that both of its gradients are checked."""
+
+
+class Speed(NamedTuple):
+    """What was timed."""
+
+    samples_per_second: float
+    tokens_per_second: float
+    operations_per_second: float
+    padding: float
+    """Share of the batches' tokens."""
+
+
+def check_model(config: RunConfig, *, out: Path, progress: Progress | None = None) -> list[Check]:
+    """Return what extraction with the model of `config` is like, on samples of its stream.
+
+    Args:
+        config: a whole configuration; its stream is read, its run folder need not exist.
+        out: where runs would be written, for the free disk.
+        progress: where to report.
+
+    Raises:
+        DataError: no dataset of the stream has a single good row.
+        ModelError: the model cannot be loaded or measured with.
+    """
+    with (progress or Silent()).stage("look at the model", NUM_STAGES, unit="checks") as bar:
+        samples = _probe(config.stream)
+        num_rows = [_num_rows(dataset) for dataset in config.stream]
+        bar.advance()
+        learner = _trial_learner(config)
+        bar.advance()
+        with meter(learner, settled(config).extraction, seed=config.seed) as ready:
+            exact = _exactness(ready, samples, bar)
+            speed = _timed(ready, samples, bar)
+            peak = peak_operations(learner)
+            bytes_a_row = row_bytes(ready.dim, int(learner.model.config.get_text_config().hidden_size))
+        error = _autograd_checks(learner, config, samples)
+        bar.advance()
+    device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
+    return [
+        Check("model", f"{learner.config.path} on {device}", True),
+        *exact,
+        *error,
+        *_speed_checks(speed, peak),
+        *_forecast(config, num_rows, speed, bytes_a_row, out),
+    ]
+
+
+def _trial_learner(config: RunConfig) -> Learner:
+    """Return the model that measures, with an adapter of random weights."""
+    path = config.extraction.model or config.model.path
+    learner = begin_adapter(load(config.model.model_copy(update={"path": path})), config.seed)
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, "doctor") % 2**63)
+    with torch.no_grad():
+        for name, weight in learner.model.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(SPREAD * torch.randn(weight.shape, generator=generator))
+    return learner
+
+
+def _probe(stream: Sequence[DatasetConfig]) -> list[Sample]:
+    """Return good rows from the beginning of every dataset, by turns."""
+    share = -(-PROBED_SAMPLES // max(1, len(stream)))
+    found = [_first_samples(dataset, share) for dataset in stream]
+    mixed = [sample for turn in range(share) for own in found for sample in own[turn : turn + 1]]
+    if not mixed:
+        raise DataError("no dataset of the stream has a good row among its first; `adaptinf validate` says why")
+    return mixed[:PROBED_SAMPLES]
+
+
+def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
+    rows = read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    return [row for row in islice(rows, count) if isinstance(row, Sample)]
+
+
+def _num_rows(dataset: DatasetConfig) -> int:
+    """Return the rows of a dataset, good or bad; no picture is opened."""
+    return sum(1 for _ in read_rows(find_file(Path(dataset.path))))
+
+
+def _exactness(ready: Meter, samples: list[Sample], bar: Bar) -> list[Check]:
+    bound = BOUNDS[ready.learner.model.dtype][0]
+    off, scores = agreement(ready, samples[:COMPARED_SAMPLES])
+    bar.advance()
+    advice = "" if off <= bound else "who shares a batch changes a vector; try model.dtype: float32"
+    value = f"alone or together: cosine at least {1 - off:.6f}, scores within {scores:.1e}"
+    checks = [Check("batches", value, off <= bound, advice)]
+    error = sketch_error(ready, samples[: 4 * COMPARED_SAMPLES])
+    if error is not None:
+        value = f"cosines within {error:.4f} of the exact gradient's (RMS), {ready.dim} dims"
+        checks.append(Check("sketch", value, True))
+    bar.advance()
+    return checks
+
+
+def _autograd_checks(learner: Learner, config: RunConfig, samples: list[Sample]) -> list[Check]:
+    """Compare gradients with autograd's; outside of the meter, whose hooks would cut its graph."""
+    bound = BOUNDS[learner.model.dtype][1]
+    error = autograd_error(learner, settled(config).extraction, samples[:2], seed=config.seed)
+    if error is None:
+        return []
+    advice = "" if error <= bound else "the formula does not fit this model; choose extraction.vector: hidden"
+    return [Check("gradient", f"within {error:.1e} of autograd's", error <= bound, advice)]
+
+
+def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
+    """Time batches in seeded order for a while; the first is for warming up."""
+    lengths = token_lengths(samples, ready.learner)
+    plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
+    batches = [batch for shard in plan.shards for batch in shard.batches]
+    order = np.random.default_rng(0).permutation(len(batches))
+    cost, num_samples, num_tokens, num_padding, operations = cost_of(ready), 0, 0, 0, 0
+    with Preparer(ready.learner, samples, image=ready.config.image) as preparer:
+        ready.measure(next(preparer.prepared([batches[order[0]]])))
+        started = time.perf_counter()
+        for prepared in preparer.prepared(batches[number] for number in order):
+            measured = ready.measure(prepared)
+            num_samples += len(prepared.rows)
+            num_tokens += measured.num_tokens - measured.num_padding
+            num_padding += measured.num_padding
+            operations += cost.of(prepared)
+            if time.perf_counter() - started > TIMED_SECONDS:
+                break
+    seconds = time.perf_counter() - started
+    bar.advance()
+    return Speed(
+        num_samples / seconds, num_tokens / seconds, operations / seconds, num_padding / (num_tokens + num_padding)
+    )
+
+
+def _speed_checks(speed: Speed, peak: float) -> list[Check]:
+    advice = "" if speed.padding <= MAX_PADDING else "lengths are guessed badly for this model"
+    return [
+        Check("padding", f"{100 * speed.padding:.1f} % of the tokens", True, advice),
+        Check("speed", f"{speed.samples_per_second:,.1f} samples/s, {speed.tokens_per_second:,.0f} tokens/s", True),
+        Check(
+            "device",
+            f"{100 * speed.operations_per_second / peak:.0f} % of what a large matrix product reaches "
+            f"({peak / 1e12:,.2f} TFLOP/s)",
+            True,
+        ),
+    ]
+
+
+def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row: int, out: Path) -> list[Check]:
+    """Return how long extraction takes and how much disk it needs, for the whole pool and for the run."""
+    pool = sum(num_rows)
+    measured = _rows_measured(num_rows, config.cap)
+    # Shards and arrays lie side by side for a moment.
+    num_bytes = 2 * bytes_a_row * max(measured)
+    _, free = free_disk(out)
+    is_enough = num_bytes < free
+    lower = "pruning.cap" if settled(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
+    advice = "" if is_enough else f"only {format_bytes(free)} are free; lower {lower}"
+    return [
+        Check("whole pool", f"{pool:,} rows: {format_seconds(pool / speed.samples_per_second)}, "
+              f"{format_bytes(bytes_a_row * pool)}", True),
+        Check("whole run", f"{len(num_rows)} steps measure {sum(measured):,} rows: "
+              f"{format_seconds(sum(measured) / speed.samples_per_second)}, up to {format_bytes(num_bytes)} at once",
+              is_enough, advice),
+    ]  # fmt: skip
+
+
+def _rows_measured(num_rows: list[int], cap: int | None) -> list[int]:
+    """Return the rows that each step measures: what the cap left of the pool, and the new dataset."""
+    pool, measured = 0, []
+    for rows in num_rows:
+        pool += rows
+        measured.append(pool)
+        pool = pool if cap is None else min(pool, cap)
+    return measured

@@ -1,0 +1,108 @@
+"""adaptinf inspect: one sample as it is read, and as a model sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from adaptinf.data import Rejected, Sample
+from adaptinf.errors import DataError
+from adaptinf.formats import read
+from adaptinf.images import open_picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A stretch of the token sequence."""
+
+    text: str
+    """What the tokens spell; empty for a picture."""
+    num_tokens: int
+    """Its tokens."""
+    is_answer: bool
+    """Whether the model is trained to say it."""
+    is_picture: bool
+    """Whether the tokens stand for a picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """One row of a file."""
+
+    row: Sample | Rejected
+    """What reading made of it."""
+    picture_sizes: tuple[tuple[int, int], ...]
+    """Width and height of each picture."""
+    pieces: tuple[Piece, ...]
+    """The whole sequence as the model sees it; empty where no model was named."""
+    is_cut: bool
+    """Whether the text was longer than the model's limit of `max_length` tokens."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        if isinstance(self.row, Rejected):
+            return {"rejected": vars(self.row)}
+        return {
+            "id": self.row.id,
+            "messages": list(self.row.messages),
+            "images": [
+                {"path": str(path), "width": size[0], "height": size[1]}
+                for path, size in zip(self.row.images, self.picture_sizes, strict=True)
+            ],
+            "meta": dict(self.row.meta),
+            "notes": list(self.row.notes),
+            "is_cut": self.is_cut,
+            "pieces": [vars(piece) for piece in self.pieces],
+        }
+
+
+def inspect_row(
+    path: str, which: str, *, images: str | None = None, format: str | None = None, model: str | None = None
+) -> Inspected:
+    """Return one row of a dataset; with a model also its tokens, answers told from the rest.
+
+    Args:
+        path: dataset file or folder.
+        which: number of the row, from 0, as `validate` counts; else an id, with or without the dataset's name.
+        images: folder that picture paths start from; None: the file's folder.
+        format: name of the format; None: detected.
+        model: Hugging Face folder or hub name.
+
+    Raises:
+        DataError: the file cannot be read, or has no such row.
+        ModelError: the model cannot be loaded, or its chat template does not tell answers from questions.
+    """
+    row = _find(read(path, format, images), path, which)
+    if isinstance(row, Rejected):
+        return Inspected(row=row, picture_sizes=(), pieces=(), is_cut=False)
+    sizes = tuple(open_picture(path).size for path in row.images)
+    pieces, is_cut = _as_seen(row, model) if model else ((), False)
+    return Inspected(row=row, picture_sizes=sizes, pieces=pieces, is_cut=is_cut)
+
+
+def _find(rows: Iterator[Sample | Rejected], path: str, which: str) -> Sample | Rejected:
+    number = -1
+    for number, row in enumerate(rows):
+        is_it = number == int(which) if which.isdecimal() else which in (row.id, row.id.partition("/")[2])
+        if is_it:
+            return row
+    raise DataError(f"{path} has no row {which!r}: it has {number + 1:,} rows, numbered from 0; or give an id")
+
+
+def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:
+    from adaptinf.config import ModelConfig
+    from adaptinf.models import load
+    from adaptinf.models.chat import IGNORED, encode
+
+    learner = load(ModelConfig(path=model))
+    batch = encode(learner, [sample], [[open_picture(path) for path in sample.images]])
+    tokens, labels = batch.inputs["input_ids"][0].tolist(), batch.labels[0].tolist()
+    kinds = [(label != IGNORED, token == batch.image_token, token) for token, label in zip(tokens, labels, strict=True)]
+    pieces = []
+    for (is_answer, is_picture), group in groupby(kinds, key=lambda kind: kind[:2]):
+        own = [token for *_, token in group]
+        text = "" if is_picture else learner.tokenizer.decode(own)
+        pieces.append(Piece(text=text, num_tokens=len(own), is_answer=is_answer, is_picture=is_picture))
+    return tuple(pieces), bool(batch.cut[0])

@@ -1,0 +1,78 @@
+"""`batch_tokens: auto`: how many tokens fit into an accelerator's memory, found by measuring a few samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from adaptinf.data import Sample
+from adaptinf.extraction.batches import Preparer
+from adaptinf.extraction.meter import Meter
+from adaptinf.models.lengths import auto_batch_tokens
+from adaptinf.models.memory import is_out_of_memory
+
+PROBE_ROWS = 8
+"""Samples of the larger of two trial batches, the pool's longest ones."""
+MEMORY_SHARE = 0.8
+"""Of the free memory, what batches may take: lengths are estimates, and allocators fragment."""
+MAX_BATCH_TOKENS = 65_536
+"""More tokens than this make no batch faster."""
+
+
+def probe_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
+    """Return the tokens of a batch: a fixed number on a CPU, what fits on a GPU.
+
+    Always a power of two, so that a little more or less free memory does not change the plan.
+    """
+    device = ready.learner.device
+    if device.type != "cuda" or not len(samples):
+        return auto_batch_tokens(device)
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    with Preparer(ready.learner, samples, image=ready.config.image) as preparer:
+
+        def peak_bytes(rows: Sequence[int]) -> int:
+            (prepared,) = preparer.prepared([rows])
+            before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            if prepared.rows:
+                ready.measure(prepared)
+            ready.trace.clear(None)
+            return torch.cuda.max_memory_allocated(device) - before
+
+        return fitting_tokens(lengths, peak_bytes, int(MEMORY_SHARE * free))
+
+
+def tokens_per_batch(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
+    """Return the tokens of a batch: those of the settings, or found by `probe_batch_tokens`."""
+    wanted = ready.config.batch_tokens
+    return probe_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted
+
+
+def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], int], free: int) -> int:
+    """Return the largest power of two of padded tokens whose batch takes `free` bytes at most, at least 1.
+
+    Memory is taken to grow linearly with tokens, from the longest sample alone to PROBE_ROWS of the longest.
+
+    Args:
+        lengths: N estimated tokens.
+        peak_bytes: measures a batch of row numbers and returns the bytes that it took.
+        free: bytes.
+    """
+    longest = np.argsort(-lengths, kind="stable")[:PROBE_ROWS].tolist()
+    top = max(1, int(lengths[longest[0]]))
+    try:
+        alone, together = peak_bytes(longest[:1]), peak_bytes(longest)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        # One long sample at a time; what is too large even so is told by name when its turn comes.
+        return _power_of_two(top)
+    a_token = max(1.0, (together - alone) / (top * max(1, len(longest) - 1)))
+    fixed = max(0.0, alone - a_token * top)
+    return min(MAX_BATCH_TOKENS, _power_of_two(int((free - fixed) / a_token)))
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << max(0, number.bit_length() - 1) if number > 0 else 1

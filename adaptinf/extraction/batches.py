@@ -1,0 +1,139 @@
+"""Batches ready for the model before it asks: pictures decoded by several threads, conversations encoded by one.
+
+One thread encodes, because a tokenizer is not made to be used by two at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from adaptinf.data import Sample
+from adaptinf.errors import DataError
+from adaptinf.images import open_picture
+from adaptinf.models.chat import Encoded, Pictures, encode, without_images
+from adaptinf.models.loading import Learner
+
+logger = logging.getLogger(__name__)
+
+LOOK_AHEAD = 2
+"""Batches that are being prepared while one is measured."""
+MAX_DECODERS = 8
+"""Threads that decode pictures, at most; no more than there are cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A batch as the model takes it."""
+
+    rows: tuple[int, ...]
+    """Row number of each sample of the batch; those with an unreadable picture are left out."""
+    ids: tuple[str, ...]
+    """Their ids."""
+    batch: Encoded | None
+    """The conversations; None when no sample is left."""
+    seeing: tuple[int, ...]
+    """Which samples of the batch have pictures, 0-based."""
+    bare: Encoded | None
+    """Those samples once more, without what the pictures show; None when there are none, or it is not to be known."""
+    unreadable: tuple[str, ...] = ()
+    """Ids of samples with a picture that cannot be opened any more."""
+
+
+REMOVED = ("removed", "auto")
+"""Names of the paper's comparison, the conversation without its images; `auto` where no method asks for another."""
+
+
+def prepare(
+    learner: Learner, rows: Sequence[int], samples: Sequence[Sample], pictures: Sequence[Pictures], *, image: str
+) -> Prepared:
+    """Return a batch of samples whose pictures are open.
+
+    `image` says what the text is compared with for image grounding, as `extraction.image`.
+    """
+    seeing = tuple(place for place, sample in enumerate(samples) if sample.images)
+    batch = encode(learner, samples, pictures) if samples else None
+    bare = None
+    if seeing and image in REMOVED:
+        bare = encode(learner, [without_images(samples[place]) for place in seeing], [()] * len(seeing))
+    elif seeing and image == "blank":
+        chosen = [(samples[place], pictures[place]) for place in seeing]
+        bare = blank(encode(learner, [sample for sample, _ in chosen], [own for _, own in chosen]))
+    ids = tuple(sample.id for sample in samples)
+    return Prepared(rows=tuple(rows), ids=ids, batch=batch, seeing=seeing, bare=bare)
+
+
+def blank(batch: Encoded) -> Encoded:
+    """Return a batch whose pictures are all zero (the reference's way)."""
+    inputs = {
+        name: torch.zeros_like(value) if value.is_floating_point() else value for name, value in batch.inputs.items()
+    }
+    return replace(batch, inputs=inputs)
+
+
+class Preparer:
+    """Prepares batches of one list of samples in background threads."""
+
+    def __init__(self, learner: Learner, samples: Sequence[Sample], *, image: str) -> None:
+        self._learner, self._samples, self._image = learner, samples, image
+        self._decoders = ThreadPoolExecutor(min(MAX_DECODERS, os.cpu_count() or 1), "decode")
+        self._encoder = ThreadPoolExecutor(1, "encode")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What nobody waits for any more is dropped, so that an error or Ctrl-C is not held up by decoding.
+        for pool in (self._decoders, self._encoder):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def prepared(self, batches: Iterable[Sequence[int]]) -> Iterator[Prepared]:
+        """Yield the batches of row numbers in their order, some always on their way."""
+        waiting: deque[Future[Prepared]] = deque()
+        for rows in batches:
+            waiting.append(self._start(rows))
+            if len(waiting) > LOOK_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _start(self, rows: Sequence[int]) -> Future[Prepared]:
+        samples = [self._samples[row] for row in rows]
+        opened = [self._decoders.submit(_open_all, sample) for sample in samples]
+        return self._encoder.submit(self._encode, rows, samples, opened)
+
+    def _encode(
+        self, rows: Sequence[int], samples: Sequence[Sample], opened: Sequence[Future[Pictures | None]]
+    ) -> Prepared:
+        pictures = [future.result() for future in opened]
+        found = [
+            (row, sample, own) for row, sample, own in zip(rows, samples, pictures, strict=True) if own is not None
+        ]
+        missing = tuple(sample.id for sample, own in zip(samples, pictures, strict=True) if own is None)
+        batch = prepare(
+            self._learner,
+            [row for row, _, _ in found],
+            [sample for _, sample, _ in found],
+            [own for _, _, own in found],
+            image=self._image,
+        )
+        return replace(batch, unreadable=missing)
+
+
+def _open_all(sample: Sample) -> Pictures | None:
+    """Return a sample's pictures; None if one cannot be opened (it could when the dataset was added)."""
+    try:
+        return [open_picture(path) for path in sample.images]
+    except DataError as error:
+        logger.warning("%s is unscored: %s", sample.id, error)
+        return None

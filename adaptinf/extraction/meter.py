@@ -1,0 +1,231 @@
+"""One batch through the model, once: scores, vectors, embeddings.
+
+Shapes: B samples, S tokens, T answer tokens of the batch, H hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adaptinf.config import ExtractionConfig
+from adaptinf.extraction.adapters import cheap_adapters
+from adaptinf.extraction.batches import Prepared
+from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
+from adaptinf.extraction.hooks import Trace, linears_of, traced
+from adaptinf.extraction.rerun import Replay, replaying
+from adaptinf.extraction.shortcuts import needs_mask, spare_last_feed_forward, without_mask
+from adaptinf.extraction.vectors import make_kind
+from adaptinf.extraction.vectors.interface import Passed, VectorKind, pooled, token_set, unit_rows
+from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
+from adaptinf.models.blocks import decoder_blocks, layer_numbers
+from adaptinf.models.chat import IGNORED, Encoded
+from adaptinf.models.loading import Learner
+from adaptinf.scoring import ForwardPass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one batch gave."""
+
+    vectors: np.ndarray
+    """B x dim float32, unit norm; zero rows for samples without answer tokens or with a vector that is not finite."""
+    embeddings: np.ndarray
+    """B x H float32, within float16's range; zero rows where it is not finite."""
+    has_answer: np.ndarray
+    """B bools: whether a token of an answer is left."""
+    outcome: ForwardPass
+    """What scorers read."""
+    num_tokens: int
+    """Tokens of the batch, padding included."""
+    num_padding: int
+    """How many of them are padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The answer tokens of a batch, T of them."""
+
+    positions: Tensor
+    """B x S bools: where they are predicted, one place before they stand."""
+    sample_T: Tensor
+    """Sample of each."""
+    target_T: Tensor
+    """Token of each."""
+    count_B: Tensor
+    """How many each sample has."""
+
+    @property
+    def weight_T(self) -> Tensor:
+        """1 / n: the sum of per-sample means is what is derived, so a row's gradient is its own sample's."""
+        return 1.0 / self.count_B[self.sample_T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meter:
+    """A hooked learner, ready to measure batches."""
+
+    learner: Learner
+    """The model that measures."""
+    config: ExtractionConfig
+    """What to measure."""
+    kind: VectorKind
+    """What a vector is."""
+    head: Head
+    """The model's output head."""
+    trace: Trace
+    """Where the hooks leave what they catch."""
+    middle: int
+    """Block whose input is the embedding."""
+    is_masked: bool
+    """Whether padding must be masked; not for a causal model, whose tokens never look to the right."""
+    replay: Replay | None
+    """Repeats the upper blocks; None where no kind of vector wants that."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self.kind.dim
+
+    def measure(self, prepared: Prepared) -> Measured:
+        """Return everything about a batch: one forward; where wanted a truncated backward, one without pictures."""
+        assert prepared.batch is not None, "an empty batch is not measured"
+        batch = prepared.batch.to(self.learner)
+        answers = answers_of(batch)
+        with torch.set_grad_enabled(self.kind.needs_gradient):
+            read = self._forward(batch, answers)
+        deltas = self._deltas(read)
+        embeddings = pooled(self.trace.hidden[self.middle], token_set(self.config.embedding_tokens, batch))
+        vectors, norms = self._vectors(batch, answers, deltas)
+        outcome = ForwardPass(
+            sample_T=answers.sample_T.cpu().numpy(),
+            loss_T=read.statistics.loss_T.double().cpu().numpy(),
+            entropy_T=read.statistics.entropy_T.double().cpu().numpy(),
+            error_T=read.statistics.error_T.double().cpu().numpy(),
+            gradient_norm_B=norms,
+            loss_without_images_B=self._losses_without_images(prepared),
+        )
+        return Measured(
+            vectors=vectors,
+            embeddings=_storable(embeddings).cpu().numpy(),
+            has_answer=(answers.count_B > 0).cpu().numpy(),
+            outcome=outcome,
+            num_tokens=batch.labels.numel(),
+            num_padding=batch.labels.numel() - int(batch.inputs["attention_mask"].sum()),
+        )
+
+    def _forward(self, batch: Encoded, answers: Answers, *, with_slope: bool = True) -> Read:
+        """Run the model and read its head where answers are predicted."""
+        self.trace.clear(answers.positions)
+        inputs = batch.inputs if self.is_masked else without_mask(batch.inputs)
+        output = self.learner.model(**inputs, use_cache=False)
+        assert self.trace.answers is not None, "the head ran"
+        weights = answers.weight_T if with_slope and torch.is_grad_enabled() else None
+        if self.head.is_plain:
+            return self.head.read(self.trace.answers, answers.target_T, weights)
+        return read_logits(output.logits[0], answers.target_T, weights)
+
+    def _deltas(self, read: Read) -> dict[str, list[Tensor]]:
+        """Return the gradients of the samples' losses with respect to what the target linears gave."""
+        if read.gradient is None or not len(read.gradient):
+            return {}
+        calls = [(name, output) for name, outputs in self.trace.outputs.items() for output in outputs]
+        found = torch.autograd.grad(read.outputs, [output for _, output in calls], grad_outputs=read.gradient)
+        deltas: dict[str, list[Tensor]] = {name: [] for name in self.trace.outputs}
+        for (name, _), delta in zip(calls, found, strict=True):
+            deltas[name].append(delta)
+        # The graph holds every activation above the cut; nothing needs it any more.
+        self.trace.outputs.clear()
+        return deltas
+
+    @torch.no_grad()
+    def _vectors(
+        self, batch: Encoded, answers: Answers, deltas: dict[str, list[Tensor]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        num_samples = len(batch.labels)
+        if not len(answers.target_T):
+            return np.zeros((num_samples, self.dim), np.float32), np.full(num_samples, np.nan)
+        passed = Passed(
+            batch=batch, trace=self.trace, deltas=deltas, losses_again=lambda: self._losses_again(answers, num_samples)
+        )
+        vectors, norms = self.kind(passed)
+        has_answer = answers.count_B > 0
+        vectors = torch.where(has_answer[:, None], unit_rows(vectors), 0.0)
+        return vectors.cpu().numpy(), torch.where(has_answer, norms, torch.nan).double().cpu().numpy()
+
+    def _losses_again(self, answers: Answers, num_samples: int) -> Tensor:
+        assert self.replay is not None, "the kind of vector said that it wants a replay"
+        hidden_TH = self.replay()[answers.positions]
+        losses_T = self.head.read(hidden_TH, answers.target_T, None).statistics.loss_T
+        return mean_by_sample(losses_T.double(), answers.sample_T, num_samples)
+
+    @torch.no_grad()
+    def _losses_without_images(self, prepared: Prepared) -> np.ndarray:
+        losses = np.full(len(prepared.rows), np.nan)
+        if prepared.bare is not None:
+            bare = prepared.bare.to(self.learner)
+            answers = answers_of(bare)
+            loss_T = self._forward(bare, answers).statistics.loss_T
+            own = mean_by_sample(loss_T, answers.sample_T, len(prepared.seeing))
+            losses[list(prepared.seeing)] = own.double().cpu().numpy()
+        return losses
+
+
+def _storable(embeddings_BH: Tensor) -> Tensor:
+    """Return rows that float16 can hold: longer ones scaled down, for only their direction counts, and no NaN."""
+    largest_B1 = embeddings_BH.abs().amax(1, keepdim=True)
+    fitting = embeddings_BH * (torch.finfo(torch.float16).max / largest_B1).clamp(max=1.0)
+    return torch.where(largest_B1.isfinite(), fitting, 0.0)
+
+
+def answers_of(batch: Encoded) -> Answers:
+    """Return where the answer tokens of a batch are, sample by sample."""
+    # A label is predicted one position earlier.
+    positions = torch.zeros_like(batch.labels, dtype=torch.bool)
+    positions[:, :-1] = batch.labels[:, 1:] != IGNORED
+    sample_T, place_T = positions.nonzero(as_tuple=True)
+    return Answers(
+        positions=positions,
+        sample_T=sample_T,
+        target_T=batch.labels[sample_T, place_T + 1],
+        count_B=positions.sum(1),
+    )
+
+
+@contextmanager
+def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[Meter]:
+    """Hook a learner for measuring; on leaving, the hooks are gone and its weights trainable as before.
+
+    Raises:
+        ConfigError: `layers` names a block that is not there.
+        ModelError: the model has no output head, an adapter of an unknown kind, or is not fit for the kind of vector.
+    """
+    blocks = decoder_blocks(learner.model)
+    layers = layer_numbers(config.layers, len(blocks))
+    # Before anything runs, so that layers of an unknown kind are refused by name.
+    linears = linears_of(learner, layers)
+    head = head_of(learner)
+    kind = make_kind(learner, config, layers, linears, head, seed)
+    with ExitStack() as stack:
+        stack.enter_context(cheap_adapters(learner.model))
+        replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
+        middle = len(blocks) // 2
+        trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers))
+        is_masked = needs_mask(learner)
+        for hook in spare_last_feed_forward(learner, trace, layers):
+            stack.callback(hook.remove)
+        yield Meter(
+            learner=learner,
+            config=config,
+            kind=kind,
+            head=head,
+            trace=trace,
+            middle=middle,
+            is_masked=is_masked,
+            replay=replay,
+        )

@@ -1,0 +1,59 @@
+"""`vector: fisher`: how much each row and each column of a weight matrix is wanted to change, whatever the sign.
+
+For every target linear, the norms of the rows and of the columns of the sample's full weight gradient
+dW = sum_t delta_t x_t^T, each block of numbers at unit length (not in the paper).
+
+Shapes: B samples, S tokens, I inputs and O outputs of a linear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adaptinf.extraction.vectors.interface import Passed, Rows, in_chunks, one_call, unit_rows
+from adaptinf.extraction.vectors.sketch import Sketch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fisher:
+    """Row and column norms of the weight gradients."""
+
+    size: int
+    """Sum of I + O over the linears."""
+    sketch: Sketch | None
+    """Folds them to `dim`; None where they are no more than that."""
+    needs_gradient = True
+
+    @property
+    def watched(self) -> list[int]:
+        """None: only the linears count."""
+        return []
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return self.size if self.sketch is None else self.sketch.dim
+
+    def __call__(self, passed: Passed) -> Rows:
+        """Return the batch's vectors, and the norms of the full weight gradients."""
+        parts: list[Tensor] = []
+        squares: list[Tensor] = []
+        for name, deltas in passed.deltas.items():
+            rows_BO, columns_BI = squared_norms(one_call(passed.trace.inputs[name]), one_call(deltas))
+            parts += [unit_rows(rows_BO.sqrt()), unit_rows(columns_BI.sqrt())]
+            squares.append(rows_BO.sum(1))
+        vectors = torch.cat(parts, 1)
+        return Rows(vectors if self.sketch is None else self.sketch(vectors), torch.stack(squares).sum(0).sqrt())
+
+
+def squared_norms(x_BSI: Tensor, delta_BSO: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared norms of the rows (B x O) and columns (B x I) of each sample's weight gradient."""
+    rows, columns = [], []
+    for x, delta in in_chunks(x_BSI, delta_BSO, x_BSI.shape[2] * delta_BSO.shape[2]):
+        squared_BOI = torch.bmm(delta.float().mT, x.float()).square_()
+        rows.append(squared_BOI.sum(2))
+        columns.append(squared_BOI.sum(1))
+    return torch.cat(rows), torch.cat(columns)

@@ -1,0 +1,260 @@
+"""adaptinf explain: the life of one sample, told from what a run left in its folder.
+
+Nothing is measured again: scores, clusters, selections and prunings come from the saved tables. Where a sample stood
+among those that were *not* chosen is in no table; `selection.standing` works it out from the same scores and seed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adaptinf.errors import ConfigError
+from adaptinf.history.records import Considered, Episode, Life, Placed, Pruned, Score, turns_of
+from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.lookup import ID_FORM, Place, did_you_mean, find, find_rejected, similar_ids
+from adaptinf.runs import Run
+from adaptinf.selection import Standing, standing
+from adaptinf.selection.coverage import TAIL_PERCENT
+from adaptinf.storage import store, tables
+from adaptinf.storage.tables import Columns
+
+
+def explain(run: Run, id: str) -> Life:
+    """Return the life of one sample, whatever became of it.
+
+    A rejected row is named by the id that it would have had: its own, or its number with six digits.
+
+    Raises:
+        ConfigError: nothing has this id; similar ones are named.
+        StoreError: a table of the run is damaged.
+    """
+    place = find(run.pool_folder, id)
+    if place is None:
+        return _life_of_rejected(run, id)
+    sample, arrived = place.sample(), place.dataset.index
+    withdrawn_from = withdrawn_datasets(run.pool_folder).get(sample.source)
+    restored_from = restored_ids(run.pool_folder).get(id)
+    pruned_at, steps = None, []
+    for step in range(arrived, run.num_begun):
+        absent = _absence(step, pruned_at, restored_from, withdrawn_from)
+        episode = _episode(run, step, id, absent)
+        pruned_at = step if episode.pruned else pruned_at
+        steps.append(episode)
+    return Life(
+        id=id,
+        state=_absence(None, pruned_at, restored_from, withdrawn_from) or "in the pool",
+        source=sample.source,
+        arrived=arrived,
+        turns=turns_of(sample),
+        images=tuple(map(str, sample.images)),
+        meta=dict(sample.meta),
+        notes=_mended(place, id),
+        restored_from=restored_from,
+        withdrawn_from=withdrawn_from,
+        steps=tuple(steps),
+    )
+
+
+def _absence(step: int | None, pruned: int | None, restored: int | None, withdrawn: int | None) -> str | None:
+    """Return why a sample is not in a step's pool, or in that of a step to come (None)."""
+    if withdrawn is not None and (step is None or step >= withdrawn):
+        return f"withdrawn with its dataset from step {withdrawn} on"
+    if pruned is not None and (restored is None or (step is not None and step < restored)):
+        return f"pruned at step {pruned}"
+    return None
+
+
+def _life_of_rejected(run: Run, id: str) -> Life:
+    found = find_rejected(run.pool_folder, id)
+    if found is None:
+        hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
+        raise ConfigError(f"{run.folder} has no sample and no rejected row {id!r}{hint}")
+    return Life(
+        id=id,
+        state="rejected",
+        source=found.dataset.name,
+        arrived=found.dataset.index,
+        turns=(),
+        images=(),
+        meta={"file": found.file, "row": found.row},
+        notes=(found.reason,),
+        restored_from=None,
+        withdrawn_from=None,
+        steps=(),
+    )
+
+
+def _mended(place: Place, id: str) -> tuple[str, ...]:
+    lines = store.read_lines(place.dataset.folder / "mended.jsonl")
+    return tuple(note for line in lines if line["id"] == id for note in line["notes"])
+
+
+def _episode(run: Run, step: int, id: str, absent: str | None) -> Episode:
+    if absent:
+        nothing: dict[str, Any] = dict.fromkeys(("placed", "considered", "trained", "untrained", "pruned"))
+        return Episode(step=step, absent=absent, scores={}, **nothing)
+    scores = _table(run, step, "features", "scores.parquet")
+    assigned = _table(run, step, "clusters", "assignments.parquet")
+    is_peer = None if assigned is None else assigned["cluster"] == _value(assigned, id, "cluster")
+    considered = _considered(run, step, id, scores, assigned)
+    trained, untrained = _trained(run, step, id, considered)
+    return Episode(
+        step=step,
+        absent=None,
+        scores={} if scores is None else _measured(scores, id, is_peer),
+        placed=None if assigned is None else _placed(assigned, id),
+        considered=considered,
+        trained=trained,
+        untrained=untrained,
+        pruned=_pruned(run, step, id),
+    )
+
+
+def _table(run: Run, step: int, stage: str, name: str) -> Columns | None:
+    return tables.read_table(run.stage_folder(step, stage) / name) if run.has(step, stage) else None
+
+
+def _row(table: Columns, id: str) -> int | None:
+    (rows,) = np.nonzero(table["id"] == id)
+    return int(rows[0]) if len(rows) else None
+
+
+def _value(table: Columns, id: str, column: str) -> Any:
+    """Return one cell; Any, as columns differ in type."""
+    return table[column][_row(table, id)]
+
+
+def _quantile(value: float, among: np.ndarray) -> float:
+    finite = among[np.isfinite(among)]
+    if not np.isfinite(value) or not len(finite):
+        return float("nan")
+    return float(((finite < value).sum() + (finite == value).sum() / 2) / len(finite))
+
+
+def _measured(scores: Columns, id: str, is_peer: np.ndarray | None) -> dict[str, Score]:
+    # Scores and assignments are both in the pool's order of ids.
+    found = {}
+    for name in scores.keys() - {"id"}:
+        value = float(_value(scores, id, name))
+        among = scores[name] if is_peer is None else scores[name][is_peer]
+        found[name] = Score(value=value, quantile=_quantile(value, among))
+    return dict(sorted(found.items()))
+
+
+def _placed(assigned: Columns, id: str) -> Placed:
+    cluster, distance = int(_value(assigned, id, "cluster")), float(_value(assigned, id, "distance"))
+    peers = assigned["distance"][assigned["cluster"] == cluster]
+    return Placed(cluster=cluster, size=len(peers), distance=distance, quantile=_quantile(distance, peers))
+
+
+def _considered(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Considered | None:
+    chosen = _table(run, step, "selection", "selection.parquet")
+    clusters = _table(run, step, "selection", "clusters.parquet")
+    if chosen is None or clusters is None:
+        return None
+    row = _row(chosen, id)
+    stood = _stood(run, step, id, scores, assigned)
+    if stood is not None and (stood.rank < stood.budget) != (row is not None):
+        stood = None  # chosen by another version or by hand: the saved table is what happened
+    cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
+    in_table = np.flatnonzero(clusters["cluster"] == cluster) if cluster is not None else np.zeros(0, np.int64)
+    entry = {name: column[in_table[0]] for name, column in clusters.items()} if len(in_table) else {}
+    has_bins = stood is not None and stood.bin >= 0
+    return Considered(
+        chosen=row is not None,
+        reason=_reason(run, step, cluster, stood, row is not None, len(chosen["id"]), entry) + _joint(clusters, entry),
+        method=run.config.selection.method,
+        total=len(chosen["id"]),
+        budget=int(entry["budget"]) if entry else None,
+        scorer=str(entry["scorer"]) if entry else None,
+        entropies={name.removeprefix("entropy_"): float(entry[name]) for name in entry if name.startswith("entropy_")},
+        score=None if stood is None else stood.score,
+        bin=None if stood is None else stood.bin,
+        bin_size=stood.bin_size if stood and has_bins else None,
+        bin_budget=stood.bin_budget if stood and has_bins else None,
+        rank=None if stood is None else stood.rank,
+    )
+
+
+def _stood(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Standing | None:
+    if scores is None or assigned is None:
+        return None
+    run.load_plugins()
+    return standing(
+        id,
+        {name: column for name, column in scores.items() if name != "id"},
+        assigned["cluster"],
+        scores["id"],
+        run.config.selection.budget,
+        method=run.config.selection.method,
+        seed=run.seed("selection", step),
+        centers=tables.read_array(run.stage_folder(step, "clusters") / "centers.npy"),
+        distances=assigned["distance"],
+        **run.selection_options,
+    )
+
+
+def _reason(
+    run: Run, step: int, cluster: int | None, stood: Standing | None, chosen: bool, total: int, entry: dict[str, Any]
+) -> str:
+    method = run.config.selection.method
+    if cluster == -1:
+        verb = "there was budget left after" if chosen else "the budget was spent on"
+        return f"unscored: {verb} every other sample"
+    if stood is None:
+        where = f"of the {entry['size']:,} samples of its cluster" if entry else f"of a pool of {len(run.pool(step)):,}"
+        number = entry["budget"] if entry else total
+        return f"{method} chose {number:,} {where}, {'this one among them' if chosen else 'not this one'}"
+    place = f"place {stood.rank + 1:,} of {stood.size:,} in its cluster, which gave its first {stood.budget:,}"
+    if chosen:
+        return place
+    if stood.bin >= 0:
+        return f"{place}; of the {stood.bin_size:,} in its bin {stood.bin_budget:,} were taken, by lot"
+    if not np.isfinite(stood.score):
+        return f"{place}; without a score it comes after every sample that has one"
+    if run.config.selection.sampling in (None, "ccs"):
+        return f"{place}; its score is in a tail of the cluster, the {TAIL_PERCENT} % at each end, which is taken last"
+    return place
+
+
+def _joint(clusters: Columns, entry: dict[str, Any]) -> str:
+    """Return what the sample's joint cluster gave, where the method joins clusters."""
+    if "joint" not in entry:
+        return ""
+    among = clusters["joint"] == entry["joint"]
+    gave, size = clusters["budget"][among].sum(), clusters["size"][among].sum()
+    return f"; with the {among.sum() - 1:,} clusters that it is joined with, {gave:,} of {size:,}"
+
+
+def _trained(run: Run, step: int, id: str, considered: Considered | None) -> tuple[bool | None, str | None]:
+    if considered is None or not run.has(step, "model"):
+        return None, None
+    if not considered.chosen:
+        return False, None
+    info = tables.read_json(run.stage_folder(step, "model") / "info.json")
+    for key, reason in (
+        ("unreadable", "its picture could not be opened"),
+        ("without_answer", "no answer token is left"),
+    ):
+        if id in info.get(key, ()):
+            return False, reason
+    return True, None
+
+
+def _pruned(run: Run, step: int, id: str) -> Pruned | None:
+    table = _table(run, step, "pruning", "pruned.parquet")
+    row = None if table is None else _row(table, id)
+    if table is None or row is None:
+        return None
+    neighbour = table["neighbour"][row] or None
+    place = find(run.pool_folder, neighbour) if neighbour else None
+    sample = place.sample() if place else None
+    return Pruned(
+        similarity=float(table["similarity"][row]),
+        neighbour=neighbour,
+        neighbour_stayed=bool(table["neighbour_stayed"][row]),
+        neighbour_turns=turns_of(sample) if sample else (),
+        neighbour_images=tuple(map(str, sample.images)) if sample else (),
+    )

@@ -1,0 +1,152 @@
+"""adaptinf export: what a step selected, as a folder for any other trainer.
+
+data.json | data.jsonl    the samples, in the order of ids.txt
+ids.txt                   one id a line
+scores.parquet            why: id, cluster, scorer, score, bin, rank, and every score that was measured
+images/                   the pictures, each content once, with --images copy
+manifest.json             where it comes from: run, step, seeds, versions, and the SHA-256 of every other file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import adaptinf
+from adaptinf.data import Sample
+from adaptinf.errors import ConfigError
+from adaptinf.formats import Format, write
+from adaptinf.formats.messages import Messages
+from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.intake import PictureStore
+from adaptinf.progress import Progress, Silent
+from adaptinf.registry import dataset_format
+from adaptinf.runs import Run
+from adaptinf.storage import store, tables
+from adaptinf.storage.tables import Columns
+
+LIST_FORMATS = ("llava",)
+"""Formats that their own trainers read as one JSON list; all others are written a row a line."""
+KEPT_META = ("skill", "task")
+"""What else the rows carried may be of any type, which Arrow refuses; these two are text."""
+
+
+def export(
+    run: Run,
+    step: int,
+    format: str,
+    out: Path,
+    *,
+    images: Literal["reference", "copy"] = "reference",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write what step `step` selected into the new folder `out`, and return its manifest.
+
+    Samples of datasets that were withdrawn since are left out and counted. The folder appears when it is whole.
+
+    Raises:
+        ConfigError: the step has selected nothing yet, the format is unknown, or `out` exists.
+        DataError: a picture cannot be copied, or a text holds a literal image tag.
+    """
+    _check(run, step, format, out)
+    withdrawn = withdrawn_datasets(run.pool_folder)
+    table = tables.read_table(run.stage_folder(step, "selection") / "selection.parquet")
+    is_kept = np.array([id.partition("/")[0] not in withdrawn for id in table["id"]], dtype=bool)
+    table = {name: column[is_kept] for name, column in table.items()}
+    samples = run.pool(step).view(table["id"])
+
+    # What a killed export left must not get into this one.
+    shutil.rmtree(store.part_of(out), ignore_errors=True)
+    part = store.begin(out)
+    pictures = PictureStore(part / "images" if images == "copy" else None)
+    data = part / ("data.json" if format in LIST_FORMATS else "data.jsonl")
+    with (progress or Silent()).stage(f"export {format}", len(samples)) as bar:
+        counts: Counter[str] = Counter()
+        write(_prepared(samples, part, pictures, counts, bar.advance), data, _plugin(format, samples))
+    (part / "ids.txt").write_text("".join(f"{id}\n" for id in table["id"]), encoding="utf-8")
+    tables.write_table(part / "scores.parquet", _with_scores(run, step, table))
+    left_out = {"withdrawn": int((~is_kept).sum())}
+    manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples), "sources": counts}
+    manifest |= {"left_out": left_out, "files": _hashes(part)}
+    tables.write_json(part / "manifest.json", manifest)
+    store.finish(out)
+    return manifest
+
+
+def _check(run: Run, step: int, format: str, out: Path) -> None:
+    run.load_plugins()
+    _ = dataset_format[format]
+    done = [number for number in range(run.num_begun) if run.has(number, "selection")]
+    if step not in done:
+        known = f"finished selections: steps {done[0]} to {done[-1]}" if done else "no step has selected yet"
+        raise ConfigError(f"{run.folder} has no selection of step {step}; {known}")
+    if out.exists():
+        raise ConfigError(f"{out} exists already; name a new folder with --out")
+
+
+def _plugin(format: str, samples: Sequence[Sample]) -> Format:
+    if format == "messages":
+        return Messages(pictured=any(sample.images for sample in samples))
+    plugin: Format = dataset_format[format]()
+    return plugin
+
+
+def _prepared(
+    samples: Sequence[Sample], part: Path, pictures: PictureStore, counts: Counter[str], advance: Any
+) -> Iterator[Sample]:
+    """Yield the samples as they are written: whole ids, few meta, pictures where the export has them."""
+    for sample in samples:
+        counts[sample.source] += 1
+        yield replace(
+            sample,
+            # Without a source the whole id is written: own ids of two datasets may be the same.
+            source="",
+            images=tuple(part / pictures.stored(path) for path in sample.images),
+            meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta},
+        )
+        advance()
+
+
+def _with_scores(run: Run, step: int, table: Columns) -> Columns:
+    """Return the selection's table with every measured score beside it."""
+    if not run.has(step, "features"):
+        return table
+    scores = tables.read_table(run.stage_folder(step, "features") / "scores.parquet")
+    rows = np.searchsorted(scores["id"], table["id"])
+    return {**table, **{name: column[rows] for name, column in scores.items() if name != "id"}}
+
+
+def _origin(run: Run, step: int) -> dict[str, Any]:
+    settings = run.config.selection
+    features = run.stage_folder(step, "features") / "info.json"
+    return {
+        "made_by": f"adaptinf {adaptinf.__version__}",
+        "utc_time": store.utc_now(),
+        "run": str(run.folder.resolve()),
+        "run_made_by": made_by.model_dump() if (made_by := run.made_by()) else None,
+        "step": step,
+        "dataset": run.config.stream[step].name,
+        "method": settings.method,
+        "options": run.selection_options,
+        "budget": settings.budget,
+        "seeds": {"run": run.config.seed, "selection": run.seed("selection", step)},
+        "model": run.config.model.path,
+        "measured_by": tables.read_json(features).get("fingerprint") if features.exists() else None,
+    }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

@@ -1,0 +1,166 @@
+"""The training data pool: every dataset that ever arrived, minus the samples that were pruned.
+
+A dataset is written once and never changed. Pruning leaves tombstones in the step folders, not gaps in the data: a
+later report must still be able to say why a sample went.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptinf.data import Sample, SavedPruning
+from adaptinf.errors import DataError
+from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.intake import add_dataset
+from adaptinf.pool.stored import StoredDataset, stored_datasets
+from adaptinf.storage import tables
+
+__all__ = ["Pool", "PoolView", "StoredDataset", "add_dataset", "stored_datasets"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """The samples that are alive, in id order; texts and pictures stay on disk."""
+
+    ids: np.ndarray
+    """N ids, ascending."""
+    arrived: np.ndarray
+    """N int64: number of the dataset that each came with."""
+    skills: np.ndarray
+    """N true skills, empty where the data name none: for measuring; of the built-in methods only oracle looks."""
+    sources: np.ndarray
+    """N dataset names."""
+    datasets: tuple[StoredDataset, ...]
+    """Every dataset that arrived and was not withdrawn, in order."""
+    withdrawn: tuple[StoredDataset, ...]
+    """The others: nothing of them is in the pool."""
+    restored: frozenset[str]
+    """Ids that were pruned once and brought back: they are not pruned again."""
+    places: np.ndarray
+    """N x 2 int64: position in `datasets` and row in it."""
+
+    @classmethod
+    def open(cls, pool_folder: Path, steps_folder: Path, *, until: int | None = None) -> Pool:
+        """Return the pool as it is now, or as step `until` found it: datasets 0..until, prunings of the steps before.
+
+        Raises:
+            StoreError: a dataset, a table of pruned ids, restored.jsonl or withdrawn.jsonl is damaged.
+        """
+        arrived = [dataset for dataset in stored_datasets(pool_folder) if until is None or dataset.index <= until]
+        withdrawn = withdrawn_datasets(pool_folder, until=until)
+        datasets = [dataset for dataset in arrived if dataset.name not in withdrawn]
+        restored = restored_ids(pool_folder, until=until)
+        dead = _pruned_ids(steps_folder, until) - set(restored)
+        ids = _joined([dataset.table["id"] for dataset in datasets])
+        is_alive = pc.invert(pc.is_in(ids, value_set=pa.array(sorted(dead), pa.string()))).to_numpy(
+            zero_copy_only=False
+        )
+        order = pc.sort_indices(ids).to_numpy()
+        order = order[is_alive[order]]
+        lengths = [dataset.table.num_rows for dataset in datasets]
+        numbers = np.repeat(np.arange(len(datasets)), lengths)[order]
+        rows = np.concatenate([np.arange(length) for length in [0, *lengths]])[order]
+        return cls(
+            ids=_texts(ids)[order],
+            arrived=np.array([dataset.index for dataset in datasets], dtype=np.int64)[numbers],
+            skills=_texts(_joined([dataset.skills for dataset in datasets]))[order],
+            sources=tables.text_array([dataset.name for dataset in datasets])[numbers],
+            datasets=tuple(datasets),
+            withdrawn=tuple(dataset for dataset in arrived if dataset.name in withdrawn),
+            restored=frozenset(restored),
+            places=np.stack([numbers, rows], axis=1).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sample(self, id: str) -> Sample:
+        """Return one sample.
+
+        Raises:
+            DataError: the id is unknown or pruned.
+        """
+        return self.view([id])[0]
+
+    def samples(self, ids: Iterable[str]) -> list[Sample]:
+        """Return samples in the order of their ids, all in memory; `view` leaves them on disk."""
+        return list(self.view(ids))
+
+    def view(self, ids: Iterable[str]) -> PoolView:
+        """Return a sequence that reads each sample from disk when it is asked for.
+
+        Raises:
+            DataError: an id is unknown or pruned.
+        """
+        wanted = tables.text_array(list(ids))
+        positions = np.searchsorted(self.ids, wanted)
+        is_there = positions < len(self.ids)
+        is_there[is_there] = self.ids[positions[is_there]] == wanted[is_there]
+        if not is_there.all():
+            raise DataError(f"{wanted[~is_there][0]!r} is not in the pool: no dataset has this id, or it was pruned")
+        return PoolView(self.datasets, self.places[positions])
+
+    def skill_counts(self, num_datasets: int) -> dict[str, int]:
+        """Return how many samples of each named skill datasets 0..num_datasets-1 brought, pruned or not."""
+        counted = [item for item in self.datasets if item.index < num_datasets]
+        counts: Counter[str] = sum((item.skill_counts() for item in counted), Counter())
+        return dict(sorted(counts.items()))
+
+    def first_step_of_skill(self) -> dict[str, int]:
+        """Return the number of the first dataset that brought each named skill.
+
+        A skill that only withdrawn datasets brought counts as coming with the next one: there is nothing to forget.
+        """
+        num_arrived = 1 + max((item.index for item in (*self.datasets, *self.withdrawn)), default=-1)
+        first = {skill: num_arrived for item in self.withdrawn for skill in item.skill_counts()}
+        first |= {skill: item.index for item in reversed(self.datasets) for skill in item.skill_counts()}
+        return dict(sorted(first.items()))
+
+
+class PoolView(Sequence[Sample]):
+    """Some samples of a pool, read when they are asked for."""
+
+    def __init__(self, datasets: Sequence[StoredDataset], places: np.ndarray) -> None:
+        """`places` as in `Pool`."""
+        self.datasets = datasets
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> PoolView: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | PoolView:
+        if isinstance(index, slice):
+            return PoolView(self.datasets, self.places[index])
+        number, row = map(int, self.places[index])
+        return self.datasets[number].sample(row)
+
+
+def _joined(columns: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], type=pa.string())
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    """Return an object array in which equal texts are one object: a million rows name a handful of skills."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values: np.ndarray = tables.text_array(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
+    return values
+
+
+def _pruned_ids(steps_folder: Path, until: int | None) -> set[str]:
+    folders = [folder for folder in steps_folder.glob("*/pruning") if folder.parent.name.isdigit()]
+    wanted = [folder for folder in folders if until is None or int(folder.parent.name) < until]
+    return {id for folder in wanted for id in SavedPruning.load(folder).table["id"]}

@@ -1,0 +1,67 @@
+"""What the user corrects in a pool: a pruned sample is restored, a whole dataset is withdrawn.
+
+Each correction is a line of pool/restored.jsonl or pool/withdrawn.jsonl with the first step that it counts for. So the
+pool of an older step stays what that step saw, and a step that is under way goes on with the pool that it began with.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from adaptinf.errors import StoreError
+from adaptinf.storage import store
+
+RESTORED = "restored.jsonl"
+WITHDRAWN = "withdrawn.jsonl"
+
+
+def restored_ids(pool_folder: Path, *, until: int | None = None) -> dict[str, int]:
+    """Return the restored ids, each with the first step that it counts for; `until` leaves out those of later steps.
+
+    Raises:
+        StoreError: a line is damaged; the message has its number.
+    """
+    return _first_steps(pool_folder / RESTORED, "id", until)
+
+
+def withdrawn_datasets(pool_folder: Path, *, until: int | None = None) -> dict[str, int]:
+    """Return the names of withdrawn datasets, each with the first step that it counts for; `until` as above.
+
+    Raises:
+        StoreError: a line is damaged; the message has its number.
+    """
+    return _first_steps(pool_folder / WITHDRAWN, "name", until)
+
+
+def note_restored(pool_folder: Path, id: str, step: int) -> None:
+    """Record that a sample is in the pool again from `step` on."""
+    pool_folder.mkdir(parents=True, exist_ok=True)
+    store.append_line(pool_folder / RESTORED, {"id": id, "step": step})
+
+
+def note_withdrawn(pool_folder: Path, name: str, step: int) -> None:
+    """Record that a dataset is out of the pool from `step` on."""
+    pool_folder.mkdir(parents=True, exist_ok=True)
+    store.append_line(pool_folder / WITHDRAWN, {"name": name, "step": step})
+
+
+def _first_steps(path: Path, key: str, until: int | None) -> dict[str, int]:
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    records = [_record(line, number, path, key) for number, line in enumerate(lines, 1) if line.strip()]
+    found: dict[str, int] = {}
+    for value, step in records:
+        if until is None or step <= until:
+            found[value] = min(step, found.get(value, step))
+    return found
+
+
+def _record(line: str, number: int, path: Path, key: str) -> tuple[str, int]:
+    try:
+        record = json.loads(line)
+        # A line written by hand may leave the step out: it counts for all of them.
+        return str(record[key]), int(record.get("step", 0))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f'{path} line {number} is not {{"{key}": ...}}: {line[:80]!r}; mend or delete the line'
+        ) from error

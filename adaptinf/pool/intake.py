@@ -1,0 +1,229 @@
+"""A dataset enters the pool: rows from a reader become an immutable Hugging Face `datasets` folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import pyarrow as pa
+import xxhash
+
+from adaptinf.data import Rejected, Sample
+from adaptinf.errors import ConfigError, DataError
+from adaptinf.formats.reading import REPEATED_ID
+from adaptinf.progress import Progress, Silent
+from adaptinf.storage import tables
+
+DATA_FILE = "data-00000-of-00001.arrow"
+"""What `datasets` calls the only file of an unsharded dataset."""
+
+# `datasets` writes this many rows a batch; the writer holds one batch in memory.
+_ROWS_PER_BATCH = 1000
+_NAME = re.compile(r"[\w][\w.-]*(?<!\.part)")
+
+
+def add_dataset(
+    pool_folder: Path,
+    index: int,
+    name: str,
+    rows: Iterable[Sample | Rejected],
+    *,
+    images: Literal["reference", "copy"],
+    on_bad_row: Literal["reject", "stop"],
+    part: Path,
+    progress: Progress | None = None,
+    origin: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write dataset number `index` into the folder `part` and return its info.json; the caller renames the folder.
+
+    Args:
+        pool_folder: where the finished datasets are.
+        index: number of the step that the dataset arrives at.
+        name: the dataset's name, which is the source of all its samples.
+        rows: what `formats.read` yields; taken one at a time.
+        images: reference keeps absolute paths; copy puts each picture into the folder once, named by its content.
+        on_bad_row: reject lists bad rows in rejected.jsonl; stop raises at the first one.
+        part: the unfinished folder.
+        progress: shows the rows as they are taken.
+        origin: what info.json shall say about where the rows come from: path, images, format.
+
+    Raises:
+        ConfigError: the name is taken, or cannot be a folder's name.
+        DataError: a bad row under `on_bad_row: stop`, or a picture that cannot be copied.
+    """
+    _check_name(pool_folder, name)
+    part.mkdir(parents=True, exist_ok=True)
+    pictures = PictureStore(part / "images" if images == "copy" else None)
+    with (
+        (progress or Silent()).stage(f"add {name}", None, "rows") as bar,
+        _Writer(part, pictures) as writer,
+        (part / "rejected.jsonl").open("w", encoding="utf-8") as rejected,
+        (part / "mended.jsonl").open("w", encoding="utf-8") as mended,
+    ):
+        counts = _Counts()
+        for row in rows:
+            if isinstance(row, Rejected):
+                _refuse(row, rejected, on_bad_row)
+            else:
+                assert row.source == name, f"sample {row.id} belongs to {row.source}, not to {name}"
+                writer.add(row)
+                _note(row, mended)
+            counts.add(row)
+            bar.advance()
+    info = {"name": name, "index": index, **asdict(counts), "pictures": images, "bytes_of_pictures": pictures.num_bytes}
+    tables.write_json(part / "info.json", {**info, **origin})
+    return {**info, **origin}
+
+
+def _check_name(pool_folder: Path, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"dataset name {name!r} must be letters, digits, '_', '-' and '.', as it names a folder")
+    for folder in pool_folder.glob(f"*-{name}"):
+        if folder.name.partition("-")[0].isdigit() and folder.name.partition("-")[2] == name:
+            raise ConfigError(
+                f"a dataset called {name!r} is in the pool already ({folder}); give the new one another name"
+            )
+
+
+@dataclass
+class _Counts:
+    rows: int = 0
+    rejected: int = 0
+    mended: int = 0
+    repeated_ids: int = 0
+
+    def add(self, row: Sample | Rejected) -> None:
+        if isinstance(row, Rejected):
+            self.rejected += 1
+            return
+        self.rows += 1
+        self.mended += bool(row.notes)
+        self.repeated_ids += any(note.startswith(REPEATED_ID) for note in row.notes)
+
+
+def _refuse(row: Rejected, file: IO[str], on_bad_row: str) -> None:
+    if on_bad_row == "stop":
+        hint = "mend the row, or set data.on_bad_row=reject to go on without such rows"
+        raise DataError(f"{row.file} row {row.row}: {row.reason}; {hint}")
+    file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+
+
+def _note(sample: Sample, file: IO[str]) -> None:
+    if sample.notes:
+        file.write(json.dumps({"id": sample.id, "notes": sample.notes}, ensure_ascii=False) + "\n")
+
+
+@dataclass
+class PictureStore:
+    """Keeps pictures where they are, or copies them into a folder, each content once."""
+
+    folder: Path | None
+    """Where the copies go; None: nothing is copied."""
+    num_bytes: int = 0
+    """Of all copies."""
+    names: dict[Path, str] = field(default_factory=dict)
+    contents: set[str] = field(default_factory=set)
+
+    def stored(self, path: Path) -> str:
+        """Return the path to be kept for a picture, copied first if that is wanted."""
+        if self.folder is None:
+            return str(path.absolute())
+        if path not in self.names:
+            self.names[path] = self._copied(path, self.folder)
+        return f"{self.folder.name}/{self.names[path]}"
+
+    def _copied(self, path: Path, folder: Path) -> str:
+        folder.mkdir(exist_ok=True)
+        unfinished = folder / "unfinished.part"
+        try:
+            shutil.copyfile(path, unfinished)
+        except OSError as error:
+            raise DataError(f"picture {path} cannot be copied ({error})") from error
+        with unfinished.open("rb") as file:
+            name = hashlib.file_digest(file, "sha256").hexdigest() + path.suffix
+        self.num_bytes += 0 if name in self.contents else unfinished.stat().st_size
+        self.contents.add(name)
+        unfinished.replace(folder / name)
+        return name
+
+
+class _Writer:
+    """Writes the Arrow stream, state.json and dataset_info.json that `datasets.load_from_disk` opens."""
+
+    def __init__(self, folder: Path, pictures: PictureStore) -> None:
+        self.folder = folder
+        self.pictures = pictures
+        self.waiting: list[dict[str, Any]] = []
+        self.content = xxhash.xxh3_128()
+
+    def __enter__(self) -> _Writer:
+        self.features = _features()
+        self.stream = pa.ipc.new_stream(str(self.folder / DATA_FILE), self.features.arrow_schema)
+        return self
+
+    def add(self, sample: Sample) -> None:
+        row = _row(sample, self.pictures)
+        self.content.update(json.dumps(row).encode())
+        self.waiting.append(row)
+        if len(self.waiting) == _ROWS_PER_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.stream.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=self.features.arrow_schema))
+            self.waiting = []
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._flush()
+            self._describe()
+        self.stream.close()
+
+    def _describe(self) -> None:
+        from datasets import DatasetInfo
+
+        DatasetInfo(features=self.features).write_to_directory(str(self.folder))
+        state: dict[str, Any] = {
+            "_data_files": [{"filename": DATA_FILE}],
+            "_fingerprint": self.content.hexdigest()[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        }
+        tables.write_json(self.folder / "state.json", state)
+
+
+def _features() -> Any:
+    """Return the columns of a dataset; Any: `datasets` is imported late, as it takes a second."""
+    from datasets import Features, Value
+
+    text = Value("string")
+    return Features(
+        {
+            "id": text,
+            "messages": [{"role": text, "content": [{"type": text, "text": text}]}],
+            "images": [text],
+            "source": text,
+            "meta": {"skill": text, "task": text, "extra": text},
+        }
+    )
+
+
+def _row(sample: Sample, pictures: PictureStore) -> dict[str, Any]:
+    named = {key: sample.meta[key] for key in ("skill", "task") if isinstance(sample.meta.get(key), str)}
+    extra = {key: value for key, value in sample.meta.items() if key not in named}
+    return {
+        "id": sample.id,
+        "messages": list(sample.messages),
+        "images": [pictures.stored(path) for path in sample.images],
+        "source": sample.source,
+        "meta": {"skill": None, "task": None, **named, "extra": json.dumps(extra) if extra else None},
+    }

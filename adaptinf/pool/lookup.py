@@ -1,0 +1,131 @@
+"""One sample among everything that ever arrived, by its id; and the ids that may have been meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptinf.data import Sample
+from adaptinf.pool import StoredDataset, stored_datasets
+from adaptinf.storage import store
+
+SUGGESTED = 3
+"""Ids that are suggested at most."""
+ID_FORM = "; an id is DATASET/OWN-ID, as in the run's tables"
+"""What is said where nothing similar is found."""
+COMPARED = 2000
+"""Ids of a dataset that are compared letter by letter; comparing a million takes half a minute."""
+
+
+_NUMBER_AT_END = re.compile(r"(.*?)([0-9]{1,12})")
+
+
+class Place(NamedTuple):
+    """Where a sample lies, pruned or not."""
+
+    dataset: StoredDataset
+    """The dataset that it came with."""
+    row: int
+    """Its row there."""
+
+    def sample(self) -> Sample:
+        """Return the sample."""
+        return self.dataset.sample(self.row)
+
+
+def find(pool_folder: Path, id: str) -> Place | None:
+    """Return where a sample lies, whether it was pruned, withdrawn or not; None if no dataset has the id."""
+    source = id.partition("/")[0]
+    for dataset in stored_datasets(pool_folder):
+        if dataset.name == source:
+            row = pc.index(dataset.table["id"], pa.scalar(id, pa.string())).as_py()
+            return Place(dataset, row) if row >= 0 else None
+    return None
+
+
+class RejectedRow(NamedTuple):
+    """A row that was not taken into the pool."""
+
+    dataset: StoredDataset
+    """The dataset that it came with."""
+    file: str
+    """The file that it stands in."""
+    row: int
+    """Its 0-based number there."""
+    reason: str
+    """What is wrong with it."""
+
+
+def find_rejected(pool_folder: Path, id: str) -> RejectedRow | None:
+    """Return the rejected row that an id means: the id it would have had, else its number with six digits."""
+    source = id.partition("/")[0]
+    for dataset in stored_datasets(pool_folder):
+        if dataset.name == source:
+            lines = store.read_lines(dataset.folder / "rejected.jsonl")
+            named = [line for line in lines if line.get("id") == id]
+            # Folders written before rejected rows had ids name them by number only.
+            for line in [*named, *(line for line in lines if f"{source}/{line['row']:06d}" == id)]:
+                return RejectedRow(dataset, line["file"], line["row"], line["reason"])
+    return None
+
+
+def similar_ids(pool_folder: Path, id: str) -> list[str]:
+    """Return up to SUGGESTED ids that may have been meant, the likeliest first.
+
+    The same own id in another dataset or with other zeros in front comes first, then ids that look alike, then those
+    that hold what was asked for.
+    """
+    source, _, own = id.rpartition("/")
+    datasets = stored_datasets(pool_folder)
+    same = [place for dataset in datasets for place in _with_own_id(dataset, own)]
+    near = difflib.get_close_matches(source, [dataset.name for dataset in datasets], n=1, cutoff=0.6)
+    alike = [
+        close
+        for dataset in datasets
+        if not source or dataset.name in (source, *near)
+        for close in _alike(dataset, f"{dataset.name}/{own}")
+    ]
+    inside = [found for dataset in datasets if not alike and own for found in _containing(dataset, own)]
+    return list(dict.fromkeys([*same, *alike, *inside]))[:SUGGESTED]
+
+
+def did_you_mean(suggestions: Sequence[str]) -> str:
+    """Return the question with its suggestions, or nothing."""
+    return f"; did you mean {' or '.join(map(repr, suggestions))}?" if suggestions else ""
+
+
+def _with_own_id(dataset: StoredDataset, own: str) -> list[str]:
+    """Return the dataset's ids that are `own`, or end in the same number with other zeros in front."""
+    match = _NUMBER_AT_END.fullmatch(own)
+    numbers = [f"{match[1]}{int(match[2]):0{width}d}" for width in range(1, 13)] if match else []
+    wanted = pa.array([f"{dataset.name}/{text}" for text in dict.fromkeys([own, *numbers])], pa.string())
+    ids = dataset.table["id"]
+    found: list[str] = ids.filter(pc.is_in(ids, value_set=wanted)).to_pylist()
+    return found
+
+
+def _containing(dataset: StoredDataset, own: str) -> list[str]:
+    ids = dataset.table["id"]
+    found: list[str] = ids.filter(pc.match_substring(ids, own)).slice(0, SUGGESTED).to_pylist()
+    return found
+
+
+def _alike(dataset: StoredDataset, id: str) -> list[str]:
+    """Return ids of about the same length that look alike; of many, those that begin alike are compared."""
+    ids = dataset.table["id"]
+    length = pc.utf8_length(ids)
+    candidates = ids.filter(pc.and_(pc.greater_equal(length, len(id) - 2), pc.less_equal(length, len(id) + 2)))
+    prefix = len(id)
+    while len(candidates) > COMPARED and prefix > len(dataset.name) + 1:
+        prefix -= 1
+        narrowed = candidates.filter(pc.starts_with(candidates, id[:prefix]))
+        if len(narrowed):
+            candidates = narrowed
+            break
+    return difflib.get_close_matches(id, candidates.slice(0, COMPARED).to_pylist(), n=SUGGESTED, cutoff=0.6)

@@ -1,0 +1,159 @@
+"""Every dataset that arrived, and every sample of them, pruned or not; the pool only knows those that are in it.
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptinf.data import Sample
+from adaptinf.errors import StoreError
+from adaptinf.pool.intake import DATA_FILE
+from adaptinf.storage import tables
+
+UNKNOWN = "unknown"
+"""Stands for what the data do not say: the true skill of a sample without one."""
+_DATASET_FOLDER = re.compile(r"(\d+)-(.+)(?<!\.part)")
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """One dataset folder, memory-mapped when it is first looked at."""
+
+    index: int
+    """Number of the step that it arrived at."""
+    name: str
+    """The source of its samples."""
+    folder: Path
+    """pool/NN-name."""
+
+    def __reduce__(self) -> tuple[type[StoredDataset], tuple[int, str, Path]]:
+        """Travel to other processes as a path, to be mapped there again."""
+        return StoredDataset, (self.index, self.name, self.folder)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All rows, on disk until they are touched."""
+        path = self.folder / DATA_FILE
+        try:
+            return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read ({error}); the dataset must be added again") from error
+
+    @cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], list[int]]:
+        batches = self.table.to_batches()
+        return batches, [0, *accumulate(batch.num_rows for batch in batches)]
+
+    def sample(self, row: int) -> Sample:
+        """Return the sample in a row."""
+        batches, starts = self._batches
+        number = bisect_right(starts, row) - 1
+        (found,) = batches[number].slice(row - starts[number], 1).to_pylist()
+        meta = {key: found["meta"][key] for key in ("skill", "task") if found["meta"][key] is not None}
+        return Sample(
+            id=found["id"],
+            source=found["source"],
+            messages=tuple(found["messages"]),
+            # An absolute path stays as it is; that of a copied picture starts from the dataset's folder.
+            images=tuple(self.folder / path for path in found["images"]),
+            meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
+        )
+
+    @cached_property
+    def skills(self) -> pa.ChunkedArray:
+        """The skill of each row; empty text where the data name none."""
+        return pc.fill_null(pc.struct_field(self.table["meta"], "skill"), "")
+
+    def skill_counts(self) -> Counter[str]:
+        """Return the number of samples of each named skill."""
+        counts = self.skills.value_counts().to_pylist()
+        return Counter({item["values"]: item["counts"] for item in counts if item["values"]})
+
+
+def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
+    """Return the finished datasets of a pool in the order in which they arrived."""
+    folders = sorted(pool_folder.absolute().iterdir()) if pool_folder.is_dir() else []
+    matches = [(_DATASET_FOLDER.fullmatch(folder.name), folder) for folder in folders if folder.is_dir()]
+    found = [StoredDataset(int(match[1]), match[2], folder) for match, folder in matches if match]
+    return sorted(found, key=lambda dataset: dataset.index)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Catalogue:
+    """Where each id came from; texts and pictures stay on disk."""
+
+    ids: np.ndarray
+    """N ids, ascending."""
+    sources: np.ndarray
+    """N dataset names."""
+    arrived: np.ndarray
+    """N int64: number of the step that each came with."""
+    skills: np.ndarray
+    """N true skills; `unknown` where the data name none."""
+    places: np.ndarray
+    """N x 2 int64: position in `datasets` and row in it."""
+    datasets: tuple[StoredDataset, ...]
+    """Every dataset that arrived, in order."""
+
+    @classmethod
+    def of(cls, pool_folder: Path) -> Catalogue:
+        """Return the catalogue of a pool folder."""
+        datasets = stored_datasets(pool_folder)
+        counts = [item.table.num_rows for item in datasets]
+        ids = tables.text_array(_joined(item.table["id"] for item in datasets))
+        skills = tables.text_array(_joined(item.skills for item in datasets))
+        order = np.argsort(ids, kind="stable")
+        rows = np.concatenate([np.arange(count) for count in [0, *counts]]).astype(np.int64)
+        numbers = np.repeat(np.arange(len(datasets)), counts).astype(np.int64)
+        return cls(
+            ids=ids[order],
+            sources=tables.text_array([datasets[number].name for number in numbers[order]]),
+            arrived=np.array([datasets[number].index for number in numbers[order]], dtype=np.int64),
+            skills=np.where(skills == "", UNKNOWN, skills)[order].astype(object),
+            places=np.stack([numbers, rows], axis=1)[order],
+            datasets=tuple(datasets),
+        )
+
+    @property
+    def has_skills(self) -> bool:
+        """Whether the data name the true skill of any sample."""
+        return bool((self.skills != UNKNOWN).any())
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Return the row of each id, int64; -1 for an id of a dataset that is not in the pool folder any more."""
+        if not len(self.ids):
+            return np.full(len(ids), -1, np.int64)
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[places] == ids, places, -1).astype(np.int64)
+
+    def look_up(self, column: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Return one of this catalogue's text columns for some ids; `unknown` for an id that it does not have."""
+        rows = self.rows(ids)
+        known = column[rows] if len(column) else np.full(len(ids), UNKNOWN, object)
+        return np.where(rows < 0, UNKNOWN, known).astype(object)
+
+    def sample(self, id: str) -> Sample | None:
+        """Return one sample; None when its dataset is not in the pool folder any more."""
+        row = int(self.rows(np.array([id], dtype=object))[0])
+        if row < 0:
+            return None
+        number, place = map(int, self.places[row])
+        return self.datasets[number].sample(place)
+
+
+def _joined(columns: Iterable[pa.ChunkedArray]) -> list[str]:
+    return [value for column in columns for value in column.to_pylist()]

@@ -1,0 +1,1 @@
+"""A finished run as numbers: records, tables, intervals, paired tests."""

@@ -1,0 +1,89 @@
+"""The columns of every table of runs: what a number is called, what it means, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptinf.results.intervals import Interval, over_seeds
+from adaptinf.results.summary import Summary
+from adaptinf.words import format_seconds
+
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    field: str
+    """Its field of `Summary`."""
+    heading: str
+    """Short name."""
+    factor: float
+    """What the field is multiplied by."""
+    meaning: str
+    """One sentence for whoever meets it first."""
+
+
+COLUMNS = (
+    Column("macro", "accuracy", 100.0, "Percent of test answers right after the last step, mean over skills."),
+    Column("micro", "micro", 100.0, "The same, each skill weighted by its share of the stream."),
+    Column("rare", "rare", 100.0, "Mean over rare skills: those with less than half of an equal share of the stream."),
+    Column("common", "common", 100.0, "Mean over the other skills."),
+    Column("relative_gain", "rel. gain", 1.0, "Accuracy in percent of a reference, mean over skills."),
+    Column("worst_skill", "worst", 100.0, "The skill with the lowest accuracy after the last step."),
+    Column("over_time", "over time", 100.0, "Mean over steps of the accuracy on the skills taught so far."),
+    Column("forgetting_signed", "forgetting", 1.0, "Mean loss of a learnt skill from one step to the next, in percent"
+           " of what it had; gains count as negative losses, so below zero is good."),
+    Column("forgetting_clipped", "(clipped)", 1.0, "The same with gains counted as zero: losses only."),
+    Column("forgetting_left_out", "left out", 1.0, "Pairs of skill and step that the two rates leave out: less than one"
+           " test item was right before, so no share of it can be lost."),
+    Column("max_forgetting", "max. forgetting", 100.0, "Points from the best that a skill had since it was taught to"
+           " what it has in the end, mean over skills; the last step does not count as best."),
+    Column("backward_transfer", "bwd transfer", 100.0, "Points that a skill gained or lost from the step that taught"
+           " it to the end; below zero is forgetting."),
+    Column("forward_transfer", "fwd transfer", 100.0, "Points that a skill gained before its own data arrived."),
+    Column("samples_trained", "trained", 1.0, "Samples trained on over all steps, epochs not counted."),
+    Column("selection_seconds", "selection", 1.0, "Time for extraction, clustering, selection and pruning."),
+    Column("training_seconds", "training", 1.0, "Time for training."),
+)  # fmt: skip
+COLUMN = {column.field: column for column in COLUMNS}
+"""Field -> its column."""
+
+
+def cell(column: Column, members: Sequence[Summary], *, with_ends: bool = True) -> str:
+    """Return the mean over seeds as text, with half of its 95 % interval where there are several."""
+    interval = interval_of(column, members)
+    if np.isnan(interval.mean):
+        return "–"
+    if column.field.endswith("seconds"):
+        return format_seconds(interval.mean)
+    if column.field == "forgetting_left_out":
+        return number(interval.mean).removesuffix(".0")  # a count, and an interval of it says nothing
+    if column.field == "samples_trained":
+        return f"{interval.mean:,.0f}"
+    return with_interval(interval) if with_ends else number(interval.mean)
+
+
+def interval_of(column: Column, members: Sequence[Summary]) -> Interval:
+    """Return the mean over seeds with its 95 % t-interval, in the column's unit."""
+    return over_seeds([getattr(row, column.field) * column.factor for row in members])
+
+
+def with_interval(interval: Interval) -> str:
+    """Return 23.4, or 23.4 ± 1.2 where the interval is known."""
+    if np.isnan(interval.low):
+        return number(interval.mean)
+    return f"{number(interval.mean)} ± {interval.high - interval.mean:.1f}"
+
+
+def number(value: float) -> str:
+    """Return a number with one digit and a real minus sign; never -0.0."""
+    text = f"{value:.1f}"
+    return ("0.0" if text == "-0.0" else text).replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Return a number with one digit and its sign."""
+    text = number(value)
+    return text if text.startswith("−") or text == "0.0" else f"+{text}"

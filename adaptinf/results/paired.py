@@ -1,0 +1,96 @@
+"""One method against another on the same seeds and test items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptinf.results.intervals import PairedTest, paired_test
+from adaptinf.results.records import ItemScores, RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two runs of one seed."""
+
+    skills: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    """Skill -> scores of both on the items that both answered, in one order."""
+    items: Mapping[str, str]
+    """Skill -> what stands for these items: where it is the same, another pair has the same ones in the same order."""
+    frequency: Mapping[str, float]
+    """Skill -> its share of the stream; NaN: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """How far a method is above another; accuracies in 0..1."""
+
+    accuracy: float
+    """Average accuracy of the method on the shared items, mean over seeds."""
+    baseline: float
+    """The same of the other one."""
+    macro: PairedTest
+    """Their difference in average accuracy."""
+    micro: PairedTest
+    """The same, each skill weighted by its share of the stream; NaN where the data name no skills."""
+    num_skills: int
+    """Skills that both test."""
+    num_seeds: int
+    """Seeds that both have."""
+
+
+def compared(pairs: Sequence[Pair]) -> Against:
+    """Return how the first of each pair stands to the second; every pair shares a skill at least."""
+    differences = [{skill: one - other for skill, (one, other) in pair.skills.items()} for pair in pairs]
+    same_items = all(pair.items == pairs[0].items for pair in pairs)
+    return Against(
+        accuracy=float(np.mean([np.mean([one.mean() for one, _ in pair.skills.values()]) for pair in pairs])),
+        baseline=float(np.mean([np.mean([other.mean() for _, other in pair.skills.values()]) for pair in pairs])),
+        macro=paired_test(differences, same_items=same_items),
+        micro=paired_test(differences, weights=[pair.frequency for pair in pairs], same_items=same_items),
+        num_skills=min(len(pair.skills) for pair in pairs),
+        num_seeds=len(pairs),
+    )
+
+
+def against(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Against | str:
+    """Return how the seeds of one row stand to those of another, or why that cannot be said."""
+    others = {record.seed: record for record in baseline}
+    pairs = [(record, others[record.seed]) for record in records if record.seed in others]
+    if not pairs:
+        return "no seed in common"
+    for one, other in pairs:
+        wrong = other_items(one, other)
+        if wrong:
+            return f"other test items of {', '.join(wrong)} in seed {one.seed}"
+    found = [_pair(one, other) for one, other in pairs]
+    return compared(found) if all(pair.skills for pair in found) else "no test items"
+
+
+def other_items(one: RunRecord, other: RunRecord) -> list[str]:
+    """Return the skills of which two runs have not answered the same test items."""
+    skills = list(dict.fromkeys([*one.items, *other.items]))
+    return [skill for skill in skills if _digest(one.items.get(skill)) != _digest(other.items.get(skill))]
+
+
+def _digest(items: ItemScores | None) -> str:
+    return "" if items is None else items.digest
+
+
+def frequency_of(record: RunRecord) -> dict[str, float]:
+    """Return each skill's share of the stream."""
+    return dict(zip(record.skills, record.frequency.tolist(), strict=True))
+
+
+def _pair(one: RunRecord, other: RunRecord) -> Pair:
+    skills, items = {}, {}
+    for skill, mine in one.items.items():
+        theirs = other.items[skill]
+        is_scored = np.isfinite(mine.scores) & np.isfinite(theirs.scores)
+        if is_scored.any():
+            skills[skill] = (mine.scores[is_scored], theirs.scores[is_scored])
+            left_out = np.flatnonzero(~is_scored).tolist()
+            items[skill] = f"{mine.digest} without {left_out}" if left_out else mine.digest
+    return Pair(skills=skills, items=items, frequency=frequency_of(one))

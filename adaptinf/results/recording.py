@@ -1,0 +1,161 @@
+"""From a run folder to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from adaptinf.data import Evaluation, SavedPruning
+from adaptinf.evaluation.metrics import rare_skills
+from adaptinf.results.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
+from adaptinf.runs import Run
+from adaptinf.storage import tables
+
+SELECTION_STAGES = ("features", "clusters", "selection", "pruning")
+"""Stages whose seconds are the price of choosing."""
+
+
+def record_of(
+    run: Run,
+    *,
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    stream: str = "",
+    in_detail: bool = True,
+) -> RunRecord:
+    """Return what a run amounts to after its last finished step.
+
+    Args:
+        run: the run.
+        name: of its row; None: its method's.
+        settings: what the row changes of the stream's settings.
+        stream: name of the stream.
+        in_detail: also what has to be read of the pool and the model: agreement, share of rare skills, fingerprint.
+    """
+    config, num_steps = run.config, run.num_finished
+    evaluation = run.evaluation(num_steps - 1)
+    tested = evaluation or _nothing(num_steps)
+    rare = {skill for skill, is_rare in zip(tested.skills, rare_skills(tested.frequency), strict=True) if is_rare}
+    made_by = run.made_by()
+    seconds = run.seconds()
+    return RunRecord(
+        name=name or config.selection.method,
+        method=config.selection.method,
+        seed=config.seed,
+        settings=dict(settings or {}),
+        stream=stream,
+        model=Path(config.model.path).name,
+        fingerprint=model_fingerprint(config.model.path) if in_detail else None,
+        budget=config.selection.budget,
+        cap=config.cap,
+        skills=tested.skills,
+        introduced_at=tested.introduced_at,
+        matrix=np.round(tested.matrix, MATRIX_DIGITS),
+        num_items=tested.num_items,
+        frequency=np.round(tested.frequency, MATRIX_DIGITS),
+        items=item_scores(tested),
+        steps=tuple(_step_record(run, step, rare, seconds, in_detail) for step in range(num_steps)),
+        made_by=made_by.model_dump() if made_by else {},
+    )
+
+
+def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
+    """Return the test items of each skill that has any."""
+    table = evaluation.predictions
+    found = {}
+    for skill in evaluation.skills:
+        rows = np.flatnonzero(table["skill"] == skill)
+        if len(rows) and "id" in table:
+            rows = rows[np.argsort(table["id"][rows], kind="stable")]
+            scores = np.rint(table["score"][rows] * THOUSAND) / THOUSAND
+            # With the right answers, as rows without an id are only numbered, and a test file may be mended.
+            words = np.concatenate([table["id"][rows], table["answer"][rows]])
+            found[skill] = ItemScores(digest=tables.digest(words), scores=scores)
+    return found
+
+
+def _nothing(num_steps: int) -> Evaluation:
+    """Return the evaluation of a run that tests no skill."""
+    return Evaluation(
+        skills=(),
+        introduced_at=np.zeros(0, np.int64),
+        matrix=np.zeros((num_steps + 1, 0)),
+        num_items=np.zeros(0, np.int64),
+        frequency=np.zeros(0),
+        predictions={"skill": tables.text_array([]), "score": np.zeros(0)},
+    )
+
+
+def _step_record(
+    run: Run, step: int, rare: set[str], seconds: Mapping[tuple[int, str], float], in_detail: bool
+) -> StepRecord:
+    trained = tables.read_json(run.stage_folder(step, "model") / "info.json")
+    left_out = len(trained.get("unreadable", [])) + len(trained.get("without_answer", []))
+    agreement, rare_share = _skills_at(run, step, rare) if in_detail else (None, None)
+    return StepRecord(
+        dataset=run.config.stream[step].name,
+        pool=SavedPruning.load(run.stage_folder(step, "pruning")).num_found,
+        trained=trained["samples"] - left_out,
+        optimizer_steps=trained.get("optimizer_steps", 0),
+        selection_seconds=round(sum(seconds.get((step, stage), 0.0) for stage in SELECTION_STAGES), 3),
+        training_seconds=seconds.get((step, "model"), 0.0),
+        evaluation_seconds=seconds.get((step, "evaluation"), 0.0),
+        agreement=agreement,
+        rare_share=rare_share,
+    )
+
+
+def _skills_at(run: Run, step: int, rare: set[str]) -> tuple[float | None, float | None]:
+    """Return how well a step's clusters agree with the true skills, and the share of rare ones among the chosen."""
+    selected = run.stage_folder(step, "selection") / "selection.parquet"
+    if not selected.exists():
+        return None, None
+    pool = run.pool(step)
+    skill_of = {id: skill for id, skill in zip(pool.ids, pool.skills, strict=True) if skill}
+    if not skill_of:
+        return None, None
+    chosen = [skill_of.get(id, "") for id in tables.read_table(selected)["id"]]
+    rare_share = round(sum(skill in rare for skill in chosen) / len(chosen), MATRIX_DIGITS) if chosen else None
+    return _agreement(run, step, skill_of), rare_share
+
+
+def _agreement(run: Run, step: int, skill_of: Mapping[str, str]) -> float | None:
+    path = run.stage_folder(step, "clusters") / "assignments.parquet"
+    if not path.exists():
+        return None
+    from sklearn.metrics import adjusted_rand_score
+
+    table = tables.read_table(path)
+    chosen = tables.read_table(run.stage_folder(step, "selection") / "clusters.parquet")
+    # A method that joins clusters to skills is judged by those.
+    names = chosen.get("joint", chosen["cluster"]).tolist()
+    joint = dict(zip(chosen["cluster"].tolist(), names, strict=True))
+    pairs = [
+        (skill_of[id], joint.get(label, label))
+        for id, label in zip(table["id"], table["cluster"].tolist(), strict=True)
+        if label >= 0 and id in skill_of
+    ]
+    if not pairs:
+        return None
+    return round(float(adjusted_rand_score(*zip(*pairs, strict=True))), MATRIX_DIGITS)
+
+
+@lru_cache(maxsize=64)
+def model_fingerprint(path: str) -> str | None:
+    """Return sixteen hex digits of the files of a model's folder; None where the path is no folder."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return None
+    digest = xxhash.xxh3_64()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt"):
+            digest.update(file.name.encode())
+            with file.open("rb") as opened:
+                while piece := opened.read(2**20):
+                    digest.update(piece)
+    return digest.hexdigest()

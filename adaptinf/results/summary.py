@@ -1,0 +1,154 @@
+"""What a finished run amounts to, in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptinf.config.schema import UPPER_REFERENCE
+from adaptinf.evaluation import metrics
+from adaptinf.results.recording import record_of
+from adaptinf.results.records import RunRecord
+from adaptinf.runs import Run
+from adaptinf.storage import tables
+
+BASELINE = "random_replay"
+"""What every method must beat."""
+REFERENCES = (BASELINE, "sequential", UPPER_REFERENCE, "oracle")
+"""Methods that are there for comparison, not for their own sake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One run in numbers; accuracies in 0..1, gains and rates in percent."""
+
+    name: str
+    """Name of the row."""
+    method: str
+    """Name of the selector."""
+    seed: int
+    """Seed of the run."""
+    num_steps: int
+    """Finished steps."""
+    macro: float
+    """Average accuracy over skills."""
+    micro: float
+    """Average accuracy weighted by the stream's frequencies."""
+    rare: float
+    """Average accuracy over rare skills."""
+    common: float
+    """Average accuracy over the other skills."""
+    relative_gain: float
+    """Percent of the reference; NaN without one."""
+    gain_left_out: int
+    """Skills that the relative gain leaves out, as their reference is below one test item."""
+    worst_skill: float
+    """The lowest accuracy of any skill."""
+    over_time: float
+    """Mean over steps of the average accuracy on the skills introduced so far."""
+    forgetting_signed: float
+    """Forgetting rate in percent, gains counted against losses."""
+    forgetting_clipped: float
+    """Forgetting rate in percent, gains counted as 0."""
+    forgetting_left_out: int
+    """(skill, step) pairs that both rates leave out, as less than one test item was right before."""
+    max_forgetting: float
+    """Best earlier accuracy of a skill minus its last, mean over skills, 0..1."""
+    backward_transfer: float
+    """Last accuracy of a skill minus that right after its introduction, mean over skills, 0..1."""
+    forward_transfer: float
+    """What other data taught of a skill before its own came, 0..1."""
+    samples_trained: int
+    """Samples trained on over all steps, epochs not counted."""
+    selection_seconds: float
+    """Extraction, clustering, selection and pruning."""
+    training_seconds: float
+    """Training."""
+
+
+def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summary:
+    """Return a run's row of the table. `reference` has one upper-reference accuracy a skill, for the relative gain."""
+    is_tested = bool(record.skills)
+    # A run that tests no skill has a row of its costs.
+    matrix = record.matrix if is_tested else np.full((1, 1), np.nan)
+    first = record.introduced_at if is_tested else np.zeros(1, np.int64)
+    frequency = record.frequency if is_tested else np.full(1, np.nan)
+    is_rare = metrics.rare_skills(frequency)
+    num_items = record.num_items if is_tested else None
+    forgetting = metrics.forgetting_rate(matrix, first, num_items)
+    return Summary(
+        name=record.name,
+        method=record.method,
+        seed=record.seed,
+        num_steps=len(record.steps),
+        macro=metrics.average_accuracy(matrix),
+        micro=metrics.average_accuracy(matrix, frequency),
+        rare=metrics.average_accuracy(matrix, is_rare),
+        common=metrics.average_accuracy(matrix, ~is_rare),
+        relative_gain=float("nan") if reference is None else metrics.relative_gain(matrix, reference, num_items),
+        gain_left_out=0 if reference is None else int((~metrics.comparable(reference, num_items)).sum()),
+        worst_skill=metrics.worst_skill(matrix),
+        over_time=metrics.average_incremental_accuracy(matrix, first),
+        forgetting_signed=forgetting.signed,
+        forgetting_clipped=forgetting.clipped,
+        forgetting_left_out=forgetting.num_left_out,
+        max_forgetting=metrics.max_forgetting(matrix, first),
+        backward_transfer=metrics.backward_transfer(matrix, first),
+        forward_transfer=metrics.forward_transfer(matrix, first),
+        samples_trained=sum(step.trained for step in record.steps),
+        selection_seconds=sum(step.selection_seconds for step in record.steps),
+        training_seconds=sum(step.training_seconds for step in record.steps),
+    )
+
+
+def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, str]:
+    """Return the reference of the relative gain, and its name.
+
+    It is multitask's last row where multitask was run; else the best that the sequential run ever reached on each
+    skill; else nothing (docs/evaluation.md).
+    """
+    tested = [record for record in records if record.skills and record.steps]
+    # A variant of a method stands in for it only where the method itself was not run.
+    by_method = {record.method: record for record in sorted(tested, key=lambda record: record.name == record.method)}
+    multitask, sequential = by_method.get(UPPER_REFERENCE), by_method.get("sequential")
+    if multitask is not None:
+        return multitask.matrix[-1], "multitask, after the last step"
+    if sequential is not None:
+        return np.fmax.reduce(sequential.matrix, axis=0), "the best of the sequential run on each skill"
+    return None, "none: neither multitask nor sequential was run"
+
+
+def reference_for(record: RunRecord, records: Sequence[RunRecord]) -> tuple[np.ndarray | None, str]:
+    """Return the relative gain's reference among the records of the same skills, of the same seed if there is one."""
+    if not record.steps or not record.skills:
+        return None, "nothing: no step was tested"
+    alike = [other for other in records if other.steps and other.skills == record.skills]
+    same_seed = [other for other in alike if other.seed == record.seed]
+    for candidates in (same_seed, alike):
+        reference, name = upper_reference(candidates)
+        if reference is not None:
+            return reference, name
+    return None, name
+
+
+def summaries(records: Sequence[RunRecord]) -> tuple[list[Summary], list[str]]:
+    """Return one row a record, and the names of the relative gain's references; several only where skills differ."""
+    found = [reference_for(record, records) for record in records]
+    rows = [summarise(record, reference=reference) for record, (reference, _) in zip(records, found, strict=True)]
+    return rows, list(dict.fromkeys(name for _, name in found))
+
+
+def summary_rows(runs: Sequence[Run]) -> tuple[list[Summary], str]:
+    """Return one row a run, and the name of the relative gain's reference."""
+    rows, references = summaries([record_of(run, in_detail=False) for run in runs])
+    return rows, "; or ".join(references)
+
+
+def write_summary(path: Path, rows: Sequence[Summary], reference: str) -> None:
+    """Write the table as JSON, for other tools."""
+    values: list[dict[str, Any]] = [vars(row) for row in rows]
+    tables.write_json(path, {"reference": reference, "rows": values})

@@ -1,0 +1,154 @@
+"""Work that several runs have in common is done once: the first one that needs it makes it, the others link its files.
+
+A shared stage is known by a hash of everything that its result depends on, so runs share it exactly if each would have
+made the same alone. Files are hard-linked (copied where the file system has no links): a run folder stays whole when
+the shared one is deleted. That is safe because a finished stage is never written into, only removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+import adaptinf
+from adaptinf.config import RunConfig
+from adaptinf.storage import store, tables
+
+MADE, COST = "made", "cost.json"
+"""In a shared stage's folder: the files, and the seconds and bytes that making them took."""
+COPIED = (".json", ".jsonl", ".yaml", ".txt")
+"""Small files that a person or a tool may want to edit are copied, so that an edit stays in its run."""
+BASE_STEP = -1
+"""Number of the step that holds the base model's evaluation."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of shared stages of a comparison."""
+
+    folder: Path
+    """Deleting it costs time, never a result."""
+
+    def place(self, config: RunConfig, step: int, stage: str) -> Path | None:
+        """Return where a stage of a run is shared; None for a stage that is the run's own."""
+        parts = _ingredients(config, step, stage)
+        if parts is None:
+            return None
+        text = tables.as_json_text([adaptinf.__version__, step, stage, parts])
+        step_name = "base" if step < 0 else f"{step:02d}"
+        return self.folder / f"{step_name}-{stage}-{xxhash.xxh3_64_hexdigest(text.encode())}"
+
+    @contextmanager
+    def shared(self, place: Path, target: Path, *, log: Path, key: dict[str, Any]) -> Iterator[None]:
+        """Bring a shared stage into a run before the block, or out of it afterwards.
+
+        The block makes the stage unless its folder is there. One process at a time; the others wait, so nothing is made
+        twice. `key` (step and stage) finds the cost in the run's `log`, and writes it there where the stage is shared.
+        """
+        if target.exists():
+            # Not given out: what is there may have lost its arrays by now (`extraction.keep: last`).
+            yield
+            return
+        with _alone(place.with_suffix(".lock")):
+            if place.exists():
+                # First the cost: a process killed in between only writes it once more.
+                store.append_line(log, {**key, "event": "end", **tables.read_json(place / COST), "shared": True})
+                _bring(place / MADE, target)
+            yield
+            if not place.exists() and target.exists():
+                _give(target, place, _cost(log, key))
+
+
+def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
+    """Return everything that a stage's result depends on; None for a stage that is not shared.
+
+    The pool's datasets depend on the data alone, row 0 of the matrix also on model and tests, the first step's vectors
+    and clusters also on how they are measured and on the seed. From the first selection on a run is its own.
+    """
+    plugins = [_content(path) for path in config.plugins]
+    stream = [[dataset.model_dump(), _files(dataset.path)] for dataset in config.stream]
+    model = [config.model.model_dump(), _files(config.model.path)]
+    if stage == "pool":
+        return [config.data.model_dump(), stream[step], plugins]
+    if (step, stage) == (BASE_STEP, "evaluation"):
+        # All of the stream, as a skill may be introduced by any dataset's name.
+        tests = [[test.model_dump(), _files(test.path)] for test in config.evaluation]
+        return [config.data.model_dump(), stream, plugins, model, tests]
+    if step == 0 and stage in ("features", "clusters"):
+        training = [config.training.tune, config.training.adapter]
+        proxy = _files(config.extraction.model) if config.extraction.model else None
+        measured = [config.data.model_dump(), stream[0], plugins, model, proxy, config.extraction.model_dump()]
+        clustering = config.clustering.model_dump() if stage == "clusters" else None
+        return [*measured, training, config.seed, clustering]
+    return None
+
+
+def _content(path: str) -> str:
+    return xxhash.xxh3_64_hexdigest(Path(path).read_bytes()) if Path(path).is_file() else path
+
+
+def _files(path: str) -> list[Any]:
+    """Return names, sizes and times of a file, or of a folder's files: cheap, and other contents show."""
+    place = Path(path)
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    return [path, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in here; the operating system lets the next one in when a process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _cost(log: Path, key: dict[str, Any]) -> dict[str, Any]:
+    ends = [event for event in store.read_lines(log) if event.get("event") == "end"]
+    own = [event for event in ends if all(event.get(name) == value for name, value in key.items())]
+    return {name: own[-1][name] for name in ("seconds", "peak_bytes") if name in own[-1]} if own else {}
+
+
+def _bring(made: Path, target: Path) -> None:
+    """Link a shared stage's files into a run, whole or not at all."""
+    _linked(made, store.part_of(target))
+    store.finish(target)
+
+
+def _give(target: Path, place: Path, cost: dict[str, Any]) -> None:
+    """Link a run's stage into the shared folder, whole or not at all."""
+    part = store.part_of(place)
+    _linked(target, part / MADE)
+    tables.write_json(part / COST, cost)
+    store.finish(place)
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Make `target` a folder of the same files; what a killed process left there is removed."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            _link_or_copy(path, place)
+
+
+def _link_or_copy(path: Path, place: Path) -> None:
+    if path.suffix in COPIED:
+        shutil.copyfile(path, place)
+        return
+    try:
+        os.link(path, place)
+    except OSError:
+        # Another file system, or one without hard links: then it is a copy, at the price of its bytes.
+        shutil.copyfile(path, place)

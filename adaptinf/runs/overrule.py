@@ -1,0 +1,71 @@
+"""adaptinf restore and adaptinf withdraw: the user overrules what a run keeps in its pool."""
+
+from __future__ import annotations
+
+from adaptinf.data import SavedPruning
+from adaptinf.errors import ConfigError
+from adaptinf.pool.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
+from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
+from adaptinf.runs import Run
+from adaptinf.words import known_names
+
+
+def restore(run: Run, id: str) -> str:
+    """Bring a pruned sample back for good and say in one sentence what happened; a second time changes nothing.
+
+    The next step that takes its pool finds it there, and no step prunes it again. The caller holds the run's lock.
+
+    Raises:
+        ConfigError: no dataset has the id (similar ones are named), it was never pruned, or its dataset is withdrawn.
+    """
+    place = find(run.pool_folder, id)
+    if place is None:
+        rejected = find_rejected(run.pool_folder, id)
+        if rejected is not None:
+            raise ConfigError(f"{id} was never in the pool: {rejected.file} row {rejected.row}, {rejected.reason}")
+        hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
+        raise ConfigError(f"{run.folder} has no sample {id!r}{hint}")
+    if place.dataset.name in withdrawn_datasets(run.pool_folder):
+        raise ConfigError(f"{id} belongs to {place.dataset.name}, which is withdrawn; it cannot be restored by itself")
+    restored = restored_ids(run.pool_folder)
+    if id in restored:
+        return f"{id} was restored already: it is in the pool from step {restored[id]} on"
+    pruned_at = pruning_step(run, id)
+    if pruned_at is None:
+        raise ConfigError(f"{id} is in the pool: it was never pruned, so there is nothing to restore")
+    step = run.num_begun
+    note_restored(run.pool_folder, id, step)
+    return f"{id}, pruned at step {pruned_at}, is in the pool again from step {step} on; it will not be pruned again"
+
+
+def withdraw(run: Run, name: str) -> str:
+    """Take a whole dataset out of the pool and say in one sentence what happened; a second time changes nothing.
+
+    The next step that takes its pool finds nothing of it there. What the model has learnt of it stays learnt, and its
+    folder stays. The caller holds the run's lock.
+
+    Raises:
+        ConfigError: the stream has no dataset of that name; similar ones and all others are named.
+    """
+    names = [dataset.name for dataset in run.config.stream]
+    if name not in names:
+        raise ConfigError(f"{run.folder} has no dataset {name!r}; {known_names(name, names)}")
+    withdrawn = withdrawn_datasets(run.pool_folder)
+    if name in withdrawn:
+        return f"{name} was withdrawn already: it is out of the pool from step {withdrawn[name]} on"
+    step = run.num_begun
+    note_withdrawn(run.pool_folder, name, step)
+    if names.index(name) >= step:
+        return f"{name} is withdrawn before it was learnt: its step will find it empty"
+    return (
+        f"{name} is out of the pool from step {step} on; what the model has learnt of it stays in its weights, "
+        f"and the rows stay in {run.dataset_folder(names.index(name))}"
+    )
+
+
+def pruning_step(run: Run, id: str) -> int | None:
+    """Return the step that pruned a sample; None if none did."""
+    for step in range(run.num_finished):
+        if id in SavedPruning.load(run.stage_folder(step, "pruning")).table["id"]:
+            return step
+    return None

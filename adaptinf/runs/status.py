@@ -1,0 +1,83 @@
+"""What a run has done, what is left, and how long that will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from adaptinf.data import SavedPruning
+from adaptinf.evaluation.metrics import average_accuracy
+from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.runs import STAGES, Run
+from adaptinf.storage import store, tables
+
+
+def status_of(run: Run) -> dict[str, Any]:
+    """Return a run's state as plain values: steps with their stages, pool, disk, time left."""
+    seconds = run.seconds()
+    steps = [_step_status(run, step, seconds) for step in range(len(run.config.stream))]
+    return {
+        "folder": str(run.folder),
+        "method": run.config.selection.method,
+        "budget": run.config.selection.budget,
+        "cap": run.config.cap,
+        "steps_finished": run.num_finished,
+        "steps_waiting": len(run.config.stream) - run.num_finished,
+        **_pool_status(run),
+        "disk_bytes": store.folder_bytes(run.folder),
+        "seconds_left": _seconds_left(run, seconds),
+        "steps": steps,
+    }
+
+
+def _pool_status(run: Run) -> dict[str, Any]:
+    """Return how many samples are in the pool, and how many are not or only because the user said so."""
+    pool = run.pool(len(run.config.stream))
+    num_stored = sum(dataset.table.num_rows for dataset in pool.datasets)
+    return {
+        "pool": len(pool),
+        "pruned": num_stored - len(pool),
+        "restored": int(np.isin(pool.ids, list(pool.restored)).sum()),
+        "withdrawn": withdrawn_datasets(run.pool_folder),
+    }
+
+
+def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> dict[str, Any]:
+    folder = run.dataset_folder(step)
+    info = tables.read_json(folder / "info.json") if folder.exists() else {}
+    evaluation = run.evaluation(step)
+    spent = [time for (at, _), time in seconds.items() if at == step]
+    return {
+        "step": step,
+        "dataset": run.config.stream[step].name,
+        "rows": info.get("rows"),
+        "rejected": info.get("rejected"),
+        "done": [stage for stage in STAGES if run.has(step, stage)],
+        "under_way": [stage for stage in STAGES if store.part_of(run.stage_folder(step, stage)).exists()],
+        "finished": run.has(step, STAGES[-1]),
+        "kept": _kept(run, step),
+        "average_accuracy": average_accuracy(evaluation.matrix) if evaluation else None,
+        "seconds": round(sum(spent), 1) if spent else None,
+    }
+
+
+def _kept(run: Run, step: int) -> int | None:
+    if not run.has(step, "pruning"):
+        return None
+    return SavedPruning.load(run.stage_folder(step, "pruning")).num_kept
+
+
+def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:
+    """Return the waiting steps times the mean step so far, less what the step under way has spent.
+
+    None before the first step is finished.
+    """
+    done = run.num_finished
+    num_waiting = len(run.config.stream) - done
+    if not done or not num_waiting:
+        return 0.0 if done else None
+    mean = sum(time for (step, _), time in seconds.items() if 0 <= step < done) / done
+    under_way = sum(time for (step, _), time in seconds.items() if step == done)
+    return round(max(0.0, mean - under_way) + mean * (num_waiting - 1), 1)

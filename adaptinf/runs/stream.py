@@ -1,0 +1,70 @@
+"""The next dataset of a run's stream joins its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from adaptinf.data import Rejected, Sample
+from adaptinf.errors import StoreError
+from adaptinf.formats import read
+from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.intake import add_dataset
+from adaptinf.runs import CONFIG_NAME, Run
+from adaptinf.storage import store, tables
+from adaptinf.words import counted
+
+
+def join(run: Run, step: int) -> dict[str, Any]:
+    """Add dataset number `step` to the pool, unless it is there, and return its info.json.
+
+    Raises:
+        DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`.
+    """
+    folder, dataset = run.dataset_folder(step), run.config.stream[step]
+    if folder.exists():
+        return dict(tables.read_json(folder / "info.json"))
+    _refuse_other_dataset(run, step)
+    # A dataset that was withdrawn before it came keeps its step, without rows.
+    is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
+    rows = iter(()) if is_withdrawn else read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    with run.shared(step, "pool", folder):
+        if not folder.exists():
+            _add(run, step, rows)
+    info = dict(tables.read_json(folder / "info.json"))
+    if info["rejected"]:
+        rejected = counted(info["rejected"], "row")
+        run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / 'rejected.jsonl'}")
+    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
+    return info
+
+
+def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
+    """Write the dataset's folder."""
+    folder, dataset = run.dataset_folder(step), run.config.stream[step]
+    part = store.begin(folder)
+    with run.logged(step, "pool", part):
+        add_dataset(
+            run.pool_folder,
+            step,
+            dataset.name,
+            rows,
+            images=run.config.data.images,
+            on_bad_row=run.config.data.on_bad_row,
+            part=part,
+            progress=run.progress,
+            origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
+        )
+    store.finish(folder)
+
+
+def _refuse_other_dataset(run: Run, step: int) -> None:
+    """Refuse a step that another dataset has taken: an `add` that was killed before it could note its dataset."""
+    wanted = run.dataset_folder(step)
+    for folder in run.pool_folder.glob(f"{step:02d}-*"):
+        if folder != store.part_of(wanted) and not folder.name.endswith(".part"):
+            name = folder.name.partition("-")[2]
+            raise StoreError(
+                f"{folder} has joined the pool, but {run.folder / CONFIG_NAME} does not list it; "
+                f"add it again with --name {name}, or delete that folder"
+            )

@@ -1,0 +1,171 @@
+"""scores.parquet as anybody may have written it: ids, one column a score, and what else is known of the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adaptinf.errors import DataError
+from adaptinf.storage.tables import text_array
+
+KNOWN_COLUMNS = ("arrived", "skill", "source")
+"""Columns that are no scores: step of arrival, true skill, dataset."""
+INDEX_PREFIX = "__index_level_"
+"""pandas stores an index under such names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """The columns of one table, N rows."""
+
+    ids: np.ndarray
+    """N different ids (object array of str)."""
+    scores: dict[str, np.ndarray]
+    """Column name -> N float64, NaN for a missing value; infinities as they stand."""
+    labels: np.ndarray | None
+    """N int64 cluster numbers, -1 where the column has none."""
+    label_names: tuple[str, ...]
+    """What the cluster numbers stand for, where the column holds texts."""
+    arrived: np.ndarray | None
+    """N int64."""
+    skills: np.ndarray | None
+    """N texts, empty where unknown."""
+    sources: np.ndarray | None
+    """N texts, empty where unknown."""
+    ignored: tuple[str, ...]
+    """Columns of another kind, which nothing looks at."""
+
+
+def read_scores(path: Path, *, id_column: str = "id", label_column: str = "cluster") -> ScoreTable:
+    """Return a table of scores.
+
+    Every column of numbers that has no other meaning is a score.
+
+    Args:
+        path: a Parquet file.
+        id_column: texts or whole numbers, all different.
+        label_column: whole numbers (negative or null: in no cluster) or texts; may be absent if it is the default.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing or of the wrong kind, or an id is missing, occurs twice
+            or has a line break.
+    """
+    table = _read(path)
+    _check_column(path, table, id_column, "ids; name it with --ids COLUMN")
+    if label_column != "cluster":
+        _check_column(path, table, label_column, "labels")
+    ids = _ids(path, table[id_column], id_column)
+    labels, label_names = _labels(path, table, label_column)
+    taken = {id_column, label_column, *KNOWN_COLUMNS}
+    others = [name for name in table.column_names if name not in taken]
+    is_score = {name: _is_number(table[name].type) and not name.startswith(INDEX_PREFIX) for name in others}
+    return ScoreTable(
+        ids=ids,
+        scores={name: _floats(table[name]) for name in others if is_score[name]},
+        labels=labels,
+        label_names=label_names,
+        arrived=_whole(path, table, "arrived"),
+        skills=_texts(table, "skill"),
+        sources=_texts(table, "source"),
+        ignored=tuple(name for name in others if not is_score[name]),
+    )
+
+
+def numbered_rows(num_rows: int) -> ScoreTable:
+    """Return a table without scores whose ids are the row numbers 0, 1, ..."""
+    ids = text_array(range(num_rows))
+    return ScoreTable(
+        ids=ids, scores={}, labels=None, label_names=(), arrived=None, skills=None, sources=None, ignored=()
+    )
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; give a Parquet table with a column of ids and one column a score")
+    try:
+        # Not read_table, which would make columns of folder names such as model=7b.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has two columns called {twice[0]!r}; rename one")
+    return table
+
+
+def _check_column(path: Path, table: pa.Table, name: str, what: str) -> None:
+    if name not in table.column_names:
+        raise DataError(
+            f"{path} has no column {name!r} of {what}; there are: {', '.join(table.column_names) or 'none'}"
+        )
+
+
+def _ids(path: Path, column: pa.ChunkedArray, name: str) -> np.ndarray:
+    if not (pa.types.is_integer(column.type) or _is_text(column.type)):
+        raise DataError(f"{path}: column {name!r} has type {column.type}; ids are texts or whole numbers")
+    values = column.to_pylist()
+    if None in values:
+        raise DataError(f"{path}: row {values.index(None)} has no id; every row needs one")
+    ids = text_array(values)
+    for row, value in enumerate(ids):
+        if not value or len(value.splitlines()) != 1:
+            raise DataError(
+                f"{path}: row {row} has the id {value!r}; an id is one line of text, as ids.txt has one a line"
+            )
+    different, counts = np.unique(ids, return_counts=True)
+    if len(different) < len(ids):
+        most = int(counts.argmax())
+        raise DataError(
+            f"{path}: {len(ids) - len(different)} ids occur again, {different[most]!r} {counts[most]} times; "
+            "every row needs an id of its own"
+        )
+    return ids
+
+
+def _labels(path: Path, table: pa.Table, name: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    texts = _texts(table, name) if name in table.column_names and _is_text(table[name].type) else None
+    if texts is None:
+        return _whole(path, table, name), ()
+    names, numbers = np.unique(texts[texts != ""], return_inverse=True)
+    labels = np.full(len(texts), -1, dtype=np.int64)
+    labels[texts != ""] = numbers
+    return labels, tuple(names)
+
+
+def _whole(path: Path, table: pa.Table, name: str) -> np.ndarray | None:
+    """Return a column of whole numbers, -1 where it has none; None without the column."""
+    if name not in table.column_names:
+        return None
+    if not _is_number(table[name].type):
+        raise DataError(f"{path}: column {name!r} has type {table[name].type}; it must hold whole numbers")
+    numbers = _floats(table[name])
+    known = np.isfinite(numbers)
+    if (numbers[known] != np.floor(numbers[known])).any():
+        raise DataError(f"{path}: column {name!r} must hold whole numbers")
+    return np.where(known, numbers, -1).astype(np.int64)
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    floats: np.ndarray = np.asarray(column.to_numpy(), dtype=np.float64)  # a null comes as NaN
+    return floats
+
+
+def _texts(table: pa.Table, name: str) -> np.ndarray | None:
+    if name not in table.column_names:
+        return None
+    return text_array(["" if value is None else value for value in table[name].to_pylist()])
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    while pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return str(kind) in ("string", "large_string", "string_view")

@@ -1,0 +1,1 @@
+"""Selectors: one file per method, each a plug-in."""

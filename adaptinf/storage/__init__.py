@@ -1,0 +1,1 @@
+"""Files: Parquet, .npy, JSON, and folders that are written whole."""

@@ -1,0 +1,180 @@
+"""The run folder: `.part`-and-rename, one lock, append-only logs.
+
+A finished folder is whole, because it was written under another name, flushed to disk and renamed. So the state of a
+run is a function of the folders that exist, and resuming is skipping them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+from adaptinf.errors import StoreError
+from adaptinf.storage import tables
+
+
+class Artifact(Protocol):
+    """What a stage returns: it can lie in a folder and come back."""
+
+    def save(self, folder: Path) -> None:
+        """Write the artifact's files into a folder that exists."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the artifact that `save` wrote."""
+        ...
+
+
+A = TypeVar("A", bound=Artifact)
+
+LOCK_NAME = ".lock"
+
+
+def part_of(folder: Path) -> Path:
+    """Return the folder's name while it is being written."""
+    return folder.with_name(folder.name + ".part")
+
+
+def once(folder: Path, kind: type[A], compute: Callable[[Path], A]) -> A:
+    """Return the artifact in `folder`, computing and saving it first if the folder does not exist.
+
+    `compute` receives the `.part` folder, where it may find and leave finished shards.
+    """
+    if not folder.exists():
+        part = begin(folder)
+        compute(part).save(part)
+        finish(folder)
+    return kind.load(folder)
+
+
+def begin(folder: Path) -> Path:
+    """Return the `.part` folder of `folder`, made or found."""
+    part = part_of(folder)
+    part.mkdir(parents=True, exist_ok=True)
+    return part
+
+
+def check_maker(path: Path, maker: dict[str, Any]) -> None:
+    """Compare who made what lies beside a JSON file with who would go on making it; never mix two models.
+
+    Raises:
+        StoreError: they differ; the message names the first key that does.
+    """
+    # Through JSON and back, so that tuples and numpy numbers compare as they were written.
+    wanted = json.loads(tables.as_json_text(maker))
+    found = tables.read_json(path)
+    differing = [key for key, value in wanted.items() if found.get(key) != value]
+    if differing:
+        key = differing[0]
+        raise StoreError(
+            f"{path.parent} was made with {key}={found.get(key)!r}, now it is {wanted[key]!r}; "
+            "go back to the old setting, or delete that folder to begin it again"
+        )
+
+
+def finish(folder: Path) -> None:
+    """Flush the `.part` folder to disk and give it its final name."""
+    part = part_of(folder)
+    for path in part.rglob("*"):
+        if path.is_file():
+            _fsync(path)
+    _fsync(part)
+    os.rename(part, folder)
+    _fsync(folder.parent)
+
+
+def write_json_whole(path: Path, value: Any) -> None:
+    """Write a JSON file that is either the old or the new one, whatever happens meanwhile; NaN becomes null."""
+    write_text_whole(path, tables.as_json_text(value) + "\n")
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a text file that is either the old or the new one, whatever happens meanwhile."""
+    part = part_of(path)
+    part.write_text(text, encoding="utf-8")
+    _fsync(part)
+    os.replace(part, path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder so that no half of it is ever taken for the whole."""
+    if folder.exists():
+        doomed = part_of(folder)
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        os.rename(folder, doomed)
+        shutil.rmtree(doomed)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one process; the operating system frees it when the process ends, however it ends.
+
+    Raises:
+        StoreError: another process holds it; the message has its number.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK_NAME, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise StoreError(f"{folder} is in use by process {owner}; wait for it or stop it") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one record with the time to a .jsonl log; NaN becomes null."""
+    line = json.dumps(tables.finite({"time": utc_now(), **record}), ensure_ascii=False, allow_nan=False)
+    with open(path, "a+b") as file:
+        # A process killed in the middle of a line leaves a torn one; the next record must not be glued to it.
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(line.encode("utf-8") + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a .jsonl log; lines torn by a crash are left out."""
+    if not path.exists():
+        return []
+    records = []
+    # Not splitlines, which also breaks at separators that stand inside a text.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def utc_now() -> str:
+    """Return the present time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

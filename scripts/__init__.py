@@ -1,0 +1,1 @@
+"""Scripts of the project: pages, tables, tiny models."""

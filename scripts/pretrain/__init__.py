@@ -1,0 +1,1 @@
+"""Makes the tiny models that the package ships; not part of the wheel."""

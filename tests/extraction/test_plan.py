@@ -1,0 +1,89 @@
+"""The plan: every row once, little padding, longest first, the same after a crash; and how many tokens fit."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptinf.config import ModelConfig
+from adaptinf.errors import StoreError
+from adaptinf.extraction import plan as planning
+from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, fitting_tokens
+from adaptinf.extraction.plan import MAX_PADDING, Plan, make_plan
+from adaptinf.models import load
+from adaptinf.models.chat import encode
+from adaptinf.models.lengths import PictureTokens, token_lengths
+from tests.conftest import conversation, say
+from tests.extraction.reference import open_all
+from tests.helpers.families import write_idefics3
+
+LENGTHS = st.lists(st.integers(1, 3000), max_size=200).map(np.array)
+
+
+@given(lengths=LENGTHS, batch_tokens=st.integers(1, 10_000))
+def test_every_row_is_in_one_batch_within_the_tokens_and_with_little_padding(lengths, batch_tokens):
+    plan = make_plan(lengths.astype(np.int64), batch_tokens)
+    batches = [batch for shard in plan.shards for batch in shard.batches]
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        padded = len(batch) * max(lengths[row] for row in batch)
+        assert padded <= batch_tokens or len(batch) == 1
+        assert padded - sum(lengths[row] for row in batch) <= MAX_PADDING * padded
+    longest = [max(lengths[row] for row in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+
+
+def test_shards_have_at_least_512_rows_and_at_most_a_batch_more():
+    lengths = np.random.default_rng(0).integers(20, 400, 5000)
+    plan = make_plan(lengths, 4096)
+    sizes = [len(shard.rows) for shard in plan.shards]
+    assert all(512 <= size <= 512 + 4096 // 20 for size in sizes[:-1]) and sum(sizes) == 5000
+    assert [shard.number for shard in plan.shards] == list(range(len(sizes)))
+
+
+@given(lengths=LENGTHS)
+def test_a_plan_survives_the_disk(tmp_path_factory, lengths):
+    path = tmp_path_factory.mktemp("plan") / "plan.parquet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "SHARD_ROWS", 7)
+        plan = make_plan(lengths.astype(np.int64), 500)
+    plan.save(path)
+    again = Plan.load(path)
+    assert again.shards == plan.shards
+    assert again.batch_tokens == (500 if len(lengths) else 0)
+
+
+def test_a_torn_plan_is_told_by_its_name(tmp_path):
+    (tmp_path / "plan.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(StoreError, match=r"plan\.parquet"):
+        Plan.load(tmp_path / "plan.parquet")
+
+
+def test_pictures_that_are_cut_into_tiles_are_counted_by_their_size_without_decoding(
+    tmp_path, ragged_samples, picture_folder, monkeypatch
+):
+    learner = load(ModelConfig(path=str(write_idefics3(tmp_path)), dtype="float32", max_length=1024))
+    pictures = PictureTokens(learner)
+    assert pictures.depends_on_size
+    sizes = encode(learner, ragged_samples, [open_all(sample) for sample in ragged_samples]).inputs["attention_mask"]
+    from PIL import ImageFile
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("a picture was decoded"))
+    found = token_lengths(ragged_samples, learner)
+    assert np.abs(sizes.sum(1).numpy() - found).max() <= 25  # a system turn's marks, byte by byte
+    gone = conversation("gone", say("user", "<image>"), say("assistant", "!"), images=(picture_folder / "no.png",))
+    assert token_lengths([gone], learner)[0] > 0
+
+
+def test_as_many_tokens_as_memory_allows_are_found_from_two_trials():
+    """100 bytes for anything and 3 a token: in 100,000 bytes 33,300 tokens fit, and the power of two below counts."""
+    lengths = np.array([500] * 20)
+    assert fitting_tokens(lengths, lambda rows: 100 + 3 * 500 * len(rows), 100_000) == 32_768
+    assert fitting_tokens(lengths, lambda rows: 100 + 3 * 500 * len(rows), 10**12) == MAX_BATCH_TOKENS
+    assert fitting_tokens(lengths, lambda rows: 100 + 3 * 500 * len(rows), 50) == 1
+
+    def too_much(rows):
+        raise torch.OutOfMemoryError
+
+    assert fitting_tokens(lengths, too_much, 100) == 256, "one long sample at a time"

@@ -1,0 +1,177 @@
+"""Rows of a file: each once, in any chunking, and broken files end in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptinf.errors import DataError
+from adaptinf.formats.files import json as rows
+from adaptinf.formats.files.json import find_file, read_rows
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
+)
+
+
+def values(path: Path) -> list[Any]:
+    return [row.value for row in read_rows(path)]
+
+
+def written(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@given(
+    items=st.lists(VALUES, max_size=6),
+    indent=st.sampled_from([None, 1]),
+    ascii_only=st.booleans(),
+    chunk=st.integers(1, 40),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_list_is_read_like_json_loads_whatever_the_chunks(
+    tmp_path_factory: pytest.TempPathFactory, items: list[Any], indent: int | None, ascii_only: bool, chunk: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "chunks.json"
+    text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(items, indent=indent)
+    written(path, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "CHUNK_CHARACTERS", chunk)
+        found = list(read_rows(path))
+    assert [row.number for row in found] == list(range(len(items)))
+    for row, item in zip(found, items, strict=True):
+        assert row.problem or row.value == item
+
+
+@given(
+    items=st.lists(st.integers() | st.text('ab\\"\n'), min_size=1, max_size=4), data=st.data(), chunk=st.integers(1, 40)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_list_cut_anywhere_ends_with_one_problem(
+    tmp_path_factory: pytest.TempPathFactory, items: list[Any], data: st.DataObject, chunk: int
+) -> None:
+    text = json.dumps(items, indent=1)
+    path = written(tmp_path_factory.getbasetemp() / "cut.json", text[: data.draw(st.integers(1, len(text) - 1))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "CHUNK_CHARACTERS", chunk)
+        *sound, last = read_rows(path)
+    assert [row.problem for row in sound] == [None] * len(sound)
+    assert "broken JSON at line" in (last.problem or "")
+    assert [row.value for row in sound] == items[: len(sound)] or isinstance(items[len(sound) - 1], int)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_broken_json_in_the_middle_yields_the_rows_before_and_its_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(rows, "CHUNK_CHARACTERS", chunk)
+    path = written(tmp_path / "a.json", '[\n {"a": 1},\n {"b": 2},\n {"c": oops},\n {"d": 4}\n]')
+    *sound, broken = read_rows(path)
+    assert [row.value for row in sound] == [{"a": 1}, {"b": 2}]
+    assert (broken.number, broken.problem) == (2, "broken JSON at line 4 column 8: Expecting value")
+
+
+def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
+    found = list(read_rows(written(tmp_path / "a.jsonl", '{"a": 1}\n\n  {"b": \n{"c": 3} 4\n{"d": 4}')))
+    assert [row.value for row in found] == [{"a": 1}, None, None, {"d": 4}]
+    assert [row.number for row in found] == [0, 1, 2, 3]
+    assert found[1].problem == "broken JSON at line 3 column 10: Expecting value"
+    assert found[2].problem == "broken JSON at line 4 column 9: Extra data"
+
+
+@pytest.mark.parametrize("text", ["[1] 2", "[1 2]", "[1,]", "[", "[,1]", "[1", '["a', "[1]]"])
+def test_anything_but_one_list_is_one_problem(tmp_path: Path, text: str) -> None:
+    found = list(read_rows(written(tmp_path / "a.json", text)))
+    assert sum(row.problem is not None for row in found) == 1
+    assert found[-1].problem
+
+
+def test_an_empty_list_is_legal_and_has_no_rows(tmp_path: Path) -> None:
+    assert values(written(tmp_path / "a.json", " [ \n] ")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "", "is empty"),
+        ("a.json", " \n", "is empty"),
+        ("a.jsonl", "\n\n", "is empty"),
+        ("a.json", '{"a": 1}', "must hold a list"),
+        ("a.json", b'["\xff\xfe"]', "not UTF-8"),
+        ("a.jsonl", b'"\xe4"\n', "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_dataset_is_the_users_to_mend(
+    tmp_path: Path, name: str, text: str | bytes, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        list(read_rows(written(tmp_path / name, text)))
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
+    assert values(written(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"a": 1}\r\n{"b": "\xe2\x80\xa8"}\r\n')) == [
+        {"a": 1},
+        {"b": "\u2028"},
+    ]
+    assert values(written(tmp_path / "a.json", b"\xef\xbb\xbf[1,\r\n2]\r\n")) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_hostile_numbers_and_texts(tmp_path: Path, name: str) -> None:
+    lines = ["9" * 5000, "NaN", "-Infinity", "1e999", '"\\ud800"', '{"\\udfff": 1}', '"\\ud83d\\ude42"', '"\\u0000"']
+    text = "\n".join(lines) if name == "a.jsonl" else f"[{','.join(lines)}]"
+    found = list(read_rows(written(tmp_path / name, text)))
+    assert [row.value for row in found] == ["9" * 5000, None, None, None, None, None, "🙂", "\0"]
+    assert [row.number for row in found if row.problem] == [4, 5]
+
+
+@pytest.mark.parametrize("depth", [rows.MAX_DEPTH + 1, 100_000])
+def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    found = list(read_rows(written(tmp_path / "a.jsonl", f"1\n{deep}\n2")))
+    assert [row.value for row in found] == [1, None, 2]
+    assert "nested deeper" in (found[1].problem or "")
+    listed = list(read_rows(written(tmp_path / "a.json", f"[1,{deep},2]")))
+    assert listed[0].value == 1
+    assert "nested deeper" in (listed[1].problem or "")
+
+
+def test_a_folder_stands_for_its_only_data_file(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", "1")
+    (tmp_path / "note.txt").touch()
+    (tmp_path / ".hidden.json").touch()
+    assert find_file(tmp_path) == path
+    (tmp_path / "b.json").touch()
+    with pytest.raises(DataError, match="found: a.jsonl, b.json"):
+        find_file(tmp_path)
+
+
+def test_missing_files_empty_folders_and_other_suffixes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.txt").touch()
+    for name, message in [("none.json", "does not exist"), ("folder", "found: none"), ("a.txt", r"ends in '\.txt'")]:
+        with pytest.raises(DataError, match=message):
+            find_file(tmp_path / name)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "CHUNK_CHARACTERS", 1000)
+    path = written(tmp_path / "a.json", json.dumps([{"n": n, "text": "x" * 50} for n in range(500)]))
+    with path.open() as file:
+        window = rows._Window(file)
+        window.expect("[")
+        for number in range(500):
+            assert window.take_value().value["n"] == number
+            assert len(window.text) < 3000
+            window.expect("," if number < 499 else "]")

@@ -1,0 +1,183 @@
+"""The table of a comparison from records alone, by hand: means, differences, budgets, and what is said under it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptinf.cli.console_tables import show_comparison
+from adaptinf.results.markdown import as_table, long_table, p_text, short_table
+from adaptinf.results.records import records_text
+from adaptinf.results.table import as_json, standings
+from tests.helpers.results import record
+
+NAN = float("nan")
+BETTER = [[0.0, 0.2], [0.5, 0.4], [0.9, 0.8]]
+WORSE = [[0.0, 0.2], [0.5, 0.4], [0.6, 0.5]]
+
+
+def three_rows(seeds=(0, 1)):
+    return [
+        record(name, matrix, seed=seed)
+        for seed in seeds
+        for name, matrix in (
+            ("adapt", BETTER),
+            ("random_replay", WORSE),
+            ("multitask", [[0.0, 0.0], [0.9, 0.1], [1.0, 1.0]]),
+        )
+    ]
+
+
+def test_one_row_a_method_with_means_over_seeds():
+    table = standings(three_rows(), ["multitask", "adapt"])
+    assert [row.name for row in table.rows] == ["multitask", "adapt", "random_replay"]
+    values = {row["name"]: row for row in as_json(table)["rows"]}
+    adapt = values["adapt"]
+    assert adapt["macro"]["mean"] == pytest.approx(85.0) and adapt["micro"]["mean"] == pytest.approx(
+        100 * (2.7 + 0.8) / 4
+    )
+    assert adapt["worst_skill"]["mean"] == pytest.approx(80.0) and adapt["relative_gain"]["mean"] == pytest.approx(85.0)
+    # Skill 0 alone has a row after its introduction: from 0.5 to 0.9, 80 % gained.
+    assert adapt["forgetting_signed"]["mean"] == pytest.approx(-80.0) and adapt["forgetting_clipped"]["mean"] == 0.0
+    assert adapt["over_time"]["mean"] == pytest.approx(100 * (0.5 + 0.85) / 2)
+    assert adapt["backward_transfer"]["mean"] == pytest.approx(40.0)
+    assert adapt["max_forgetting"]["mean"] == pytest.approx(-40.0)
+    assert adapt["forward_transfer"]["mean"] == pytest.approx(20.0)
+    assert adapt["samples_trained"]["mean"] == 20 and adapt["selection_seconds"]["mean"] == 3.0
+    assert table.references == ["multitask, after the last step"] and table.seeds == [0, 1]
+
+
+def test_a_row_is_measured_against_random_replay_on_seeds_and_items():
+    table = standings(three_rows())
+    by_name = {row.name: row for row in table.rows}
+    assert by_name["random_replay"].against is None
+    found = by_name["adapt"].against
+    # 0.3 of skill 0 and 0.3 of skill 1, of ten items each: 30 points in both averages.
+    assert found.macro.interval.mean == pytest.approx(0.3) and found.micro.interval.mean == pytest.approx(0.3)
+    # Both seeds have the same ten items, so two seeds leave as much open as one.
+    assert 0.0 < found.macro.interval.low < 0.2 and 0.4 < found.macro.interval.high < 0.6
+    assert found.macro.p_value < 0.01 and np.isnan(found.macro.effect) and found.num_seeds == 2
+    # Or against any other row.
+    other = {row.name: row.against for row in standings(three_rows(), baseline="adapt").rows}
+    assert other["adapt"] is None and other["random_replay"].macro.interval.mean == pytest.approx(-0.3)
+    # Points of micro accuracy follow the frequencies 3 : 1.
+    uneven = standings([record("mine", [[0.0, 0.0], [0.5, 0.5]]), record("random_replay", [[0.0, 0.0], [0.3, 0.9]])])
+    macro, micro = uneven.rows[0].against.macro, uneven.rows[0].against.micro
+    assert macro.interval.mean == pytest.approx(-0.1) and micro.interval.mean == pytest.approx((3 * 0.2 - 0.4) / 4)
+
+
+def test_the_effect_is_the_mean_over_the_spread_of_the_seeds():
+    records = [
+        record(name, [[0.0], [0.5], [share]], seed=seed)
+        for name, shares in (("mine", (0.7, 0.9)), ("random_replay", (0.5, 0.5)))
+        for seed, share in enumerate(shares)
+    ]
+    # Differences 0.2 and 0.4: mean 0.3, deviation 0.1414.
+    assert standings(records).rows[0].against.macro.effect == pytest.approx(0.3 / 0.02**0.5)
+
+
+def test_any_row_is_judged_also_one_without_a_seed_of_its_own():
+    records = [*three_rows((0, 1)), record("mine", seed=7)]
+    table = standings(records)
+    assert next(row for row in table.rows if row.name == "mine").against is None
+    assert "not run with seeds 0, 1, so means over fewer: mine" in table.notes
+
+
+def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
+    records = [
+        record("adapt", trained=[10, 10]),
+        record("sequential", trained=[10, 6]),
+        record("random_replay", trained=[10, 10]),
+        record("multitask", trained=[20, 40]),
+    ]
+    table = standings(records)
+    assert [row.num_fewer for row in table.rows] == [0, 4, 0, 0] and table.errors == []
+    assert "sequential trained on 4 fewer samples a seed than the others" in table.notes
+    show_comparison(table)
+    said = capsys.readouterr().out
+    assert "sequential †" in said and "† sequential trained on 4 fewer samples a seed than the others" in said
+    assert "| sequential † |" in short_table(table)
+
+
+def test_a_budget_that_no_row_could_reach_marks_none():
+    table = standings([record("adapt", trained=[5, 10]), record("random_replay", trained=[5, 10])])
+    assert all(row.num_fewer == 0 for row in table.rows)
+
+
+def test_a_row_that_trained_on_more_than_the_budget_is_an_error():
+    records = [record("adapt"), record("big", trained=[10, 15], budget=15), record("random_replay")]
+    table = standings(records)
+    assert len(table.errors) == 1 and "big trained on 15 samples in step 1 of seed 0" in table.errors[0]
+    assert "budget of this comparison is 10" in table.errors[0]
+    # The rows that kept to it are not said to have trained on too little.
+    assert all(row.num_fewer == 0 for row in table.rows)
+    assert "NOT COMPARABLE" in long_table(table)
+
+
+def test_other_test_items_are_told_and_not_compared():
+    records = [record("adapt", ids="old"), record("random_replay"), record("sequential")]
+    table = standings(records)
+    assert [row.against is None for row in table.rows] == [True, True, False]
+    (line,) = [note for note in table.notes if "different test items" in note]
+    assert line.startswith("seed 0: adapt and random_replay answered different test items of s0, s1")
+
+
+def test_runs_that_are_behind_are_left_out_and_named():
+    table = standings([*three_rows((0,)), record("adapt", WORSE[:2], seed=1)])
+    assert table.seeds == [0] and "adapt seed 1 (1)" in table.notes[0]
+
+
+def test_caps_are_said(capsys):
+    capped = [record("lite_adapt", cap=40), record("lite_two", cap=40), record("random_replay")]
+    assert "capped rows share one cap: 40 samples (lite_adapt, lite_two)" in standings(capped).notes
+    assert any(line.startswith("caps differ") for line in standings([*capped, record("other", cap=20)]).notes)
+    assert "no row has a cap on its pool" in standings([record("adapt")]).notes
+
+
+def test_every_printer_has_the_same_numbers(capsys):
+    table = standings(
+        [*three_rows(), record("fisher", BETTER, method="adapt", settings={"extraction.vector": "fisher"})]
+    )
+    show_comparison(table)
+    said = capsys.readouterr().out
+    # The README's lines and a terminal of 100 columns.
+    assert max(map(len, said.splitlines()[:-4])) <= 100
+    short, long = short_table(table), long_table(table)
+    for text in (said, short, long):
+        assert "85.0" in text and "+30.0" in text
+        assert ("multitask, after the last step" in text) == (text != short)
+    assert short.count("\n| ") == 4 and "| forgetting (clipped) |" in short
+    assert "- fisher: adapt, `extraction.vector: fisher`" in long
+    assert "not run with seeds 1, so means over fewer: fisher" in said
+
+
+def test_what_is_not_known_is_a_dash(capsys):
+    table = standings([record("adapt", [[0.0], [0.5]], first=[0])])
+    assert table.rows[0].against is None
+    assert "| – |" in short_table(table)
+    show_comparison(table)
+    assert "against random_replay" not in capsys.readouterr().out
+
+
+def test_small_p_values_are_bounds():
+    assert [p_text(value) for value in (0.00025, 0.0312, 0.5)] == ["< 0.001", "= 0.031", "= 0.50"]
+    assert as_table([["a"], ["b|c"]]) == "| a |\n|---|\n| b\\|c |"
+
+
+def test_the_code_of_the_documentation_makes_a_table_from_the_file(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+    block = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "runs" / "cmp").mkdir(parents=True)
+    (tmp_path / "runs" / "cmp" / "comparison.json").write_text(records_text({}, three_rows()))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "docs/compare.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("| method | accuracy | micro |")
+
+
+def test_a_variant_of_the_reference_does_not_replace_it():
+    records = [*three_rows((0,)), record("many", [[0.0, 0.0], [0.5, 0.5], [0.5, 0.5]], method="multitask")]
+    values = {row["name"]: row for row in as_json(standings(records))["rows"]}
+    assert values["adapt"]["relative_gain"]["mean"] == pytest.approx(85.0)

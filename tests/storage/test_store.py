@@ -1,0 +1,218 @@
+"""The run folder: what exists is whole, two processes cannot share it, and damage is told by the name of the file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptinf.errors import StoreError
+from adaptinf.storage import store, tables
+
+
+@dataclass
+class Number:
+    """An artifact of one file."""
+
+    value: int
+
+    def save(self, folder: Path) -> None:
+        tables.write_json(folder / "number.json", self.value)
+
+    @classmethod
+    def load(cls, folder: Path) -> Number:
+        return cls(tables.read_json(folder / "number.json"))
+
+
+def test_once_computes_once(tmp_path):
+    calls = []
+
+    def compute(part):
+        assert part == tmp_path / "a" / "seven.part" and part.is_dir()
+        calls.append(part)
+        return Number(7)
+
+    folder = tmp_path / "a" / "seven"
+    assert [store.once(folder, Number, compute).value for _ in range(3)] == [7, 7, 7]
+    assert len(calls) == 1
+    assert not store.part_of(folder).exists()
+
+
+def test_what_a_failed_computation_left_is_found_by_the_next_one(tmp_path):
+    def fail(part):
+        (part / "shard").write_text("half")
+        raise RuntimeError
+
+    def go_on(part):
+        assert (part / "shard").read_text() == "half"
+        return Number(1)
+
+    with pytest.raises(RuntimeError):
+        store.once(tmp_path / "x", Number, fail)
+    assert not (tmp_path / "x").exists()
+    assert store.once(tmp_path / "x", Number, go_on).value == 1
+
+
+def test_another_maker_is_refused_by_the_key_that_differs(tmp_path):
+    path = tmp_path / "maker.json"
+    store.write_json_whole(path, {"dim": 8, "layers": (1, 2)})
+    store.check_maker(path, {"dim": np.int64(8), "layers": (1, 2)})
+    with pytest.raises(StoreError, match=r"was made with dim=8, now it is 16") as caught:
+        store.check_maker(path, {"dim": 16, "layers": (1, 2)})
+    assert str(tmp_path) in str(caught.value) and "delete that folder" in str(caught.value)
+
+
+def test_the_lock_names_the_process_that_holds_it_and_ends_with_it(tmp_path):
+    code = "import sys; from pathlib import Path; from adaptinf import store\n"
+    code += "with store.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreError, match=f"in use by process {holder.pid}"), store.lock(tmp_path):
+            pass
+        holder.kill()
+    with store.lock(tmp_path):
+        assert (tmp_path / store.LOCK_NAME).read_text() == str(os.getpid())
+    with store.lock(tmp_path):
+        pass
+
+
+def test_a_torn_line_is_left_out_and_the_next_one_is_whole(tmp_path):
+    log = tmp_path / "log.jsonl"
+    store.append_line(log, {"step": 0, "name": "é"})
+    with open(log, "ab") as file:
+        file.write(b'{"step": 1, "name": "\xc3')
+    assert [record["step"] for record in store.read_lines(log)] == [0]
+    store.append_line(log, {"step": 2, "value": np.float32(0.5)})
+    assert [record["step"] for record in store.read_lines(log)] == [0, 2]
+    assert store.read_lines(log)[1]["value"] == 0.5
+    assert store.read_lines(tmp_path / "nothing.jsonl") == []
+
+
+def test_a_line_has_null_where_there_is_no_number(tmp_path):
+    store.append_line(tmp_path / "log.jsonl", {"micro_accuracy": float("nan"), "by_skill": np.array([0.5, np.inf])})
+    (record,) = store.read_lines(tmp_path / "log.jsonl")
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
+    assert record["micro_accuracy"] is None and record["by_skill"] == [0.5, None]
+
+
+def test_a_line_that_is_json_but_no_record_is_left_out(tmp_path):
+    """`{"step": 12` torn inside a nested value can leave a number or a word that parses."""
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 0}\n12\nnull\n\n"x"\n{"step": 1}\n')
+    assert store.read_lines(log) == [{"step": 0}, {"step": 1}]
+
+
+def test_a_separator_inside_a_text_does_not_tear_a_line(tmp_path):
+    log = tmp_path / "log.jsonl"
+    store.append_line(log, {"text": "a\u2028b\x85c\x0bd\ne"})
+    assert store.read_lines(log)[0]["text"] == "a\u2028b\x85c\x0bd\ne"
+
+
+def test_a_full_disk_leaves_no_finished_folder_and_the_old_file_stays_whole(tmp_path, monkeypatch):
+    store.write_text_whole(tmp_path / "config.yaml", "old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.once(tmp_path / "x", Number, lambda _: Number(1))
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(OSError, match="No space"):
+        store.write_text_whole(tmp_path / "config.yaml", "new")
+    assert (tmp_path / "config.yaml").read_text() == "old"
+    monkeypatch.undo()
+    assert store.once(tmp_path / "x", Number, lambda _: Number(2)).value == 2
+
+
+def test_discard_never_leaves_half_a_folder_under_its_name(tmp_path, monkeypatch):
+    store.once(tmp_path / "x", Number, lambda _: Number(1))
+    (tmp_path / "x.part").mkdir()
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    (tmp_path / "x.part").rmdir()
+    monkeypatch.setattr(store.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.discard(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    monkeypatch.undo()
+    store.discard(tmp_path / "x")
+    store.discard(tmp_path / "never there")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"garbage" * 100])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("t.parquet", tables.read_table), ("a.npy", tables.read_array), ("j.json", tables.read_json)],
+)
+def test_a_damaged_file_is_a_store_error_with_its_name(tmp_path, name, read, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(StoreError, match=name):
+        read(tmp_path / name)
+    with pytest.raises(StoreError, match="missing"):
+        read(tmp_path / f"missing-{name}")
+
+
+def test_a_file_cut_off_at_any_point_is_a_store_error(tmp_path):
+    tables.write_table(tmp_path / "t.parquet", {"id": tables.text_array(["a", "b"]), "score": np.array([1.0, np.nan])})
+    tables.write_array(tmp_path / "a.npy", np.arange(100.0))
+    tables.write_json(tmp_path / "j.json", {"a": [1, 2, {"b": "é"}]})
+    readers = {"t.parquet": tables.read_table, "a.npy": tables.read_array, "j.json": tables.read_json}
+    for name, read in readers.items():
+        whole = (tmp_path / name).read_bytes()
+        for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+            (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+            with pytest.raises(StoreError, match=name):
+                read(tmp_path / name)
+
+
+def test_an_array_with_a_pickle_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(StoreError, match=r"a\.npy"):
+        tables.read_array(tmp_path / "a.npy")
+
+
+def test_tables_come_back_with_their_texts_numbers_and_gaps(tmp_path):
+    columns = {"id": tables.text_array(["a", "é", ""]), "score": np.array([1.0, np.nan, 2.0]), "bin": np.arange(3)}
+    tables.write_table(tmp_path / "t.parquet", columns)
+    tables.write_table(tmp_path / "empty.parquet", {"id": tables.text_array([]), "n": np.zeros(0, np.int64)})
+    found = tables.read_table(tmp_path / "t.parquet")
+    assert found["id"].tolist() == ["a", "é", ""] and found["bin"].dtype == np.int64
+    np.testing.assert_array_equal(found["score"], columns["score"])
+    empty = tables.read_table(tmp_path / "empty.parquet")
+    assert len(empty["id"]) == 0 and empty["n"].dtype == np.int64
+
+
+def test_json_has_null_where_there_is_no_number(tmp_path):
+    tables.write_json(tmp_path / "j.json", {"a": np.array([1.0, np.nan]), 1: float("inf"), "n": np.int64(3)})
+    assert json.loads((tmp_path / "j.json").read_text()) == {"a": [1.0, None], "1": None, "n": 3}
+
+
+def test_a_file_that_may_not_grow_leaves_no_finished_folder(tmp_path):
+    """A real limit of the operating system, in a child process, as a full disk would have it."""
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            store.once(tmp_path / "x", Number, lambda part: tables.write_array(part / "a.npy", np.zeros(1000)))
+        except OSError:
+            os._exit(42)
+        except BaseException:
+            os._exit(44)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 42
+    assert not (tmp_path / "x").exists() and (tmp_path / "x.part").exists()
