@@ -46,7 +46,7 @@ class Sample:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else the row carried (skill, task, ...): for measuring; only oracle looks at the skill."""
     notes: tuple[str, ...] = ()
-    """What the reader had to mend, in words."""
+    """What the reader had to repair, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None)
         print(f"first answer as the model learns it: {tokens['first_answer']!r}")
         if not tokens["learns_to_stop"]:
             print("warning: the answer does not end with an end token; the model will not learn to stop")
-    _show_rows(f"{len(findings.mended):,} mended", [f"{name}: {note}" for name, note in findings.mended])
+    _show_rows(f"{len(findings.repaired):,} repaired", [f"{name}: {note}" for name, note in findings.repaired])
     rejected = [f"{row.file} row {row.row}: {row.reason}" for row in findings.rejected]
     _show_rows(f"{len(rejected):,} rejected", rejected)
     num_missing = sum(row.reason.endswith("is missing") for row in findings.rejected)

@@ -33,7 +33,7 @@ def show(inspected: Inspected, *, colour: bool) -> str:
     lines = [row.id, *_conversation(turns_of(row), ())]
     for path, (width, height) in zip(row.images, inspected.picture_sizes, strict=True):
         lines.append(_line("picture", f"{path}, {width} x {height} pixels"))
-    lines += [_line("mended", note) for note in row.notes]
+    lines += [_line("repaired", note) for note in row.notes]
     if inspected.pieces:
         lines += _as_seen(inspected, colour=colour)
     return "\n".join(lines)
@@ -71,7 +71,7 @@ def _beginning(life: Life) -> Iterator[str]:
         if life.meta.get(key):
             yield _line(key, str(life.meta[key]))
     for note in life.notes:
-        yield _line("mended", note)
+        yield _line("repaired", note)
     if life.restored_from is not None:
         yield _line("restored", f"in the pool again from step {life.restored_from} on; it is not pruned any more")
     if not life.steps:

@@ -31,7 +31,7 @@ class Findings:
     """True skills, where the data carry them."""
     rejected: list[Rejected] = field(default_factory=list)
     """Rows that cannot be used."""
-    mended: list[tuple[str, str]] = field(default_factory=list)
+    repaired: list[tuple[str, str]] = field(default_factory=list)
     """(id, what the reader did about it)."""
     first: list[Sample] = field(default_factory=list)
     """The first samples, for measuring lengths."""
@@ -44,7 +44,7 @@ class Findings:
         self.num_samples += 1
         self.num_turns += sum(message["role"] == "assistant" for message in row.messages)
         self.num_pictures[len(row.images)] += 1
-        self.mended += [(row.id, note) for note in row.notes]
+        self.repaired += [(row.id, note) for note in row.notes]
         if row.meta.get("skill"):
             self.skills[str(row.meta["skill"])] += 1
         if len(self.first) < MEASURED_SAMPLES:
@@ -58,7 +58,7 @@ class Findings:
             "samples_by_pictures": {str(count): number for count, number in sorted(self.num_pictures.items())},
             "skills": dict(self.skills.most_common()),
             "rejected": [vars(row) for row in self.rejected],
-            "mended": [{"id": name, "note": note} for name, note in self.mended],
+            "repaired": [{"id": name, "note": note} for name, note in self.repaired],
         }
 
 

@@ -51,7 +51,7 @@ def read(
     rows = read_rows(file)
     head = list(islice(rows, _ROWS_TO_SNIFF))
     plugin = dataset_format[format or _detect(file, head)]()
-    # Made anew for every read, as files are mended in between.
+    # Made anew for every read, as files are corrected in between.
     find_picture = lru_cache(maxsize=_REMEMBERED_PICTURES)(partial(_find_picture, folder=folder.resolve()))
     reader = _Reader(plugin=plugin, source=source or file.stem, find_picture=find_picture)
     return _read(chain(head, rows), reader, str(file))

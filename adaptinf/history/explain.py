@@ -13,11 +13,12 @@ import numpy as np
 from adaptinf.errors import ConfigError
 from adaptinf.history.records import Considered, Episode, Life, Placed, Pruned, Score, turns_of
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
-from adaptinf.pool.lookup import ID_FORM, Place, did_you_mean, find, find_rejected, similar_ids
+from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
+from adaptinf.pool.stored import repairs
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
 from adaptinf.selection.coverage import TAIL_PERCENT
-from adaptinf.storage import store, tables
+from adaptinf.storage import tables
 from adaptinf.storage.tables import Columns
 
 
@@ -50,7 +51,7 @@ def explain(run: Run, id: str) -> Life:
         turns=turns_of(sample),
         images=tuple(map(str, sample.images)),
         meta=dict(sample.meta),
-        notes=_mended(place, id),
+        notes=repairs(place.dataset.folder, id),
         restored_from=restored_from,
         withdrawn_from=withdrawn_from,
         steps=tuple(steps),
@@ -84,11 +85,6 @@ def _life_of_rejected(run: Run, id: str) -> Life:
         withdrawn_from=None,
         steps=(),
     )
-
-
-def _mended(place: Place, id: str) -> tuple[str, ...]:
-    lines = store.read_lines(place.dataset.folder / "mended.jsonl")
-    return tuple(note for line in lines if line["id"] == id for note in line["notes"])
 
 
 def _episode(run: Run, step: int, id: str, absent: str | None) -> Episode:

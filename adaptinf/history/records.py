@@ -119,7 +119,7 @@ class Life:
     meta: dict[str, Any]
     """What else the row carried."""
     notes: tuple[str, ...]
-    """What the reader mended, or why it rejected the row."""
+    """What the reader repaired, or why it rejected the row."""
     restored_from: int | None
     """First step that finds it again after a pruning."""
     withdrawn_from: int | None

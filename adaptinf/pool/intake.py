@@ -22,6 +22,8 @@ from adaptinf.storage import tables
 
 DATA_FILE = "data-00000-of-00001.arrow"
 """What `datasets` calls the only file of an unsharded dataset."""
+REPAIRED_FILE = "repaired.jsonl"
+"""In a dataset's folder: what the reader repaired, one line per sample."""
 
 # `datasets` writes this many rows a batch; the writer holds one batch in memory.
 _ROWS_PER_BATCH = 1000
@@ -64,7 +66,7 @@ def add_dataset(
         (progress or Silent()).stage(f"add {name}", None, "rows") as bar,
         _Writer(part, pictures) as writer,
         (part / "rejected.jsonl").open("w", encoding="utf-8") as rejected,
-        (part / "mended.jsonl").open("w", encoding="utf-8") as mended,
+        (part / REPAIRED_FILE).open("w", encoding="utf-8") as repaired,
     ):
         counts = _Counts()
         for row in rows:
@@ -73,7 +75,7 @@ def add_dataset(
             else:
                 assert row.source == name, f"sample {row.id} belongs to {row.source}, not to {name}"
                 writer.add(row)
-                _note(row, mended)
+                _note(row, repaired)
             counts.add(row)
             bar.advance()
     info = {"name": name, "index": index, **asdict(counts), "pictures": images, "bytes_of_pictures": pictures.num_bytes}
@@ -95,7 +97,7 @@ def _check_name(pool_folder: Path, name: str) -> None:
 class _Counts:
     rows: int = 0
     rejected: int = 0
-    mended: int = 0
+    repaired: int = 0
     repeated_ids: int = 0
 
     def add(self, row: Sample | Rejected) -> None:
@@ -103,13 +105,13 @@ class _Counts:
             self.rejected += 1
             return
         self.rows += 1
-        self.mended += bool(row.notes)
+        self.repaired += bool(row.notes)
         self.repeated_ids += any(note.startswith(REPEATED_ID) for note in row.notes)
 
 
 def _refuse(row: Rejected, file: IO[str], on_bad_row: str) -> None:
     if on_bad_row == "stop":
-        hint = "mend the row, or set data.on_bad_row=reject to go on without such rows"
+        hint = "correct the row, or set data.on_bad_row=reject to go on without such rows"
         raise DataError(f"{row.file} row {row.row}: {row.reason}; {hint}")
     file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
 

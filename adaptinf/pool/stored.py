@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +22,13 @@ import pyarrow.compute as pc
 
 from adaptinf.data import Sample
 from adaptinf.errors import StoreError
-from adaptinf.pool.intake import DATA_FILE
-from adaptinf.storage import tables
+from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
+from adaptinf.storage import store, tables
 
 UNKNOWN = "unknown"
 """Stands for what the data do not say: the true skill of a sample without one."""
+FORMER_NAME = "mended"
+"""What repaired rows were called in info.json and in the name of their file; such folders stay readable."""
 _DATASET_FOLDER = re.compile(r"(\d+)-(.+)(?<!\.part)")
 
 
@@ -82,6 +85,23 @@ class StoredDataset:
         """Return the number of samples of each named skill."""
         counts = self.skills.value_counts().to_pylist()
         return Counter({item["values"]: item["counts"] for item in counts if item["values"]})
+
+
+def dataset_info(folder: Path) -> dict[str, Any]:
+    """Return a dataset's info.json, under the names that its keys have today.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    info: dict[str, Any] = tables.read_json(folder / "info.json")
+    return {"repaired" if key == FORMER_NAME else key: value for key, value in info.items()}
+
+
+def repairs(folder: Path, id: str) -> tuple[str, ...]:
+    """Return what the reader repaired in one sample of a dataset."""
+    path = folder / REPAIRED_FILE
+    lines = store.read_lines(path if path.exists() else folder / f"{FORMER_NAME}.jsonl")
+    return tuple(note for line in lines if line["id"] == id for note in line["notes"])
 
 
 def stored_datasets(pool_folder: Path) -> list[StoredDataset]:

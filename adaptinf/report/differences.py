@@ -16,7 +16,7 @@ from adaptinf.storage.tables import digest
 
 
 class Item(NamedTuple):
-    """A test item; one whose right answer was mended is another one."""
+    """A test item; one whose right answer was corrected is another one."""
 
     skill: str
     id: str

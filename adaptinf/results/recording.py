@@ -73,7 +73,7 @@ def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
         if len(rows) and "id" in table:
             rows = rows[np.argsort(table["id"][rows], kind="stable")]
             scores = np.rint(table["score"][rows] * THOUSAND) / THOUSAND
-            # With the right answers, as rows without an id are only numbered, and a test file may be mended.
+            # With the right answers, as rows without an id are only numbered, and a test file may be corrected.
             words = np.concatenate([table["id"][rows], table["answer"][rows]])
             found[skill] = ItemScores(digest=tables.digest(words), scores=scores)
     return found

@@ -10,8 +10,9 @@ from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import add_dataset
+from adaptinf.pool.stored import dataset_info
 from adaptinf.runs import CONFIG_NAME, Run
-from adaptinf.storage import store, tables
+from adaptinf.storage import store
 from adaptinf.words import counted
 
 
@@ -23,7 +24,7 @@ def join(run: Run, step: int) -> dict[str, Any]:
     """
     folder, dataset = run.dataset_folder(step), run.config.stream[step]
     if folder.exists():
-        return dict(tables.read_json(folder / "info.json"))
+        return dataset_info(folder)
     _refuse_other_dataset(run, step)
     # A dataset that was withdrawn before it came keeps its step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
@@ -31,11 +32,11 @@ def join(run: Run, step: int) -> dict[str, Any]:
     with run.shared(step, "pool", folder):
         if not folder.exists():
             _add(run, step, rows)
-    info = dict(tables.read_json(folder / "info.json"))
+    info = dataset_info(folder)
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
         run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / 'rejected.jsonl'}")
-    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "mended": info["mended"]})
+    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
     return info
 
 

@@ -208,7 +208,7 @@ def test_an_unknown_layout_is_refused_with_the_known_formats(folder: Path) -> No
         read_rows(folder, [llava()], format="lava")
 
 
-def test_a_picture_that_was_mended_is_looked_at_again(folder: Path) -> None:
+def test_a_repaired_image_is_read_again(folder: Path) -> None:
     sound = (folder / "a.jpg").read_bytes()
     truncated(folder)
     rows = [llava("<image>", image="a.jpg")]

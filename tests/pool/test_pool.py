@@ -20,6 +20,7 @@ from adaptinf.data import Rejected, Sample, SavedPruning
 from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.formats import read
 from adaptinf.pool import Pool, add_dataset, intake, stored_datasets
+from adaptinf.pool.stored import FORMER_NAME, dataset_info, repairs
 from adaptinf.storage import tables
 
 
@@ -162,21 +163,32 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "two" / "00-toy" / file.name).read_bytes(), file.name
 
 
-def test_rejected_and_mended_rows_are_counted_and_listed(tmp_path: Path) -> None:
+def test_rejected_and_repaired_rows_are_counted_and_listed(tmp_path: Path) -> None:
     rows = [{"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}], "id": "a"}] * 2
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     (tmp_path / "toy.json").write_text(json.dumps([*rows, 3, {**rows[0], "id": "b", "image": "a.png"}]))
     pool = tmp_path / "pool"
     info = add(pool, 0, "toy", read(tmp_path / "toy.json"))
-    counts = {"rows": 3, "rejected": 1, "mended": 2, "repeated_ids": 1}
+    counts = {"rows": 3, "rejected": 1, "repaired": 2, "repeated_ids": 1}
     assert {key: info[key] for key in counts} == counts
     assert info == json.loads((pool / "00-toy" / "info.json").read_text())
     assert info["path"] == "toy.json"
     (rejected,) = map(json.loads, (pool / "00-toy" / "rejected.jsonl").read_text().splitlines())
     reason = "row is 3, not an object"
     assert rejected == {"file": str(tmp_path / "toy.json"), "row": 2, "reason": reason, "id": "toy/000002"}
-    mended = [json.loads(line)["id"] for line in (pool / "00-toy" / "mended.jsonl").read_text().splitlines()]
-    assert mended == ["toy/a~2", "toy/b"]
+    repaired = [json.loads(line)["id"] for line in (pool / "00-toy" / "repaired.jsonl").read_text().splitlines()]
+    assert repaired == ["toy/a~2", "toy/b"]
+
+
+def test_a_folder_with_the_former_name_of_repaired_rows_is_read(tmp_path: Path) -> None:
+    rows = [sample("a", "toy", notes=("what was done",)), sample("b", "toy")]
+    today = add(tmp_path, 0, "toy", rows)
+    folder = tmp_path / "00-toy"
+    former = {FORMER_NAME if key == "repaired" else key: value for key, value in today.items()}
+    (folder / "info.json").write_text(json.dumps(former))
+    (folder / "repaired.jsonl").rename(folder / f"{FORMER_NAME}.jsonl")
+    assert dataset_info(folder) == today
+    assert (repairs(folder, "toy/a"), repairs(folder, "toy/b")) == (("what was done",), ())
 
 
 def test_stop_means_stop_at_the_first_bad_row(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_what_is_shared_is_linked_and_its_cost_is_that_of_the_run_that_made_it(c
 
 
 @pytest.mark.parametrize("kind", ["stream", "evaluation"])
-def test_a_file_that_was_mended_is_another_one(tmp_path, kind):
+def test_a_corrected_file_is_another_one(tmp_path, kind):
     data, test = write_dataset(tmp_path, "one", rows(4)), write_test(tmp_path, "sums", rows(4)[1::2])
     config = configuration.load(write_stream(tmp_path / "s.yaml", [data], [test]))
     shelf = Shelf(tmp_path / "shared")
