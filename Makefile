@@ -31,7 +31,8 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 wheel: $(STAMP)
-	$(BIN)/python -m build --wheel
+	# With the build tools that are installed, which constraints.txt pins.
+	$(BIN)/python -m build --wheel --no-isolation
 
 # Written last, so its presence means that everything is installed.
 $(STAMP): pyproject.toml constraints.txt
