@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adaptinf.cli.progress import make_progress
 from adaptinf.compare import THREADS_PER_RUN, Planned, check_plan, plan, run_planned
-from adaptinf.compare.variants import Cap, Row
+from adaptinf.compare.variants import Cap, ComparisonRow
 from adaptinf.demo.benchmark import prepare
 from adaptinf.models.memory import gpu
-from adaptinf.progress import make_progress
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord, read_records, records_text
 from adaptinf.runs import Run
@@ -58,7 +58,7 @@ class Experiment:
     """Name of the benchmark."""
     seeds: Sequence[int]
     """Seeds; each has its own data, and one of the bases."""
-    rows: Sequence[Row]
+    rows: Sequence[ComparisonRow]
     """Rows of the table."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that all rows share: `a.b` -> value."""
@@ -66,14 +66,16 @@ class Experiment:
     """One cap for all rows; None: only lite_adapt has one."""
 
 
-def method(name: str, cap: Cap | None = None) -> Row:
+def method(name: str, cap: Cap | None = None) -> ComparisonRow:
     """Return the row of a method as it is."""
-    return Row(name=name if cap is None else f"{name}_capped", method=name, settings={}, cap=cap)
+    return ComparisonRow(name=name if cap is None else f"{name}_capped", method=name, settings={}, cap=cap)
 
 
-def variant(name: str, base: str = "adapt", **settings: Any) -> Row:
+def variant(name: str, base: str = "adapt", **settings: Any) -> ComparisonRow:
     """Return a row with settings of its own; `__` stands for a dot."""
-    return Row(name=name, method=base, settings={key.replace("__", "."): value for key, value in settings.items()})
+    return ComparisonRow(
+        name=name, method=base, settings={key.replace("__", "."): value for key, value in settings.items()}
+    )
 
 
 VECTORS = [
@@ -100,8 +102,8 @@ SAMPLING = [variant(f"sampling-{name}", selection__sampling=name) for name in ("
 BUDGETS = [variant(f"budgets-{n}", selection__budgets=n) for n in ("root", "proportional", "score_weighted", "density")]
 """Ablation: how the budget is shared."""
 PRUNING = [
-    Row(name="cap-2x", method="adapt", settings={}, cap=1200),
-    Row(name="cap-8x", method="adapt", settings={}, cap=4800),
+    ComparisonRow(name="cap-2x", method="adapt", settings={}, cap=1200),
+    ComparisonRow(name="cap-8x", method="adapt", settings={}, cap=4800),
     variant("cap-semdedup", "lite_adapt", pruning__order="semdedup"),
     variant("cap-global", "lite_adapt", pruning__allocation="global"),
 ]

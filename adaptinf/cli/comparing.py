@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Run the whole loop on a small real stream: no download, no GPU."""
     from adaptinf.cli.console_tables import show_summary
+    from adaptinf.cli.progress import make_progress
     from adaptinf.demo.showing import run_demo
-    from adaptinf.progress import make_progress
     from adaptinf.report import write_report
     from adaptinf.results.summary import summary_rows, write_summary
     from adaptinf.runs import Run
@@ -65,11 +65,11 @@ def compare(
 ) -> None:
     """Run methods x seeds over one stream and print how they stand; call it again to go on, or to add to it."""
     from adaptinf.cli.console_tables import show_comparison
+    from adaptinf.cli.progress import make_progress
     from adaptinf.compare import check_plan, plan, run_planned
     from adaptinf.compare.folder import ComparisonFolder
     from adaptinf.compare.variants import parse_cap, rows_of
     from adaptinf.demo.benchmark import is_benchmark
-    from adaptinf.progress import make_progress
     from adaptinf.results.table import as_json as table_as_json
     from adaptinf.storage import store
 

@@ -38,8 +38,8 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write what a step selected for any other trainer: data, ids, scores, and a manifest with seeds and hashes."""
+    from adaptinf.cli.progress import make_progress
     from adaptinf.history.export import export as export_step
-    from adaptinf.progress import make_progress
     from adaptinf.runs import Run
 
     target = out or folder / "exports" / f"{step:02d}-{format}"

@@ -51,7 +51,7 @@ def run(
 ) -> None:
     """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
     from adaptinf import config as configuration
-    from adaptinf.progress import make_progress
+    from adaptinf.cli.progress import make_progress
     from adaptinf.runs import CONFIG_NAME, Run, preflight
     from adaptinf.storage import store
 
@@ -79,7 +79,7 @@ def add(
 ) -> None:
     """A new dataset arrives: read it into the pool; `step` learns it."""
     from adaptinf import config as configuration
-    from adaptinf.progress import make_progress
+    from adaptinf.cli.progress import make_progress
     from adaptinf.runs import Run
     from adaptinf.runs.stream import join
     from adaptinf.storage import store
@@ -103,7 +103,7 @@ def add(
 
 def step(folder: RunFolder, quiet: Quiet = False) -> None:
     """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
-    from adaptinf.progress import make_progress
+    from adaptinf.cli.progress import make_progress
     from adaptinf.runs import Run, preflight
     from adaptinf.storage import store
 

@@ -33,8 +33,8 @@ def doctor(
     """Check the environment; with a stream also that extraction is exact with its model, how fast, and how long."""
     from adaptinf import config as configuration
     from adaptinf.cli import console
+    from adaptinf.cli.progress import make_progress
     from adaptinf.doctor.machine import examine
-    from adaptinf.progress import make_progress
     from adaptinf.runs import preflight
 
     if overrides and stream is None:
@@ -70,8 +70,8 @@ def validate(
     """Read a dataset before any GPU time: counts, and every bad row with its reason."""
     from adaptinf import registry
     from adaptinf.cli import console
+    from adaptinf.cli.progress import make_progress
     from adaptinf.doctor.dataset import token_report, validate
-    from adaptinf.progress import make_progress
 
     registry.load_plugins(plugins or [])
     progress = make_progress(quiet=quiet or as_json)

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptinf.compare import THREADS_PER_RUN
-from adaptinf.compare.variants import Row
+from adaptinf.compare.processes import THREADS_PER_RUN
+from adaptinf.compare.variants import ComparisonRow
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.models.memory import gpu
+from adaptinf.report import write_report
 from adaptinf.results.markdown import long_table
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord, records_text
@@ -41,7 +42,7 @@ class ComparisonFolder:
     path: Path
     """The folder."""
 
-    def run_folder(self, row: Row, seed: int) -> Path:
+    def run_folder(self, row: ComparisonRow, seed: int) -> Path:
         """Return the run folder of a row and seed."""
         return self.path / row.name / f"seed-{seed}"
 
@@ -50,7 +51,7 @@ class ComparisonFolder:
         """Where runs share what they have in common."""
         return Shelf(self.path / "shared")
 
-    def remember(self, rows: Sequence[Row], stream: str, settings: Mapping[str, Any]) -> None:
+    def remember(self, rows: Sequence[ComparisonRow], stream: str, settings: Mapping[str, Any]) -> None:
         """Note rows that are new; nothing is written when one of them is known as something else.
 
         Args:
@@ -81,16 +82,16 @@ class ComparisonFolder:
         listed = {name: row.as_json() for name, row in by_name.items()}
         store.write_json_whole(self.path / ROWS, {"stream": stream, "settings": settings, "rows": listed})
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ComparisonRow]:
         """Return every row that was ever asked for."""
-        return [Row(name=name, **value) for name, value in self._saved().get("rows", {}).items()]
+        return [ComparisonRow(name=name, **value) for name, value in self._saved().get("rows", {}).items()]
 
     def _saved(self) -> dict[str, Any]:
         """Return what rows.json holds: stream, settings, rows; nothing before the first row (Any: as JSON is)."""
         path = self.path / ROWS
         return dict(tables.read_json(path)) if path.exists() else {}
 
-    def runs(self) -> list[tuple[Row, Run]]:
+    def runs(self) -> list[tuple[ComparisonRow, Run]]:
         """Return every run that has finished a step, by row and seed."""
         found = []
         for row in self.rows():
@@ -133,8 +134,6 @@ class ComparisonFolder:
 
     def write_report(self) -> Path:
         """Write report.html about all runs, and return its path."""
-        from adaptinf.report import write_report
-
         runs = self.runs()
         return write_report([run.folder for _, run in runs], self.path / REPORT, names=[row.name for row, _ in runs])
 

@@ -36,7 +36,7 @@ _INSTEAD = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ComparisonRow:
     """One row of the table."""
 
     name: str
@@ -58,13 +58,13 @@ class Row:
         return {**self.settings, **({} if self.cap is None else {"cap": self.cap})}
 
 
-def rows_of(methods: Sequence[str], variants: Path | None = None) -> list[Row]:
+def rows_of(methods: Sequence[str], variants: Path | None = None) -> list[ComparisonRow]:
     """Return the rows of methods, then those of a file of variants.
 
     Raises:
         ConfigError: there is none, a name comes twice or cannot be a folder, or the file is wrong.
     """
-    rows = [Row(name=method, method=method, settings={}) for method in methods]
+    rows = [ComparisonRow(name=method, method=method, settings={}) for method in methods]
     rows += [] if variants is None else _read(variants)
     if not rows:
         raise ConfigError("there is nothing to compare; name --methods (`adaptinf list` has them) or --variants")
@@ -86,7 +86,7 @@ def _check_name(name: str) -> None:
         raise ConfigError(f"{name!r} cannot be a row: the comparison has a folder of that name; choose another")
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[ComparisonRow]:
     if not path.is_file():
         raise ConfigError(f"{path} is not a file")
     try:
@@ -98,7 +98,7 @@ def _read(path: Path) -> list[Row]:
     return [_row(str(name), value, f"{path}: {name}") for name, value in found.items()]
 
 
-def _row(name: str, value: Any, where: str) -> Row:
+def _row(name: str, value: Any, where: str) -> ComparisonRow:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
         raise ConfigError(
             f"{where}: write `method:` and settings, such as {{method: adapt, extraction.vector: fisher}}"
@@ -110,7 +110,7 @@ def _row(name: str, value: Any, where: str) -> Row:
         for refused, instead in _INSTEAD.items():
             if key == refused or key.startswith(f"{refused}."):
                 raise ConfigError(f"{where}: a variant may not set {key}; {instead}")
-    return Row(name=name, method=value["method"], settings=settings, cap=_cap(value.get("cap"), where))
+    return ComparisonRow(name=name, method=value["method"], settings=settings, cap=_cap(value.get("cap"), where))
 
 
 def parse_cap(text: str | None) -> Cap | None:
@@ -130,7 +130,7 @@ def _cap(value: Any, where: str) -> Cap | None:
     raise ConfigError(f"{where}: cap {value!r} must be auto (4 x the budget), none, or a number of samples")
 
 
-def row_config(config: RunConfig, row: Row, seed: int, *, cap: Cap | None = None) -> RunConfig:
+def row_config(config: RunConfig, row: ComparisonRow, seed: int, *, cap: Cap | None = None) -> RunConfig:
     """Return the configuration of one row and seed.
 
     Without `cap` only `lite_adapt` is capped, at the stream's own cap if it has one; with it all rows but multitask

@@ -8,7 +8,7 @@ from pathlib import Path
 from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.compare import plan, run_planned, same_config
-from adaptinf.compare.variants import Row
+from adaptinf.compare.variants import ComparisonRow
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, LORA, VECTOR_DIM, write_stream
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
@@ -31,7 +31,7 @@ def run_demo(
         "model": config.model.model_copy(update={"lora": configuration.LoraConfig.model_validate(LORA)}),
         "extraction": config.extraction.model_copy(update={"dim": VECTOR_DIM}),
     }
-    rows = [Row(name=method, method=method, settings={}) for method in dict.fromkeys(methods)]
+    rows = [ComparisonRow(name=method, method=method, settings={}) for method in dict.fromkeys(methods)]
     config_of = same_config(config.model_copy(update=changes))
     planned = plan(rows, [seed], config_of, lambda row, _: out / row.name)
     return run_planned(planned, progress=progress, num_steps=num_steps)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from adaptinf import compare
 from adaptinf import config as configuration
-from adaptinf.compare.variants import Row, row_config
+from adaptinf.compare import processes
+from adaptinf.compare.variants import ComparisonRow, row_config
 from adaptinf.demo.benchmark import BENCHMARKS
 from adaptinf.pipeline import run_all
 from adaptinf.results.records import read_records
@@ -49,7 +49,7 @@ def ran(monkeypatch):
             with store.lock(one.folder):
                 run_all(replace(Run.open(one.folder), shelf=shelf), num_steps=steps)
 
-    monkeypatch.setattr(compare, "_run_unfinished", in_process)
+    monkeypatch.setattr(processes, "_run_unfinished", in_process)
     return found
 
 
@@ -244,7 +244,8 @@ def test_a_comparison_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened
     assert not list(out.rglob("*.part"))
     config = configuration.load(stream)
     for method in ("adapt", "cluster_balanced"):
-        alone = Run.create(tmp_path / method, row_config(config, Row(name=method, method=method, settings={}), 0))
+        row = ComparisonRow(name=method, method=method, settings={})
+        alone = Run.create(tmp_path / method, row_config(config, row, 0))
         run_all(alone)
         assert content(out / method / "seed-0") == content(alone.folder), method
     # Each stage that both have in common was made once.

@@ -10,11 +10,11 @@ from queue import Queue
 import numpy as np
 import pytest
 
-from adaptinf import compare, registry
 from adaptinf import config as configuration
+from adaptinf import registry
 from adaptinf.cli.console_tables import show_summary
-from adaptinf.compare import Planned, plan, run_planned, same_config
-from adaptinf.compare.variants import Row
+from adaptinf.compare import Planned, plan, processes, run_planned, same_config
+from adaptinf.compare.variants import ComparisonRow
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig
 from adaptinf.data import Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
@@ -111,7 +111,7 @@ def test_the_table_names_its_reference_and_how_far_each_is_from_random(tmp_path,
 
 
 def planned_methods(config: RunConfig, names: list[str], folder: Path, *, seeds=(0,)) -> list[Planned]:
-    rows = [Row(name=name, method=name, settings={}) for name in names]
+    rows = [ComparisonRow(name=name, method=name, settings={}) for name in names]
     return plan(rows, seeds, same_config(config), lambda row, seed: folder / row.name / f"seed-{seed}")
 
 
@@ -144,7 +144,7 @@ def test_each_seed_and_method_may_have_settings_of_its_own(tmp_path):
     def config_of(seed: int, method: str) -> RunConfig:
         return RunConfig(stream=[DatasetConfig(name="d", path=f"data-{seed}-{method}")])
 
-    rows = [Row(name="fisher", method="adapt", settings={"extraction.vector": "fisher"})]
+    rows = [ComparisonRow(name="fisher", method="adapt", settings={"extraction.vector": "fisher"})]
     found = plan(rows, [4, 5], config_of, lambda row, seed: tmp_path / str(seed))
     assert [one.config.stream[0].path for one in found] == ["data-4-adapt", "data-5-adapt"]
     assert all(one.config.extraction.vector == "fisher" for one in found)
@@ -158,7 +158,7 @@ def test_finished_methods_are_not_run_again_and_only_the_steps_asked_for_are_tak
     def note(unfinished, *_):
         asked.append([(one.row.name, steps) for one, steps in unfinished])
 
-    monkeypatch.setattr(compare, "_run_unfinished", note)
+    monkeypatch.setattr(processes, "_run_unfinished", note)
     planned = planned_methods(config, ["adapt", "sequential"], tmp_path)
     made = run_planned(planned, progress=Silent(), num_steps=1)
     for stage in ("model", "pruning"):
@@ -179,7 +179,7 @@ def test_one_run_at_a_time_where_they_would_share_a_gpu(tmp_path, monkeypatch, d
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     config = RunConfig(model=ModelConfig(path="x", device=device))
     planned = planned_methods(config, ["adapt", "sequential"], tmp_path)
-    assert compare._fitting_workers([(one, 1) for one in planned]) == wanted
+    assert processes._fitting_workers([(one, 1) for one in planned]) == wanted
 
 
 @pytest.mark.slow
@@ -217,5 +217,5 @@ def test_a_run_that_ends_is_seen_while_others_never_stop_talking():
         finished.append(len(shown))
         other.set_result(None)
 
-    compare._relay_until_done([one, other], talking, Talker(), on_finished)
+    processes._relay_until_done([one, other], talking, Talker(), on_finished)
     assert len(finished) == 1 and len(shown) > 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adaptinf import config as configuration
-from adaptinf.compare.variants import Row, method_config, parse_cap, row_config, rows_of
+from adaptinf.compare.variants import ComparisonRow, method_config, parse_cap, row_config, rows_of
 from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
 from adaptinf.errors import ConfigError
 from tests.helpers.streams import write_stream
@@ -17,8 +17,8 @@ CONFIG = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(c
 UNCAPPED = CONFIG.model_copy(update={"pruning": PruningConfig(cap="none")})
 
 
-def row(method: str, **others) -> Row:
-    return Row(name=others.pop("name", method), method=method, settings=others.pop("settings", {}), **others)
+def row(method: str, **others) -> ComparisonRow:
+    return ComparisonRow(name=others.pop("name", method), method=method, settings=others.pop("settings", {}), **others)
 
 
 def test_rows_are_the_methods_and_then_the_variants(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from adaptinf import config as configuration
 from adaptinf import pipeline
-from adaptinf.compare.variants import Row, row_config
+from adaptinf.compare.variants import ComparisonRow, row_config
 from adaptinf.config import RunConfig
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
@@ -37,7 +37,7 @@ def config(tmp_path_factory) -> RunConfig:
 
 
 def go(folder: Path, config: RunConfig, method: str, *, shelf: Shelf | None = None, seed: int = 3, **settings) -> Run:
-    row = Row(name=method, method=method, settings=settings)
+    row = ComparisonRow(name=method, method=method, settings=settings)
     run = replace(Run.create(folder, row_config(config, row, seed)), shelf=shelf)
     run_all(run)
     return run
@@ -188,10 +188,8 @@ def test_a_dataset_that_was_withdrawn_is_not_given_to_others(config, tmp_path):
     from adaptinf.runs import overrule as amending
 
     shelf = Shelf(tmp_path / "shared")
-    run = replace(
-        Run.create(tmp_path / "run", row_config(config, Row(name="r", method="random_replay", settings={}), 3)),
-        shelf=shelf,
-    )
+    row = ComparisonRow(name="r", method="random_replay", settings={})
+    run = replace(Run.create(tmp_path / "run", row_config(config, row, 3)), shelf=shelf)
     amending.withdraw(run, "one")
     run_all(run)
     assert tables.read_json(run.dataset_folder(0) / "info.json")["rows"] == 0

@@ -1,4 +1,4 @@
-"""Progress: counts add up in lines, through a queue, and when a worker dies in the middle of a stage."""
+"""Progress on a terminal and in a log: counts, rate and time left, within the width that there is."""
 
 from __future__ import annotations
 
@@ -6,41 +6,19 @@ import fcntl
 import io
 import os
 import pty
-import queue
 import re
 import struct
 import sys
 import termios
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 
-from adaptinf import progress
-from adaptinf.progress import Lines, Relay, Remote, Silent, Terminal, make_progress
-
-
-class Recorder:
-    """Keeps what it is told."""
-
-    def __init__(self):
-        self.said = []
-
-    @contextmanager
-    def stage(self, title, total, unit="samples"):
-        self.said.append(("begin", title, total, unit))
-        yield self
-        self.said.append(("end", title))
-
-    def advance(self, count=1):
-        self.said.append(count)
-
-    def took(self, seconds):
-        self.seconds = seconds
-
-    def note(self, text):
-        self.said.append(text)
+from adaptinf.cli import progress
+from adaptinf.cli.progress import Lines, Terminal, make_progress
+from adaptinf.progress import Silent
 
 
 def test_a_stage_in_a_log_ends_with_one_line_of_counts_and_seconds():
@@ -78,45 +56,6 @@ def test_a_stage_of_unknown_length_says_no_time_left(monkeypatch):
         now[0] = 20.0
         bar.advance(40)
     assert stream.getvalue().splitlines()[0] == "add: 40 rows (2.0/s)"
-
-
-def test_what_a_worker_sends_arrives_in_the_parent():
-    messages, shown = queue.Queue(), Recorder()
-    remote = Remote(messages, "adapt")
-    with remote.stage("train", 8, "steps") as bar:
-        bar.advance(3)
-        remote.note("hello")
-        bar.advance(5)
-    relay = Relay(shown)
-    while not messages.empty():
-        relay.show(messages.get())
-    assert shown.said == [("begin", "adapt: train", 8, "steps"), 3, "adapt: hello", 5, ("end", "adapt: train")]
-
-
-def test_a_stage_of_a_worker_ends_with_the_seconds_that_it_took_there(monkeypatch):
-    """The parent may be busy, and then hears of begin and end together."""
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
-    messages, stream = queue.Queue(), io.StringIO()
-    with Remote(messages, "adapt").stage("train", 8, "steps") as bar:
-        bar.advance(8)
-        clock.now += 4.0
-    relay = Relay(Lines(stream))
-    while not messages.empty():
-        relay.show(messages.get())
-    assert stream.getvalue() == "adapt: train: 8 steps in 4.0 s (2/s)\n"
-
-
-def test_a_stage_whose_worker_failed_is_closed():
-    messages, shown = queue.Queue(), Recorder()
-    with pytest.raises(RuntimeError), Remote(messages, "adapt").stage("train", 8):
-        raise RuntimeError
-    relay = Relay(shown)
-    while not messages.empty():
-        relay.show(messages.get())
-    relay.close()
-    relay.close()
-    assert shown.said == [("begin", "adapt: train", 8, "samples"), ("end", "adapt: train")]
 
 
 def test_bars_on_a_terminal_nest_and_end_even_after_an_error(capsys):

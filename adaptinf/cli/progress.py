@@ -1,0 +1,154 @@
+"""Progress that a person sees: bars on a terminal, plain lines in a log or a pipe, nothing with --quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.words import format_seconds
+
+SECONDS_BETWEEN_LINES = 15.0
+"""A log that is not a terminal gets a line this often while a stage runs."""
+
+
+def make_progress(*, quiet: bool = False) -> Progress:
+    """Return what suits where standard error goes: bars on a terminal, lines elsewhere, nothing when quiet."""
+    if quiet:
+        return Silent()
+    return Terminal() if sys.stderr.isatty() else Lines()
+
+
+def counts_line(done: int, total: int | None, unit: str, seconds: float) -> str:
+    """Return how far a stage is: its counts, its rate so far, and the time left at that rate."""
+    rate = done / max(seconds, 1e-9)
+    of_total = "" if total is None else f"/{total:,}"
+    left = "" if not total or not rate else f", {format_seconds((total - done) / rate)} left"
+    return f"{done:,}{of_total} {unit} ({rate:.1f}/s{left})"
+
+
+def summary_line(title: str, done: int, unit: str, seconds: float) -> str:
+    """Return what a finished stage leaves: its counts, seconds and rate."""
+    return f"{title}: {done:,} {unit} in {format_seconds(seconds)} ({done / max(seconds, 1e-9):,.0f}/s)"
+
+
+@dataclass(kw_only=True)
+class _Timed:
+    """Counts what is done, on a clock."""
+
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+    """What the stage took, where somebody else measured it."""
+
+    def took(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def summary(self, title: str, unit: str) -> str:
+        seconds = time.monotonic() - self.started if self.seconds is None else self.seconds
+        return summary_line(title, self.done, unit, seconds)
+
+
+@dataclass
+class _LineBar(_Timed):
+    """Writes a line now and then: title, counts, rate, time left."""
+
+    title: str
+    total: int | None
+    unit: str
+    stream: TextIO
+    last_line: float = field(default_factory=time.monotonic)
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            self.stream.write(self.line(now) + "\n")
+            self.stream.flush()
+
+    def line(self, now: float) -> str:
+        return f"{self.title}: {counts_line(self.done, self.total, self.unit, now - self.started)}"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Plain lines, for a log or a pipe: one at the end of a stage, and one now and then while it runs."""
+
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    """Where the lines go."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Show the stage as lines."""
+        bar = _LineBar(title, total, unit, self.stream)
+        yield bar
+        self.note(bar.summary(title, unit))
+
+    def note(self, text: str) -> None:
+        """Write one line."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+class Terminal:
+    """Bars of `rich`: one a stage, with rate and time left; several stages may be under way at once."""
+
+    def __init__(self) -> None:
+        self._bars: Any = None
+        self._num_open = 0
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Show the stage as a bar; a finished one becomes a line above."""
+        if self._num_open == 0:
+            self._bars = _rich_bars()
+            self._bars.start()
+        self._num_open += 1
+        bar = _RichBar(self._bars, self._bars.add_task(title, total=total, said=""), total, unit)
+        try:
+            yield bar
+            self.note(bar.summary(title, unit))
+        finally:
+            self._bars.remove_task(bar.task)
+            self._num_open -= 1
+            if self._num_open == 0:
+                self._bars.stop()
+
+    def note(self, text: str) -> None:
+        """Write one line, above the bars if there are any."""
+        if self._num_open:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr)
+
+
+def _rich_bars() -> Any:
+    """Return the bars' display; Any, because rich is imported only where there is a terminal to draw on."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        # Narrow enough for 80 columns with a million samples; what does not fit would be cut in the middle of a number.
+        progress.TextColumn("{task.description:<20}", markup=False),
+        progress.BarColumn(bar_width=10),
+        progress.TextColumn("{task.fields[said]}", markup=False),
+    )
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@dataclass
+class _RichBar(_Timed):
+    bars: Any
+    task: Any
+    total: int | None
+    unit: str
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        said = counts_line(self.done, self.total, self.unit, time.monotonic() - self.started)
+        self.bars.update(self.task, completed=self.done, said=said)

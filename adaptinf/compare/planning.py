@@ -1,0 +1,76 @@
+"""Which runs a comparison needs: one per row and seed, each with its folder and settings, checked before any starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptinf import registry
+from adaptinf.compare.variants import Cap, ComparisonRow, row_config
+from adaptinf.config import RunConfig
+from adaptinf.runs import preflight
+
+ConfigOf = Callable[[int, str], RunConfig]
+"""Seed, method -> the settings that all rows of the method share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One run of a comparison."""
+
+    row: ComparisonRow
+    """Its row."""
+    seed: int
+    """Its seed."""
+    folder: Path
+    """Its run folder."""
+    config: RunConfig
+    """Its settings."""
+    label: str
+    """What its progress is called."""
+
+
+def same_config(config: RunConfig) -> ConfigOf:
+    """Return what gives every seed the same settings: a stream.yaml has one set of data and one base model."""
+    return lambda seed, _: config.model_copy(update={"seed": seed})
+
+
+def plan(
+    rows: Sequence[ComparisonRow],
+    seeds: Sequence[int],
+    config_of: ConfigOf,
+    folder_of: Callable[[ComparisonRow, int], Path],
+    *,
+    cap: Cap | None = None,
+) -> list[Planned]:
+    """Return every run, seed by seed, so that what is finished first can be compared in pairs.
+
+    Raises:
+        ConfigError: an unknown method or setting.
+    """
+    methods = dict.fromkeys(row.method for row in rows)
+    configs = {(seed, method): config_of(seed, method) for seed in seeds for method in methods}
+    for config in configs.values():
+        registry.load_plugins(config.plugins)
+    return [
+        Planned(
+            row=row,
+            seed=seed,
+            folder=folder_of(row, seed),
+            config=row_config(configs[seed, row.method], row, seed, cap=cap),
+            label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
+        )
+        for seed in seeds
+        for row in rows
+    ]
+
+
+def check_plan(planned: Sequence[Planned]) -> None:
+    """Check what every run names before any folder is made.
+
+    Raises:
+        ConfigError: as `preflight.check`.
+    """
+    for one in planned:
+        preflight.check(one.config, whole_stream=True)

@@ -1,0 +1,71 @@
+"""Progress between processes: a worker sends what happens in it through a queue, the parent shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from adaptinf.progress import Bar, Progress
+
+
+class Remote:
+    """Sends what happens in a worker process to the process that shows it, through a queue."""
+
+    def __init__(self, queue: Any, name: str) -> None:
+        """`queue` is a multiprocessing queue; `name` goes in front of every title."""
+        self.queue, self.name = queue, name
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
+        """Report the stage's begin, progress and end, with the seconds in between."""
+        started = time.monotonic()
+        self.queue.put(("begin", self.name, (f"{self.name}: {title}", total, unit)))
+        yield _RemoteBar(self)
+        self.queue.put(("end", self.name, time.monotonic() - started))
+
+    def note(self, text: str) -> None:
+        """Send one line."""
+        self.queue.put(("note", self.name, f"{self.name}: {text}"))
+
+
+@dataclass(frozen=True)
+class _RemoteBar:
+    remote: Remote
+
+    def advance(self, count: int = 1) -> None:
+        self.remote.queue.put(("advance", self.remote.name, count))
+
+    def took(self, seconds: float) -> None:
+        """Do nothing: a stage of this process is measured here."""
+
+
+class Relay:
+    """Shows what `Remote`s of other processes send."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._open: dict[str, tuple[Any, Bar]] = {}
+
+    def show(self, message: tuple[str, str, Any]) -> None:
+        """Show one message from the queue."""
+        kind, name, value = message
+        if kind == "note":
+            self.progress.note(value)
+        elif kind == "begin":
+            context = self.progress.stage(*value)
+            self._open[name] = (context, context.__enter__())
+        elif kind == "advance":
+            self._open[name][1].advance(value)
+        else:
+            context, bar = self._open.pop(name)
+            bar.took(value)
+            context.__exit__(None, None, None)
+
+    def close(self) -> None:
+        """End every stage that is still open, because its worker failed."""
+        for context, _ in self._open.values():
+            context.__exit__(None, None, None)
+        self._open.clear()
