@@ -37,7 +37,7 @@ wheel: $(STAMP)
 # Written last, so its presence means that everything is installed.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python scripts/install.py -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
 
 clean:
