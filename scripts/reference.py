@@ -1,4 +1,7 @@
-"""Write docs/reference-commands.md, docs/reference-config.md and docs/map.md from the code; a test compares them.
+"""Write docs/map.md, docs/reference-config.md and the generated parts of docs/commands.md; a test compares them.
+
+`commands.md` has one generated section per command, between `<!-- command: NAME -->` and `<!-- end of command -->`;
+what stands outside of the marks is written by hand.
 
 python scripts/reference.py
 """
@@ -6,6 +9,7 @@ python scripts/reference.py
 from __future__ import annotations
 
 import ast
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,37 +24,56 @@ from adaptinf.config import RunConfig, Section
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-MADE = "Made from the code by `python scripts/reference.py`; a test keeps it true."
+MADE = "Generated from the code by `python scripts/reference.py`; a test compares them."
+MARKED = re.compile(r"(?P<begin><!-- command: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of command -->)", re.S)
 WHOLE_FOLDERS = ("demo/skills",)
 """Folders of adaptinf/ that are one entry of the map."""
 
 
-def commands_page() -> str:
-    """Return every command with its arguments and options."""
+def commands_page(text: str) -> str:
+    """Return the page of commands with every marked section generated again.
+
+    Raises:
+        ValueError: The marked sections are not exactly the commands.
+    """
     group = typer.main.get_command(app)
     # Any: the commands that typer makes are click's, which has no part in the interface of typer.
     commands: dict[str, Any] = group.commands  # type: ignore[attr-defined]
-    parts = [f"# All options\n\n{MADE} What the commands are for is told in [commands.md](commands.md).\n"]
-    parts += [_command(name, command) for name, command in commands.items()]
-    return "\n".join(parts)
+    marked = [found["name"] for found in MARKED.finditer(text)]
+    if sorted(marked) != sorted(commands):
+        raise ValueError(f"commands.md has sections for {sorted(marked)}, the command line has {sorted(commands)}")
+
+    def generated(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"{found['begin']}\n{_command(name, commands[name])}\n{found['end']}"
+
+    return MARKED.sub(generated, text)
 
 
 def _command(name: str, command: Any) -> str:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
     options = [item for item in command.params if item.param_type_name == "option"]
-    words = [item.name.upper() if item.required else f"[{item.name.upper()}]" for item in arguments]
-    lines = [f"## adaptinf {' '.join([name, *words])}", "", command.help.strip(), ""]
+    words = [_argument(item) for item in arguments]
+    lines = [f"### adaptinf {' '.join([name, *words])}", "", command.help.strip(), ""]
     if arguments or options:
-        lines += ["| | default | |", "|---|---|---|"]
+        lines += ["| argument, option | default | meaning |", "|---|---|---|"]
     lines += [f"| `{item.name.upper()}` | {_default(item)} | {_escaped(item.help)} |" for item in arguments]
     lines += [f"| `{max(item.opts, key=len)}` | {_default(item)} | {_escaped(item.help)} |" for item in options]
     return "\n".join([*lines, ""])
 
 
+def _argument(item: Any) -> str:
+    name = f"{item.name.upper()}{'...' if item.nargs < 0 else ''}"
+    return name if item.required else f"[{name}]"
+
+
 def _default(item: Any) -> str:
     if item.required:
-        return "needed"
-    return "" if item.default is None or item.default is False or callable(item.default) else f"`{item.default}`"
+        return "required"
+    # Identity, not equality: a default of 0 is shown, and equals False.
+    if item.default is None or item.default is False or item.default == "" or callable(item.default):
+        return ""
+    return f"`{item.default}`"
 
 
 def config_page() -> str:
@@ -63,7 +86,7 @@ def _section(place: str, section: type[Section]) -> Iterator[str]:
     fields = {name: field for name, field in section.model_fields.items() if name != "made_by"}
     leaves = {name: field for name, field in fields.items() if _inner(field) is None}
     if leaves:
-        yield from ["| key | value | default | |", "|---|---|---|---|"]
+        yield from ["| setting | value | default | meaning |", "|---|---|---|---|"]
         for name, field in leaves.items():
             key = name if place.endswith("[]") or not place else f"{place}.{name}"
             yield f"| `{key}` | {_type(field.annotation)} | {_value(field)} | {_escaped(field.description)} |"
@@ -104,11 +127,11 @@ def _type(kind: Any) -> str:
 
 def _value(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "needed"
+        return "required"
     if field.default is None or isinstance(field.default, bool):
         return {None: "`null`", True: "`true`", False: "`false`"}[field.default]
     if field.default == "":
-        return "needed"
+        return "required"
     return f"`{field.default}`".replace("'", "")
 
 
@@ -144,7 +167,8 @@ def _escaped(text: str | None) -> str:
 
 
 def main() -> None:
-    (DOCS / "reference-commands.md").write_text(commands_page(), encoding="utf-8")
+    commands = DOCS / "commands.md"
+    commands.write_text(commands_page(commands.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "reference-config.md").write_text(config_page(), encoding="utf-8")
     (DOCS / "map.md").write_text(map_page(), encoding="utf-8")
 

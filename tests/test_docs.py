@@ -2,7 +2,9 @@
 
 import json
 import os
+import pkgutil
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,9 @@ import pytest
 import typer
 import yaml
 
-from adaptinf import config
+from adaptinf import config, errors
 from adaptinf.cli import app
+from tests.test_public_api import SIGNATURES
 
 ROOT = Path(__file__).parent.parent
 TOP_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
@@ -55,26 +58,13 @@ def test_every_command_exists(page):
 def test_every_option_belongs_to_its_command(page):
     anywhere = set().union(*OPTIONS.values(), ROOT_OPTIONS)
     for line in code_of(page):
-        if line.startswith(("python ", "pip ", "pytest ")):
+        if line.startswith(("python ", "pip ", "pytest ", "hf ")):
             continue
         # One line of a listing may show several commands.
         for part in re.split(r"(?=\badaptinf [a-z])", line):
             named = COMMAND.match(part)
             known = OPTIONS[named[1]] | {"--help"} if named else anywhere
             assert set(LONG_OPTION.findall(part)) <= known, part
-
-
-def test_the_commands_page_has_every_command_with_exactly_its_options():
-    text = (ROOT / "docs" / "commands.md").read_text()
-    sections = {part.split()[0]: part for part in text.split("\n## adaptinf ")[1:]}
-    sections = {name: part.split("\n## ")[0] for name, part in sections.items()}
-    assert {name: set(LONG_OPTION.findall(part)) - {"--set", "--help"} for name, part in sections.items()} == {
-        name: {option for option in options if option.startswith("--")} - {"--set", "--help"}
-        for name, options in OPTIONS.items()
-    }
-    assert {name for name, part in sections.items() if "`--set`" in part} == {
-        name for name, options in OPTIONS.items() if "--set" in options
-    }
 
 
 @pages
@@ -107,6 +97,26 @@ def test_every_setting_in_the_text_exists(page):
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_error_class_has_a_section_in_the_troubleshooting_page():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    assert len(classes) >= 5
+    for error in classes:
+        section = page.partition(f"\n### {error.__name__}\n")[2].partition("\n##")[0]
+        assert section.count("\n| `") >= 1, f"{error.__name__} has no section with a message"
+
+
+def test_the_api_page_has_every_public_function():
+    page = (ROOT / "docs" / "api.md").read_text()
+    named = re.findall(r"^::: (\S+)", page, re.MULTILINE) + [
+        f"{module}.{member}"
+        for module, members in re.findall(r"^::: (\S+)\n(?:    .*\n)*?      members: \[(.*)\]", page, re.MULTILINE)
+        for member in members.split(", ")
+    ]
+    documented = [pkgutil.resolve_name(path) for path in named]
+    assert [place for place in SIGNATURES if pkgutil.resolve_name(place) not in documented] == []
 
 
 RUNNER = """
@@ -202,14 +212,27 @@ def test_no_machine_path_is_in_the_documentation():
             assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", page.read_text()) == [], page.name
 
 
+REFERENCE = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
+COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text()
+
+
 def test_the_references_are_what_the_code_says():
     """`python scripts/reference.py` writes them."""
-    import runpy
+    assert REFERENCE["commands_page"](COMMANDS_PAGE) == COMMANDS_PAGE, "run python scripts/reference.py"
+    settings = (ROOT / "docs" / "reference-config.md").read_text()
+    assert settings == REFERENCE["config_page"](), "run python scripts/reference.py"
 
-    made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
-    pages = {"reference-commands.md": "commands_page", "reference-config.md": "config_page", "map.md": "map_page"}
-    for name, page in pages.items():
-        assert (ROOT / "docs" / name).read_text() == made[page](), f"run python scripts/reference.py: {name} is old"
+    assert (ROOT / "docs" / "map.md").read_text() == REFERENCE["map_page"](), "run python scripts/reference.py"
+
+
+def test_a_commands_page_without_one_of_the_commands_is_refused():
+    with pytest.raises(ValueError, match=r"sections for \['add'"):
+        REFERENCE["commands_page"](COMMANDS_PAGE.replace("<!-- command: step -->", ""))
+
+
+def test_a_stale_section_of_the_commands_page_is_generated_again():
+    stale = COMMANDS_PAGE.replace("### adaptinf step FOLDER", "### adaptinf step OLD")
+    assert stale != COMMANDS_PAGE and REFERENCE["commands_page"](stale) == COMMANDS_PAGE
 
 
 def test_every_file_of_the_map_has_a_phrase():
@@ -220,12 +243,11 @@ def test_every_file_of_the_map_has_a_phrase():
 
 
 def test_the_references_name_every_option_and_every_setting():
-    commands = (ROOT / "docs" / "reference-commands.md").read_text()
+    sections = {found["name"]: found[0] for found in REFERENCE["MARKED"].finditer(COMMANDS_PAGE)}
+    assert sections.keys() == OPTIONS.keys()
     for name, options in OPTIONS.items():
-        section = commands.split(f"\n## adaptinf {name}")[1].split("\n## ")[0]
-        assert set(LONG_OPTION.findall(re.sub(r"\|[^|]*\|$", "", section, flags=re.M))) == {
-            option for option in options if option.startswith("--")
-        } - {"--help"}
+        named = set(LONG_OPTION.findall(re.sub(r"\|[^|]*\|$", "", sections[name], flags=re.M)))
+        assert named == {option for option in options if option.startswith("--")} - {"--help"}
     settings = (ROOT / "docs" / "reference-config.md").read_text()
     for section in ("model", "data", "extraction", "clustering", "selection", "training", "pruning"):
         for key, field in config.RunConfig.model_fields[section].annotation.model_fields.items():
