@@ -14,9 +14,8 @@ from PIL import Image
 
 from adaptinf import cli
 from adaptinf.config import LoraConfig, ModelConfig
-from adaptinf.data import Message, Sample
-
-BASE_PATH = Path(__file__).parent.parent / "adaptinf" / "demo" / "base"
+from adaptinf.data import Sample
+from tests.helpers.conversations import BASE_PATH, conversation, say
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,22 +65,6 @@ def picture_folder(tmp_path_factory) -> Path:
         pixels = rng.integers(0, 256, (64, 64 + 8 * number, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     return folder
-
-
-def say(role: str, *blocks: str) -> Message:
-    """Return a message; the block "<image>" stands for a picture."""
-    return Message(
-        role=role,
-        content=[
-            {"type": "image", "text": None} if block == "<image>" else {"type": "text", "text": block}
-            for block in blocks
-        ],
-    )
-
-
-def conversation(name: str, *messages: Message, images: tuple[Path, ...] = ()) -> Sample:
-    """Return a sample of a source called `test`."""
-    return Sample(id=f"test/{name}", source="test", messages=messages, images=images)
 
 
 @pytest.fixture(scope="session")

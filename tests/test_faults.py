@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from adaptinf.storage import store, tables
-from tests.conftest import BASE_PATH
+from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 SERVER = multiprocessing.get_context("forkserver")

@@ -23,8 +23,8 @@ from adaptinf.models.lengths import token_lengths
 from adaptinf.models.memory import gpu
 from adaptinf.progress import Silent
 from adaptinf.training import train
-from tests.conftest import conversation, say
 from tests.extraction.reference import with_adapter
+from tests.helpers.conversations import conversation, say
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 

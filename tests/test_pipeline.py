@@ -26,7 +26,7 @@ from adaptinf.report import write_report
 from adaptinf.runs import STAGES, Run, learners, preflight
 from adaptinf.runs.learners import learner_after, learner_before
 from adaptinf.storage import tables
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 from tests.helpers.text_model import write_text_model
 

@@ -70,3 +70,14 @@ def test_the_issue_templates_ask_for_commands_that_exist():
         assert len({field["id"] for field in template["body"]}) == len(template["body"])
         assert set(re.findall(r"`adaptinf ([a-z]+)", path.read_text(encoding="utf-8"))) <= commands
     assert "adaptinf doctor" in (ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text(encoding="utf-8")
+
+
+def test_tests_import_helpers_and_no_other_tests():
+    """What several test files share lies in tests/helpers/, and the slow, obvious extraction beside its tests."""
+    wrong = [
+        (path.name, module)
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for module in re.findall(r"^(?:from|import) (tests\.[\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if not module.startswith("tests.helpers.") and module != "tests.extraction.reference"
+    ]
+    assert wrong == []

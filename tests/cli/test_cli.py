@@ -12,7 +12,7 @@ import yaml
 from adaptinf import config as configuration
 from adaptinf import pipeline, registry
 from adaptinf.storage import store, tables
-from tests.conftest import BASE_PATH
+from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 
 QUICK = {"selection": {"method": "random_replay"}, "pruning": {"cap": 5}}

@@ -23,8 +23,8 @@ from adaptinf.results.records import read_records
 from adaptinf.results.table import standings
 from adaptinf.runs import Run
 from adaptinf.storage import store
+from tests.helpers.run_folders import content
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
-from tests.runs.test_cache import content
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

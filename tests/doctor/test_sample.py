@@ -15,7 +15,7 @@ from adaptinf.errors import DataError
 from adaptinf.images import open_picture
 from adaptinf.models import load
 from adaptinf.models.chat import IGNORED, encode
-from tests.conftest import BASE_PATH
+from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset
 
 LONG = row(6, "word " * 3000, "never read", skill="long")

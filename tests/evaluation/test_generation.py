@@ -13,7 +13,7 @@ from adaptinf.evaluation.generation import evaluate, generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.models import load
 from adaptinf.progress import Silent
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 from tests.helpers.text_model import write_text_model
 
 LIMITS = {"short": 3, "long": 7}

@@ -21,7 +21,7 @@ from adaptinf.extraction import plan as planning
 from adaptinf.extraction import shards as assembling
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.storage import tables
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 
 CONFIG = ExtractionConfig(dim=64, batch_tokens=256)
 

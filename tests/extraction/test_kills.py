@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 from tests.helpers.families import write_llama
 
 SERVER = multiprocessing.get_context("forkserver")

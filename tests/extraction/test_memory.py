@@ -10,7 +10,7 @@ import pytest
 
 from adaptinf.data import Sample
 from benchmarks.measuring import Work, measure
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 from tests.helpers.families import write_llava
 
 

@@ -14,8 +14,8 @@ from adaptinf.extraction.plan import MAX_PADDING, Plan, make_plan
 from adaptinf.models import load
 from adaptinf.models.chat import encode
 from adaptinf.models.lengths import PictureTokens, token_lengths
-from tests.conftest import conversation, say
 from tests.extraction.reference import open_all
+from tests.helpers.conversations import conversation, say
 from tests.helpers.families import write_idefics3
 
 LENGTHS = st.lists(st.integers(1, 3000), max_size=200).map(np.array)

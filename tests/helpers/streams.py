@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from tests.conftest import BASE_PATH
+from tests.helpers.conversations import BASE_PATH
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
 SETTINGS: dict[str, Any] = {

@@ -21,7 +21,7 @@ from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
 from adaptinf.storage import tables
-from tests.conftest import BASE_PATH
+from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import rows, write_dataset, write_stream
 from tests.helpers.text_model import write_text_model
 

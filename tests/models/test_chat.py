@@ -14,7 +14,7 @@ from adaptinf.errors import ModelError
 from adaptinf.models import chat, load
 from adaptinf.models.chat import IGNORED, encode, encode_prompts, text_of, without_images
 from adaptinf.models.lengths import batches_in_order, token_lengths
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 from tests.helpers.text_model import TEMPLATE, write_text_model
 
 

@@ -17,8 +17,8 @@ import pytest
 from adaptinf.demo.showing import run_demo
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
-from tests.report.conftest import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT
-from tests.report.reading import Page
+from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT
+from tests.helpers.report_page import Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
-from adaptinf.data import Evaluation, SavedPruning, Selection
 from adaptinf.report import write_report
 from adaptinf.report.differences import difference
 from adaptinf.report.facts import gather
@@ -20,70 +18,19 @@ from adaptinf.report.retention import retention
 from adaptinf.report.skills import heat_map, points
 from adaptinf.report.table import summary_table
 from adaptinf.runs import Run
-from adaptinf.storage import store, tables
-from tests.report.reading import Page
-
-NUM_ITEMS = 40
-
-
-def predictions(means: list[float], shift: int) -> dict[str, np.ndarray]:
-    """Return NUM_ITEMS items a skill, the share of right ones as asked; `shift` moves which ones they are."""
-    right = [np.roll(np.arange(NUM_ITEMS) < round(mean * NUM_ITEMS), shift).astype(float) for mean in means]
-    names = [f"{skill}/{item}" for skill in range(len(means)) for item in range(NUM_ITEMS)]
-    skills = [f"s{skill}" for skill in range(len(means)) for _ in range(NUM_ITEMS)]
-    text = tables.text_array([""] * len(names))
-    return {
-        "skill": tables.text_array(skills),
-        "id": tables.text_array(names),
-        "prediction": text,
-        "answer": text,
-        "score": np.concatenate(right),
-    }
+from adaptinf.storage import tables
+from tests.helpers.report_page import Page
+from tests.helpers.run_folders import run_folder
 
 
 def finished(
     folder: Path, method: str, matrix: list[list[float]], *, seed: int = 0, shift: int = 0, cap="none"
 ) -> Path:
-    """Write a run of one step per later row, skills introduced one a step, and return its folder."""
-    num_steps = len(matrix) - 1
-    stream = [DatasetConfig(name=f"d{step}", path="x") for step in range(num_steps)]
-    config = RunConfig(
-        stream=stream,
-        selection=SelectionConfig(method=method, budget=10),
-        pruning=PruningConfig(cap=cap),
-        seed=seed,
-    )
-    run = Run.create(folder, config)
-    empty = {"id": tables.text_array([]), "cluster": np.zeros(0, np.int64), "neighbour": tables.text_array([]),
-             "neighbour_stayed": np.zeros(0, bool), "similarity": np.zeros(0, np.float32)}  # fmt: skip
-    for step in range(-1, num_steps):
-        seen = np.array(matrix[: step + 2])
-        evaluation = Evaluation(
-            skills=tuple(f"s{skill}" for skill in range(seen.shape[1])),
-            introduced_at=np.arange(seen.shape[1]),
-            matrix=seen,
-            num_items=np.full(seen.shape[1], NUM_ITEMS),
-            frequency=np.full(seen.shape[1], 1 / seen.shape[1]),
-            predictions=predictions(matrix[step + 1], shift),
-        )
-        save(run, step, "evaluation", evaluation)
-        if step < 0:
-            continue
-        chosen = {"id": tables.text_array(["d0/1", f"d{step}/2"]), "cluster": np.array([-1, -1])}
-        none = {"cluster": np.zeros(0, np.int64), "scorer": tables.text_array([])}
-        save(run, step, "selection", Selection(indices=np.arange(2), ids=chosen["id"], table=chosen, clusters=none))
-        save(run, step, "pruning", SavedPruning(table=empty, num_kept=2))
-        model = run.stage_folder(step, "model")
-        model.mkdir(parents=True)
-        tables.write_json(model / "info.json", {"samples": 10})
-        store.append_line(folder / "events.jsonl", {"step": step, "stage": "model", "event": "end", "seconds": 30.0})
-    return folder
-
-
-def save(run: Run, step: int, stage: str, artifact: store.Artifact) -> None:
-    folder = run.stage_folder(step, stage)
-    folder.mkdir(parents=True)
-    artifact.save(folder)
+    """Write a run whose skills are introduced one per step, 40 items each, and return its folder."""
+    in_turn = range(len(matrix[0]))
+    return run_folder(
+        folder, method, matrix, seed=seed, shift=shift, cap=cap, introduced_at=in_turn, num_items=40
+    ).folder
 
 
 def answer(folders: list[Path], number: int):

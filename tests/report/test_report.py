@@ -19,9 +19,9 @@ from adaptinf.pipeline import run_all
 from adaptinf.report import write_report
 from adaptinf.runs import Run
 from adaptinf.storage import tables
+from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, reconfigure
+from tests.helpers.report_page import Page
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
-from tests.report.conftest import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, reconfigure
-from tests.report.reading import Page
 
 
 @pytest.fixture(scope="module")

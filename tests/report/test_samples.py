@@ -14,7 +14,7 @@ from adaptinf.report import thumbnails
 from adaptinf.report.figures import Figure, plain, together
 from adaptinf.report.samples import _is_among, question_and_answer
 from adaptinf.report.thumbnails import Album
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ from adaptinf.results.summary import summarise
 from adaptinf.runs import Run
 from adaptinf.runs.environment import environment
 from adaptinf.storage import tables
-from tests.helpers.results import record, run_folder
+from tests.helpers.results import record
+from tests.helpers.run_folders import run_folder
 
 NAN = float("nan")
+LEFT_OUT = {"unreadable": ["a", "b"], "without_answer": ["c"]}
 
 
 def test_scores_of_zero_and_one_are_bits_and_others_thousandths():
@@ -31,8 +33,10 @@ def test_scores_of_zero_and_one_are_bits_and_others_thousandths():
 
 
 def test_a_record_is_what_the_folders_say(tmp_path):
-    skills = {"one": ["dogs", "dogs", "cats"], "two": ["dogs", "cats", "cats"]}
-    run = run_folder(tmp_path / "run", "adapt", [[0.0, 0.2], [0.8, 0.4], [1 / 3, 0.5]], skills=skills)
+    datasets = {"one": ["s0", "s0", "s1"], "two": ["s0", "s1", "s1"]}
+    run = run_folder(
+        tmp_path / "run", "adapt", [[0.0, 0.2], [0.8, 0.4], [1 / 3, 0.5]], datasets=datasets, left_out=LEFT_OUT
+    )
     found = record_of(run, name="mine", settings={"cap": 5}, stream="pets")
     assert (found.name, found.method, found.seed, found.stream, found.settings) == (
         "mine",
@@ -41,7 +45,7 @@ def test_a_record_is_what_the_folders_say(tmp_path):
         "pets",
         {"cap": 5},
     )
-    assert found.matrix.tolist()[2] == [0.333333, 0.5] and found.skills == ("dogs", "cats")
+    assert found.matrix.tolist()[2] == [0.333333, 0.5] and found.skills == ("s0", "s1")
     first, second = found.steps
     assert (first.dataset, first.pool, second.pool) == ("one", 3, 6)
     # Ten samples were chosen in the second step; one had no answer, and of two the pictures were gone.
@@ -49,14 +53,14 @@ def test_a_record_is_what_the_folders_say(tmp_path):
     assert second.selection_seconds == pytest.approx(3.0) and second.training_seconds == 2.0
     # Clusters are the skills in step 0; in step 1 all is one cluster, which says nothing about skills.
     assert first.agreement == 1.0 and second.agreement == 0.0
-    # `cats` is rare by the frequencies of the tests: 1 of 3 chosen at first, 3 of 6 then.
+    # `s1` is rare by the frequencies of the tests: 1 of 3 chosen at first, 3 of 6 then.
     assert (first.rare_share, second.rare_share) == (0.333333, 0.5)
-    assert found.items["dogs"].scores.sum() == round(10 / 3) and len(found.items["dogs"].scores) == 10
+    assert found.items["s0"].scores.sum() == round(10 / 3) and len(found.items["s0"].scores) == 10
     assert found.made_by["version"] and found.cap is None and found.budget == 10
 
 
 def test_without_the_pool_a_record_is_read_quickly(tmp_path):
-    run = run_folder(tmp_path / "run", "adapt", [[0.0, 0.2], [0.8, 0.4]], skills={"one": ["dogs", "cats"]})
+    run = run_folder(tmp_path / "run", "adapt", [[0.0, 0.2], [0.8, 0.4]], datasets={"one": ["s0", "s1"]})
     found = record_of(run, in_detail=False)
     assert found.steps[0].agreement is None and found.fingerprint is None and found.name == "adapt"
 

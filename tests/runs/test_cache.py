@@ -17,6 +17,7 @@ from adaptinf.runs import Run
 from adaptinf.runs import cache as sharing
 from adaptinf.runs.cache import Shelf
 from adaptinf.storage import store, tables
+from tests.helpers.run_folders import content
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 SHARED = ("pool/00-one", "pool/01-two", "base/evaluation", "steps/00/features", "steps/00/clusters")
@@ -41,17 +42,6 @@ def go(folder: Path, config: RunConfig, method: str, *, shelf: Shelf | None = No
     run = replace(Run.create(folder, row_config(config, row, seed)), shelf=shelf)
     run_all(run)
     return run
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock."""
-    left_out = {"config.yaml", "events.jsonl", "metrics.jsonl", ".lock", "training_args.bin", "trainer_log.json"}
-    # The features of a later step name the model that made them, which lies in the run folder.
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes().replace(bytes(folder), b"RUN")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in left_out
-    }
 
 
 @pytest.fixture(scope="module")

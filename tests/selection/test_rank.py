@@ -7,7 +7,7 @@ import pytest
 
 from adaptinf.errors import DataError
 from adaptinf.selection import select, standing
-from tests.selection.test_adapt_select import names, toy_scores
+from tests.helpers.toy_scores import names, toy_scores
 
 WAYS = (
     {},

@@ -18,7 +18,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.training import Trained, train
-from tests.conftest import conversation, say
+from tests.helpers.conversations import conversation, say
 
 FULL = TrainingConfig(tune="full", learning_rate=1e-3, batch_size=2, micro_batch_size=2)
 LORA = FULL.model_copy(update={"tune": "lora", "learning_rate": 1e-2})

@@ -1,0 +1,142 @@
+"""Finished run folders with known numbers, as the pipeline leaves them, without a model; what two runs must share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
+from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection
+from adaptinf.pool.intake import add_dataset
+from adaptinf.runs import Run
+from adaptinf.storage import store, tables
+from tests.helpers.conversations import say
+
+NUM_ITEMS = 10
+BUDGET = 10
+SECONDS = {"features": 2.5, "selection": 0.5, "model": 2.0, "evaluation": 0.25}
+RARE = "s1"
+"""The skill that has a cluster of its own in the first step."""
+
+
+def run_folder(
+    folder: Path,
+    method: str,
+    matrix: Sequence[Sequence[float]],
+    *,
+    seed: int = 0,
+    cap: int | str = "none",
+    introduced_at: Sequence[int] | None = None,
+    num_items: int = NUM_ITEMS,
+    shift: int = 0,
+    datasets: Mapping[str, Sequence[str]] | None = None,
+    left_out: Mapping[str, Sequence[str]] | None = None,
+) -> Run:
+    """Return a run of one step per later row of the matrix, and of the skills s0, s1, ..., all introduced at once.
+
+    `shift` moves which of the items are answered rightly. `datasets` names the true skill of each sample of each
+    dataset (two samples where it is None); all of them are chosen, BUDGET are said to be trained on. `left_out`:
+    samples that the last step could not train on, with the reason.
+    """
+    num_steps, num_skills = len(matrix) - 1, len(matrix[0])
+    datasets = datasets or {f"d{step}": ["s0", RARE] for step in range(num_steps)}
+    config = RunConfig(
+        stream=[DatasetConfig(name=name, path="x") for name in datasets],
+        selection=SelectionConfig(method=method, budget=BUDGET),
+        pruning=PruningConfig(cap=cap),
+        seed=seed,
+    )
+    run = Run.create(folder, config)
+    introduced = np.array(introduced_at if introduced_at is not None else [0] * num_skills, np.int64)
+    for step in range(-1, num_steps):
+        if num_skills:
+            _save(run, step, "evaluation", _evaluation(np.array(matrix[: step + 2]), introduced, num_items, shift))
+        if step >= 0:
+            _join(run, step, datasets[run.config.stream[step].name])
+            _choose_all(run, step)
+            _train(run, step, left_out if step == num_steps - 1 else None)
+    return run
+
+
+def _evaluation(matrix: np.ndarray, introduced_at: np.ndarray, num_items: int, shift: int) -> Evaluation:
+    """Return the evaluation after the last row; the first skill has nine tenths of the stream."""
+    skills = tuple(f"s{skill}" for skill in range(matrix.shape[1]))
+    rest = len(skills) - 1
+    right = [np.roll(np.arange(num_items) < round(share * num_items), shift) for share in np.nan_to_num(matrix[-1])]
+    ids = [f"{skill}/{item}" for skill in skills for item in range(num_items)]
+    text = tables.text_array([""] * len(ids))
+    return Evaluation(
+        skills=skills,
+        introduced_at=introduced_at,
+        matrix=matrix,
+        num_items=np.full(len(skills), num_items),
+        frequency=np.array([0.9, *[0.1 / rest] * rest] if rest else [1.0]),
+        predictions={
+            "skill": tables.text_array([skill for skill in skills for _ in range(num_items)]),
+            "id": tables.text_array(ids),
+            "prediction": text,
+            "answer": text,
+            "score": np.concatenate(right).astype(np.float64),
+        },
+    )
+
+
+def _join(run: Run, step: int, skills: Sequence[str]) -> None:
+    name = run.config.stream[step].name
+    messages = (say("user", "?"), say("assistant", "!"))
+    samples = [
+        Sample(id=f"{name}/{number}", source=name, messages=messages, meta={"skill": skill})
+        for number, skill in enumerate(skills)
+    ]
+    folder = run.dataset_folder(step)
+    part = store.begin(folder)
+    add_dataset(run.pool_folder, step, name, samples, images="reference", on_bad_row="reject", part=part, origin={})
+    store.finish(folder)
+
+
+def _choose_all(run: Run, step: int) -> None:
+    """Save clusters, by true skill in the first step and one for all later, a selection and a pruning of nothing."""
+    pool = run.pool(step)
+    labels = (pool.skills == RARE).astype(np.int64) if step == 0 else np.zeros(len(pool), np.int64)
+    distances = np.zeros(len(pool), np.float32)
+    clusters = Clusters(labels=labels, centers=np.zeros((2, 2), np.float32), distances=distances, ids=pool.ids)
+    _save(run, step, "clusters", clusters)
+    table = {"id": pool.ids, "cluster": labels}
+    none = {"cluster": np.zeros(0, np.int64), "scorer": tables.text_array([])}
+    _save(run, step, "selection", Selection(indices=np.arange(len(pool)), ids=pool.ids, table=table, clusters=none))
+    _save(run, step, "pruning", SavedPruning(table=_nothing_pruned(), num_kept=len(pool)))
+
+
+def _train(run: Run, step: int, left_out: Mapping[str, Sequence[str]] | None) -> None:
+    """Leave what training writes about itself, and how long the stages took."""
+    model = run.stage_folder(step, "model")
+    model.mkdir(parents=True)
+    tables.write_json(model / "info.json", {"samples": BUDGET, "optimizer_steps": 4, **(left_out or {})})
+    for stage, seconds in SECONDS.items():
+        event = {"step": step, "stage": stage, "event": "end", "seconds": seconds}
+        store.append_line(run.folder / "events.jsonl", event)
+
+
+def _nothing_pruned() -> tables.Columns:
+    empty = tables.text_array([])
+    return {"id": empty, "cluster": np.zeros(0, np.int64), "neighbour": empty,
+            "neighbour_stayed": np.zeros(0, bool), "similarity": np.zeros(0, np.float32)}  # fmt: skip
+
+
+def _save(run: Run, step: int, stage: str, artifact: store.Artifact) -> None:
+    folder = run.stage_folder(step, stage)
+    folder.mkdir(parents=True)
+    artifact.save(folder)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock."""
+    left_out = {"config.yaml", "events.jsonl", "metrics.jsonl", ".lock", "training_args.bin", "trainer_log.json"}
+    # The features of a later step name the model that made them, which lies in the run folder.
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(bytes(folder), b"RUN")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in left_out
+    }
