@@ -16,7 +16,7 @@ import yaml
 
 from adaptinf import config, errors
 from adaptinf.cli import app
-from tests.test_public_api import SIGNATURES
+from tests.helpers.public_api import SIGNATURES
 
 ROOT = Path(__file__).parent.parent
 TOP_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
