@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from adaptinf.arrays.budgets import allocate, checked_count
-from adaptinf.arrays.near_duplicates import leave_greedily, leave_in_one_pass
+from adaptinf.arrays.near_duplicates import greedy_order, one_pass_order
 from adaptinf.arrays.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
 from adaptinf.arrays.threads import Spread, in_threads
 from adaptinf.arrays.tiles import UnitRows, as_array, as_rows, nearest, tied, usable_rows
@@ -186,10 +186,10 @@ def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
 def _remove(embedded: Embedded, members: np.ndarray, limit: int, spread: Spread, *, order: str) -> Removals:
     """Return the first `limit` removals of one cluster; members in seeded order."""
     comparable = embedded.comparable(members)
-    leave = leave_greedily if order == "greedy" else leave_in_one_pass
-    left = leave(embedded.units(comparable), limit, spread)
+    order_of = greedy_order if order == "greedy" else one_pass_order
+    found = order_of(embedded.units(comparable), limit, spread)
 
-    pairs = Removals(comparable[left.positions], left.similarity, comparable[left.neighbour])
+    pairs = Removals(comparable[found.positions], found.similarity, comparable[found.neighbour])
     staying = np.setdiff1d(members, pairs.rows, assume_unique=True)
     rest = members[np.isin(members, staying)][::-1]
     return _joined([pairs, _alone(rest[: limit - len(pairs.rows)])])

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from adaptinf.results.columns import COLUMN, cell, number
-from adaptinf.results.markdown import as_table, long_table, short_table
-from adaptinf.results.records import RunRecord, Saved, read_records
+from adaptinf.results.markdown import long_table, markdown_table, short_table
+from adaptinf.results.records import RunRecord, SavedComparison, read_records
 from adaptinf.results.summary import BASELINE, summarise
-from adaptinf.results.table import standings
+from adaptinf.results.table import results_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -58,7 +58,7 @@ def table(
     return f"\n{FORMS[form](saved, baseline or BASELINE).rstrip()}\n\n{_source(path, saved)}\n\n"
 
 
-def forgetting_table(saved: Saved, _: str) -> str:
+def forgetting_table(saved: SavedComparison, _: str) -> str:
     """Return what each row gained and lost of what it had been taught, by every measure of it."""
     columns = [
         COLUMN[field]
@@ -68,10 +68,10 @@ def forgetting_table(saved: Saved, _: str) -> str:
     for name, records in _by_row(saved):
         members = [summarise(record) for record in records]
         rows.append([name, *(cell(column, members) for column in columns)])
-    return as_table(rows)
+    return markdown_table(rows)
 
 
-def clusters_table(saved: Saved, _: str) -> str:
+def clusters_table(saved: SavedComparison, _: str) -> str:
     """Return how well each row's clusters follow the true skills, how many rare samples it chose, what came of it."""
     head = ["method", "ARI, first step", "ARI, last step", "rare among the chosen, %", "rare", "common"]
     rows = []
@@ -81,10 +81,10 @@ def clusters_table(saved: Saved, _: str) -> str:
         members = [summarise(record) for record in records]
         cells = [f"{value:.2f}" if np.isfinite(value) else "–" for value in agreements[[0, -1]]]
         rows.append([name, *cells, number(share), *(cell(COLUMN[field], members) for field in ("rare", "common"))])
-    return as_table([head, *rows])
+    return markdown_table([head, *rows])
 
 
-def _by_row(saved: Saved) -> list[tuple[str, list[RunRecord]]]:
+def _by_row(saved: SavedComparison) -> list[tuple[str, list[RunRecord]]]:
     """Return the rows that have runs, in order, with their runs."""
     found = [(name, [record for record in saved.records if record.name == name]) for name in saved.rows]
     return [(name, records) for name, records in found if records]
@@ -97,16 +97,16 @@ def _over_steps(records: Sequence[RunRecord], field: str) -> np.ndarray:
     return means
 
 
-FORMS: dict[str, Callable[[Saved, str], str]] = {
-    "short": lambda saved, baseline: short_table(standings(saved.records, saved.rows, baseline)),
-    "long": lambda saved, baseline: long_table(standings(saved.records, saved.rows, baseline)),
+FORMS: dict[str, Callable[[SavedComparison, str], str]] = {
+    "short": lambda saved, baseline: short_table(results_table(saved.records, saved.rows, baseline)),
+    "long": lambda saved, baseline: long_table(results_table(saved.records, saved.rows, baseline)),
     "clusters": clusters_table,
     "forgetting": forgetting_table,
 }
 """Forms of a table."""
 
 
-def _source(path: Path, saved: Saved) -> str:
+def _source(path: Path, saved: SavedComparison) -> str:
     around = saved.environment
     streams = ", ".join(sorted({record.stream for record in saved.records}))
     models = ", ".join(sorted({record.model for record in saved.records}))

@@ -1,6 +1,6 @@
-"""Who leaves one cluster, in order: the two orders of permanent pruning (docs/pruning.md).
+"""Which members of a cluster are removed, and in which order: the two orders of permanent pruning (docs/pruning.md).
 
-Members have positions 0..n-1 in the seeded order; of two look-alikes the later one leaves.
+Members have positions 0..n-1 in the seeded order; of two near-duplicates the later one is removed.
 """
 
 from __future__ import annotations
@@ -27,88 +27,90 @@ from adaptinf.arrays.tiles import (
 )
 
 STRIP_ROWS = 128
-"""Members whose levels are found together, within a block of TILE_ROWS."""
+"""Members whose removal levels are found together, within a block of TILE_ROWS."""
 OUT_OF_REACH = -4.0
-"""Added to the cosine of a pair that does not count: less than NO_COSINE, and 3 times faster than choosing."""
+"""Added to the cosine of a pair that does not count: the sum is below NO_COSINE; 3 times faster than `np.where`."""
 
 
-class Leaving(NamedTuple):
-    """Members in the order in which they leave, each with the pair that decided."""
+class RemovalOrder(NamedTuple):
+    """Members in the order in which they are removed, each with the pair that decided it."""
 
     positions: np.ndarray
     """int64 positions."""
     similarity: np.ndarray
     """float64 cosine of the pair."""
     neighbour: np.ndarray
-    """int64, the position of the other one."""
+    """int64, position of the other member of the pair."""
 
 
-def leave_greedily(units: UnitRows, limit: int, spread: Spread = map) -> Leaving:
-    """Return at most `limit` members: of the most similar pair that still stays, the later one leaves, again and again.
+def greedy_order(units: UnitRows, limit: int, spread: Spread = map) -> RemovalOrder:
+    """Return at most `limit` members: the later one of the most similar pair of remaining members, again and again.
 
-    That scan of all pairs needs no list of pairs. Member j leaves at the level r_j = max s_ij over the earlier i with
-    s_ij >= r_i, those that still stay when the scan has come down to s_ij. So levels depend on earlier members only:
-    one pass in seeded order finds them all, and members leave by falling level (of equals the latest first).
+    This scan over pairs by falling cosine s needs no list of pairs. Member j is removed at the removal level
+    r_j = max s_ij over the earlier i with s_ij >= r_i, that is, over those that remain when the scan reaches s_ij. So
+    levels depend on earlier members only: one pass in seeded order finds all of them, and members are removed by
+    falling level (the latest first where levels are equal).
     """
-    # Cosines that tie are scanned latest member first, so an equal one finds its partner still there.
-    return _by_level(_levels(units, lambda level: tied(level) - TIE / 2, spread), limit)
+    # Of pairs that tie, the latest member is removed first, so the partner of an equal cosine still remains.
+    return _by_level(_removal_levels(units, lambda level: tied(level) - TIE / 2, spread), limit)
 
 
-def leave_in_one_pass(units: UnitRows, limit: int, spread: Spread = map) -> Leaving:
-    """Return at most `limit` members, those most similar to any earlier member first, whether that one stays or not."""
-    return _by_level(_levels(units, lambda level: np.full(len(level), NO_COSINE), spread), limit)
+def one_pass_order(units: UnitRows, limit: int, spread: Spread = map) -> RemovalOrder:
+    """Return at most `limit` members, the most similar to any earlier member first, whether or not that one remains."""
+    return _by_level(_removal_levels(units, lambda level: np.full(len(level), NO_COSINE), spread), limit)
 
 
-def _by_level(levels: Nearest, limit: int) -> Leaving:
+def _by_level(levels: Nearest, limit: int) -> RemovalOrder:
+    """Return members by falling removal level."""
     in_order = np.lexsort((-np.arange(len(levels.position)), -tied(levels.similarity)))
-    left = in_order[levels.position[in_order] >= 0][:limit]
-    return Leaving(left, levels.similarity[left], levels.position[left])
+    removed = in_order[levels.position[in_order] >= 0][:limit]
+    return RemovalOrder(removed, levels.similarity[removed], levels.position[removed])
 
 
-def _levels(units: UnitRows, until: Callable[[np.ndarray], np.ndarray], spread: Spread) -> Nearest:
-    """Return, for each member, the cosine at which it leaves and the earlier member that decides.
+def _removal_levels(units: UnitRows, lowest: Callable[[np.ndarray], np.ndarray], spread: Spread) -> Nearest:
+    """Return, for each member, the cosine at which it is removed and the earlier member that decides it.
 
-    `until` turns levels into the smallest cosines at which these members still count as there.
+    `lowest` turns the levels of members into the smallest cosines at which these members still remain.
     """
-    levels, there = nothing_found(len(units)), np.empty(len(units))
+    levels, remains_to = nothing_found(len(units)), np.empty(len(units))
     for rows in parts(0, len(units), TILE_ROWS):
         block = units[rows]
-        before = spread(partial(_of_tile, units, block, there), parts(0, rows.start, TILE_COLUMNS))
+        before = spread(partial(_of_tile, units, block, remains_to), parts(0, rows.start, TILE_COLUMNS))
         found = nearest_of(before, len(block))
         for strip in parts(0, len(block), STRIP_ROWS):
-            known = _before_strip(block, strip, rows.start, there, Nearest(*(part[strip] for part in found)))
-            settled = _among_strip(block[strip], rows.start + strip.start, until, known)
+            known = _before_strip(block, strip, rows.start, remains_to, Nearest(*(part[strip] for part in found)))
+            settled = _among_strip(block[strip], rows.start + strip.start, lowest, known)
             place = slice(rows.start + strip.start, rows.start + strip.stop)
             levels.similarity[place], levels.position[place] = settled
-            there[place] = until(settled.similarity)
+            remains_to[place] = lowest(settled.similarity)
     return levels
 
 
-def _of_tile(units: UnitRows, block: np.ndarray, there: np.ndarray, columns: slice) -> Nearest:
+def _of_tile(units: UnitRows, block: np.ndarray, remains_to: np.ndarray, columns: slice) -> Nearest:
     """Return the levels of a block's rows as far as these earlier columns decide."""
-    cosines = _while_there(block @ units[columns].T, there[columns])
+    cosines = _of_remaining(block @ units[columns].T, remains_to[columns])
     return nearer(nothing_found(len(block)), cosines, columns.start)
 
 
-def _before_strip(block: np.ndarray, strip: slice, start: int, there: np.ndarray, known: Nearest) -> Nearest:
+def _before_strip(block: np.ndarray, strip: slice, start: int, remains_to: np.ndarray, known: Nearest) -> Nearest:
     """Return the levels of a strip as far as the earlier rows of its block decide; the block begins at `start`."""
     cosines = block[strip] @ block[: strip.start].T
-    return nearer(known, _while_there(cosines, there[start : start + strip.start]), start)
+    return nearer(known, _of_remaining(cosines, remains_to[start : start + strip.start]), start)
 
 
-def _among_strip(strip: np.ndarray, start: int, until: Callable[[np.ndarray], np.ndarray], known: Nearest) -> Nearest:
+def _among_strip(strip: np.ndarray, start: int, lowest: Callable[[np.ndarray], np.ndarray], known: Nearest) -> Nearest:
     """Return the levels of a strip, in which rows decide about later ones; it begins at position `start`."""
     cosines = strip @ strip.T + OUT_OF_REACH * ~np.tri(len(strip), k=-1, dtype=bool)
     settled = known
-    # Each round settles at least the earliest row that is not right yet; six rounds are usual.
+    # Each round settles at least the earliest row that is still wrong; six rounds are usual.
     while True:
-        again = nearer(known, _while_there(cosines, until(settled.similarity)), start)
+        again = nearer(known, _of_remaining(cosines, lowest(settled.similarity)), start)
         if (again.similarity == settled.similarity).all():
             return again
         settled = again
 
 
-def _while_there(cosines: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Return the cosines, out of reach where the column has left before the scan comes down to them."""
-    reached: np.ndarray = cosines + OUT_OF_REACH * (cosines < there)
+def _of_remaining(cosines: np.ndarray, remains_to: np.ndarray) -> np.ndarray:
+    """Return the cosines, out of reach where the column's member is removed before the scan reaches them."""
+    reached: np.ndarray = cosines + OUT_OF_REACH * (cosines < remains_to)
     return reached

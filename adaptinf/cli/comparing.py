@@ -70,7 +70,6 @@ def compare(
     from adaptinf.compare.folder import ComparisonFolder
     from adaptinf.compare.variants import parse_cap, rows_of
     from adaptinf.demo.benchmark import is_benchmark
-    from adaptinf.results.table import as_json as table_as_json
     from adaptinf.storage import store
 
     name = stream if is_benchmark(stream) else Path(stream).stem
@@ -93,7 +92,7 @@ def compare(
         table, _ = folder.write()
         page = folder.write_report()
     if as_json:
-        print_json(table_as_json(table))
+        print_json(table.as_json())
     else:
         show_comparison(table)
         print(f"\nrun folders: {folder.path}/ROW/seed-N\nrecords: {folder.path / 'comparison.json'}\nreport: {page}")

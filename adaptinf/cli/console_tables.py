@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from adaptinf.cli.console import print_table
-from adaptinf.results.columns import COLUMN, cell, number, signed
+from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
 from adaptinf.results.intervals import PairedTest
-from adaptinf.results.markdown import effect_text, foot_lines, marked, p_text
 from adaptinf.results.summary import BASELINE, REFERENCES, Summary
-from adaptinf.results.table import Standing, Standings
+from adaptinf.results.table import ResultsRow, ResultsTable
 
 QUALITY = ("macro", "micro", "rare", "common", "worst_skill", "over_time", "relative_gain")
 COST = (
@@ -36,16 +35,16 @@ def show_summary(rows: Sequence[Summary], reference: str) -> None:
         print(verdict)
 
 
-def show_comparison(table: Standings) -> None:
+def show_comparison(table: ResultsTable) -> None:
     """Print the table, means and intervals over seeds."""
     for fields in (QUALITY, COST):
-        _show(fields, [(marked(row), row.members) for row in table.rows])
+        _show(fields, [(row.label, row.members) for row in table.rows])
     rows = [row for row in table.rows if row.against is not None]
     if rows:
         head = [f"against {BASELINE}", "accuracy", "95 % interval", "p", "effect", "micro", "95 % interval", "p"]
         print_table([head, *map(_difference, rows)])
         print()
-    print("\n".join(foot_lines(table)))
+    print("\n".join(table.note_lines()))
 
 
 def _show(fields: Sequence[str], rows: Sequence[tuple[str, Sequence[Summary]]]) -> None:
@@ -70,10 +69,10 @@ def _verdict(rows: Sequence[Summary]) -> str:
     return f"against random replay, points of accuracy: {points} (one seed: a few points are noise)"
 
 
-def _difference(row: Standing) -> list[str]:
+def _difference(row: ResultsRow) -> list[str]:
     assert row.against is not None
     macro, micro = row.against.macro, row.against.micro
-    return [marked(row), *_test(macro), effect_text(macro), *_test(micro)]
+    return [row.label, *_test(macro), effect_text(macro), *_test(micro)]
 
 
 def _test(test: PairedTest) -> list[str]:

@@ -18,14 +18,14 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from adaptinf.cli.story import tell
-    from adaptinf.history.explain import explain as life_of
+    from adaptinf.history.explain import sample_history
     from adaptinf.runs import Run
 
-    life = life_of(Run.open(folder), id)
+    found = sample_history(Run.open(folder), id)
     if as_json:
-        print_json(asdict(life))
+        print_json(asdict(found))
     else:
-        print(tell(life))
+        print(tell(found))
 
 
 def export(
@@ -39,12 +39,12 @@ def export(
 ) -> None:
     """Write what a step selected for any other trainer: data, ids, scores, and a manifest with seeds and hashes."""
     from adaptinf.cli.progress import make_progress
-    from adaptinf.history.export import export as export_step
+    from adaptinf.history.export import export_selection
     from adaptinf.runs import Run
 
     target = out or folder / "exports" / f"{step:02d}-{format}"
     progress = make_progress(quiet=quiet or as_json)
-    manifest = export_step(Run.open(folder), step, format, target, images=images, progress=progress)
+    manifest = export_selection(Run.open(folder), step, format, target, images=images, progress=progress)
     if as_json:
         print_json(manifest)
         return

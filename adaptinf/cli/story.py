@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from adaptinf.data import Rejected
 from adaptinf.doctor.sample import Inspected, Piece
-from adaptinf.history.records import Considered, Episode, Life, Placed, Pruned, Score, turns_of
+from adaptinf.history.records import (
+    ClusterMembership,
+    PruningOutcome,
+    SampleHistory,
+    Score,
+    SelectionOutcome,
+    StepHistory,
+    turns_of,
+)
 
 SHOWN_CHARACTERS = 300
 """Of one turn; the JSON has all of it."""
@@ -18,7 +26,7 @@ GREEN, PLAIN = "\x1b[1;32m", "\x1b[0m"
 """What a terminal takes as colour."""
 
 
-def tell(life: Life) -> str:
+def tell(life: SampleHistory) -> str:
     """Return the life as lines of text."""
     return "\n".join([*_beginning(life), *(line for episode in life.steps for line in _step(episode))])
 
@@ -59,7 +67,7 @@ def _seen(piece: Piece, *, colour: bool) -> str:
     return f"{GREEN}{piece.text}{PLAIN}" if colour else f"[answer: {piece.text}]"
 
 
-def _beginning(life: Life) -> Iterator[str]:
+def _beginning(life: SampleHistory) -> Iterator[str]:
     yield f"{life.id}: {life.state}"
     if life.state == "rejected":
         yield _line("file", f"{life.meta['file']} row {life.meta['row']}")
@@ -85,7 +93,7 @@ def _conversation(turns: tuple[tuple[str, str], ...], images: tuple[str, ...]) -
         yield _line("picture", path)
 
 
-def _step(episode: Episode) -> Iterator[str]:
+def _step(episode: StepHistory) -> Iterator[str]:
     yield f"step {episode.step}"
     if episode.absent:
         yield _line("not in the pool", episode.absent)
@@ -103,7 +111,7 @@ def _step(episode: Episode) -> Iterator[str]:
         yield from _pruning(episode.pruned)
 
 
-def _cluster(placed: Placed) -> str:
+def _cluster(placed: ClusterMembership) -> str:
     if placed.cluster < 0:
         return f"none: unscored, with {placed.size - 1:,} others"
     nearer = f"; {placed.quantile:.0%} of them are nearer" if math.isfinite(placed.quantile) else ""
@@ -116,7 +124,7 @@ def _score(measured: Score, *, has_peers: bool) -> str:
     return f"{measured.value:.4f}, above {measured.quantile:.0%} of the {'cluster' if has_peers else 'pool'}"
 
 
-def _selection(considered: Considered) -> Iterator[str]:
+def _selection(considered: SelectionOutcome) -> Iterator[str]:
     if considered.entropies:
         bits = ", ".join(f"{name} {_bits(value)}" for name, value in considered.entropies.items())
         yield _line("scorer", f"{considered.scorer} (bits of each histogram: {bits})")
@@ -133,13 +141,13 @@ def _bits(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "none (too many values missing)"
 
 
-def _training(episode: Episode) -> str:
+def _training(episode: StepHistory) -> str:
     if episode.trained is None:
         return "not that far yet"
     return "yes" if episode.trained else f"no{f': {episode.untrained}' if episode.untrained else ''}"
 
 
-def _pruning(pruned: Pruned) -> Iterator[str]:
+def _pruning(pruned: PruningOutcome) -> Iterator[str]:
     if pruned.neighbour is None:
         yield _line("pruned", "compared with nothing: the cap was reached without it")
         return

@@ -24,7 +24,7 @@ from adaptinf.report import write_report
 from adaptinf.results.markdown import long_table
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord, records_text
-from adaptinf.results.table import Standings, standings
+from adaptinf.results.table import ResultsTable, results_table
 from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run, has_grown
 from adaptinf.runs.cache import Shelf
 from adaptinf.runs.environment import environment
@@ -100,7 +100,7 @@ class ComparisonFolder:
             found += [(row, run) for run in runs if run.num_finished]
         return found
 
-    def write(self) -> tuple[Standings, list[RunRecord]]:
+    def write(self) -> tuple[ResultsTable, list[RunRecord]]:
         """Write comparison.json and table.md anew from all runs, and return the table and its records.
 
         Raises:
@@ -114,7 +114,7 @@ class ComparisonFolder:
         order = list(dict.fromkeys(row.name for row, _ in runs))
         around = environment(threads_per_run=THREADS_PER_RUN, gpu=gpu())
         store.write_text_whole(self.path / RECORDS, records_text(around, records, order))
-        table = standings(records, order)
+        table = results_table(records, order)
         store.write_text_whole(self.path / TABLE, long_table(table))
         return table, records
 

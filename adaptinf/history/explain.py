@@ -1,6 +1,6 @@
 """adaptinf explain: the life of one sample, told from what a run left in its folder.
 
-Nothing is measured again: scores, clusters, selections and prunings come from the saved tables. Where a sample stood
+Nothing is measured again: scores, clusters, selections and prunings come from the saved tables. Where a sample ranked
 among those that were *not* chosen is in no table; `selection.standing` works it out from the same scores and seed.
 """
 
@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from adaptinf.errors import ConfigError
-from adaptinf.history.records import Considered, Episode, Life, Placed, Pruned, Score, turns_of
+from adaptinf.history.records import (
+    ClusterMembership,
+    PruningOutcome,
+    SampleHistory,
+    Score,
+    SelectionOutcome,
+    StepHistory,
+    turns_of,
+)
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import repairs
@@ -22,7 +30,7 @@ from adaptinf.storage import tables
 from adaptinf.storage.tables import Columns
 
 
-def explain(run: Run, id: str) -> Life:
+def sample_history(run: Run, id: str) -> SampleHistory:
     """Return the life of one sample, whatever became of it.
 
     A rejected row is named by the id that it would have had: its own, or its number with six digits.
@@ -33,17 +41,17 @@ def explain(run: Run, id: str) -> Life:
     """
     place = find(run.pool_folder, id)
     if place is None:
-        return _life_of_rejected(run, id)
+        return _history_of_rejected(run, id)
     sample, arrived = place.sample(), place.dataset.index
     withdrawn_from = withdrawn_datasets(run.pool_folder).get(sample.source)
     restored_from = restored_ids(run.pool_folder).get(id)
     pruned_at, steps = None, []
     for step in range(arrived, run.num_begun):
         absent = _absence(step, pruned_at, restored_from, withdrawn_from)
-        episode = _episode(run, step, id, absent)
-        pruned_at = step if episode.pruned else pruned_at
-        steps.append(episode)
-    return Life(
+        found = _step_history(run, step, id, absent)
+        pruned_at = step if found.pruned else pruned_at
+        steps.append(found)
+    return SampleHistory(
         id=id,
         state=_absence(None, pruned_at, restored_from, withdrawn_from) or "in the pool",
         source=sample.source,
@@ -67,12 +75,12 @@ def _absence(step: int | None, pruned: int | None, restored: int | None, withdra
     return None
 
 
-def _life_of_rejected(run: Run, id: str) -> Life:
+def _history_of_rejected(run: Run, id: str) -> SampleHistory:
     found = find_rejected(run.pool_folder, id)
     if found is None:
         hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
         raise ConfigError(f"{run.folder} has no sample and no rejected row {id!r}{hint}")
-    return Life(
+    return SampleHistory(
         id=id,
         state="rejected",
         source=found.dataset.name,
@@ -87,20 +95,20 @@ def _life_of_rejected(run: Run, id: str) -> Life:
     )
 
 
-def _episode(run: Run, step: int, id: str, absent: str | None) -> Episode:
+def _step_history(run: Run, step: int, id: str, absent: str | None) -> StepHistory:
     if absent:
         nothing: dict[str, Any] = dict.fromkeys(("placed", "considered", "trained", "untrained", "pruned"))
-        return Episode(step=step, absent=absent, scores={}, **nothing)
+        return StepHistory(step=step, absent=absent, scores={}, **nothing)
     scores = _table(run, step, "features", "scores.parquet")
     assigned = _table(run, step, "clusters", "assignments.parquet")
     is_peer = None if assigned is None else assigned["cluster"] == _value(assigned, id, "cluster")
-    considered = _considered(run, step, id, scores, assigned)
+    considered = _outcome(run, step, id, scores, assigned)
     trained, untrained = _trained(run, step, id, considered)
-    return Episode(
+    return StepHistory(
         step=step,
         absent=None,
         scores={} if scores is None else _measured(scores, id, is_peer),
-        placed=None if assigned is None else _placed(assigned, id),
+        placed=None if assigned is None else _membership(assigned, id),
         considered=considered,
         trained=trained,
         untrained=untrained,
@@ -139,42 +147,42 @@ def _measured(scores: Columns, id: str, is_peer: np.ndarray | None) -> dict[str,
     return dict(sorted(found.items()))
 
 
-def _placed(assigned: Columns, id: str) -> Placed:
+def _membership(assigned: Columns, id: str) -> ClusterMembership:
     cluster, distance = int(_value(assigned, id, "cluster")), float(_value(assigned, id, "distance"))
     peers = assigned["distance"][assigned["cluster"] == cluster]
-    return Placed(cluster=cluster, size=len(peers), distance=distance, quantile=_quantile(distance, peers))
+    return ClusterMembership(cluster=cluster, size=len(peers), distance=distance, quantile=_quantile(distance, peers))
 
 
-def _considered(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Considered | None:
+def _outcome(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> SelectionOutcome | None:
     chosen = _table(run, step, "selection", "selection.parquet")
     clusters = _table(run, step, "selection", "clusters.parquet")
     if chosen is None or clusters is None:
         return None
     row = _row(chosen, id)
-    stood = _stood(run, step, id, scores, assigned)
-    if stood is not None and (stood.rank < stood.budget) != (row is not None):
-        stood = None  # chosen by another version or by hand: the saved table is what happened
+    ranked = _standing(run, step, id, scores, assigned)
+    if ranked is not None and (ranked.rank < ranked.budget) != (row is not None):
+        ranked = None  # chosen by another version or by hand: the saved table is what happened
     cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
     in_table = np.flatnonzero(clusters["cluster"] == cluster) if cluster is not None else np.zeros(0, np.int64)
     entry = {name: column[in_table[0]] for name, column in clusters.items()} if len(in_table) else {}
-    has_bins = stood is not None and stood.bin >= 0
-    return Considered(
+    has_bins = ranked is not None and ranked.bin >= 0
+    return SelectionOutcome(
         chosen=row is not None,
-        reason=_reason(run, step, cluster, stood, row is not None, len(chosen["id"]), entry) + _joint(clusters, entry),
+        reason=_reason(run, step, cluster, ranked, row is not None, len(chosen["id"]), entry) + _joint(clusters, entry),
         method=run.config.selection.method,
         total=len(chosen["id"]),
         budget=int(entry["budget"]) if entry else None,
         scorer=str(entry["scorer"]) if entry else None,
         entropies={name.removeprefix("entropy_"): float(entry[name]) for name in entry if name.startswith("entropy_")},
-        score=None if stood is None else stood.score,
-        bin=None if stood is None else stood.bin,
-        bin_size=stood.bin_size if stood and has_bins else None,
-        bin_budget=stood.bin_budget if stood and has_bins else None,
-        rank=None if stood is None else stood.rank,
+        score=None if ranked is None else ranked.score,
+        bin=None if ranked is None else ranked.bin,
+        bin_size=ranked.bin_size if ranked and has_bins else None,
+        bin_budget=ranked.bin_budget if ranked and has_bins else None,
+        rank=None if ranked is None else ranked.rank,
     )
 
 
-def _stood(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Standing | None:
+def _standing(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Standing | None:
     if scores is None or assigned is None:
         return None
     run.load_plugins()
@@ -193,22 +201,22 @@ def _stood(run: Run, step: int, id: str, scores: Columns | None, assigned: Colum
 
 
 def _reason(
-    run: Run, step: int, cluster: int | None, stood: Standing | None, chosen: bool, total: int, entry: dict[str, Any]
+    run: Run, step: int, cluster: int | None, ranked: Standing | None, chosen: bool, total: int, entry: dict[str, Any]
 ) -> str:
     method = run.config.selection.method
     if cluster == -1:
         verb = "there was budget left after" if chosen else "the budget was spent on"
         return f"unscored: {verb} every other sample"
-    if stood is None:
+    if ranked is None:
         where = f"of the {entry['size']:,} samples of its cluster" if entry else f"of a pool of {len(run.pool(step)):,}"
         number = entry["budget"] if entry else total
         return f"{method} chose {number:,} {where}, {'this one among them' if chosen else 'not this one'}"
-    place = f"place {stood.rank + 1:,} of {stood.size:,} in its cluster, which gave its first {stood.budget:,}"
+    place = f"place {ranked.rank + 1:,} of {ranked.size:,} in its cluster, which gave its first {ranked.budget:,}"
     if chosen:
         return place
-    if stood.bin >= 0:
-        return f"{place}; of the {stood.bin_size:,} in its bin {stood.bin_budget:,} were taken, by lot"
-    if not np.isfinite(stood.score):
+    if ranked.bin >= 0:
+        return f"{place}; of the {ranked.bin_size:,} in its bin {ranked.bin_budget:,} were taken, by lot"
+    if not np.isfinite(ranked.score):
         return f"{place}; without a score it comes after every sample that has one"
     if run.config.selection.sampling in (None, "ccs"):
         return f"{place}; its score is in a tail of the cluster, the {TAIL_PERCENT} % at each end, which is taken last"
@@ -224,7 +232,7 @@ def _joint(clusters: Columns, entry: dict[str, Any]) -> str:
     return f"; with the {among.sum() - 1:,} clusters that it is joined with, {gave:,} of {size:,}"
 
 
-def _trained(run: Run, step: int, id: str, considered: Considered | None) -> tuple[bool | None, str | None]:
+def _trained(run: Run, step: int, id: str, considered: SelectionOutcome | None) -> tuple[bool | None, str | None]:
     if considered is None or not run.has(step, "model"):
         return None, None
     if not considered.chosen:
@@ -239,7 +247,7 @@ def _trained(run: Run, step: int, id: str, considered: Considered | None) -> tup
     return True, None
 
 
-def _pruned(run: Run, step: int, id: str) -> Pruned | None:
+def _pruned(run: Run, step: int, id: str) -> PruningOutcome | None:
     table = _table(run, step, "pruning", "pruned.parquet")
     row = None if table is None else _row(table, id)
     if table is None or row is None:
@@ -247,7 +255,7 @@ def _pruned(run: Run, step: int, id: str) -> Pruned | None:
     neighbour = table["neighbour"][row] or None
     place = find(run.pool_folder, neighbour) if neighbour else None
     sample = place.sample() if place else None
-    return Pruned(
+    return PruningOutcome(
         similarity=float(table["similarity"][row]),
         neighbour=neighbour,
         neighbour_stayed=bool(table["neighbour_stayed"][row]),

@@ -38,7 +38,7 @@ KEPT_META = ("skill", "task")
 """What else the rows carried may be of any type, which Arrow refuses; these two are text."""
 
 
-def export(
+def export_selection(
     run: Run,
     step: int,
     format: str,

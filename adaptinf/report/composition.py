@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.figures import Figure, FigureRow, together
 
 KINDS = ("source", "arrived in step", "true skill")
 """What samples are counted by."""
@@ -19,7 +19,7 @@ def composition_figure(facts: Sequence[RunFacts]) -> Figure:
     return together("composition", [(fact.label, _rows(fact)) for fact in facts])
 
 
-def _rows(fact: RunFacts) -> list[Row] | str:
+def _rows(fact: RunFacts) -> list[FigureRow] | str:
     steps = fact.steps_with("selection")
     if not steps:
         return "No step of this run has chosen anything yet."
@@ -27,7 +27,7 @@ def _rows(fact: RunFacts) -> list[Row] | str:
     return [row for step in steps for kind in kinds for row in _rows_of(fact, step, kind)]
 
 
-def _rows_of(fact: RunFacts, step: int, kind: str) -> list[Row]:
+def _rows_of(fact: RunFacts, step: int, kind: str) -> list[FigureRow]:
     pool = _counted(fact, fact.run.pool(step).ids, kind)
     chosen = _counted(fact, fact.selection(step).ids, kind)
     return [

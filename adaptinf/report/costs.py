@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.runs import STAGES
 from adaptinf.storage import store
 
@@ -27,12 +27,12 @@ def pool_figure(facts: Sequence[RunFacts]) -> Figure:
     return together("pool", [(fact.label, _pool_rows(fact)) for fact in facts])
 
 
-def _pool_rows(fact: RunFacts) -> list[Row] | str:
+def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
     steps = fact.steps_with("pruning")
     if not steps:
         return "No step of this run is finished yet, so nothing could be pruned."
     stream = fact.run.config.stream
-    rows: list[Row] = []
+    rows: list[FigureRow] = []
     for step in steps:
         pruning = fact.pruning(step)
         before, pruned = pruning.num_found, len(pruning.table["id"])
@@ -59,9 +59,9 @@ def cost_figure(facts: Sequence[RunFacts]) -> Figure:
 NO_COST = "events.jsonl of this run tells of no finished stage."
 
 
-def _cost_rows(fact: RunFacts) -> list[Row]:
+def _cost_rows(fact: RunFacts) -> list[FigureRow]:
     ends = {(event["step"], event["stage"]): event for event in fact.events}
-    rows: list[Row] = []
+    rows: list[FigureRow] = []
     for step in range(-1, len(fact.run.config.stream)):
         for stage in ("pool", *STAGES):
             folder = _folder(fact, step, stage)

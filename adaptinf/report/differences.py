@@ -11,7 +11,7 @@ import numpy as np
 from adaptinf.data import Evaluation
 from adaptinf.report.facts import RunFacts
 from adaptinf.results.intervals import Interval
-from adaptinf.results.paired import Pair, compared
+from adaptinf.results.paired import Pair, compare_pairs
 from adaptinf.storage.tables import digest
 
 
@@ -54,7 +54,7 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
     by_seed = [_pair(one, other) for one, other in found if one and other]
     if not by_seed or not all(pair.skills for pair in by_seed):
         return "The method and random replay share no test items; give runs over the same stream and tests."
-    result = compared(by_seed)
+    result = compare_pairs(by_seed)
     return Difference(
         accuracy=result.accuracy,
         baseline=result.baseline,

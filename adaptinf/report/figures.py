@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-Row = Mapping[str, Any]
+FigureRow = Mapping[str, Any]
 """One row of a figure's table: text, numbers, lists of picture numbers. NaN: no value."""
 
 
@@ -21,7 +21,7 @@ class Figure:
 
     key: str
     """Its name in the page and of its CSV file."""
-    rows: Sequence[Row]
+    rows: Sequence[FigureRow]
     """The table; every row has the same keys, `run` first."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Label of a run -> why it has no rows, in a sentence."""
@@ -33,9 +33,9 @@ class Figure:
         return {"columns": columns, "missing": dict(self.missing)}
 
 
-def together(key: str, parts: Iterable[tuple[str, Sequence[Row] | str]]) -> Figure:
+def together(key: str, parts: Iterable[tuple[str, Sequence[FigureRow] | str]]) -> Figure:
     """Return the figure of several runs: label and rows of each, or the reason why it has none."""
-    rows: list[Row] = []
+    rows: list[FigureRow] = []
     missing: dict[str, str] = {}
     for label, part in parts:
         if isinstance(part, str):

@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.report.samples import CHOSEN, CHOSEN_THEN_PRUNED, LEFT_OUT, PRUNED, StepSamples, words_of
 from adaptinf.report.thumbnails import Album
 from adaptinf.storage.tables import Columns
@@ -34,7 +34,7 @@ def gallery_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
     return together("gallery", [(fact.label, _cards(fact, limit, album)) for fact in facts])
 
 
-def _cards(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
+def _cards(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
     samples = StepSamples.newest(fact)
     if samples is None:
         return fact.why_no_clusters
@@ -85,7 +85,7 @@ def _num_pairs(fact: RunFacts) -> list[int]:
     return [int((fact.pruning(step).table["neighbour"] != "").sum()) for step in fact.steps_with("pruning")]
 
 
-def _pairs(fact: RunFacts, limit: int, album: Album) -> list[Row] | str:
+def _pairs(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
     steps = fact.steps_with("pruning")
     if not steps:
         return "No step of this run is finished yet, so nothing could be pruned."
@@ -124,7 +124,7 @@ def _why_no_pairs(fact: RunFacts) -> str:
     return f"{method} does not ask the model, so it prunes at random: no similarity is known."
 
 
-def _pair(fact: RunFacts, step: int, row: int, table: Columns, album: Album) -> Row:
+def _pair(fact: RunFacts, step: int, row: int, table: Columns, album: Album) -> FigureRow:
     pruned = words_of(fact, str(table["id"][row]), album)
     neighbour = words_of(fact, str(table["neighbour"][row]), album)
     return {

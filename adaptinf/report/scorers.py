@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.selection.entropy import NUM_BINS, REACH, standard_histogram
 from adaptinf.storage import tables
 
@@ -36,12 +36,12 @@ def _why_none(fact: RunFacts) -> str:
     return f"{fact.run.config.selection.method} does not choose among scores cluster by cluster."
 
 
-def _entropy_rows(fact: RunFacts) -> list[Row] | str:
+def _entropy_rows(fact: RunFacts) -> list[FigureRow] | str:
     rows = [row for step in _deciding_steps(fact) for row in _entropies(fact.selection(step).clusters, step)]
     return rows or _why_none(fact)
 
 
-def _entropies(clusters: tables.Columns, step: int) -> list[Row]:
+def _entropies(clusters: tables.Columns, step: int) -> list[FigureRow]:
     names = [name for name in clusters if name.startswith(ENTROPY)]
     return [
         {
@@ -64,8 +64,8 @@ def histogram_figure(facts: Sequence[RunFacts]) -> Figure:
     return together("histograms", [(fact.label, _histogram_rows(fact, limit)) for fact in facts])
 
 
-def _histogram_rows(fact: RunFacts, limit: int) -> list[Row] | str:
-    rows: list[Row] = []
+def _histogram_rows(fact: RunFacts, limit: int) -> list[FigureRow] | str:
+    rows: list[FigureRow] = []
     for step in reversed(_deciding_steps(fact)):
         found = _histograms(fact, step)
         if rows and len(rows) + len(found) > limit:
@@ -74,7 +74,7 @@ def _histogram_rows(fact: RunFacts, limit: int) -> list[Row] | str:
     return rows[:limit] or _why_none(fact)
 
 
-def _histograms(fact: RunFacts, step: int) -> list[Row]:
+def _histograms(fact: RunFacts, step: int) -> list[FigureRow]:
     clusters, scores = fact.clusters(step), fact.features(step).scores
     table = fact.selection(step).clusters
     names = [name.removeprefix(ENTROPY) for name in table if name.startswith(ENTROPY)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from adaptinf.data import Evaluation
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.results.intervals import over_seeds
 
 NO_SKILLS = "No skill is tested in this run: list some under evaluation: in stream.yaml, and run it anew."
@@ -94,7 +94,7 @@ def matrix_figure(facts: Sequence[RunFacts]) -> Figure:
     return together("skills", [(fact.label, _matrix_rows(fact)) for fact in facts])
 
 
-def _matrix_rows(fact: RunFacts) -> list[Row] | str:
+def _matrix_rows(fact: RunFacts) -> list[FigureRow] | str:
     evaluation = fact.evaluation
     if evaluation is None:
         return NO_SKILLS
@@ -127,12 +127,12 @@ def by_group(facts: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
     return groups
 
 
-def _accuracy_rows(members: Sequence[RunFacts]) -> list[Row] | str:
+def _accuracy_rows(members: Sequence[RunFacts]) -> list[FigureRow] | str:
     curves = [_mean_of_rows(fact.evaluation) for fact in members if fact.evaluation]
     if not curves:
         return NO_SKILLS
     names = row_names(members[0], max(map(len, curves)))
-    rows: list[Row] = []
+    rows: list[FigureRow] = []
     for step, name in enumerate(names):
         interval = over_seeds([100.0 * curve[step] for curve in curves if step < len(curve)])
         rows.append({"step": step, "dataset": name, **interval._asdict()})

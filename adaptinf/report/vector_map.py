@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, Row, together
+from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.report.samples import StepSamples, words_of
 from adaptinf.report.thumbnails import Album
 
@@ -45,7 +45,7 @@ def _why_none(samples: StepSamples | None) -> str | None:
     return None
 
 
-def _rows(fact: RunFacts, samples: StepSamples | None, limit: int, album: Album) -> list[Row] | str:
+def _rows(fact: RunFacts, samples: StepSamples | None, limit: int, album: Album) -> list[FigureRow] | str:
     reason = _why_none(samples)
     if samples is None or reason is not None:
         return reason or fact.why_no_clusters

@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.results.intervals import Interval, over_seeds
+from adaptinf.results.intervals import Interval, PairedTest, over_seeds
 from adaptinf.results.summary import Summary
 from adaptinf.words import format_seconds
+
+LEAST_P = 0.001
+"""Below this a p-value is only said to be below it."""
 
 
 class Column(NamedTuple):
@@ -87,3 +90,23 @@ def signed(value: float) -> str:
     """Return a number with one digit and its sign."""
     text = number(value)
     return text if text.startswith("−") or text == "0.0" else f"+{text}"
+
+
+def paired_test_text(test: PairedTest) -> str:
+    """Return +1.2 (−0.3 to +2.7), p = 0.12."""
+    if np.isnan(test.interval.mean):
+        return "–"
+    mean, low, high = (signed(100.0 * value) for value in test.interval)
+    return f"{mean} ({low} to {high}), p {p_text(test.p_value)}"
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as it stands after the letter p."""
+    if p_value < LEAST_P:
+        return f"< {LEAST_P}"
+    return f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"
+
+
+def effect_text(test: PairedTest) -> str:
+    """Return the effect size; a dash with one seed."""
+    return "–" if np.isnan(test.effect) else f"{test.effect:+.2f}".replace("-", "−")

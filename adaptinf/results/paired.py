@@ -24,7 +24,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Against:
+class PairedDifference:
     """How far a method is above another; accuracies in 0..1."""
 
     accuracy: float
@@ -41,11 +41,11 @@ class Against:
     """Seeds that both have."""
 
 
-def compared(pairs: Sequence[Pair]) -> Against:
+def compare_pairs(pairs: Sequence[Pair]) -> PairedDifference:
     """Return how the first of each pair stands to the second; every pair shares a skill at least."""
     differences = [{skill: one - other for skill, (one, other) in pair.skills.items()} for pair in pairs]
     same_items = all(pair.items == pairs[0].items for pair in pairs)
-    return Against(
+    return PairedDifference(
         accuracy=float(np.mean([np.mean([one.mean() for one, _ in pair.skills.values()]) for pair in pairs])),
         baseline=float(np.mean([np.mean([other.mean() for _, other in pair.skills.values()]) for pair in pairs])),
         macro=paired_test(differences, same_items=same_items),
@@ -55,7 +55,7 @@ def compared(pairs: Sequence[Pair]) -> Against:
     )
 
 
-def against(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Against | str:
+def paired_difference(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> PairedDifference | str:
     """Return how the seeds of one row stand to those of another, or why that cannot be said."""
     others = {record.seed: record for record in baseline}
     pairs = [(record, others[record.seed]) for record in records if record.seed in others]
@@ -66,7 +66,7 @@ def against(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> Agai
         if wrong:
             return f"other test items of {', '.join(wrong)} in seed {one.seed}"
     found = [_pair(one, other) for one, other in pairs]
-    return compared(found) if all(pair.skills for pair in found) else "no test items"
+    return compare_pairs(found) if all(pair.skills for pair in found) else "no test items"
 
 
 def other_items(one: RunRecord, other: RunRecord) -> list[str]:

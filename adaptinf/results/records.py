@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from adaptinf.errors import StoreError
 from adaptinf.storage import tables
+from adaptinf.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MATRIX_DIGITS = 6
 """Of accuracies, which are in 0..1."""
@@ -75,9 +80,9 @@ class StepRecord:
     """Share of the chosen samples that teach a rare skill; None where the data name no skills."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunRecord:
-    """One run."""
+    """One run as numbers: settings, skill matrix, scores of its test items, and the cost of every step."""
 
     name: str
     """Name of its row in the table."""
@@ -114,6 +119,31 @@ class RunRecord:
     made_by: dict[str, Any]
     """Version, commit and time of the run."""
 
+    def __repr__(self) -> str:
+        tested = self.matrix[-1][np.isfinite(self.matrix[-1])] if len(self.matrix) else np.zeros(0)
+        parts = [f"RunRecord({self.name!r}, seed {self.seed}: {self.method}", counted(len(self.steps), "step")]
+        if len(tested):
+            parts.append(f"accuracy {100.0 * tested.mean():.1f} % over {counted(len(tested), 'skill')}")
+        return f"{', '.join(parts)})"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per finished step, indexed by its number.
+
+        Columns: the fields of `StepRecord`, then one per skill with its accuracy after the step, 0 to 1, NaN where it
+        was not tested. The accuracies of the base model are `matrix[0]`.
+        """
+        import pandas as pd
+
+        rows = [
+            {**asdict(step), **dict(zip(self.skills, self.matrix[number + 1].tolist(), strict=True))}
+            for number, step in enumerate(self.steps)
+        ]
+        return pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="step"))
+
+    def _repr_html_(self) -> str:
+        """Return the steps as notebooks show them."""
+        return f"<p>{escape(repr(self))}</p>{self.to_pandas().to_html()}"
+
     def as_json(self) -> dict[str, Any]:
         """Return a value for JSON."""
         return {
@@ -145,7 +175,7 @@ class RunRecord:
         return cls(**{**value, **arrays, **others})
 
 
-class Saved(NamedTuple):
+class SavedComparison(NamedTuple):
     """What a comparison.json holds."""
 
     environment: dict[str, Any]
@@ -153,7 +183,10 @@ class Saved(NamedTuple):
     rows: list[str]
     """Names of the rows in the order of the table."""
     records: list[RunRecord]
-    """One a run, by name and seed."""
+    """One per run, by name and seed."""
+
+    def __repr__(self) -> str:
+        return f"SavedComparison({counted(len(self.records), 'run')}; rows: {', '.join(self.rows) or 'none'})"
 
 
 def records_text(environment: Mapping[str, Any], records: Sequence[RunRecord], rows: Sequence[str] = ()) -> str:
@@ -169,7 +202,7 @@ def _line(value: Any) -> str:
     return json.dumps(tables.finite(value), ensure_ascii=False, allow_nan=False)
 
 
-def read_records(path: Path) -> Saved:
+def read_records(path: Path) -> SavedComparison:
     """Return what a comparison.json holds.
 
     Raises:
@@ -178,6 +211,6 @@ def read_records(path: Path) -> Saved:
     found = tables.read_json(path)
     try:
         records = [RunRecord.from_json(value) for value in found["records"]]
-        return Saved(dict(found["environment"]), list(found["rows"]), records)
+        return SavedComparison(dict(found["environment"]), list(found["rows"]), records)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is no comparison ({error!r}); `adaptinf compare` writes one") from error

@@ -1,44 +1,72 @@
-"""The table of a comparison, made from records alone: methods x seeds in, one row a method out."""
+"""The table of a comparison, made from records alone: one record per run in, one row per method out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from adaptinf.results import fairness
-from adaptinf.results.columns import COLUMNS, interval_of
+from adaptinf.results.columns import COLUMNS, cell, interval_of, paired_test_text
 from adaptinf.results.intervals import PairedTest
-from adaptinf.results.paired import Against, against
+from adaptinf.results.paired import PairedDifference, paired_difference
 from adaptinf.results.records import RunRecord
 from adaptinf.results.summary import BASELINE, Summary, summaries
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARK = "†"
+"""Follows the name of a row that trained on fewer samples than the others."""
+DIFFERENCES = {"macro": "accuracy", "micro": "micro"}
+"""Field of `PairedDifference` -> its name in a heading."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """One row."""
+class ResultsRow:
+    """One row: a method, or a variant of one, over its seeds."""
 
     name: str
     """Name of the row."""
     method: str
-    """Its selector."""
+    """Name of its selector."""
     settings: dict[str, Any]
-    """What the row changes of the stream's settings."""
+    """Settings in which the row differs from the stream."""
     cap: int | None
     """Samples that its pool may hold; None: no cap."""
     members: Sequence[Summary]
-    """One summary a seed."""
-    against: Against | None
-    """How it stands to the baseline; None for the baseline itself, and where that cannot be said."""
+    """One summary per seed."""
+    against: PairedDifference | None
+    """Difference to the baseline; None for the baseline itself, and where the two cannot be compared."""
     num_fewer: int
-    """Samples that it trained on less than the others, the most of any seed; 0: the same budget."""
+    """Samples that it trained on less than the others, the largest number of any seed; 0: the same budget."""
+
+    @property
+    def label(self) -> str:
+        """Its name, marked where it trained on fewer samples than the others."""
+        return f"{self.name} {MARK}" if self.num_fewer else self.name
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as plain values."""
+        found = self.against
+        return {
+            "name": self.name,
+            "method": self.method,
+            "settings": self.settings,
+            "cap": self.cap,
+            "seeds": [member.seed for member in self.members],
+            **{column.field: interval_of(column, self.members)._asdict() for column in COLUMNS},
+            "fewer_samples": self.num_fewer,
+            "against_random_replay": found and {"macro": _test(found.macro), "micro": _test(found.micro)},
+        }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standings:
-    """The whole table."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ResultsTable:
+    """The whole table. In a notebook it shows as HTML; `to_pandas` gives it as a DataFrame."""
 
-    rows: Sequence[Standing]
+    rows: Sequence[ResultsRow]
     """In the order asked for."""
     seeds: Sequence[int]
     """Seeds that any row has."""
@@ -49,13 +77,69 @@ class Standings:
     references: Sequence[str]
     """What the relative gain is measured against."""
     notes: Sequence[str]
-    """What has to be known beside the numbers, a line each."""
+    """Notes for the reader of the numbers, one line each."""
     errors: Sequence[str]
     """What makes the table unfair: rows that trained on more than the budget."""
 
+    def __repr__(self) -> str:
+        names = ", ".join(row.name for row in self.rows)
+        return f"ResultsTable(rows: {names or 'none'}; seeds: {list(self.seeds)}; budget: {self.budget:,})"
 
-def standings(records: Sequence[RunRecord], order: Sequence[str] = (), baseline: str = BASELINE) -> Standings:
-    """Return the table: rows as in `order`, then others as they come, each compared with the row `baseline`."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the table as plain values: percent and points, seconds, NaN where a number is not known."""
+        return {
+            "seeds": list(self.seeds),
+            "budget": self.budget,
+            "relative_gain_against": list(self.references),
+            "rows": [row.as_json() for row in self.rows],
+            "notes": list(self.notes),
+            "errors": list(self.errors),
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per method, indexed by its name, with the numbers of the table.
+
+        Columns: `method`, `seeds` (their number); for each column of the table its field (`macro`, `rare`, ...), the
+        mean over seeds in the table's unit (percent, points, seconds, samples), and `<field>_low` and `<field>_high`,
+        the ends of its 95 % interval (NaN with one seed); `macro_difference` and `micro_difference` to the baseline in
+        points, with `_low`, `_high` and `_p_value`, NaN where there is no comparison.
+        """
+        import pandas as pd
+
+        rows = [_as_numbers(row) for row in self.rows]
+        return pd.DataFrame(rows, index=pd.Index([row.name for row in self.rows], name="name"))
+
+    def _repr_html_(self) -> str:
+        """Return the table as notebooks show it: means with intervals, differences to the baseline, notes."""
+        head = "".join(f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>' for column in COLUMNS)
+        head += "".join(f"<th>{name} against {escape(self.baseline)}</th>" for name in DIFFERENCES.values())
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in [row.label, *_as_text(row)]) + "</tr>"
+            for row in self.rows
+        )
+        notes = "".join(f"<li>{escape(line)}</li>" for line in self.note_lines())
+        return f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul>"
+
+    def note_lines(self, *, with_relative_gain: bool = True) -> list[str]:
+        """Return the lines below a table: seeds, budget, reference of the relative gain, notes, errors."""
+        seeds = ", ".join(map(str, self.seeds))
+        spread = ", ± is half of a 95 % t-interval over seeds" if len(self.seeds) > 1 else "; one seed says little"
+        return [
+            f"seeds {seeds}{spread}; budget {self.budget:,} samples a step",
+            *([f"relative gain in % of: {'; or '.join(self.references)}"] if with_relative_gain else []),
+            *(f"{MARK} {line}" if "fewer samples" in line else line for line in self.notes),
+            *(f"NOT COMPARABLE: {line}" for line in self.errors),
+        ]
+
+
+def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), baseline: str = BASELINE) -> ResultsTable:
+    """Return the table of some runs.
+
+    Args:
+        records: one per run.
+        order: names of the first rows; other rows follow in the order of the records.
+        baseline: name of the row that each other one is compared with.
+    """
     kept, notes = fairness.complete(records)
     groups: dict[str, list[RunRecord]] = {name: [] for name in order}
     for record in sorted(kept, key=lambda record: record.seed):
@@ -63,9 +147,9 @@ def standings(records: Sequence[RunRecord], order: Sequence[str] = (), baseline:
     groups = {name: members for name, members in groups.items() if members}
     rows, references = summaries(kept)
     fewer = fairness.trained_fewer(kept)
-    return Standings(
+    return ResultsTable(
         rows=[
-            _standing(members, rows, [] if name == baseline else groups.get(baseline, []), fewer)
+            _results_row(members, rows, [] if name == baseline else groups.get(baseline, []), fewer)
             for name, members in groups.items()
         ],
         seeds=sorted({record.seed for record in kept}),
@@ -93,49 +177,42 @@ def _gain_lines(rows: Sequence[Summary]) -> list[str]:
     return [f"the relative gain leaves out {number} skills whose reference is below one test item"]
 
 
-def _standing(
+def _results_row(
     members: Sequence[RunRecord], rows: Sequence[Summary], baseline: Sequence[RunRecord], fewer: dict[str, list[int]]
-) -> Standing:
+) -> ResultsRow:
     first = members[0]
     own = sorted((row for row in rows if row.name == first.name), key=lambda row: row.seed)
-    found = against(members, baseline)
-    return Standing(
+    found = paired_difference(members, baseline)
+    return ResultsRow(
         name=first.name,
         method=first.method,
         settings=first.settings,
         cap=first.cap,
         members=own,
-        against=found if isinstance(found, Against) else None,
+        against=found if isinstance(found, PairedDifference) else None,
         num_fewer=max(fewer.get(first.name, [0])),
     )
-
-
-def as_json(table: Standings) -> dict[str, Any]:
-    """Return the table as plain values: percent and points, seconds, NaN where a number is not known."""
-    return {
-        "seeds": list(table.seeds),
-        "budget": table.budget,
-        "relative_gain_against": list(table.references),
-        "rows": [_row_as_json(row) for row in table.rows],
-        "notes": list(table.notes),
-        "errors": list(table.errors),
-    }
-
-
-def _row_as_json(row: Standing) -> dict[str, Any]:
-    found = row.against
-    return {
-        "name": row.name,
-        "method": row.method,
-        "settings": row.settings,
-        "cap": row.cap,
-        "seeds": [member.seed for member in row.members],
-        **{column.field: interval_of(column, row.members)._asdict() for column in COLUMNS},
-        "fewer_samples": row.num_fewer,
-        "against_random_replay": found and {"macro": _test(found.macro), "micro": _test(found.micro)},
-    }
 
 
 def _test(found: PairedTest) -> dict[str, float]:
     mean, low, high = (100.0 * value for value in found.interval)
     return {"points": mean, "low": low, "high": high, "p_value": found.p_value, "effect": found.effect}
+
+
+def _as_numbers(row: ResultsRow) -> dict[str, Any]:
+    numbers: dict[str, Any] = {"method": row.method, "seeds": len(row.members)}
+    for column in COLUMNS:
+        mean, low, high = interval_of(column, row.members)
+        numbers |= {column.field: mean, f"{column.field}_low": low, f"{column.field}_high": high}
+    for field in DIFFERENCES:
+        test = None if row.against is None else _test(getattr(row.against, field))
+        for name, key in (("", "points"), ("_low", "low"), ("_high", "high"), ("_p_value", "p_value")):
+            numbers[f"{field}_difference{name}"] = float("nan") if test is None else test[key]
+    return numbers
+
+
+def _as_text(row: ResultsRow) -> list[str]:
+    differences = [
+        "–" if row.against is None else paired_test_text(getattr(row.against, field)) for field in DIFFERENCES
+    ]
+    return [*(cell(column, row.members) for column in COLUMNS), *differences]

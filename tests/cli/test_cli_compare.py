@@ -20,7 +20,7 @@ from adaptinf.compare.variants import ComparisonRow, row_config
 from adaptinf.demo.benchmark import BENCHMARKS
 from adaptinf.pipeline import run_all
 from adaptinf.results.records import read_records
-from adaptinf.results.table import standings
+from adaptinf.results.table import results_table
 from adaptinf.runs import Run
 from adaptinf.storage import store
 from tests.helpers.run_folders import content
@@ -86,7 +86,7 @@ def test_a_comparison_writes_its_runs_records_table_and_page(compared, ran, stre
     ]
     assert saved.environment["threads_per_run"] == 1 and saved.rows == ["random_replay", "sequential"]
     # The table comes from the records alone.
-    assert [len(row.members) for row in standings(saved.records, saved.rows).rows] == [2, 2]
+    assert [len(row.members) for row in results_table(saved.records, saved.rows).rows] == [2, 2]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "sequential, seed 1" in page
 

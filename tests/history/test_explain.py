@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import torch
 from adaptinf import config as configuration
 from adaptinf.cli.story import tell
 from adaptinf.errors import ConfigError
-from adaptinf.history.explain import explain
+from adaptinf.history.explain import sample_history
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
@@ -57,7 +58,7 @@ def pruned_of(run, step, source):
 
 
 def episode(run, id, step):
-    (found,) = [item for item in explain(run, id).steps if item.step == step]
+    (found,) = [item for item in sample_history(run, id).steps if item.step == step]
     return found
 
 
@@ -118,12 +119,12 @@ def test_chosen_samples_were_trained_and_others_were_not(run):
 def test_a_pruned_sample_shows_the_neighbour_that_it_left_for(run):
     id = pruned_of(run, 1, "two")[1]
     entry = table(run, 1, "pruning/pruned.parquet").loc[id]
-    life = explain(run, id)
+    life = sample_history(run, id)
     assert life.state == "pruned at step 1"
     left = life.steps[0].pruned
     assert (left.neighbour, left.neighbour_stayed) == (entry["neighbour"], entry["neighbour_stayed"])
     assert left.similarity == pytest.approx(entry["similarity"])
-    other = explain(run, left.neighbour)
+    other = sample_history(run, left.neighbour)
     assert left.neighbour_turns == other.turns and left.neighbour_images == other.images
     assert [item.absent for item in life.steps] == [None, "pruned at step 1"]
     told = tell(life)
@@ -133,7 +134,7 @@ def test_a_pruned_sample_shows_the_neighbour_that_it_left_for(run):
 
 def test_a_restored_sample_is_in_the_pool_again(run):
     id = pruned_of(run, 1, "two")[0]
-    life = explain(run, id)
+    life = sample_history(run, id)
     assert (life.state, life.restored_from) == ("in the pool", 2)
     assert [bool(item.pruned) for item in life.steps] == [True, False]
     assert [item.absent for item in life.steps] == [None, None]
@@ -142,14 +143,14 @@ def test_a_restored_sample_is_in_the_pool_again(run):
 
 def test_a_withdrawn_sample_says_since_when(run):
     id = next(id for id in table(run, 1, "features/scores.parquet").index if id.startswith("one/"))
-    life = explain(run, id)
+    life = sample_history(run, id)
     assert life.state == "withdrawn with its dataset from step 2 on" and life.withdrawn_from == 2
     assert [item.step for item in life.steps] == [0, 1, 2]
     assert life.steps[2].absent == life.state and life.steps[2].considered is None
 
 
 def test_an_unscored_sample_says_that_it_comes_last(run):
-    life = explain(run, "one/090")
+    life = sample_history(run, "one/090")
     first = life.steps[0]
     assert first.placed.cluster == -1 and all(math.isnan(item.value) for item in first.scores.values())
     assert first.considered.reason == "unscored: the budget was spent on every other sample"
@@ -158,9 +159,9 @@ def test_an_unscored_sample_says_that_it_comes_last(run):
 
 
 def test_a_rejected_row_says_why(run):
-    life = explain(run, "two/091")
+    life = sample_history(run, "two/091")
     assert (life.state, life.meta["row"], life.notes) == ("rejected", 12, ("empty answer in turn 2",))
-    assert explain(run, "two/000013").notes == ("row is 7, not an object",)
+    assert sample_history(run, "two/000013").notes == ("row is 7, not an object",)
     assert "two.json row 12" in tell(life) and "empty answer in turn 2" in tell(life)
     with pytest.raises(ConfigError, match="two/091 was never in the pool: .*row 12, empty answer in turn 2"):
         amending.restore(run, "two/091")
@@ -170,7 +171,7 @@ def test_a_rejected_row_says_why(run):
     lines = [{key: value for key, value in json.loads(line).items() if key != "id"} for line in before.splitlines()]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     try:
-        assert explain(run, "two/000012").notes == ("empty answer in turn 2",)
+        assert sample_history(run, "two/000012").notes == ("empty answer in turn 2",)
     finally:
         path.write_text(before)
 
@@ -181,9 +182,9 @@ def test_a_rejected_row_says_why(run):
 )
 def test_a_near_miss_is_answered_with_what_may_have_been_meant(run, asked, meant):
     with pytest.raises(ConfigError, match=f"no sample and no rejected row '{asked}'; did you mean .*'{meant}'"):
-        explain(run, asked)
+        sample_history(run, asked)
     with pytest.raises(ConfigError, match="an id is DATASET/OWN-ID"):
-        explain(run, "nothing at all like it")
+        sample_history(run, "nothing at all like it")
 
 
 def test_a_step_that_is_under_way_is_told_as_far_as_it_is(run):
@@ -192,9 +193,9 @@ def test_a_step_that_is_under_way_is_told_as_far_as_it_is(run):
     for path in hidden:
         path.rename(path.with_name(f"{path.name}.hidden"))
     try:
-        last = explain(run, "three/001").steps[-1]
+        last = sample_history(run, "three/001").steps[-1]
         assert last.scores and last.placed and last.considered is None and last.trained is None and last.pruned is None
-        assert "not that far yet" in tell(explain(run, "three/001"))
+        assert "not that far yet" in tell(sample_history(run, "three/001"))
     finally:
         for path in hidden:
             path.with_name(f"{path.name}.hidden").rename(path)
@@ -202,7 +203,7 @@ def test_a_step_that_is_under_way_is_told_as_far_as_it_is(run):
 
 def test_the_command_prints_words_or_json(run, call):
     code, out, _ = call("explain", run.folder, "three/001")
-    assert code == 0 and out == tell(explain(run, "three/001")) + "\n"
+    assert code == 0 and out == tell(sample_history(run, "three/001")) + "\n"
     code, out, err = call("explain", run.folder, "one/090", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "") and found["id"] == "one/090"
@@ -215,7 +216,7 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
     changes = {"selection": {"method": "random_replay", "budget": 3}, "pruning": {"cap": 5}}
     made = Run.create(tmp_path / "run", configuration.load(write_stream(tmp_path / "s.yaml", [dataset], **changes)))
     join(made, 0)
-    before = explain(made, "one/001")
+    before = sample_history(made, "one/001")
     assert before.steps == () and "none has begun" in tell(before)
     run_all(made)
     chosen = set(table(made, 0, "selection/selection.parquet").index)
@@ -224,7 +225,7 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
         assert found.scores == {} and found.placed is None
         ending = "this one among them" if id in chosen else "not this one"
         assert found.considered.reason == f"random_replay chose 3 of a pool of 8, {ending}"
-    left = explain(made, table(made, 0, "pruning/pruned.parquet").index[0])
+    left = sample_history(made, table(made, 0, "pruning/pruned.parquet").index[0])
     assert left.steps[0].pruned.neighbour is None and "compared with nothing" in tell(left)
 
 
@@ -248,3 +249,25 @@ def test_a_method_that_joins_clusters_tells_what_they_gave_together(tmp_path):
         gave, size = joint["budget"].sum(), joint["size"].sum()
         together = f"; with the {len(joint) - 1} clusters that it is joined with, {gave} of {size}"
         assert found.considered.reason.endswith(together)
+
+
+def test_a_history_prints_as_one_line_and_becomes_a_data_frame_with_one_row_per_step(run):
+    id = pruned_of(run, 1, "two")[0]
+    history = sample_history(run, id)
+    assert repr(history) == f"SampleHistory({id!r}: in the pool; 2 steps from step 1 on)"
+    frame = history.to_pandas()
+    assert list(frame.index) == [1, 2] and list(frame["pruned"]) == [True, False]
+    first = history.steps[0]
+    found = frame.loc[1]
+    assert found["perplexity"] == first.scores["perplexity"].value and found["cluster"] == first.placed.cluster
+    assert (found["selected"], found["reason"]) == (first.considered.chosen, first.considered.reason)
+    assert (found["neighbour"], found["similarity"]) == (first.pruned.neighbour, first.pruned.similarity)
+
+
+def test_a_notebook_shows_a_history_with_its_words_escaped(run):
+    history = sample_history(run, "three/001")
+    odd = replace(history, turns=(("user", "is 1 < 2?"),))
+    shown = odd._repr_html_()
+    assert "is 1 &lt; 2?" in shown and shown.count("<tr") == 1 + 1 + len(history.steps)
+    rejected = sample_history(run, "two/091")
+    assert rejected.to_pandas().empty and "rejected" in rejected._repr_html_()

@@ -16,7 +16,7 @@ from PIL import Image
 from adaptinf import config as configuration
 from adaptinf.errors import ConfigError
 from adaptinf.formats import read
-from adaptinf.history.export import export
+from adaptinf.history.export import export_selection
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
@@ -58,7 +58,7 @@ def text_of(sample):
 @pytest.mark.parametrize(("format", "name"), [("llava", "data.json"), ("messages", "data.jsonl")])
 def test_what_goes_out_comes_back_the_same(run, tmp_path, format, name, images):
     out = tmp_path / "out"
-    manifest = export(run, 1, format, out, images=images)
+    manifest = export_selection(run, 1, format, out, images=images)
     chosen = table(run, 1, "selection/selection.parquet")["id"].tolist()
     assert (out / "ids.txt").read_text().split("\n") == [*chosen, ""]
     assert {id.partition("/")[0] for id in chosen} == {"one", "two"}, "or equal own ids are not tested"
@@ -77,7 +77,7 @@ def test_what_goes_out_comes_back_the_same(run, tmp_path, format, name, images):
 
 
 def test_copies_are_made_once_for_each_content_and_move_with_the_folder(run, tmp_path):
-    export(run, 1, "messages", tmp_path / "out", images="copy")
+    export_selection(run, 1, "messages", tmp_path / "out", images="copy")
     shutil.move(tmp_path / "out", tmp_path / "moved")
     back = list(read(tmp_path / "moved" / "data.jsonl"))
     used = {path for sample in back for path in sample.images}
@@ -86,7 +86,7 @@ def test_copies_are_made_once_for_each_content_and_move_with_the_folder(run, tmp
 
 
 def test_scores_and_manifest_say_where_it_comes_from(run, tmp_path):
-    manifest = export(run, 1, "llava", tmp_path / "out", images="copy")
+    manifest = export_selection(run, 1, "llava", tmp_path / "out", images="copy")
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == json.loads(tables.as_json_text(manifest))
     scores = pd.read_parquet(tmp_path / "out" / "scores.parquet").set_index("id")
     measured = pd.DataFrame(table(run, 1, "features/scores.parquet")).set_index("id")
@@ -105,7 +105,7 @@ def test_scores_and_manifest_say_where_it_comes_from(run, tmp_path):
 
 
 def test_the_same_export_has_the_same_bytes(run, tmp_path):
-    first, second = (export(run, 0, "messages", tmp_path / name, images="copy") for name in "ab")
+    first, second = (export_selection(run, 0, "messages", tmp_path / name, images="copy") for name in "ab")
     assert first["files"] == second["files"]
 
 
@@ -113,7 +113,7 @@ def test_samples_of_withdrawn_datasets_are_left_out_and_counted(tmp_path):
     run = made(tmp_path, {"one": rows(6), "two": rows(6, word="item")}, method="random_replay")
     before = table(run, 1, "selection/selection.parquet")["id"].tolist()
     amending.withdraw(run, "one")
-    manifest = export(run, 1, "messages", tmp_path / "out")
+    manifest = export_selection(run, 1, "messages", tmp_path / "out")
     left = [id for id in before if id.startswith("two/")]
     assert (tmp_path / "out" / "ids.txt").read_text().split() == left
     assert manifest["left_out"] == {"withdrawn": len(before) - len(left)} and 0 < len(left) < len(before)
@@ -131,7 +131,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(run, tmp_path):
         (0, "messages", "there", "there exists already"),
     ):
         with pytest.raises(ConfigError, match=pattern):
-            export(run, step, format, tmp_path / out)
+            export_selection(run, step, format, tmp_path / out)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
@@ -180,13 +180,13 @@ for data, model in json.loads(sys.argv[2]):
 
 def test_exported_subsets_take_a_step_in_trl_with_pictures_and_without(run, tmp_path):
     """In a process of its own, as TRL changes the libraries that it sits on."""
-    export(run, 1, "messages", tmp_path / "mixed")
+    export_selection(run, 1, "messages", tmp_path / "mixed")
     back = list(read(tmp_path / "mixed" / "data.jsonl", images="/"))
     assert {len(sample.images) for sample in back} == {0, 1}, "both kinds of rows, in one batch"
 
     text_model = write_text_model(tmp_path / "model")
     sums = made(tmp_path, {"sums": rows(12, pictures=False)}, method="random_replay", model={"path": str(text_model)})
-    export(sums, 0, "messages", tmp_path / "texts")
+    export_selection(sums, 0, "messages", tmp_path / "texts")
     first = json.loads((tmp_path / "texts" / "data.jsonl").read_text().splitlines()[0])
     assert isinstance(first["messages"][0]["content"], str), "templates of text-only models take texts, not blocks"
 
@@ -206,7 +206,7 @@ def test_a_llava_export_loads_in_datasets(run, tmp_path):
     import datasets
 
     datasets.disable_progress_bars()
-    export(run, 1, "llava", tmp_path / "out")
+    export_selection(run, 1, "llava", tmp_path / "out")
     loaded = datasets.load_dataset(
         "json", data_files=str(tmp_path / "out" / "data.json"), split="train", cache_dir=str(tmp_path / "cache")
     )

@@ -139,3 +139,20 @@ def test_a_comparison_without_tests_is_read_again(tmp_path):
     path = tmp_path / "comparison.json"
     path.write_text(records_text({}, [saved]))
     assert read_records(path).records[0].matrix.shape == (3, 0)
+
+
+def test_a_record_prints_as_one_line_and_becomes_a_data_frame_with_one_row_per_step():
+    one = record("mine", [[0.0, 0.2], [0.5, NAN], [0.75, 0.25]], method="adapt", seed=3)
+    assert repr(one) == "RunRecord('mine', seed 3: adapt, 2 steps, accuracy 50.0 % over 2 skills)"
+    frame = one.to_pandas()
+    assert list(frame["dataset"]) == ["d0", "d1"] and frame.index.name == "step"
+    np.testing.assert_equal(frame[["s0", "s1"]].to_numpy(), [[0.5, NAN], [0.75, 0.25]])
+    assert list(frame["trained"]) == [step.trained for step in one.steps]
+    untested = replace(one, skills=(), matrix=np.zeros((3, 0)))
+    assert repr(untested) == "RunRecord('mine', seed 3: adapt, 2 steps)" and len(untested.to_pandas()) == 2
+    assert "mine" in one._repr_html_() and "<td>0.75</td>" in one._repr_html_().replace("0.7500", "0.75")
+
+
+def test_a_saved_comparison_prints_its_runs_and_rows(tmp_path):
+    (tmp_path / "comparison.json").write_text(records_text({}, [record("b"), record("a", seed=1)], ["b", "a"]))
+    assert repr(read_records(tmp_path / "comparison.json")) == "SavedComparison(2 runs; rows: b, a)"

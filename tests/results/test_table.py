@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from adaptinf.cli.console_tables import show_comparison
-from adaptinf.results.markdown import as_table, long_table, p_text, short_table
+from adaptinf.results.columns import COLUMNS, cell, p_text, paired_test_text
+from adaptinf.results.markdown import long_table, markdown_table, short_table
 from adaptinf.results.records import records_text
-from adaptinf.results.table import as_json, standings
+from adaptinf.results.table import results_table
 from tests.helpers.results import record
 
 NAN = float("nan")
@@ -32,9 +34,9 @@ def three_rows(seeds=(0, 1)):
 
 
 def test_one_row_a_method_with_means_over_seeds():
-    table = standings(three_rows(), ["multitask", "adapt"])
+    table = results_table(three_rows(), ["multitask", "adapt"])
     assert [row.name for row in table.rows] == ["multitask", "adapt", "random_replay"]
-    values = {row["name"]: row for row in as_json(table)["rows"]}
+    values = {row["name"]: row for row in table.as_json()["rows"]}
     adapt = values["adapt"]
     assert adapt["macro"]["mean"] == pytest.approx(85.0) and adapt["micro"]["mean"] == pytest.approx(
         100 * (2.7 + 0.8) / 4
@@ -51,7 +53,7 @@ def test_one_row_a_method_with_means_over_seeds():
 
 
 def test_a_row_is_measured_against_random_replay_on_seeds_and_items():
-    table = standings(three_rows())
+    table = results_table(three_rows())
     by_name = {row.name: row for row in table.rows}
     assert by_name["random_replay"].against is None
     found = by_name["adapt"].against
@@ -61,10 +63,12 @@ def test_a_row_is_measured_against_random_replay_on_seeds_and_items():
     assert 0.0 < found.macro.interval.low < 0.2 and 0.4 < found.macro.interval.high < 0.6
     assert found.macro.p_value < 0.01 and np.isnan(found.macro.effect) and found.num_seeds == 2
     # Or against any other row.
-    other = {row.name: row.against for row in standings(three_rows(), baseline="adapt").rows}
+    other = {row.name: row.against for row in results_table(three_rows(), baseline="adapt").rows}
     assert other["adapt"] is None and other["random_replay"].macro.interval.mean == pytest.approx(-0.3)
     # Points of micro accuracy follow the frequencies 3 : 1.
-    uneven = standings([record("mine", [[0.0, 0.0], [0.5, 0.5]]), record("random_replay", [[0.0, 0.0], [0.3, 0.9]])])
+    uneven = results_table(
+        [record("mine", [[0.0, 0.0], [0.5, 0.5]]), record("random_replay", [[0.0, 0.0], [0.3, 0.9]])]
+    )
     macro, micro = uneven.rows[0].against.macro, uneven.rows[0].against.micro
     assert macro.interval.mean == pytest.approx(-0.1) and micro.interval.mean == pytest.approx((3 * 0.2 - 0.4) / 4)
 
@@ -76,12 +80,12 @@ def test_the_effect_is_the_mean_over_the_spread_of_the_seeds():
         for seed, share in enumerate(shares)
     ]
     # Differences 0.2 and 0.4: mean 0.3, deviation 0.1414.
-    assert standings(records).rows[0].against.macro.effect == pytest.approx(0.3 / 0.02**0.5)
+    assert results_table(records).rows[0].against.macro.effect == pytest.approx(0.3 / 0.02**0.5)
 
 
 def test_any_row_is_judged_also_one_without_a_seed_of_its_own():
     records = [*three_rows((0, 1)), record("mine", seed=7)]
-    table = standings(records)
+    table = results_table(records)
     assert next(row for row in table.rows if row.name == "mine").against is None
     assert "not run with seeds 0, 1, so means over fewer: mine" in table.notes
 
@@ -93,7 +97,7 @@ def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
         record("random_replay", trained=[10, 10]),
         record("multitask", trained=[20, 40]),
     ]
-    table = standings(records)
+    table = results_table(records)
     assert [row.num_fewer for row in table.rows] == [0, 4, 0, 0] and table.errors == []
     assert "sequential trained on 4 fewer samples a seed than the others" in table.notes
     show_comparison(table)
@@ -103,13 +107,13 @@ def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
 
 
 def test_a_budget_that_no_row_could_reach_marks_none():
-    table = standings([record("adapt", trained=[5, 10]), record("random_replay", trained=[5, 10])])
+    table = results_table([record("adapt", trained=[5, 10]), record("random_replay", trained=[5, 10])])
     assert all(row.num_fewer == 0 for row in table.rows)
 
 
 def test_a_row_that_trained_on_more_than_the_budget_is_an_error():
     records = [record("adapt"), record("big", trained=[10, 15], budget=15), record("random_replay")]
-    table = standings(records)
+    table = results_table(records)
     assert len(table.errors) == 1 and "big trained on 15 samples in step 1 of seed 0" in table.errors[0]
     assert "budget of this comparison is 10" in table.errors[0]
     # The rows that kept to it are not said to have trained on too little.
@@ -119,26 +123,26 @@ def test_a_row_that_trained_on_more_than_the_budget_is_an_error():
 
 def test_other_test_items_are_told_and_not_compared():
     records = [record("adapt", ids="old"), record("random_replay"), record("sequential")]
-    table = standings(records)
+    table = results_table(records)
     assert [row.against is None for row in table.rows] == [True, True, False]
     (line,) = [note for note in table.notes if "different test items" in note]
     assert line.startswith("seed 0: adapt and random_replay answered different test items of s0, s1")
 
 
 def test_runs_that_are_behind_are_left_out_and_named():
-    table = standings([*three_rows((0,)), record("adapt", WORSE[:2], seed=1)])
+    table = results_table([*three_rows((0,)), record("adapt", WORSE[:2], seed=1)])
     assert table.seeds == [0] and "adapt seed 1 (1)" in table.notes[0]
 
 
 def test_caps_are_said(capsys):
     capped = [record("lite_adapt", cap=40), record("lite_two", cap=40), record("random_replay")]
-    assert "capped rows share one cap: 40 samples (lite_adapt, lite_two)" in standings(capped).notes
-    assert any(line.startswith("caps differ") for line in standings([*capped, record("other", cap=20)]).notes)
-    assert "no row has a cap on its pool" in standings([record("adapt")]).notes
+    assert "capped rows share one cap: 40 samples (lite_adapt, lite_two)" in results_table(capped).notes
+    assert any(line.startswith("caps differ") for line in results_table([*capped, record("other", cap=20)]).notes)
+    assert "no row has a cap on its pool" in results_table([record("adapt")]).notes
 
 
 def test_every_printer_has_the_same_numbers(capsys):
-    table = standings(
+    table = results_table(
         [*three_rows(), record("fisher", BETTER, method="adapt", settings={"extraction.vector": "fisher"})]
     )
     show_comparison(table)
@@ -155,7 +159,7 @@ def test_every_printer_has_the_same_numbers(capsys):
 
 
 def test_what_is_not_known_is_a_dash(capsys):
-    table = standings([record("adapt", [[0.0], [0.5]], first=[0])])
+    table = results_table([record("adapt", [[0.0], [0.5]], first=[0])])
     assert table.rows[0].against is None
     assert "| – |" in short_table(table)
     show_comparison(table)
@@ -164,7 +168,7 @@ def test_what_is_not_known_is_a_dash(capsys):
 
 def test_small_p_values_are_bounds():
     assert [p_text(value) for value in (0.00025, 0.0312, 0.5)] == ["< 0.001", "= 0.031", "= 0.50"]
-    assert as_table([["a"], ["b|c"]]) == "| a |\n|---|\n| b\\|c |"
+    assert markdown_table([["a"], ["b|c"]]) == "| a |\n|---|\n| b\\|c |"
 
 
 def test_the_code_of_the_documentation_makes_a_table_from_the_file(tmp_path, monkeypatch, capsys):
@@ -179,5 +183,35 @@ def test_the_code_of_the_documentation_makes_a_table_from_the_file(tmp_path, mon
 
 def test_a_variant_of_the_reference_does_not_replace_it():
     records = [*three_rows((0,)), record("many", [[0.0, 0.0], [0.5, 0.5], [0.5, 0.5]], method="multitask")]
-    values = {row["name"]: row for row in as_json(standings(records))["rows"]}
+    values = {row["name"]: row for row in results_table(records).as_json()["rows"]}
     assert values["adapt"]["relative_gain"]["mean"] == pytest.approx(85.0)
+
+
+def test_a_table_becomes_a_data_frame_with_one_row_per_method():
+    table = results_table(three_rows(), ["multitask", "adapt"])
+    frame = table.to_pandas()
+    assert list(frame.index) == ["multitask", "adapt", "random_replay"] and frame.index.name == "name"
+    values = {row["name"]: row for row in table.as_json()["rows"]}
+    for column in COLUMNS:
+        for name, row in values.items():
+            found = [frame.loc[name, f"{column.field}{end}"] for end in ("", "_low", "_high")]
+            np.testing.assert_equal(found, [row[column.field][end] for end in ("mean", "low", "high")])
+    adapt = frame.loc["adapt"]
+    assert (adapt["method"], adapt["seeds"]) == ("adapt", 2)
+    expected = values["adapt"]["against_random_replay"]["micro"]
+    found = [adapt[f"micro_difference{end}"] for end in ("", "_low", "_high", "_p_value")]
+    assert found == [expected[key] for key in ("points", "low", "high", "p_value")]
+    assert np.isnan(frame.loc["random_replay", "macro_difference"])
+
+
+def test_a_notebook_shows_the_same_cells_and_notes_with_names_escaped():
+    table = results_table([*three_rows(), record("<b>", method="adapt")])
+    assert repr(table) == "ResultsTable(rows: adapt, random_replay, multitask, <b>; seeds: [0, 1]; budget: 10)"
+    shown = table._repr_html_()
+    rows = re.findall(r"<tr>(.*?)</tr>", shown)[1:]
+    cells = [html.unescape(text) for text in re.findall(r"<td>(.*?)</td>", rows[0])]
+    adapt = table.rows[0]
+    assert cells[: 1 + len(COLUMNS)] == ["adapt", *(cell(column, adapt.members) for column in COLUMNS)]
+    assert cells[1 + len(COLUMNS) :] == [paired_test_text(adapt.against.macro), paired_test_text(adapt.against.micro)]
+    assert "<td>&lt;b&gt;</td>" in rows[3] and "<b>" not in shown
+    assert [html.unescape(line) for line in re.findall(r"<li>(.*?)</li>", shown)] == table.note_lines()

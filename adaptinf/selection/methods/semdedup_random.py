@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from adaptinf.arrays.near_duplicates import leave_in_one_pass
+from adaptinf.arrays.near_duplicates import one_pass_order
 from adaptinf.arrays.threads import in_threads
 from adaptinf.arrays.tiles import UnitRows, blocks, unit_rows, usable_rows
 from adaptinf.errors import ConfigError
@@ -64,7 +64,7 @@ def similarity_to_preferred(candidates: Candidates) -> np.ndarray:
     for group in groups_of(candidates.labels):
         members = group.rows[usable[group.rows]]
         hardest_first = members[np.lexsort((keys[members], _closeness(candidates.embeddings, members)))]
-        found = leave_in_one_pass(UnitRows(candidates.embeddings, hardest_first), len(members), in_threads)
+        found = one_pass_order(UnitRows(candidates.embeddings, hardest_first), len(members), in_threads)
         similarity[hardest_first[found.positions]] = found.similarity
     return similarity
 
