@@ -55,7 +55,11 @@ def run_step(run: Run, step: int) -> None:
     """
     _check_turn(run, step)
     run.hold_settings()
-    run.load_plugins()
+    with run.plugins():
+        _take_step(run, step)
+
+
+def _take_step(run: Run, step: int) -> None:
     tests = read_tests(run.config.evaluation)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.config.stream)}")
     join(run, step)

@@ -276,10 +276,7 @@ def test_test_rows_that_cannot_be_used_are_told_once(two_datasets, tmp_path):
     ]
 
 
-def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datasets, tmp_path, monkeypatch):
-    for kind in (registry.scorer, registry.selector):
-        kind.names()
-        monkeypatch.setattr(kind, "_entries", dict(kind._entries))
+def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datasets, tmp_path):
     plugins = [str(EXAMPLES / "my_scores.py"), str(EXAMPLES / "my_selector.py")]
     selection = {"method": "largest", "budget": 4, "options": {"scorer": "hardest_token"}}
     config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets, selection=selection, plugins=plugins))
@@ -292,6 +289,54 @@ def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datase
         assert set(selected(made, step)) == set(hardest)
     # The replay of the written configuration reads the options back.
     assert configuration.load(made.folder / "config.yaml").selection == config.selection
+
+
+MINE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from adaptinf.registry import scorer, selector
+from adaptinf.selection import Candidates, Choice
+
+
+@scorer("mine")
+class Mine:
+    def __call__(self, outcome):
+        return {sign} * outcome.mean(outcome.loss_T)
+
+
+@selector("mine")
+@dataclass(frozen=True, kw_only=True)
+class Highest:
+    needs: ClassVar[frozenset[str]] = frozenset({{"scores"}})
+
+    def choose(self, candidates: Candidates, budget: int) -> Choice:
+        return Choice(rows=np.argsort(-candidates.scores["mine"], kind="stable")[:budget])
+"""
+
+
+def test_two_runs_with_different_plug_ins_of_one_name_take_turns_in_one_process(two_datasets, tmp_path):
+    made = {}
+    for name, sign in (("high", 1), ("low", -1)):
+        plugin = tmp_path / f"{name}.py"
+        plugin.write_text(MINE.format(sign=sign))
+        changes = {"selection": {"method": "mine", "budget": 4}, "plugins": [str(plugin)]}
+        config = configuration.load(write_stream(tmp_path / f"{name}.yaml", two_datasets, **changes))
+        preflight.check(config, whole_stream=True)
+        made[name] = Run.create(tmp_path / name, config)
+    plain = Run.create(tmp_path / "plain", configuration.load(write_stream(tmp_path / "plain.yaml", two_datasets)))
+    for step in (0, 1):
+        for one in (*made.values(), plain):
+            run_step(one, step)
+        for name, sign in (("high", 1), ("low", -1)):
+            scores = tables.read_table(made[name].stage_folder(step, "features") / "scores.parquet")
+            assert (scores["mine"] == sign * scores["perplexity"]).all()
+            highest = scores["id"][np.argsort(-scores["mine"], kind="stable")[:4]]
+            assert set(selected(made[name], step)) == set(highest)
+        assert "mine" not in tables.read_table(plain.stage_folder(step, "features") / "scores.parquet")
+    assert "mine" not in {*registry.scorer.names(), *registry.selector.names()}
 
 
 def test_the_pool_grows_forgets_and_never_selects_what_was_pruned(two_datasets, tmp_path):

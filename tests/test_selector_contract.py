@@ -12,7 +12,7 @@ import pytest
 
 from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
-from adaptinf.registry import Registry, load_plugins, selector
+from adaptinf.registry import Registry, load_plugins, scope, selector
 from adaptinf.selection import Candidates, Choice, Restricting, select
 from adaptinf.selection.interface import INPUTS
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
@@ -26,14 +26,11 @@ WITHOUT_CHANCE = {"coincide", "dbp"}
 """Distances alone decide here: no two are equal."""
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def the_users_selector() -> Iterator[None]:
-    """Load the example, and forget it afterwards."""
-    before = selector._entries
-    selector._entries = dict(before)
-    load_plugins([EXAMPLE])
-    yield
-    selector._entries = before
+    """Load the example, and forget it afterwards, with what a test registers beside it."""
+    with scope([EXAMPLE]):
+        yield
 
 
 def toy_inputs(num_rows: int = SIZE) -> dict[str, Any]:
@@ -177,7 +174,8 @@ def test_an_unknown_option_is_refused(method: str) -> None:
         select(**toy_inputs(), centers=np.eye(4, 6), budget=5, method=method, buget=1)
 
 
-def test_large_arrays_reach_a_method_that_needs_them_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_arrays_reach_a_method_that_needs_them_only() -> None:
+    @selector("looking")
     @dataclass(frozen=True, kw_only=True)
     class Looking:
         needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
@@ -186,7 +184,6 @@ def test_large_arrays_reach_a_method_that_needs_them_only(monkeypatch: pytest.Mo
             assert candidates.vectors is not None and candidates.embeddings is None
             return Choice(rows=np.arange(budget))
 
-    monkeypatch.setattr(selector, "_entries", {**selector._entries, "looking": Looking})
     assert len(run("looking", toy_inputs(), 5).ids) == 5
 
 
@@ -211,8 +208,7 @@ class Highest:
 """
 
 
-def test_a_users_own_file_is_one_class_with_one_decorator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selector, "_entries", dict(selector._entries))
+def test_a_users_own_file_is_one_class_with_one_decorator(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)
     load_plugins([tmp_path / "mine.py"])
     inputs = toy_inputs()
@@ -221,7 +217,8 @@ def test_a_users_own_file_is_one_class_with_one_decorator(tmp_path: Path, monkey
     assert len(chosen.clusters["cluster"]) == 0
 
 
-def test_a_selector_that_miscounts_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_selector_that_miscounts_is_told_so() -> None:
+    @selector("twice")
     @dataclass(frozen=True, kw_only=True)
     class Twice:
         needs: ClassVar[frozenset[str]] = frozenset()
@@ -229,7 +226,6 @@ def test_a_selector_that_miscounts_is_told_so(monkeypatch: pytest.MonkeyPatch) -
         def choose(self, candidates: Candidates, budget: int) -> Choice:
             return Choice(rows=np.zeros(budget, dtype=int))
 
-    monkeypatch.setattr(selector, "_entries", {**selector._entries, "twice": Twice})
     with pytest.raises(AdaptError, match=r"twice chose 5 rows, 1 different, of 5; mend its choose\(\)"):
         select(**toy_inputs(), budget=5, method="twice")
 

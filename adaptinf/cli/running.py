@@ -93,9 +93,9 @@ def add(
     )
     with store.lock(folder):
         run = Run.open(folder, progress=make_progress(quiet=quiet))
-        run.load_plugins()
         run = run.with_dataset(dataset)
-        info = join(run, len(run.config.stream) - 1)
+        with run.plugins():
+            info = join(run, len(run.config.stream) - 1)
         # Only now: a dataset that cannot be read must not stand in the way of the next one.
         run.write_config()
     print(f"{dataset.name}: {info['rows']} samples added, {info['rejected']} rejected; next: adaptinf step {folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -73,9 +74,9 @@ def validate(
     from adaptinf.cli.progress import make_progress
     from adaptinf.doctor.dataset import token_report, validate
 
-    registry.load_plugins(plugins or [])
     progress = make_progress(quiet=quiet or as_json)
-    findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
+    with registry.scope(plugins or []):
+        findings = validate(str(data), images=str(images) if images else None, format=format, progress=progress)
     report = findings.as_dict()
     if model is not None:
         calm_transformers()
@@ -102,10 +103,10 @@ def inspect(
     from adaptinf.cli.story import show
     from adaptinf.doctor.sample import inspect_row
 
-    registry.load_plugins(plugins or [])
     if model is not None:
         calm_transformers()
-    found = inspect_row(str(data), row, images=str(images) if images else None, format=format, model=model)
+    with registry.scope(plugins or []):
+        found = inspect_row(str(data), row, images=str(images) if images else None, format=format, model=model)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -162,14 +163,16 @@ def list_plugins(
     from adaptinf import registry
     from adaptinf.cli import console
 
-    registry.load_plugins(plugins or [])
-    kinds = registry.REGISTRIES
-    found = {kind.kind: {name: console.first_line(kind[name]) for name in kind.names()} for kind in kinds}
+    with registry.scope(plugins or []):
+        plugins_of = {kind.kind: {name: kind[name] for name in kind.names()} for kind in registry.REGISTRIES}
+
+    def each(say: Callable[[object], str]) -> dict[str, dict[str, str]]:
+        return {kind: {name: say(entry) for name, entry in known.items()} for kind, known in plugins_of.items()}
+
     if as_json:
-        print_json(found)
+        print_json(each(console.first_line))
     else:
-        origins = {kind.kind: {name: registry.origin(kind[name]) for name in kind.names()} for kind in kinds}
-        console.show_plugins(found, origins)
+        console.show_plugins(each(console.first_line), each(registry.origin))
 
 
 def register(app: typer.Typer) -> None:

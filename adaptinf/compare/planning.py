@@ -51,19 +51,22 @@ def plan(
     """
     methods = dict.fromkeys(row.method for row in rows)
     configs = {(seed, method): config_of(seed, method) for seed in seeds for method in methods}
-    for config in configs.values():
-        registry.load_plugins(config.plugins)
     return [
         Planned(
             row=row,
             seed=seed,
             folder=folder_of(row, seed),
-            config=row_config(configs[seed, row.method], row, seed, cap=cap),
+            config=_config_of_row(configs[seed, row.method], row, seed, cap),
             label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
         )
         for seed in seeds
         for row in rows
     ]
+
+
+def _config_of_row(config: RunConfig, row: ComparisonRow, seed: int, cap: Cap | None) -> RunConfig:
+    with registry.scope(config.plugins):
+        return row_config(config, row, seed, cap=cap)
 
 
 def check_plan(planned: Sequence[Planned]) -> None:

@@ -95,9 +95,9 @@ def prepare(
             store.finish(data)
     file = data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE)
     config = configuration.load(file, overrides)
-    registry.load_plugins(config.plugins)
-    if method is None or wishes(method)[CLUSTERS] == "auto":
-        return config
+    with registry.scope(config.plugins):
+        if method is None or wishes(method)[CLUSTERS] == "auto":
+            return config
     return configuration.load(file, [f"{CLUSTERS}=auto", *overrides])
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import Sample
@@ -67,7 +68,12 @@ def check_model(config: RunConfig, *, out: Path, progress: Progress | None = Non
         DataError: no dataset of the stream has a single good row.
         ModelError: the model cannot be loaded or measured with.
     """
-    with (progress or Silent()).stage("look at the model", NUM_STAGES, unit="checks") as bar:
+    with registry.scope(config.plugins):
+        return _check_model(config, out, progress or Silent())
+
+
+def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check]:
+    with progress.stage("look at the model", NUM_STAGES, unit="checks") as bar:
         samples = _probe(config.stream)
         num_rows = [_num_rows(dataset) for dataset in config.stream]
         bar.advance()

@@ -185,19 +185,19 @@ def _outcome(run: Run, step: int, id: str, scores: Columns | None, assigned: Col
 def _standing(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Standing | None:
     if scores is None or assigned is None:
         return None
-    run.load_plugins()
-    return standing(
-        id,
-        {name: column for name, column in scores.items() if name != "id"},
-        assigned["cluster"],
-        scores["id"],
-        run.config.selection.budget,
-        method=run.config.selection.method,
-        seed=run.seed("selection", step),
-        centers=tables.read_array(run.stage_folder(step, "clusters") / "centers.npy"),
-        distances=assigned["distance"],
-        **run.selection_options,
-    )
+    with run.plugins():
+        return standing(
+            id,
+            {name: column for name, column in scores.items() if name != "id"},
+            assigned["cluster"],
+            scores["id"],
+            run.config.selection.budget,
+            method=run.config.selection.method,
+            seed=run.seed("selection", step),
+            centers=tables.read_array(run.stage_folder(step, "clusters") / "centers.npy"),
+            distances=assigned["distance"],
+            **run.selection_options,
+        )
 
 
 def _reason(

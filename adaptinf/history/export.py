@@ -55,6 +55,11 @@ def export_selection(
         ConfigError: the step has selected nothing yet, the format is unknown, or `out` exists.
         DataError: a picture cannot be copied, or a text holds a literal image tag.
     """
+    with run.plugins():
+        return _export(run, step, format, out, images=images, progress=progress or Silent())
+
+
+def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> dict[str, Any]:
     _check(run, step, format, out)
     withdrawn = withdrawn_datasets(run.pool_folder)
     table = tables.read_table(run.stage_folder(step, "selection") / "selection.parquet")
@@ -67,7 +72,7 @@ def export_selection(
     part = store.begin(out)
     pictures = PictureStore(part / "images" if images == "copy" else None)
     data = part / ("data.json" if format in LIST_FORMATS else "data.jsonl")
-    with (progress or Silent()).stage(f"export {format}", len(samples)) as bar:
+    with progress.stage(f"export {format}", len(samples)) as bar:
         counts: Counter[str] = Counter()
         write(_prepared(samples, part, pictures, counts, bar.advance), data, _plugin(format, samples))
     (part / "ids.txt").write_text("".join(f"{id}\n" for id in table["id"]), encoding="utf-8")
@@ -81,7 +86,6 @@ def export_selection(
 
 
 def _check(run: Run, step: int, format: str, out: Path) -> None:
-    run.load_plugins()
     _ = dataset_format[format]
     done = [number for number in range(run.num_begun) if run.has(number, "selection")]
     if step not in done:

@@ -260,9 +260,9 @@ class Run:
         events = store.read_lines(self.folder / "events.jsonl")
         return {(event["step"], event["stage"]): event["seconds"] for event in events if event["event"] == "end"}
 
-    def load_plugins(self) -> None:
-        """Import the user's plug-in files."""
-        registry.load_plugins(self.config.plugins)
+    def plugins(self) -> AbstractContextManager[registry.Scope]:
+        """Return a block in which this run's plug-ins are known, and those of no other run."""
+        return registry.scope(self.config.plugins)
 
 
 def _refuse_other_settings(folder: Path, old: RunConfig, new: RunConfig, way_out: str) -> None:

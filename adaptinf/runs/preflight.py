@@ -28,8 +28,9 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
         problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
     problems += missing_files(config.evaluation)
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
-    problems += _unknown_names(config)
-    problems += _wrong_options(config)
+    with registry.scope(config.plugins):
+        problems += _unknown_names(config)
+        problems += _wrong_options(config)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 
@@ -37,8 +38,9 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
 def unused(config: RunConfig) -> list[str]:
     """Return a line for a setting that the user changed and the method has no use for; config is `check`ed."""
     method, scorers = config.selection.method, config.selection.scorers
-    if scorers == SelectionConfig().scorers or "scorers" in known_options(method):
-        return []
+    with registry.scope(config.plugins):
+        if scorers == SelectionConfig().scorers or "scorers" in known_options(method):
+            return []
     return [f"selection.scorers={scorers} has no effect: {method} takes no scorers; selection.method=adapt does"]
 
 
@@ -53,7 +55,6 @@ def _is_missing(model: str) -> bool:
 
 def _unknown_names(config: RunConfig) -> list[str]:
     """Return a line for each plug-in that is named and not known."""
-    registry.load_plugins(config.plugins)
     named = [(registry.selector, config.selection.method)]
     fixed = (config.selection.choose or "").partition("fixed:")[2]
     named += [(registry.scorer, name) for name in [*config.selection.scorers, *([fixed] if fixed else [])]]

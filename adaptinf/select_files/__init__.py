@@ -117,7 +117,11 @@ def choose(request: Request) -> Chosen:
         ConfigError: an unknown method or option, or an input that the method needs and did not get.
         DataError: a file cannot be read, or the files do not fit together.
     """
-    registry.load_plugins(request.plugins)
+    with registry.scope(request.plugins):
+        return _choose(request)
+
+
+def _choose(request: Request) -> Chosen:
     with_options(request.method, request.options)  # before anything large is read
     table, arrays = _read(request)
     options = {**_default_scorers(request.method, table), **request.options}

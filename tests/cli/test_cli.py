@@ -246,8 +246,7 @@ class Quiz:
 """
 
 
-def test_a_format_of_ones_own_is_looked_at_before_it_joins_a_run(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry.dataset_format, "_entries", dict(registry.dataset_format._entries))
+def test_a_format_of_ones_own_is_looked_at_before_it_joins_a_run(call, tmp_path):
     (tmp_path / "quiz.py").write_text(FORMAT)
     (tmp_path / "quiz.json").write_text(json.dumps([{"question": "2 + 2?", "solution": "4"}]))
     words = (tmp_path / "quiz.json", "--plugins", tmp_path / "quiz.py", "--json")
@@ -284,13 +283,9 @@ def test_list_names_every_plug_in_with_a_line_of_its_own(call, tmp_path):
     mine.write_text(
         "from adaptinf.registry import scorer\n\n@scorer('zz_mine')\nclass Mine:\n    '''My own score.'''\n"
     )
-    from adaptinf import registry
-
-    try:
-        code, out, _ = call("list", "--plugins", mine)
-        assert code == 0 and re.search("zz_mine +My own score.", out)
-    finally:
-        registry.scorer._entries.pop("zz_mine", None)
+    code, out, _ = call("list", "--plugins", mine)
+    assert code == 0 and re.search("zz_mine +My own score.", out)
+    assert "zz_mine" not in registry.scorer.names()
 
 
 def test_doctor_says_json_and_fails_when_something_is_bad(call, tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from adaptinf import config as configuration
-from adaptinf import registry
 from adaptinf.cli.console_tables import show_summary
 from adaptinf.compare import Planned, plan, processes, run_planned, same_config
 from adaptinf.compare.variants import ComparisonRow
@@ -99,11 +98,8 @@ def test_a_method_of_the_users_own_is_known_to_a_comparison(tmp_path):
     mine.write_text(
         (Path(__file__).parents[2] / "examples" / "my_selector.py").read_text().replace("largest", "zz_mine")
     )
-    try:
-        found = planned_methods(RunConfig(plugins=[str(mine)]), ["zz_mine"], tmp_path)
-        assert found[0].config.selection.method == "zz_mine"
-    finally:
-        registry.selector._entries.pop("zz_mine", None)
+    found = planned_methods(RunConfig(plugins=[str(mine)]), ["zz_mine"], tmp_path)
+    assert found[0].config.selection.method == "zz_mine"
 
 
 def test_each_seed_and_method_may_have_settings_of_its_own(tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import Conversation, Turn, read
-from adaptinf.registry import dataset_format
+from adaptinf.registry import dataset_format, scope
 
 Row = dict[str, Any]
 
@@ -229,10 +229,10 @@ class Captions:
         raise NotImplementedError
 
 
-def test_a_users_own_format_needs_three_short_functions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset_format.names()
-    monkeypatch.setitem(dataset_format._entries, "captions", Captions)
-    good, bad = read_rows(folder, [{"caption": "A cat.", "file": "a.jpg"}, {"caption": "", "file": "a.jpg"}])
+def test_a_users_own_format_needs_three_short_functions(folder: Path) -> None:
+    with scope():
+        dataset_format("captions")(Captions)
+        good, bad = read_rows(folder, [{"caption": "A cat.", "file": "a.jpg"}, {"caption": "", "file": "a.jpg"}])
     assert isinstance(good, Sample) and good.messages[0]["content"][0]["type"] == "image"
     assert isinstance(bad, Rejected) and bad.reason == "empty answer in turn 2"
 

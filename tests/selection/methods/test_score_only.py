@@ -7,7 +7,7 @@ import pytest
 
 from adaptinf.arrays.budgets import allocate
 from adaptinf.errors import ConfigError
-from adaptinf.registry import selector
+from adaptinf.registry import scope, selector
 from adaptinf.selection import select
 from adaptinf.selection.methods.score_only import SCORERS, compare_scorer
 
@@ -64,10 +64,10 @@ def test_a_missing_score_is_named() -> None:
         select({"el2n": np.ones(NUM_ROWS)}, None, IDS, 5, method="grand_top")
 
 
-def test_a_scorer_of_ones_own_gets_its_three_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    selector.names()
-    monkeypatch.setattr(selector, "_entries", dict(selector._entries))
-    compare_scorer("loudness")
-    compare_scorer("loudness")
-    assert {"loudness_top", "loudness_middle", "loudness_ccs"} <= set(selector.names())
-    assert select({"loudness": np.arange(83.0)}, None, IDS, 3, method="loudness_top").indices.tolist() == [80, 81, 82]
+def test_a_scorer_of_ones_own_gets_its_three_rows() -> None:
+    scores = {"loudness": np.arange(83.0)}
+    with scope():
+        compare_scorer("loudness")
+        compare_scorer("loudness")
+        assert {"loudness_top", "loudness_middle", "loudness_ccs"} <= set(selector.names())
+        assert select(scores, None, IDS, 3, method="loudness_top").indices.tolist() == [80, 81, 82]

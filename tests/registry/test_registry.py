@@ -10,11 +10,10 @@ from adaptinf.registry import Registry
 
 
 @pytest.fixture
-def metric(monkeypatch):
+def metric():
     """The metrics, forgetting afterwards what a test registers."""
-    registry.metric.names()
-    monkeypatch.setattr(registry.metric, "_entries", dict(registry.metric._entries))
-    return registry.metric
+    with registry.scope():
+        yield registry.metric
 
 
 def test_the_built_in_plug_ins_are_found_without_being_imported_first():
