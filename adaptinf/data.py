@@ -18,7 +18,7 @@ from adaptinf.storage.tables import Columns
 
 
 class Block(TypedDict):
-    """One piece of a message: a picture (in the order of `Sample.images`) or a text."""
+    """One piece of a message: an image (in the order of `Sample.images`) or a text."""
 
     type: str
     text: str | None
@@ -33,7 +33,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One whole conversation: one or more turns, no, one or many pictures."""
+    """One whole conversation: one or more turns, no, one or many images."""
 
     id: str
     """`<source>/<own id>`, unique in a pool."""
@@ -42,7 +42,7 @@ class Sample:
     messages: tuple[Message, ...]
     """The turns; roles are system, user and assistant."""
     images: tuple[Path, ...] = ()
-    """Picture files, one for each image block, in order."""
+    """Image files, one for each image block, in order."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else the row carried (skill, task, ...): for measuring; only oracle looks at the skill."""
     notes: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 AdaptError                       anything the user can mend; the command line prints it as one message, exit code 2
 ├── ConfigError(ValueError)      stream.yaml, an option or an argument is wrong
-├── DataError(ValueError)        a dataset, picture or array is wrong
+├── DataError(ValueError)        a dataset, image or array is wrong
 ├── ModelError(ValueError)       a model, processor or chat template cannot do what the method needs
 └── StoreError                   a run folder is damaged, in use, or belongs to something else
 
@@ -19,7 +19,7 @@ class ConfigError(AdaptError, ValueError):
 
 
 class DataError(AdaptError, ValueError):
-    """A dataset, picture or array that cannot be used as it is."""
+    """A dataset, image or array that cannot be used as it is."""
 
 
 class ModelError(AdaptError, ValueError):

@@ -1,30 +1,31 @@
-"""Pictures as files: is this one sound, and what does the model see of it."""
+"""Image files: whether one can be read, its size, and its pixels as the model gets them."""
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from adaptinf.errors import DataError
 
 # Twice Pillow's default limit, the size at which Pillow itself stops warning and refuses: about 13,400 x 13,400.
 MAX_PIXELS = 178_956_970
 
-# Pillow knows more, but some of those (EPS, for one) hand the file to another program, which no dataset may start.
+# Pillow reads more formats, but some of them (such as EPS) start another program, which no dataset may do.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 
 # More than eight bits a channel; Pillow's own conversion to RGB cuts these off at 255 instead of scaling them.
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 # EXIF orientations in which rows are columns.
-LYING = (5, 6, 7, 8)
+TRANSPOSED = (5, 6, 7, 8)
 
 
-def check(path: Path) -> str | None:
-    """Return what is wrong with a picture file, or None when it decodes to its end.
+def image_problem(path: Path) -> str | None:
+    """Return what is wrong with an image file, or None when it decodes to its end.
 
     A JPEG is decoded at an eighth of its size, which is quicker; every byte is read, so a truncated file is found.
     """
@@ -34,40 +35,47 @@ def check(path: Path) -> str | None:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
             return _content_problem(image)
-    except Exception as error:  # a decoder fed with damaged bytes raises nearly anything; each is the file's fault
-        return f"cannot be decoded ({_said(error)})"
+    except Exception as error:  # a decoder raises nearly anything on damaged bytes; the file is the cause
+        return _undecodable(error)
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Return the first frame of a picture in RGB, turned as its EXIF says, on white where it is transparent.
+def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> Image.Image:
+    """Return the first frame of an image in RGB, rotated as its EXIF says, on white where it is transparent.
+
+    Args:
+        source: path of a file, or the file's content.
+        max_pixels: width times height that is refused above; None: MAX_PIXELS.
 
     Raises:
-        DataError: the file is missing, damaged or larger than MAX_PIXELS.
+        DataError: the file is missing, damaged or has more than `max_pixels` pixels.
     """
-    problem = _file_problem(path)
+    path = None if isinstance(source, bytes) else Path(source)
+    name = f"of {len(source):,} bytes" if isinstance(source, bytes) else str(source)
+    problem = _file_problem(path) if path else None
     if problem:
-        raise DataError(f"picture {path} {problem}")
+        raise DataError(f"image {name} {problem}")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
-            problem = _size_problem(image)
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_known_formats()) as image:
+            problem = _size_problem(image, max_pixels)
             if not problem:
                 return _to_rgb(_upright(image))
-    except Exception as error:  # see check
-        raise DataError(f"picture {path} cannot be decoded ({_said(error)})") from error
-    raise DataError(f"picture {path} {problem}")
+    except Exception as error:  # see image_problem
+        raise DataError(f"image {name} {_undecodable(error)}") from error
+    raise DataError(f"image {name} {problem}")
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
-    """Return width and height as `open_picture` would, from the file's header; None where it cannot be read."""
+    """Return width and height as `open_image` would, from the file's header; None where it cannot be read."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
             width, height = image.size
-            # Asked for what its header does not hold, a PNG would be decoded to its end.
+            # `getexif` on a PNG without EXIF in its header would decode the whole file.
             has_exif = image.format != "PNG" or "exif" in image.info
-            is_lying = has_exif and image.getexif().get(ExifTags.Base.Orientation) in LYING
-    except Exception:  # see check
+            is_transposed = has_exif and image.getexif().get(ExifTags.Base.Orientation) in TRANSPOSED
+    except Exception:  # see image_problem
         return None
-    return (height, width) if is_lying else (width, height)
+    return (height, width) if is_transposed else (width, height)
 
 
 def _known_formats() -> tuple[str, ...]:
@@ -84,7 +92,7 @@ def _file_problem(path: Path) -> str | None:
             return "is no file"
         return None if path.stat().st_size else "is empty (0 bytes)"
     except (OSError, ValueError) as error:
-        return f"cannot be opened ({_said(error)})"
+        return f"cannot be opened ({_message(error)})"
 
 
 def _content_problem(image: Image.Image) -> str | None:
@@ -96,10 +104,11 @@ def _content_problem(image: Image.Image) -> str | None:
     return None
 
 
-def _size_problem(image: Image.Image) -> str | None:
+def _size_problem(image: Image.Image, max_pixels: int | None = None) -> str | None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        return f"is too large: {width} x {height} pixels, at most {MAX_PIXELS:,} are read"
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > limit:
+        return f"is too large: {width} x {height} pixels, at most {limit:,} are read"
     return None if width and height else f"is empty: {width} x {height} pixels"
 
 
@@ -107,7 +116,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF in a sound picture: it is shown as it lies, as viewers do
+    except Exception:  # damaged EXIF in an intact image: not rotated, as in viewers
         return image.copy()
 
 
@@ -128,5 +137,10 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(values, 0, 255).round().astype(np.uint8))
 
 
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _undecodable(error: Exception) -> str:
+    return f"cannot be decoded ({_message(error)})"
+
+
+def _message(error: Exception) -> str:
+    # Pillow's own message names the file again, or an object in memory.
+    return "unknown format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__

@@ -38,15 +38,15 @@ def our_way(
     *,
     vector: Literal["gradient", "hidden"] = "gradient",
     image: Literal["removed", "unmeasured"] = "unmeasured",
-    sees: bool = True,
+    has_vision: bool = True,
     adapted: bool = True,
 ) -> Work:
-    """Everything that extraction gives, from reading pictures to arrays on disk."""
+    """Everything that extraction gives, from reading images to arrays on disk."""
     from adaptinf.config import ExtractionConfig
     from adaptinf.doctor.cost import peak_operations
     from adaptinf.extraction import extract
 
-    learner, samples, settings = _prepared(shape, sees, adapted)
+    learner, samples, settings = _prepared(shape, has_vision, adapted)
     config = ExtractionConfig(dim=settings.dim, vector=vector, image=image)
     peak, operations = peak_operations(learner), _operations(learner, samples, config)
     extract(samples[:WARM_UP], learner, config, out=Path(tempfile.mkdtemp()))
@@ -70,10 +70,10 @@ def _operations(learner: Any, samples: Any, config: Any) -> int:
         return sum(cost.of(prepared) for prepared in preparer.prepared([row] for row in range(len(samples))))
 
 
-def forward_only(shape: str, *, sees: bool = True, adapted: bool = True) -> Work:
+def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -> Work:
     """The same batches through the model without a graph, and through our head: the least that scores cost.
 
-    The fastest way we know: adapters inside the weights, no mask; pictures and text are ready before.
+    The fastest way we know: adapters inside the weights, no mask; images and text are ready before.
     """
     import torch
 
@@ -85,7 +85,7 @@ def forward_only(shape: str, *, sees: bool = True, adapted: bool = True) -> Work
     from adaptinf.extraction.shortcuts import without_mask
     from adaptinf.models.lengths import auto_batch_tokens, token_lengths
 
-    learner, samples, _ = _prepared(shape, sees, adapted)
+    learner, samples, _ = _prepared(shape, has_vision, adapted)
     plan = make_plan(token_lengths(samples, learner), auto_batch_tokens(learner.device))
     with Preparer(learner, samples, image="unmeasured") as preparer:
         batches = list(preparer.prepared(batch for shard in plan.shards for batch in shard.batches))
@@ -224,7 +224,7 @@ def sketch_error(shape: str) -> Work:
     return work
 
 
-def _prepared(name: str, sees: bool, adapted: bool) -> tuple[Any, Any, Shape]:
+def _prepared(name: str, has_vision: bool, adapted: bool) -> tuple[Any, Any, Shape]:
     import torch
     from transformers.utils import logging as transformers_logging
 
@@ -233,7 +233,11 @@ def _prepared(name: str, sees: bool, adapted: bool) -> tuple[Any, Any, Shape]:
     torch.set_num_threads(num_cores())
     transformers_logging.set_verbosity_error()
     shape = SHAPES[name]
-    return shapes.learner(shape, sees=sees, adapted=adapted), shapes.samples(shape, sees=sees), shape
+    return (
+        shapes.learner(shape, has_vision=has_vision, adapted=adapted),
+        shapes.samples(shape, has_vision=has_vision),
+        shape,
+    )
 
 
 def _gpu_peak() -> dict[str, float]:
@@ -250,8 +254,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ours, with image grounding": (our_way, {"image": "removed"}),
     "ours, answer states (adapt_plus)": (our_way, {"vector": "hidden"}),
     "training": (training, {}),
-    "twin: forward only, our head": (forward_only, {"sees": False, "adapted": False}),
-    "twin: ours": (our_way, {"sees": False, "adapted": False}),
+    "twin: forward only, our head": (forward_only, {"has_vision": False, "adapted": False}),
+    "twin: ours": (our_way, {"has_vision": False, "adapted": False}),
     "twin: bergson": (bergson_way, {}),
     "sketch": (sketch_error, {}),
 }

@@ -2,7 +2,7 @@
 
 Batch 1; all logits of all tokens; a one-hot of the vocabulary for EL2N; every hidden state kept; a backward pass
 through the adapters of every layer; the middle layer's gradients copied flat; a dense random projection of signs, made
-again in blocks for every few samples; a second pass with a blank picture.
+again in blocks for every few samples; a second pass with a blank image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adaptinf.data import Sample
-from adaptinf.images import open_picture
+from adaptinf.images import open_image
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.chat import IGNORED, encode, placed
 from adaptinf.models.loading import Learner
@@ -54,7 +54,7 @@ class Reference:
 
     def _measure(self, sample: Sample) -> tuple[dict[str, Any], Tensor]:
         learner = self._learner
-        batch = encode(learner, [sample], [[open_picture(path) for path in sample.images]])
+        batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
         inputs = placed(batch.inputs, learner)
         labels = batch.labels.to(learner.device)
         output = learner.model(**inputs, output_hidden_states=True, use_cache=False)

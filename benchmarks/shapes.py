@@ -35,7 +35,7 @@ class Shape:
     num_samples: int
     """How many are measured."""
     shortest: int
-    """Tokens of a sample, pictures included, at least ..."""
+    """Tokens of a sample, images included, at least ..."""
     longest: int
     """... and at most."""
     answer: int
@@ -65,7 +65,7 @@ class Shape:
 
     @property
     def image_tokens(self) -> int:
-        """Tokens of a picture."""
+        """Tokens of an image."""
         return (self.image_size // self.patch) ** 2
 
 
@@ -105,7 +105,7 @@ def tokenizer() -> Any:
     )
 
 
-def learner(shape: Shape, *, sees: bool, adapted: bool) -> Learner:
+def learner(shape: Shape, *, has_vision: bool, adapted: bool) -> Learner:
     """Return a LLaVA of random weights, or its text-only twin; `adapted`: with an adapter whose B is not zero."""
     words, device = tokenizer(), pick_device("auto")
     config = ModelConfig(
@@ -126,11 +126,11 @@ def learner(shape: Shape, *, sees: bool, adapted: bool) -> Learner:
     torch.manual_seed(0)
     torch.set_default_dtype(getattr(torch, shape.dtype))
     with torch.device(device):
-        model = LlavaForConditionalGeneration(_llava(shape, text, words)) if sees else LlamaForCausalLM(text)
+        model = LlavaForConditionalGeneration(_llava(shape, text, words)) if has_vision else LlamaForCausalLM(text)
     torch.set_default_dtype(torch.float32)
     words.chat_template = CHAT_TEMPLATE
-    processor = _processor(shape, words) if sees else words
-    made = Learner(model=model.eval(), processor=processor, tokenizer=words, sees=sees, config=config)
+    processor = _processor(shape, words) if has_vision else words
+    made = Learner(model=model.eval(), processor=processor, tokenizer=words, has_vision=has_vision, config=config)
     return _with_adapter(made) if adapted else made
 
 
@@ -171,8 +171,8 @@ def _with_adapter(plain: Learner) -> Learner:
     return adapted
 
 
-def samples(shape: Shape, *, sees: bool) -> list[Sample]:
-    """Return one-turn conversations of random letters, each about a picture of its own if the model sees."""
+def samples(shape: Shape, *, has_vision: bool) -> list[Sample]:
+    """Return one-turn conversations of random letters, each about an image of its own if the model has vision."""
     rng = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp(prefix="adaptinf-benchmark-"))
     found = []
@@ -180,13 +180,13 @@ def samples(shape: Shape, *, sees: bool) -> list[Sample]:
         answer = max(1, int(rng.poisson(shape.answer)))
         # Role marks and end tokens: <|user|> ... <|end|><|assistant|> ... <|end|>
         total = int(rng.integers(shape.shortest, shape.longest + 1)) - 4
-        question = max(1, total - answer - (shape.image_tokens if sees else 0))
+        question = max(1, total - answer - (shape.image_tokens if has_vision else 0))
         images: tuple[Path, ...] = ()
-        if sees:
+        if has_vision:
             images = (folder / f"{number}.jpg",)
             size = (shape.image_size, shape.image_size, 3)
             Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(images[0])
-        blocks: list[Block] = [Block(type="image", text=None)] if sees else []
+        blocks: list[Block] = [Block(type="image", text=None)] if has_vision else []
         found.append(
             Sample(
                 id=f"benchmark/{number:05d}",

@@ -1,4 +1,4 @@
-"""Make the README's picture of a report: its upper part, as a wide screen shows it.
+"""Make the README's screenshot of a report: its upper part, as a wide screen shows it.
 
 adaptinf demo --out runs/demo
 python scripts/report_screenshot.py runs/demo/report.html docs/images/report.png
@@ -21,9 +21,9 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 WIDTH, HEIGHT = 1280, 1500
-"""Pixels of the page that the picture shows."""
+"""Pixels of the page that the screenshot shows."""
 COLORS = 128
-"""Of the picture: enough for a page, at a third of the bytes."""
+"""Colours of the screenshot: enough for a page, at a third of the bytes."""
 SECONDS = 60.0
 """How long a page may take to draw all its figures."""
 ALL_DRAWN = "return [...document.querySelectorAll('figure[data-figure]')].every((figure) => figure.dataset.state)"
@@ -40,11 +40,11 @@ def screenshot(page: Path, out: Path) -> None:
             if time.monotonic() > end:
                 raise SystemExit(f"{page} was not drawn in {SECONDS:.0f} s")
             time.sleep(0.1)
-        picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+        image = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
     finally:
         driver.quit()
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(COLORS).save(out, optimize=True)
+    image.quantize(COLORS).save(out, optimize=True)
 
 
 def _browser(profile: str) -> webdriver.Chrome:

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: the tiny VLM and conversations about pictures that lie on disk."""
+"""Fixtures that several test files share: the tiny VLM and conversations about images that lie on disk."""
 
 import os
 import sys
@@ -58,8 +58,8 @@ def call(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
-def picture_folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+def image_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for number in range(4):
         pixels = rng.integers(0, 256, (64, 64 + 8 * number, 3), dtype=np.uint8)
@@ -68,9 +68,9 @@ def picture_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ragged_samples(picture_folder) -> list[Sample]:
+def ragged_samples(image_folder) -> list[Sample]:
     """Multi-turn, multi-image, text-only and very unequal lengths, in one list."""
-    first, second, third, fourth = (picture_folder / f"{number}.png" for number in range(4))
+    first, second, third, fourth = (image_folder / f"{number}.png" for number in range(4))
     return [
         conversation("one", say("user", "<image>", "What colour is it?"), say("assistant", "red"), images=(first,)),
         conversation(

@@ -1,4 +1,4 @@
-"""Pictures: what is damaged is named, what is sound comes out as the eye sees it."""
+"""Images: a damaged file is reported with its reason, an intact one opens as a viewer shows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptinf import images as pictures
+from adaptinf import images
 from adaptinf.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -19,51 +19,63 @@ def noise(mode: str = "RGB") -> Image.Image:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.gif", "a.bmp", "a.tiff", "a.ppm"])
-def test_a_sound_picture_of_any_common_format_has_no_problem_and_opens_in_rgb(tmp_path: Path, name: str) -> None:
+def test_a_sound_image_of_any_common_format_has_no_problem_and_opens_in_rgb(tmp_path: Path, name: str) -> None:
     noise().save(tmp_path / name)
-    assert pictures.check(tmp_path / name) is None
-    picture = pictures.open_picture(tmp_path / name)
-    assert (picture.mode, picture.size) == ("RGB", (96, 64))
+    assert images.image_problem(tmp_path / name) is None
+    image = images.open_image(tmp_path / name)
+    assert (image.mode, image.size) == ("RGB", (96, 64))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.bmp", "progressive.jpg"])
-def test_a_truncated_picture_is_found_by_both(tmp_path: Path, name: str) -> None:
+def test_a_truncated_image_is_found_by_both(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     noise().save(path, **({"progressive": True} if "progressive" in name else {}))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    assert pictures.check(path) is not None
+    assert images.image_problem(path) is not None
     with pytest.raises(DataError, match=name):
-        pictures.open_picture(path)
+        images.open_image(path)
 
 
 def test_missing_empty_and_foreign_files_have_reasons(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("<html>404</html>")
     (tmp_path / "folder.png").mkdir()
-    assert pictures.check(tmp_path / "none.png") == "is missing"
-    assert pictures.check(tmp_path / "empty.png") == "is empty (0 bytes)"
-    assert pictures.check(tmp_path / "folder.png") == "is no file"
-    assert "cannot be decoded" in (pictures.check(tmp_path / "text.png") or "")
+    assert images.image_problem(tmp_path / "none.png") == "is missing"
+    assert images.image_problem(tmp_path / "empty.png") == "is empty (0 bytes)"
+    assert images.image_problem(tmp_path / "folder.png") == "is no file"
+    assert "cannot be decoded" in (images.image_problem(tmp_path / "text.png") or "")
     for name in ("none.png", "empty.png", "folder.png", "text.png"):
         with pytest.raises(DataError, match=name):
-            pictures.open_picture(tmp_path / name)
+            images.open_image(tmp_path / name)
 
 
 def test_a_postscript_file_is_not_handed_to_another_program(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.eps")
-    assert "cannot be decoded" in (pictures.check(tmp_path / "a.eps") or "")
+    assert "cannot be decoded" in (images.image_problem(tmp_path / "a.eps") or "")
 
 
-def test_a_huge_picture_is_refused_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_image_is_refused_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise().save(tmp_path / "a.png")
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 6000)
+    monkeypatch.setattr(images, "MAX_PIXELS", 6000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
-    assert "too large: 96 x 64" in (pictures.check(tmp_path / "a.png") or "")
+    assert "too large: 96 x 64" in (images.image_problem(tmp_path / "a.png") or "")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    assert "cannot be decoded" in (pictures.check(tmp_path / "a.png") or "")
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 7000)
+    assert "cannot be decoded" in (images.image_problem(tmp_path / "a.png") or "")
+    monkeypatch.setattr(images, "MAX_PIXELS", 7000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
-    assert pictures.check(tmp_path / "a.png") is None
+    assert images.image_problem(tmp_path / "a.png") is None
+
+
+def test_an_image_is_opened_from_its_path_or_its_bytes_up_to_a_number_of_pixels(tmp_path: Path) -> None:
+    noise().save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    pixels = images.open_image(tmp_path / "a.png").tobytes()
+    for source in (content, str(tmp_path / "a.png")):
+        assert images.open_image(source, max_pixels=96 * 64).tobytes() == pixels
+        with pytest.raises(DataError, match="is too large: 96 x 64 pixels, at most 6,143 are read"):
+            images.open_image(source, max_pixels=96 * 64 - 1)
+    with pytest.raises(DataError, match=r"image of 4 bytes cannot be decoded \(unknown format\)"):
+        images.open_image(b"text")
 
 
 def test_transparency_becomes_white(tmp_path: Path) -> None:
@@ -73,44 +85,44 @@ def test_transparency_becomes_white(tmp_path: Path) -> None:
     palette.putpalette([0, 0, 0, 9, 9, 9])
     palette.save(tmp_path / "p.png", transparency=1)
     for name in ("rgba.png", "la.png", "p.png"):
-        assert pictures.open_picture(tmp_path / name).getpixel((1, 1)) == (255, 255, 255), name
+        assert images.open_image(tmp_path / name).getpixel((1, 1)) == (255, 255, 255), name
 
 
 def test_a_half_transparent_pixel_is_mixed_with_white(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 4), (255, 0, 0, 128)).save(tmp_path / "a.png")
-    assert pictures.open_picture(tmp_path / "a.png").getpixel((0, 0)) == (255, 127, 127)
+    assert images.open_image(tmp_path / "a.png").getpixel((0, 0)) == (255, 127, 127)
 
 
 def test_sixteen_bits_are_scaled_not_cut_off(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
-    picture = pictures.open_picture(tmp_path / "a.png")
-    assert [picture.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+    image = images.open_image(tmp_path / "a.png")
+    assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
 
 
-def test_cmyk_and_one_bit_pictures_become_rgb(tmp_path: Path) -> None:
+def test_cmyk_and_one_bit_images_become_rgb(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "cmyk.jpg")
     Image.new("1", (8, 8), 1).save(tmp_path / "bit.png")
     for name in ("cmyk.jpg", "bit.png"):
-        assert pictures.open_picture(tmp_path / name).getpixel((4, 4)) == (255, 255, 255), name
+        assert images.open_image(tmp_path / name).getpixel((4, 4)) == (255, 255, 255), name
 
 
 def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert pictures.open_picture(tmp_path / "a.gif").getpixel((0, 0)) == (255, 0, 0)
+    assert images.open_image(tmp_path / "a.gif").getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+def test_an_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noise().save(tmp_path / "a.jpg", exif=exif)
-    assert pictures.open_picture(tmp_path / "a.jpg").size == (64, 96)
+    assert images.open_image(tmp_path / "a.jpg").size == (64, 96)
 
 
-def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
+def test_damaged_exif_does_not_cost_the_image(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.jpg", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
-    assert pictures.check(tmp_path / "a.jpg") is None
-    assert pictures.open_picture(tmp_path / "a.jpg").size == (96, 64)
+    assert images.image_problem(tmp_path / "a.jpg") is None
+    assert images.open_image(tmp_path / "a.jpg").size == (96, 64)
 
 
 def test_damaged_bytes_anywhere_never_raise_from_check_and_only_our_error_from_open(tmp_path: Path) -> None:
@@ -122,8 +134,8 @@ def test_damaged_bytes_anywhere_never_raise_from_check_and_only_our_error_from_o
             damaged = sound.copy()
             damaged[RNG.integers(0, len(damaged), 6)] = RNG.integers(0, 256, 6)
             path.write_bytes(damaged.tobytes())
-            if pictures.check(path) is None:
-                pictures.open_picture(path)
+            if images.image_problem(path) is None:
+                images.open_image(path)
             else:
                 with pytest.raises(DataError):
-                    pictures.open_picture(path)
+                    images.open_image(path)

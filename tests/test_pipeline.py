@@ -1,4 +1,4 @@
-"""Whole runs on tiny streams: adapters over steps, streams at their edges, every method, a model without pictures."""
+"""Whole runs on tiny streams: adapters over steps, streams at their edges, every method, a model without images."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_run_replayed_from_its_own_configuration_selects_the_same(two_datasets
 EDGES = {
     "one row": [rows(1)],
     "smaller than the budget": [rows(3)],
-    "text only": [rows(6, pictures=False)],
+    "text only": [rows(6, images=False)],
     "an empty dataset first": [[], rows(6)],
     "an empty dataset last": [rows(6), []],
     "nothing but empty datasets": [[], []],
@@ -376,7 +376,7 @@ def test_tests_that_are_added_after_a_step_leave_that_step_a_row_of_its_own(two_
 
 def test_a_text_only_model_goes_through_every_stage(tmp_path):
     model = {"path": str(write_text_model(tmp_path / "model")), "lora": {"rank": 2, "alpha": 4}}
-    datasets = [write_dataset(tmp_path, "one", rows(8, pictures=False))]
+    datasets = [write_dataset(tmp_path, "one", rows(8, images=False))]
     tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
     made = run(tmp_path, datasets, tests, model=model, training=LORA, selection={"budget": 4}, pruning={"cap": 6})
     scores = tables.read_table(made.stage_folder(0, "features") / "scores.parquet")
@@ -386,9 +386,9 @@ def test_a_text_only_model_goes_through_every_stage(tmp_path):
     assert not torch.allclose(logits(learner_after(made, 0)), logits(load(made.config.model)), atol=1e-4)
 
 
-def test_a_text_only_model_refuses_pictures_in_words(tmp_path):
+def test_a_text_only_model_refuses_images_in_words(tmp_path):
     model = {"path": str(write_text_model(tmp_path / "model")), "lora": {"rank": 2, "alpha": 4}}
-    with pytest.raises(ModelError, match="reads text only, but a sample has pictures"):
+    with pytest.raises(ModelError, match="reads text only, but a sample has images"):
         run(tmp_path, [write_dataset(tmp_path, "one", rows(4))], model=model, training=LORA)
 
 

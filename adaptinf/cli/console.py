@@ -20,8 +20,8 @@ SHOWN_ROWS = 20
 
 def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None) -> None:
     """Print what `validate` found."""
-    pictures = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_pictures.items()))
-    print(f"{path}: {findings.num_samples:,} samples, {findings.num_turns:,} answers; pictures: {pictures or 'none'}")
+    images = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_images.items()))
+    print(f"{path}: {findings.num_samples:,} samples, {findings.num_turns:,} answers; images: {images or 'none'}")
     if findings.skills:
         print("skills: " + ", ".join(f"{name} {number:,}" for name, number in findings.skills.most_common()))
     if tokens is not None and tokens.get("measured"):
@@ -34,7 +34,7 @@ def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None)
     _show_rows(f"{len(rejected):,} rejected", rejected)
     num_missing = sum(row.reason.endswith("is missing") for row in findings.rejected)
     if 2 * num_missing > findings.num_samples + len(rejected):
-        print("most pictures are missing: name the folder that their paths start from with --images")
+        print("most images are missing: name the folder that their paths start from with --images")
 
 
 def _show_rows(title: str, lines: list[str]) -> None:

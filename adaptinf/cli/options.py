@@ -13,7 +13,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set selection.budget=1000")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
-Images = Annotated[Path | None, typer.Option(help="Folder that picture paths are relative to.")]
+Images = Annotated[Path | None, typer.Option(help="Folder that image paths are relative to.")]
 Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
 Plugins = Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours; may be given several times.")]
 

@@ -33,7 +33,7 @@ def export(
     step: Annotated[int, typer.Option(help="Step whose selection is wanted; the first is 0.", min=0)],
     format: Annotated[str, typer.Option(help="Format; `adaptinf list` names them.")] = "messages",
     out: Annotated[Path | None, typer.Option(help="New folder; FOLDER/exports/STEP-FORMAT if left out.")] = None,
-    images: Annotated[ImagesChoice, typer.Option(help="Leave pictures where they are, or copy them.")] = "reference",
+    images: Annotated[ImagesChoice, typer.Option(help="Leave images where they are, or copy them.")] = "reference",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

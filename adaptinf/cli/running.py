@@ -87,9 +87,9 @@ def add(
     if not data.exists():
         raise ConfigError(f"{data} does not exist")
     Run.open(folder)
-    picture_folder = None if images is None else str(images.resolve())
+    image_folder = None if images is None else str(images.resolve())
     dataset = configuration.parse_dataset(
-        {"name": name or _name_from(data), "path": str(data.resolve()), "images": picture_folder, "format": format}
+        {"name": name or _name_from(data), "path": str(data.resolve()), "images": image_folder, "format": format}
     )
     with store.lock(folder):
         run = Run.open(folder, progress=make_progress(quiet=quiet))

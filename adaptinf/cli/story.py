@@ -39,8 +39,8 @@ def show(inspected: Inspected, *, colour: bool) -> str:
             [f"{row.id}: rejected", _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)]
         )
     lines = [row.id, *_conversation(turns_of(row), ())]
-    for path, (width, height) in zip(row.images, inspected.picture_sizes, strict=True):
-        lines.append(_line("picture", f"{path}, {width} x {height} pixels"))
+    for path, (width, height) in zip(row.images, inspected.image_sizes, strict=True):
+        lines.append(_line("image", f"{path}, {width} x {height} pixels"))
     lines += [_line("repaired", note) for note in row.notes]
     if inspected.pieces:
         lines += _as_seen(inspected, colour=colour)
@@ -60,8 +60,8 @@ def _as_seen(inspected: Inspected, *, colour: bool) -> Iterator[str]:
 
 
 def _seen(piece: Piece, *, colour: bool) -> str:
-    if piece.is_picture:
-        return f"[{piece.num_tokens:,} picture tokens]"
+    if piece.is_image:
+        return f"[{piece.num_tokens:,} image tokens]"
     if not piece.is_answer:
         return piece.text
     return f"{GREEN}{piece.text}{PLAIN}" if colour else f"[answer: {piece.text}]"
@@ -90,7 +90,7 @@ def _conversation(turns: tuple[tuple[str, str], ...], images: tuple[str, ...]) -
     for role, text in turns:
         yield _line(role, _shortened(text))
     for path in images:
-        yield _line("picture", path)
+        yield _line("image", path)
 
 
 def _step(episode: StepHistory) -> Iterator[str]:

@@ -46,7 +46,7 @@ class ModelConfig(Section):
     projector: Literal["frozen", "trained"] = "frozen"
     """Whether the layer between vision tower and language model is trained (and kept with the adapter)."""
     max_length: int = Field(default=2048, ge=8)
-    """Tokens of one sample, pictures included; longer text is cut on the right, never through a picture."""
+    """Tokens of one sample, images included; longer text is cut on the right, never through an image."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model folder. Only for sources you trust."""
     device: str = "auto"
@@ -59,7 +59,7 @@ class DataConfig(Section):
     on_bad_row: Literal["reject", "stop"] = "reject"
     """reject: record a bad row in rejected.jsonl and go on; stop: end with an error at the first one."""
     images: Literal["reference", "copy"] = "reference"
-    """reference: the pool keeps paths to your pictures; copy: the pool keeps its own copies."""
+    """reference: the pool keeps paths to your images; copy: the pool keeps its own copies."""
 
 
 class DatasetConfig(Section):
@@ -70,7 +70,7 @@ class DatasetConfig(Section):
     path: str
     """File or folder."""
     images: str | None = None
-    """Folder that picture paths are relative to; null: the folder of the file."""
+    """Folder that image paths are relative to; null: the folder of the file."""
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
 
@@ -189,7 +189,7 @@ class SkillConfig(Section):
     path: str
     """Test file in any known format; the last assistant turn is the answer."""
     images: str | None = None
-    """Folder that picture paths are relative to; null: the folder of the file."""
+    """Folder that image paths are relative to; null: the folder of the file."""
     format: str | None = None
     """Name of the format; null: detected."""
     metric: str = "exact"

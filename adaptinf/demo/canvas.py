@@ -1,4 +1,4 @@
-"""Drawing: backgrounds, shapes, charts and lettering on a 64-pixel picture."""
+"""Drawing: backgrounds, shapes, charts and lettering on a 64-pixel image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 SIZE = 64
 CELL = 8
@@ -31,7 +31,7 @@ PLACES = (
     "left", "middle", "right",
     "bottom left", "bottom", "bottom right",
 )  # fmt: skip
-"""Names of the nine ninths of a picture, row by row."""
+"""Names of the nine ninths of an image, row by row."""
 
 _JITTER = 14
 """A colour differs by up to this much per channel from its name's."""
@@ -39,7 +39,7 @@ _JITTER = 14
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """One shape in a picture."""
+    """One shape in an image."""
 
     shape: str
     """One of SHAPES."""
@@ -86,8 +86,8 @@ def _relief(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
     return np.asarray(np.kron(rng.uniform(-1, 1, (SIZE // 4, SIZE // 4)), np.ones((4, 4))), dtype=np.float64)
 
 
-def paint(rng: np.random.Generator, things: list[Thing], background: Image.Image | None = None) -> Picture:
-    """Return a picture of the things, drawn at twice the size and reduced so that edges are smooth."""
+def paint(rng: np.random.Generator, things: list[Thing], background: Image.Image | None = None) -> Pixels:
+    """Return an image of the things, drawn at twice the size and reduced so that edges are smooth."""
     canvas = background or backdrop(rng)
     overlay = Image.new("RGBA", (2 * SIZE, 2 * SIZE))
     draw = ImageDraw.Draw(overlay)
@@ -126,7 +126,7 @@ def _outline(shape: str) -> tuple[tuple[float, float], ...]:
 
 
 def box_at(center: tuple[float, float], width: int, height: int | None = None) -> tuple[int, int, int, int]:
-    """Return a box around a centre, pushed inside the picture."""
+    """Return a box around a centre, pushed inside the image."""
     height = width if height is None else height
     left = int(np.clip(round(center[0] - width / 2), 0, SIZE - width))
     top = int(np.clip(round(center[1] - height / 2), 0, SIZE - height))
@@ -144,7 +144,7 @@ def box_in(
     return box_at((center[0], center[1]), width)
 
 
-def lettering(rng: np.random.Generator, word: str) -> Picture:
+def lettering(rng: np.random.Generator, word: str) -> Pixels:
     """Return a sign: one word of four letters in ink on a board, a letter in each quarter of its width."""
     ink, board = (
         (("white", "black")[:: rng.choice([1, -1])])
@@ -170,7 +170,7 @@ def _letter_mask(letter: str, size: int) -> Image.Image:
     return mask
 
 
-def bars(rng: np.random.Generator, heights: dict[str, int]) -> Picture:
+def bars(rng: np.random.Generator, heights: dict[str, int]) -> Pixels:
     """Return a bar chart, one bar of `height` x 12 pixels per colour, left to right."""
     canvas = Image.fromarray(np.full((SIZE, SIZE, 3), rng.integers(190, 225), dtype=np.uint8))
     draw = ImageDraw.Draw(canvas)

@@ -1,4 +1,4 @@
-"""Wording: paraphrases of a question, framing words around it, and where the picture tags go."""
+"""Wording: paraphrases of a question, framing words around it, and where the image tags go."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BUCKETS: dict[Split, frozenset[int]] = {
     "validation": frozenset({1}),
     "test": frozenset({0}),
 }
-"""Questions without a picture are split by a hash of their text, or a test question could be a training one."""
+"""Questions without an image are split by a hash of their text, or a test question could be a training one."""
 
 
 class Turn(NamedTuple):
@@ -61,12 +61,12 @@ def _frame(rng: np.random.Generator, question: str) -> str:
     return opener + question + closer
 
 
-def tagged(rng: np.random.Generator, question: str, num_pictures: int) -> str:
-    """Return the question with one `<image>` tag per picture: before it, after it, or numbered."""
-    if num_pictures == 0:
+def tagged(rng: np.random.Generator, question: str, num_images: int) -> str:
+    """Return the question with one `<image>` tag per image: before it, after it, or numbered."""
+    if num_images == 0:
         return question
     style = rng.random()
-    if num_pictures > 1 and style < 0.3:
-        return "\n".join(f"Picture {i + 1}: <image>" for i in range(num_pictures)) + "\n" + question
-    tags = "\n".join(["<image>"] * num_pictures)
+    if num_images > 1 and style < 0.3:
+        return "\n".join(f"Picture {i + 1}: <image>" for i in range(num_images)) + "\n" + question
+    tags = "\n".join(["<image>"] * num_images)
     return f"{tags}\n{question}" if style < 0.75 else f"{question}\n{tags}"

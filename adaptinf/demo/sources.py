@@ -1,4 +1,4 @@
-"""Real pictures: scikit-learn's handwritten digits and the photographs that scikit-image and scikit-learn ship."""
+"""Real images: scikit-learn's handwritten digits and the photographs that scikit-image and scikit-learn ship."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adaptinf.demo.canvas import SIZE, Picture, backdrop, tint
+from adaptinf.demo.canvas import SIZE, Pixels, backdrop, tint
 
 Split = Literal["train", "validation", "test"]
 
@@ -70,7 +70,7 @@ def _load_photograph(index: int) -> Image.Image:
     return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
 
 
-def crop(rng: np.random.Generator, index: int, split: Split) -> Picture:
+def crop(rng: np.random.Generator, index: int, split: Split) -> Pixels:
     """Return a window of a photograph, 55-85 % of its short side.
 
     Windows of two splits never start in the same cell of the checkerboard, so a test window is one that no training
@@ -99,8 +99,8 @@ def _load_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return digits.images, digits.target
 
 
-def digit(rng: np.random.Generator, split: Split) -> tuple[Picture, int]:
-    """Return a picture of a handwritten digit, and the digit."""
+def digit(rng: np.random.Generator, split: Split) -> tuple[Pixels, int]:
+    """Return an image of a handwritten digit, and the digit."""
     images, labels = _load_digits()
     rows = DIGIT_ROWS[split]
     row = int(rng.integers(rows.start, rows.stop))

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from adaptinf.demo.canvas import Picture
+from adaptinf.demo.canvas import Pixels
 from adaptinf.demo.mixture import LIIT, Mixture
 from adaptinf.demo.phrasing import Turn, ask, tagged
 from adaptinf.demo.skills import SKILLS, Content, Skill
@@ -51,17 +51,17 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, kw_only=True)
 class _Album:
-    """Writes pictures under one folder and hands out their names."""
+    """Writes images under one folder and hands out their names."""
 
     folder: Path
     """The `images` folder."""
     prefix: str
     """Sub-folder and start of each name."""
 
-    def save(self, pictures: Sequence[Picture], number: int) -> list[str]:
-        names = [f"{self.prefix}{number:06d}{'abc'[i] if len(pictures) > 1 else ''}.png" for i in range(len(pictures))]
-        for name, picture in zip(names, pictures, strict=True):
-            Image.fromarray(picture & _LEVELS_MASK).save(self.folder / name, compress_level=1)
+    def save(self, images: Sequence[Pixels], number: int) -> list[str]:
+        names = [f"{self.prefix}{number:06d}{'abc'[i] if len(images) > 1 else ''}.png" for i in range(len(images))]
+        for name, image in zip(names, images, strict=True):
+            Image.fromarray(image & _LEVELS_MASK).save(self.folder / name, compress_level=1)
         return names
 
 
@@ -166,20 +166,20 @@ def _contents(rng: np.random.Generator, mixture: Mixture, skill: Skill, count: i
     weights = np.arange(1, len(originals) + 1) ** -mixture.zipf
     copied = rng.choice(len(originals), size=count - len(originals), p=weights / weights.sum())
     for index in copied:
-        pictures = tuple(_altered(rng, picture) for picture in originals[index].pictures)
-        yield replace(originals[index], pictures=pictures)
+        images = tuple(_altered(rng, image) for image in originals[index].images)
+        yield replace(originals[index], images=images)
 
 
 def _some_turns(rng: np.random.Generator, content: Content, multi_turn: float) -> Content:
     return content if rng.random() < multi_turn else replace(content, turns=content.turns[:1])
 
 
-def _altered(rng: np.random.Generator, picture: Picture) -> Picture:
-    """Return the picture moved, brightened or darkened, and noisy."""
-    padded = np.pad(picture, ((_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), mode="edge")
+def _altered(rng: np.random.Generator, image: Pixels) -> Pixels:
+    """Return the image moved, brightened or darkened, and noisy."""
+    padded = np.pad(image, ((_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), mode="edge")
     top, left = rng.integers(0, 2 * _SHIFT + 1, 2)
-    moved = padded[top : top + picture.shape[0], left : left + picture.shape[1]]
-    noise = _NOISE_SD * rng.standard_normal(picture.shape, dtype=np.float32)
+    moved = padded[top : top + image.shape[0], left : left + image.shape[1]]
+    noise = _NOISE_SD * rng.standard_normal(image.shape, dtype=np.float32)
     lit = moved * rng.uniform(1 - _BRIGHTNESS, 1 + _BRIGHTNESS) + noise
     return np.clip(lit, 0, 255).astype(np.uint8)
 
@@ -198,13 +198,13 @@ def _with_wrong_answers(rng: np.random.Generator, contents: list[Content], noise
 
 
 def _row(rng: np.random.Generator, skill: Skill, content: Content, number: int, album: _Album, split: Split) -> Row:
-    """Return a LLaVA row, its pictures saved."""
+    """Return a LLaVA row, its images saved."""
     conversations = []
     for position, turn in enumerate(content.turns):
-        question = ask(rng, skill.paraphrases, turn.slots, split, hashed=not content.pictures)
-        tagged_question = tagged(rng, question, len(content.pictures)) if position == 0 else question
+        question = ask(rng, skill.paraphrases, turn.slots, split, hashed=not content.images)
+        tagged_question = tagged(rng, question, len(content.images)) if position == 0 else question
         conversations += [{"from": "human", "value": tagged_question}, {"from": "gpt", "value": turn.answer}]
-    names = album.save(content.pictures, number)
+    names = album.save(content.images, number)
     images: Row = {} if not names else {"image": names[0] if len(names) == 1 else names}
     return {
         "id": f"{skill.name}-{number:06d}", **images, "conversations": conversations,

@@ -32,7 +32,7 @@ class Cost:
     """A pair of tokens', through all decoder blocks: scores and weighted sums."""
     head: int
     """An answer token's, through the output head and back."""
-    picture: int
+    image: int
     """An image's, through vision tower and projector."""
     backward: float
     """Share of the blocks that the backward pass goes through."""
@@ -47,7 +47,7 @@ class Cost:
             # A causal token attends to half of the others on average.
             forward = self.blocks * float(lengths.sum()) + self.attention * float(lengths.square().sum()) / 2
             total += int(forward * (1.0 + again)) + self.head * int((batch.labels >= 0).sum())
-            total += self.picture * len(batch.inputs.get("pixel_values", ()))
+            total += self.image * len(batch.inputs.get("pixel_values", ()))
         return total
 
 
@@ -62,7 +62,7 @@ def cost_of(meter: Meter) -> Cost:
         blocks=2 * _matrix_elements(blocks),
         attention=4 * size * len(blocks),
         head=2 * head if meter.kind.needs_gradient else head,
-        picture=_picture_operations(learner),
+        image=_image_operations(learner),
         backward=(len(blocks) - lowest) / len(blocks) if meter.kind.needs_gradient else 0.0,
     )
 
@@ -71,7 +71,7 @@ def _matrix_elements(module: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters() if weight.dim() == 2)
 
 
-def _picture_operations(learner: Learner) -> int:
+def _image_operations(learner: Learner) -> int:
     """Return 2 operations a weight of the vision tower and patch; 0 for a text-only model."""
     vision = getattr(base_model(learner.model).config, "vision_config", None)
     if vision is None or not hasattr(vision, "image_size"):

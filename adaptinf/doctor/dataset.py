@@ -25,8 +25,8 @@ class Findings:
     """Rows that become samples."""
     num_turns: int = 0
     """Assistant turns in all."""
-    num_pictures: Counter[int] = field(default_factory=Counter)
-    """Pictures of a sample -> samples."""
+    num_images: Counter[int] = field(default_factory=Counter)
+    """Images of a sample -> samples."""
     skills: Counter[str] = field(default_factory=Counter)
     """True skills, where the data carry them."""
     rejected: list[Rejected] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Findings:
             return
         self.num_samples += 1
         self.num_turns += sum(message["role"] == "assistant" for message in row.messages)
-        self.num_pictures[len(row.images)] += 1
+        self.num_images[len(row.images)] += 1
         self.repaired += [(row.id, note) for note in row.notes]
         if row.meta.get("skill"):
             self.skills[str(row.meta["skill"])] += 1
@@ -55,7 +55,7 @@ class Findings:
         return {
             "samples": self.num_samples,
             "assistant_turns": self.num_turns,
-            "samples_by_pictures": {str(count): number for count, number in sorted(self.num_pictures.items())},
+            "samples_by_pictures": {str(count): number for count, number in sorted(self.num_images.items())},
             "skills": dict(self.skills.most_common()),
             "rejected": [vars(row) for row in self.rejected],
             "repaired": [{"id": name, "note": note} for name, note in self.repaired],
@@ -65,7 +65,7 @@ class Findings:
 def validate(
     path: str, *, images: str | None = None, format: str | None = None, progress: Progress | None = None
 ) -> Findings:
-    """Read a whole dataset, open every picture, and return what was found.
+    """Read a whole dataset, open every image, and return what was found.
 
     Raises:
         DataError: the file cannot be read at all.
@@ -85,7 +85,7 @@ def token_report(findings: Findings, model_path: str) -> dict[str, Any]:
         ModelError: the model folder cannot be loaded.
     """
     from adaptinf.config import ModelConfig
-    from adaptinf.images import open_picture
+    from adaptinf.images import open_image
     from adaptinf.models import load
     from adaptinf.models.chat import IGNORED, encode
     from adaptinf.models.lengths import token_lengths
@@ -98,7 +98,7 @@ def token_report(findings: Findings, model_path: str) -> dict[str, Any]:
             "median": int(np.median(lengths)), "p95": int(np.percentile(lengths, 95)), "longest": int(lengths.max())
         }  # fmt: skip
     for sample in islice(findings.first, 1):
-        labels = encode(learner, [sample], [[open_picture(path) for path in sample.images]]).labels[0]
+        labels = encode(learner, [sample], [[open_image(path) for path in sample.images]]).labels[0]
         answer = labels[labels != IGNORED].tolist()
         report["first_answer"] = learner.tokenizer.decode(answer)
         report["learns_to_stop"] = bool(answer) and answer[-1] in _special_tokens(learner.tokenizer)

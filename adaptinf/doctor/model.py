@@ -124,7 +124,7 @@ def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
 
 
 def _num_rows(dataset: DatasetConfig) -> int:
-    """Return the rows of a dataset, good or bad; no picture is opened."""
+    """Return the rows of a dataset, good or bad; no image is opened."""
     return sum(1 for _ in read_rows(find_file(Path(dataset.path))))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
-from adaptinf.images import open_picture
+from adaptinf.images import open_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +18,17 @@ class Piece:
     """A stretch of the token sequence."""
 
     text: str
-    """What the tokens spell; empty for a picture."""
+    """What the tokens spell; empty for an image."""
     num_tokens: int
     """Its tokens."""
     is_answer: bool
     """Whether the model is trained to say it."""
-    is_picture: bool
-    """Whether the tokens stand for a picture."""
+    is_image: bool
+    """Whether the tokens stand for an image."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON; its keys are those that `inspect --json` has always had."""
+        return {"is_picture" if key == "is_image" else key: value for key, value in vars(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +37,8 @@ class Inspected:
 
     row: Sample | Rejected
     """What reading made of it."""
-    picture_sizes: tuple[tuple[int, int], ...]
-    """Width and height of each picture."""
+    image_sizes: tuple[tuple[int, int], ...]
+    """Width and height of each image."""
     pieces: tuple[Piece, ...]
     """The whole sequence as the model sees it; empty where no model was named."""
     is_cut: bool
@@ -49,12 +53,12 @@ class Inspected:
             "messages": list(self.row.messages),
             "images": [
                 {"path": str(path), "width": size[0], "height": size[1]}
-                for path, size in zip(self.row.images, self.picture_sizes, strict=True)
+                for path, size in zip(self.row.images, self.image_sizes, strict=True)
             ],
             "meta": dict(self.row.meta),
             "notes": list(self.row.notes),
             "is_cut": self.is_cut,
-            "pieces": [vars(piece) for piece in self.pieces],
+            "pieces": [piece.as_dict() for piece in self.pieces],
         }
 
 
@@ -66,7 +70,7 @@ def inspect_row(
     Args:
         path: dataset file or folder.
         which: number of the row, from 0, as `validate` counts; else an id, with or without the dataset's name.
-        images: folder that picture paths start from; None: the file's folder.
+        images: folder that image paths start from; None: the file's folder.
         format: name of the format; None: detected.
         model: Hugging Face folder or hub name.
 
@@ -76,10 +80,10 @@ def inspect_row(
     """
     row = _find(read(path, format, images), path, which)
     if isinstance(row, Rejected):
-        return Inspected(row=row, picture_sizes=(), pieces=(), is_cut=False)
-    sizes = tuple(open_picture(path).size for path in row.images)
+        return Inspected(row=row, image_sizes=(), pieces=(), is_cut=False)
+    sizes = tuple(open_image(path).size for path in row.images)
     pieces, is_cut = _as_seen(row, model) if model else ((), False)
-    return Inspected(row=row, picture_sizes=sizes, pieces=pieces, is_cut=is_cut)
+    return Inspected(row=row, image_sizes=sizes, pieces=pieces, is_cut=is_cut)
 
 
 def _find(rows: Iterator[Sample | Rejected], path: str, which: str) -> Sample | Rejected:
@@ -97,12 +101,12 @@ def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:
     from adaptinf.models.chat import IGNORED, encode
 
     learner = load(ModelConfig(path=model))
-    batch = encode(learner, [sample], [[open_picture(path) for path in sample.images]])
+    batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
     tokens, labels = batch.inputs["input_ids"][0].tolist(), batch.labels[0].tolist()
     kinds = [(label != IGNORED, token == batch.image_token, token) for token, label in zip(tokens, labels, strict=True)]
     pieces = []
-    for (is_answer, is_picture), group in groupby(kinds, key=lambda kind: kind[:2]):
+    for (is_answer, is_image), group in groupby(kinds, key=lambda kind: kind[:2]):
         own = [token for *_, token in group]
-        text = "" if is_picture else learner.tokenizer.decode(own)
-        pieces.append(Piece(text=text, num_tokens=len(own), is_answer=is_answer, is_picture=is_picture))
+        text = "" if is_image else learner.tokenizer.decode(own)
+        pieces.append(Piece(text=text, num_tokens=len(own), is_answer=is_answer, is_image=is_image))
     return tuple(pieces), bool(batch.cut[0])

@@ -11,7 +11,7 @@ import torch
 from adaptinf.data import Evaluation, Sample
 from adaptinf.errors import ModelError
 from adaptinf.evaluation.skills import SkillTest, extend_matrix, right_answer, score_answers
-from adaptinf.images import open_picture
+from adaptinf.images import open_image
 from adaptinf.models.chat import encode_prompts, placed
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
@@ -101,8 +101,8 @@ def _answers_or_split(learner: Learner, items: list[Sample], max_new_tokens: int
 
 @torch.inference_mode()
 def _answers(learner: Learner, items: list[Sample], max_new_tokens: int) -> list[str]:
-    pictures = [[open_picture(path) for path in item.images] for item in items]
-    inputs = placed(encode_prompts(learner, items, pictures), learner)
+    images = [[open_image(path) for path in item.images] for item in items]
+    inputs = placed(encode_prompts(learner, items, images), learner)
     tokens = learner.model.generate(
         **inputs, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=learner.tokenizer.pad_token_id
     )

@@ -147,6 +147,6 @@ def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[Datase
 
 
 def missing_files(skills: Sequence[SkillConfig]) -> list[str]:
-    """Return a line for each test file or picture folder that does not exist."""
+    """Return a line for each test file or image folder that does not exist."""
     paths = [(skill.skill, path) for skill in skills for path in (skill.path, skill.images) if path is not None]
     return [f"evaluation of {name}: {path} does not exist" for name, path in paths if not Path(path).exists()]

@@ -38,7 +38,7 @@ def extract(
     """Measure every sample with the model as it is now, and leave the features in the folder `out`.
 
     Finished shards found in `out` are kept, so a run that was killed goes on; a finished `out` is loaded. A sample
-    without an answer token, or with a picture that cannot be opened any more, is unscored: NaN scores, a zero vector,
+    without an answer token, or with an image that cannot be opened any more, is unscored: NaN scores, a zero vector,
     counted in `info`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Batches ready for the model before it asks: pictures decoded by several threads, conversations encoded by one.
+"""Batches ready for the model before it asks: images decoded by several threads, conversations encoded by one.
 
 One thread encodes, because a tokenizer is not made to be used by two at once.
 """
@@ -18,8 +18,8 @@ import torch
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
-from adaptinf.images import open_picture
-from adaptinf.models.chat import Encoded, Pictures, encode, without_images
+from adaptinf.images import open_image
+from adaptinf.models.chat import Encoded, Images, encode, without_images
 from adaptinf.models.loading import Learner
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOOK_AHEAD = 2
 """Batches that are being prepared while one is measured."""
 MAX_DECODERS = 8
-"""Threads that decode pictures, at most; no more than there are cores."""
+"""Threads that decode images, at most; no more than there are cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +35,17 @@ class Prepared:
     """A batch as the model takes it."""
 
     rows: tuple[int, ...]
-    """Row number of each sample of the batch; those with an unreadable picture are left out."""
+    """Row number of each sample of the batch; those with an unreadable image are left out."""
     ids: tuple[str, ...]
     """Their ids."""
     batch: Encoded | None
     """The conversations; None when no sample is left."""
     seeing: tuple[int, ...]
-    """Which samples of the batch have pictures, 0-based."""
+    """Which samples of the batch have images, 0-based."""
     bare: Encoded | None
-    """Those samples once more, without what the pictures show; None when there are none, or it is not to be known."""
+    """Those samples once more, without what the images show; None when there are none, or it is not to be known."""
     unreadable: tuple[str, ...] = ()
-    """Ids of samples with a picture that cannot be opened any more."""
+    """Ids of samples with an image that cannot be opened any more."""
 
 
 REMOVED = ("removed", "auto")
@@ -53,26 +53,26 @@ REMOVED = ("removed", "auto")
 
 
 def prepare(
-    learner: Learner, rows: Sequence[int], samples: Sequence[Sample], pictures: Sequence[Pictures], *, image: str
+    learner: Learner, rows: Sequence[int], samples: Sequence[Sample], images: Sequence[Images], *, image: str
 ) -> Prepared:
-    """Return a batch of samples whose pictures are open.
+    """Return a batch of samples whose images are open.
 
     `image` says what the text is compared with for image grounding, as `extraction.image`.
     """
     seeing = tuple(place for place, sample in enumerate(samples) if sample.images)
-    batch = encode(learner, samples, pictures) if samples else None
+    batch = encode(learner, samples, images) if samples else None
     bare = None
     if seeing and image in REMOVED:
         bare = encode(learner, [without_images(samples[place]) for place in seeing], [()] * len(seeing))
     elif seeing and image == "blank":
-        chosen = [(samples[place], pictures[place]) for place in seeing]
+        chosen = [(samples[place], images[place]) for place in seeing]
         bare = blank(encode(learner, [sample for sample, _ in chosen], [own for _, own in chosen]))
     ids = tuple(sample.id for sample in samples)
     return Prepared(rows=tuple(rows), ids=ids, batch=batch, seeing=seeing, bare=bare)
 
 
 def blank(batch: Encoded) -> Encoded:
-    """Return a batch whose pictures are all zero (the reference's way)."""
+    """Return a batch whose images are all zero (the reference's way)."""
     inputs = {
         name: torch.zeros_like(value) if value.is_floating_point() else value for name, value in batch.inputs.items()
     }
@@ -113,13 +113,11 @@ class Preparer:
         return self._encoder.submit(self._encode, rows, samples, opened)
 
     def _encode(
-        self, rows: Sequence[int], samples: Sequence[Sample], opened: Sequence[Future[Pictures | None]]
+        self, rows: Sequence[int], samples: Sequence[Sample], opened: Sequence[Future[Images | None]]
     ) -> Prepared:
-        pictures = [future.result() for future in opened]
-        found = [
-            (row, sample, own) for row, sample, own in zip(rows, samples, pictures, strict=True) if own is not None
-        ]
-        missing = tuple(sample.id for sample, own in zip(samples, pictures, strict=True) if own is None)
+        images = [future.result() for future in opened]
+        found = [(row, sample, own) for row, sample, own in zip(rows, samples, images, strict=True) if own is not None]
+        missing = tuple(sample.id for sample, own in zip(samples, images, strict=True) if own is None)
         batch = prepare(
             self._learner,
             [row for row, _, _ in found],
@@ -130,10 +128,10 @@ class Preparer:
         return replace(batch, unreadable=missing)
 
 
-def _open_all(sample: Sample) -> Pictures | None:
-    """Return a sample's pictures; None if one cannot be opened (it could when the dataset was added)."""
+def _open_all(sample: Sample) -> Images | None:
+    """Return a sample's images; None if one cannot be opened (it could when the dataset was added)."""
     try:
-        return [open_picture(path) for path in sample.images]
+        return [open_image(path) for path in sample.images]
     except DataError as error:
         logger.warning("%s is unscored: %s", sample.id, error)
         return None

@@ -93,7 +93,7 @@ class Meter:
         return self.kind.dim
 
     def measure(self, prepared: Prepared) -> Measured:
-        """Return everything about a batch: one forward; where wanted a truncated backward, one without pictures."""
+        """Return everything about a batch: one forward; where wanted a truncated backward, one without images."""
         assert prepared.batch is not None, "an empty batch is not measured"
         batch = prepared.batch.to(self.learner)
         answers = answers_of(batch)

@@ -1,4 +1,4 @@
-"""Running the upper blocks again on the same batch: the pictures and the blocks below are not computed anew."""
+"""Running the upper blocks again on the same batch: the images and the blocks below are not computed anew."""
 
 from __future__ import annotations
 

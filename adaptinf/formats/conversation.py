@@ -8,11 +8,11 @@ A plug-in is one file with one class:
 
         def parse(self, row):
             turns = [Turn("user", ["What is this?"]), Turn("assistant", [row["caption"]])]
-            return Conversation(turns=turns, pictures=[row["file"]], meta={})
+            return Conversation(turns=turns, images=[row["file"]], meta={})
 
-        def render(self, sample, pictures): return {"caption": ..., "file": pictures[0]}
+        def render(self, sample, images): return {"caption": ..., "file": images[0]}
 
-The plug-in only says what stands where. Ids, picture files, image tags and empty answers are looked after here and in
+The plug-in only says what stands where. Ids, image files, image tags and empty answers are looked after here and in
 `reading`.
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from adaptinf.data import Block, Message, Sample
@@ -42,10 +42,10 @@ class BadRow(ValueError):
 
 
 class Place(NamedTuple):
-    """Where a picture stands in a turn."""
+    """Where an image stands in a turn."""
 
     path: str | None = None
-    """The picture's path, or None: the next one of the row's list."""
+    """The image's path, or None: the next one of the row's list."""
 
 
 class Turn(NamedTuple):
@@ -54,7 +54,7 @@ class Turn(NamedTuple):
     role: str
     """system, user or assistant."""
     pieces: Sequence[str | Place]
-    """Texts and pictures in order; a text of a user turn may hold `<image>` tags."""
+    """Texts and images in order; a text of a user turn may hold `<image>` tags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,17 @@ class Conversation:
 
     turns: Sequence[Turn]
     """The turns in order."""
-    pictures: Sequence[str] = ()
-    """The row's list of picture paths, as written."""
+    images: Sequence[str] = ()
+    """The row's list of image paths, as written."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Every key of the row that the format does not use itself; `reading` takes the row's id out of it."""
+    pictures: InitVar[Sequence[str] | None] = None
+    """Former name of `images`; plug-ins written for version 0.1 use it."""
+
+    def __post_init__(self, pictures: Sequence[str] | None) -> None:
+        """Take the images under either name."""
+        if pictures is not None:
+            object.__setattr__(self, "images", pictures)
 
 
 class Format(Protocol):
@@ -82,10 +89,10 @@ class Format(Protocol):
             BadRow: it is not a conversation; the message says why.
         """
 
-    def render(self, sample: Sample, pictures: Sequence[str]) -> dict[str, Any]:
+    def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return the row that `parse` reads as this sample, without id and meta.
 
-        `pictures` are the sample's paths as they shall stand in the file.
+        `images` are the sample's paths as they shall stand in the file.
         """
 
 
@@ -93,30 +100,30 @@ class Aligned(NamedTuple):
     """A conversation with one path for each image block."""
 
     messages: tuple[Message, ...]
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def align(conversation: Conversation) -> Aligned:
-    """Return the messages with tags turned into image blocks, each with its picture.
+    """Return the messages with tags turned into image blocks, each with its image.
 
-    Pictures without a place are put at the front of the first user turn, with a note.
+    Images without a place are put at the front of the first user turn, with a note.
 
     Raises:
-        BadRow: more places than pictures, a tag outside a user turn, no answer or an empty one.
+        BadRow: more places than images, a tag outside a user turn, no answer or an empty one.
     """
     turns = [Turn(turn.role, _split_tags(turn, number)) for number, turn in enumerate(conversation.turns, 1)]
     _check_answers(turns)
-    waiting = list(conversation.pictures)
+    waiting = list(conversation.images)
     open_places = sum(piece == Place() for turn in turns for piece in turn.pieces)
     if open_places > len(waiting):
-        raise BadRow(f"{counted(open_places, 'image tag')} but {counted(len(waiting), 'picture')}")
+        raise BadRow(f"{counted(open_places, 'image tag')} but {counted(len(waiting), 'image')}")
     num_unplaced = len(waiting) - open_places
     if num_unplaced:
         turns = _prepend(turns, num_unplaced)
     paths = [piece.path or waiting.pop(0) for turn in turns for piece in turn.pieces if isinstance(piece, Place)]
     verb = "has" if num_unplaced == 1 else "have"
-    notes = (f"{counted(num_unplaced, 'picture')} {verb} no image tag: put before the first user turn",)
+    notes = (f"{counted(num_unplaced, 'image')} {verb} no image tag: put before the first user turn",)
     return Aligned(tuple(map(_message, turns)), tuple(paths), notes if num_unplaced else ())
 
 
@@ -131,7 +138,7 @@ def _split_tags(turn: Turn, number: int) -> list[str | Place]:
         else:
             pieces.append(piece)
     if turn.role != "user" and any(isinstance(piece, Place) for piece in pieces):
-        raise BadRow(f"{TAG} in turn {number}, which is the {turn.role}'s: pictures can only stand in user turns")
+        raise BadRow(f"{TAG} in turn {number}, which is the {turn.role}'s: images can only stand in user turns")
     return pieces
 
 
@@ -146,7 +153,7 @@ def _check_answers(turns: Sequence[Turn]) -> None:
 def _prepend(turns: Sequence[Turn], num_places: int) -> list[Turn]:
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
-        raise BadRow(f"{counted(num_places, 'picture')} without a place and no user turn to put it in")
+        raise BadRow(f"{counted(num_places, 'image')} without a place and no user turn to put it in")
     opened = Turn("user", [Place()] * num_places + list(turns[first].pieces))
     return [*turns[:first], opened, *turns[first + 1 :]]
 
@@ -178,7 +185,7 @@ def role_of(name: object, number: int, roles: Mapping[str, str]) -> str:
     return roles[name]
 
 
-def pictures_of(row: Mapping[str, Any]) -> list[str]:
+def image_paths(row: Mapping[str, Any]) -> list[str]:
     """Return the paths under `image` or `images`: a path, a list of paths, or nothing.
 
     Raises:
@@ -190,11 +197,11 @@ def pictures_of(row: Mapping[str, Any]) -> list[str]:
     value = image if image is not None else images
     if value is None:
         return []
-    return [picture_path(item) for item in (value if isinstance(value, list) else [value])]
+    return [image_path(item) for item in (value if isinstance(value, list) else [value])]
 
 
-def picture_path(value: object) -> str:
-    """Return the path that stands for a picture: the text itself, or `path` or `url` of an object.
+def image_path(value: object) -> str:
+    """Return the path that stands for an image: the text itself, or `path` or `url` of an object.
 
     Raises:
         BadRow: neither.
@@ -202,8 +209,12 @@ def picture_path(value: object) -> str:
     if isinstance(value, Mapping):
         value = value.get("path") or value.get("url")
     if not isinstance(value, str):
-        raise BadRow(f"picture {shown(value)} is not a path")
+        raise BadRow(f"image {shown(value)} is not a path")
     return value
+
+
+picture_path = image_path
+"""Former name of `image_path`; plug-ins written for version 0.1 import it."""
 
 
 def rest(row: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:

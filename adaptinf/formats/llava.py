@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptinf.data import Message, Sample
-from adaptinf.formats.conversation import TAG, BadRow, Conversation, Turn, pictures_of, rest, role_of, shown
+from adaptinf.formats.conversation import TAG, BadRow, Conversation, Turn, image_paths, rest, role_of, shown
 from adaptinf.registry import dataset_format
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
@@ -29,13 +29,13 @@ class Llava:
         if not isinstance(turns, list):
             raise BadRow(f"conversations is {shown(turns)}, not a list of turns")
         parsed = [_turn(turn, number) for number, turn in enumerate(turns, 1)]
-        return Conversation(turns=parsed, pictures=pictures_of(row), meta=rest(row, USED))
+        return Conversation(turns=parsed, images=image_paths(row), meta=rest(row, USED))
 
-    def render(self, sample: Sample, pictures: Sequence[str]) -> dict[str, Any]:
-        """Return a LLaVA row; one picture is written as text, several as a list."""
-        images = {"image": pictures[0] if len(pictures) == 1 else list(pictures)} if pictures else {}
+    def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
+        """Return a LLaVA row; one image is written as text, several as a list."""
+        named = {"image": images[0] if len(images) == 1 else list(images)} if images else {}
         turns = [{"from": NAMES[turn["role"]], "value": _text(turn)} for turn in sample.messages]
-        return {**images, "conversations": turns}
+        return {**named, "conversations": turns}
 
 
 def _turn(turn: object, number: int) -> Turn:

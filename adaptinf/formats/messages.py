@@ -1,7 +1,7 @@
 """OpenAI and TRL messages: `{messages: [{role, content: text or blocks}], images: [paths]}`.
 
 A block is `{type: text, text}`, `{type: image}` (the next of `images`), `{type: image, path|url|image: path}` or
-`{type: image_url, image_url: {url: path}}`. Pictures are local files.
+`{type: image_url, image_url: {url: path}}`. Images are local files.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from adaptinf.formats.conversation import (
     Conversation,
     Place,
     Turn,
-    picture_path,
-    pictures_of,
+    image_path,
+    image_paths,
     rest,
     role_of,
     shown,
@@ -34,7 +34,7 @@ PATH_KEYS = ("path", "url", "image", "image_url")
 class Messages:
     """Rows with `messages`, as the OpenAI interface and TRL have them."""
 
-    pictured: bool | None = None
+    with_images: bool | None = None
     """Of the file that is written: True gives every row blocks and `images`, False texts alone, as one kind of row is
     all that Arrow takes; None gives every row blocks, and `images` where it has some."""
 
@@ -49,15 +49,15 @@ class Messages:
         if not isinstance(turns, list):
             raise BadRow(f"messages is {shown(turns)}, not a list of turns")
         parsed = [_turn(turn, number) for number, turn in enumerate(turns, 1)]
-        return Conversation(turns=parsed, pictures=pictures_of(row), meta=rest(row, USED))
+        return Conversation(turns=parsed, images=image_paths(row), meta=rest(row, USED))
 
-    def render(self, sample: Sample, pictures: Sequence[str]) -> dict[str, Any]:
+    def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return a row with blocks or texts, and the paths in `images` in their order."""
-        if self.pictured is False:
-            assert not pictures, f"{sample.id} has pictures"
+        if self.with_images is False:
+            assert not images, f"{sample.id} has images"
             return {"messages": [{"role": turn["role"], "content": _text(turn)} for turn in sample.messages]}
-        images = {"images": list(pictures)} if pictures or self.pictured else {}
-        return {**images, "messages": [_rendered(message) for message in sample.messages]}
+        named = {"images": list(images)} if images or self.with_images else {}
+        return {**named, "messages": [_rendered(message) for message in sample.messages]}
 
 
 def _turn(turn: object, number: int) -> Turn:
@@ -81,7 +81,7 @@ def _piece(block: object, number: int) -> str | Place:
         return text
     if isinstance(block, Mapping) and kind in ("image", "image_url"):
         values = [block[key] for key in PATH_KEYS if block.get(key) is not None]
-        return Place(picture_path(values[0])) if values else Place()
+        return Place(image_path(values[0])) if values else Place()
     raise BadRow(f"block {shown(block)} in turn {number} is neither a text nor an image")
 
 

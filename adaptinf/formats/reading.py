@@ -9,11 +9,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptinf import images as pictures
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.conversation import ID_KEYS, BadRow, Format, align, shown
 from adaptinf.formats.files.json import Row, find_file, read_rows
+from adaptinf.images import image_problem
 from adaptinf.registry import dataset_format
 
 REPEATED_ID = "repeated id"
@@ -23,8 +23,8 @@ REPEATED_ID = "repeated id"
 _ROWS_TO_SNIFF = 100
 # Digits of a row number that stands in for an id: 000042.
 _ID_DIGITS = 6
-# LLaVA-665k has about 300,000 different pictures; a path and a verdict take some 300 bytes.
-_REMEMBERED_PICTURES = 500_000
+# LLaVA-665k has about 300,000 different images; a path and a verdict take some 300 bytes.
+_REMEMBERED_IMAGES = 500_000
 
 
 def read(
@@ -32,12 +32,12 @@ def read(
 ) -> Iterator[Sample | Rejected]:
     """Return an iterator over the rows of a .json list, a .jsonl file, or a folder that holds one of them.
 
-    Every row comes out once, as a Sample or as a Rejected. Every picture is decoded once.
+    Every row comes out once, as a Sample or as a Rejected. Every image is decoded once.
 
     Args:
         path: the file or folder.
         format: a format's name; None looks at the first rows.
-        images: the folder that picture paths start from and must stay in; None: the file's folder.
+        images: the folder that image paths start from and must stay in; None: the file's folder.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
 
     Raises:
@@ -52,8 +52,8 @@ def read(
     head = list(islice(rows, _ROWS_TO_SNIFF))
     plugin = dataset_format[format or _detect(file, head)]()
     # Made anew for every read, as files are corrected in between.
-    find_picture = lru_cache(maxsize=_REMEMBERED_PICTURES)(partial(_find_picture, folder=folder.resolve()))
-    reader = _Reader(plugin=plugin, source=source or file.stem, find_picture=find_picture)
+    find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(partial(_find_image, folder=folder.resolve()))
+    reader = _Reader(plugin=plugin, source=source or file.stem, find_image=find_image)
     return _read(chain(head, rows), reader, str(file))
 
 
@@ -88,7 +88,7 @@ class _Reader:
 
     plugin: Format
     source: str
-    find_picture: Callable[[str], _Found]
+    find_image: Callable[[str], _Found]
     copies: dict[str, int] = field(default_factory=dict)
     """Ids that are taken, each with the number of its last copy."""
 
@@ -101,7 +101,7 @@ class _Reader:
         conversation = self.plugin.parse(row.value)
         aligned = align(conversation)
         own_id, meta = _own_id(conversation.meta, row.number)
-        images = tuple(_sound(self.find_picture(path)) for path in aligned.pictures)
+        images = tuple(_sound(self.find_image(path)) for path in aligned.images)
         free_id, notes = self._claim(own_id)
         return Sample(
             id=f"{self.source}/{free_id}",
@@ -166,15 +166,15 @@ def _sound(found: _Found) -> Path:
     return found.path
 
 
-def _find_picture(text: str, folder: Path) -> _Found:
+def _find_image(text: str, folder: Path) -> _Found:
     """Return the file that a path in a row means, and what is wrong with it."""
     if "://" in text or text.startswith("data:"):
-        return _Found(folder, f"picture {shown(text)} is no local file; download it and give its path")
+        return _Found(folder, f"image {shown(text)} is no local file; download it and give its path")
     try:
         path = (folder / text).resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a name too long, a loop of links
-        return _Found(folder, f"picture {shown(text)} is no path ({error})")
+        return _Found(folder, f"image {shown(text)} is no path ({error})")
     if not path.is_relative_to(folder):
-        return _Found(path, f"picture {shown(text)} lies outside of the images folder {folder}")
-    problem = pictures.check(path)
-    return _Found(path, f"picture {shown(text)} {problem}" if problem else None)
+        return _Found(path, f"image {shown(text)} lies outside of the images folder {folder}")
+    problem = image_problem(path)
+    return _Found(path, f"image {shown(text)} {problem}" if problem else None)

@@ -17,11 +17,11 @@ from adaptinf.registry import dataset_format
 def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> int:
     """Write samples as a .json list or a .jsonl file and return their number.
 
-    `format` is a format's name, or a plug-in with settings of its own. Pictures inside of the file's folder get
+    `format` is a format's name, or a plug-in with settings of its own. Images inside of the file's folder get
     relative paths, others absolute ones. The samples may be a generator; the file appears when the last one is written.
 
     Raises:
-        DataError: the path ends in neither, or a text holds a literal image tag, which would be read as a picture.
+        DataError: the path ends in neither, or a text holds a literal image tag, which would be read as an image.
         ConfigError: no such format.
     """
     path = Path(path)
@@ -45,7 +45,7 @@ def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> 
 def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
     for number, message in enumerate(sample.messages, 1):
         if any(TAG in (block["text"] or "") for block in message["content"]):
-            raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as a picture")
+            raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as an image")
     own_id = sample.id.removeprefix(f"{sample.source}/")
     row = {"id": own_id, **plugin.render(sample, _written(sample.images, folder))}
     # Named twice: the first gives the order of the keys, the last the values.

@@ -239,7 +239,7 @@ def _trained(run: Run, step: int, id: str, considered: SelectionOutcome | None) 
         return False, None
     info = tables.read_json(run.stage_folder(step, "model") / "info.json")
     for key, reason in (
-        ("unreadable", "its picture could not be opened"),
+        ("unreadable", "its image could not be opened"),
         ("without_answer", "no answer token is left"),
     ):
         if id in info.get(key, ()):

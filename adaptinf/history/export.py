@@ -3,7 +3,7 @@
 data.json | data.jsonl    the samples, in the order of ids.txt
 ids.txt                   one id a line
 scores.parquet            why: id, cluster, scorer, score, bin, rank, and every score that was measured
-images/                   the pictures, each content once, with --images copy
+images/                   the images, each content once, with --images copy
 manifest.json             where it comes from: run, step, seeds, versions, and the SHA-256 of every other file
 """
 
@@ -25,7 +25,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
 from adaptinf.formats.messages import Messages
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.pool.intake import PictureStore
+from adaptinf.pool.intake import ImageStore
 from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
@@ -53,7 +53,7 @@ def export_selection(
 
     Raises:
         ConfigError: the step has selected nothing yet, the format is unknown, or `out` exists.
-        DataError: a picture cannot be copied, or a text holds a literal image tag.
+        DataError: an image cannot be copied, or a text holds a literal image tag.
     """
     with run.plugins():
         return _export(run, step, format, out, images=images, progress=progress or Silent())
@@ -70,11 +70,11 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
     # What a killed export left must not get into this one.
     shutil.rmtree(store.part_of(out), ignore_errors=True)
     part = store.begin(out)
-    pictures = PictureStore(part / "images" if images == "copy" else None)
+    image_store = ImageStore(part / "images" if images == "copy" else None)
     data = part / ("data.json" if format in LIST_FORMATS else "data.jsonl")
     with progress.stage(f"export {format}", len(samples)) as bar:
         counts: Counter[str] = Counter()
-        write(_prepared(samples, part, pictures, counts, bar.advance), data, _plugin(format, samples))
+        write(_prepared(samples, part, image_store, counts, bar.advance), data, _plugin(format, samples))
     (part / "ids.txt").write_text("".join(f"{id}\n" for id in table["id"]), encoding="utf-8")
     tables.write_table(part / "scores.parquet", _with_scores(run, step, table))
     left_out = {"withdrawn": int((~is_kept).sum())}
@@ -97,22 +97,22 @@ def _check(run: Run, step: int, format: str, out: Path) -> None:
 
 def _plugin(format: str, samples: Sequence[Sample]) -> Format:
     if format == "messages":
-        return Messages(pictured=any(sample.images for sample in samples))
+        return Messages(with_images=any(sample.images for sample in samples))
     plugin: Format = dataset_format[format]()
     return plugin
 
 
 def _prepared(
-    samples: Sequence[Sample], part: Path, pictures: PictureStore, counts: Counter[str], advance: Any
+    samples: Sequence[Sample], part: Path, image_store: ImageStore, counts: Counter[str], advance: Any
 ) -> Iterator[Sample]:
-    """Yield the samples as they are written: whole ids, few meta, pictures where the export has them."""
+    """Yield the samples as they are written: whole ids, few meta, images where the export has them."""
     for sample in samples:
         counts[sample.source] += 1
         yield replace(
             sample,
             # Without a source the whole id is written: own ids of two datasets may be the same.
             source="",
-            images=tuple(part / pictures.stored(path) for path in sample.images),
+            images=tuple(part / image_store.stored(path) for path in sample.images),
             meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta},
         )
         advance()

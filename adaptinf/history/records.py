@@ -80,7 +80,7 @@ class PruningOutcome:
     neighbour_turns: tuple[tuple[str, str], ...]
     """The neighbour's conversation, as `SampleHistory.turns`."""
     neighbour_images: tuple[str, ...]
-    """The neighbour's pictures."""
+    """The neighbour's images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +118,9 @@ class SampleHistory:
     arrived: int
     """Number of the step at which the dataset arrived."""
     turns: tuple[tuple[str, str], ...]
-    """Role and text of each turn; `<image>` stands for a picture."""
+    """Role and text of each turn; `<image>` stands for an image."""
     images: tuple[str, ...]
-    """Picture files in order."""
+    """Image files in order."""
     meta: dict[str, Any]
     """Further fields of the row."""
     notes: tuple[str, ...]
@@ -174,7 +174,7 @@ def _as_columns(step: StepHistory) -> dict[str, Any]:
 
 
 def turns_of(sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Return role and text of each turn, with `<image>` for each picture."""
+    """Return role and text of each turn, with `<image>` for each image."""
     return tuple(
         (
             turn["role"],

@@ -25,7 +25,7 @@ from adaptinf.models.loading import Learner
 IGNORED = -100
 """Label of a token that is no answer token (the convention of torch's cross-entropy and of transformers)."""
 
-Pictures = Sequence[Image.Image]
+Images = Sequence[Image.Image]
 Span = tuple[int, int]
 """First character, and one past the last."""
 
@@ -41,43 +41,41 @@ class Encoded:
     cut: Tensor
     """B bools: the text was longer than max_length."""
     image_token: int
-    """Id of the tokens that stand for pictures; -1 for a text-only model."""
+    """Id of the tokens that stand for images; -1 for a text-only model."""
 
     def to(self, learner: Learner) -> Encoded:
-        """Return the batch on the learner's device, pictures in the type of its weights."""
+        """Return the batch on the learner's device, images in the type of its weights."""
         inputs = placed(self.inputs, learner)
         return replace(self, inputs=inputs, labels=self.labels.to(learner.device))
 
 
-def encode(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> Encoded:
+def encode(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Encoded:
     """Return whole conversations as a batch with answer labels, cut on the right at `max_length`.
 
-    A sample whose pictures reach beyond `max_length` keeps its pictures and loses all its labels: it has no answer
+    A sample whose images reach beyond `max_length` keeps its images and loses all its labels: it has no answer
     token left, and the caller records it as unscored.
 
     Raises:
-        ModelError: the chat template's answers cannot be found, or the tags and pictures disagree.
+        ModelError: the chat template's answers cannot be found, or the tags and images disagree.
     """
-    conversations = [
-        _conversation(learner, sample.messages, own) for sample, own in zip(samples, pictures, strict=True)
-    ]
+    conversations = [_conversation(learner, sample.messages, own) for sample, own in zip(samples, images, strict=True)]
     texts, spans = _rendered(learner, conversations)
-    batch, is_answer = _tokenised(learner, texts, spans, pictures)
+    batch, is_answer = _tokenised(learner, texts, spans, images)
     labels = torch.where(is_answer & batch["attention_mask"].bool(), batch["input_ids"], IGNORED)
     return _cut(batch, labels, learner)
 
 
-def encode_prompts(learner: Learner, samples: Sequence[Sample], pictures: Sequence[Pictures]) -> dict[str, Tensor]:
+def encode_prompts(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> dict[str, Tensor]:
     """Return the conversations up to the last answer as a left-padded batch, ready to generate that answer.
 
     Raises:
         ModelError: the processor refuses the batch.
     """
     prompts = [sample.messages[:-1] for sample in samples]
-    conversations = [_conversation(learner, prompt, own) for prompt, own in zip(prompts, pictures, strict=True)]
+    conversations = [_conversation(learner, prompt, own) for prompt, own in zip(prompts, images, strict=True)]
     options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
     try:
-        if learner.sees:
+        if learner.has_vision:
             padding = {"padding": True, "padding_side": "left"}
             return dict(learner.processor.apply_chat_template(conversations, processor_kwargs=padding, **options))
         learner.tokenizer.padding_side = "left"
@@ -87,7 +85,7 @@ def encode_prompts(learner: Learner, samples: Sequence[Sample], pictures: Sequen
 
 
 def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
-    """Return a batch on the learner's device, floating-point inputs (pictures) in the type of its weights."""
+    """Return a batch on the learner's device, floating-point inputs (images) in the type of its weights."""
     dtype = learner.model.dtype
     return {
         name: value.to(learner.device, dtype if value.is_floating_point() else value.dtype)
@@ -114,27 +112,27 @@ def _template(learner: Learner) -> str:
     return template if isinstance(template, str) else str(template)
 
 
-def _conversation(learner: Learner, messages: Sequence[Message], pictures: Pictures) -> list[dict[str, Any]]:
-    """Return messages as chat templates take them: image blocks carry their picture, text-only models get a string."""
-    left = iter(pictures)
+def _conversation(learner: Learner, messages: Sequence[Message], images: Images) -> list[dict[str, Any]]:
+    """Return messages as chat templates take them: image blocks carry their image, text-only models get a string."""
+    left = iter(images)
     turns: list[dict[str, Any]] = []
     for message in messages:
         blocks: list[dict[str, Any]] = [
             {"type": "image", "image": next(left)} if block["type"] == "image" else dict(block)
             for block in message["content"]
         ]
-        if not learner.sees:
-            _refuse_pictures(blocks, learner)
+        if not learner.has_vision:
+            _refuse_images(blocks, learner)
             turns.append({"role": message["role"], "content": "".join(str(block["text"]) for block in blocks)})
         else:
             turns.append({"role": message["role"], "content": blocks})
     return turns
 
 
-def _refuse_pictures(blocks: list[dict[str, Any]], learner: Learner) -> None:
+def _refuse_images(blocks: list[dict[str, Any]], learner: Learner) -> None:
     if any(block["type"] == "image" for block in blocks):
         raise ModelError(
-            f"model.path={learner.config.path} reads text only, but a sample has pictures; use a vision model"
+            f"model.path={learner.config.path} reads text only, but a sample has images; use a vision model"
         )
 
 
@@ -158,22 +156,20 @@ def _rendered(learner: Learner, conversations: list[Any]) -> tuple[list[str], li
 
 
 def _tokenised(
-    learner: Learner, texts: list[str], spans: list[list[Span]], pictures: Sequence[Pictures]
+    learner: Learner, texts: list[str], spans: list[list[Span]], images: Sequence[Images]
 ) -> tuple[dict[str, Any], Tensor]:
     """Return the right-padded batch, and B x S bools: the token overlaps an answer."""
     options: dict[str, Any] = {"return_offsets_mapping": True, "padding": True}
     bos = learner.tokenizer.bos_token
-    if not learner.sees or (bos is not None and texts[0].startswith(bos)):
+    if not learner.has_vision or (bos is not None and texts[0].startswith(bos)):
         # As `apply_chat_template` does: a tokenizer's template says everything, a processor's may leave out the start.
         options["add_special_tokens"] = False
     try:
-        if learner.sees:
-            images = [list(own) for own in pictures] if any(pictures) else None
+        if learner.has_vision:
+            given = [list(own) for own in images] if any(images) else None
             options |= {"padding_side": "right", "return_text_replacement_offsets": True}
-            # Only pictures as tensors: some processors would make one of the replacements as well, and fail.
-            batch = dict(
-                learner.processor(text=texts, images=images, images_kwargs={"return_tensors": "pt"}, **options)
-            )
+            # Only images as tensors: some processors would make one of the replacements as well, and fail.
+            batch = dict(learner.processor(text=texts, images=given, images_kwargs={"return_tensors": "pt"}, **options))
         else:
             learner.tokenizer.padding_side = "right"
             batch = dict(learner.tokenizer(texts, **options))
@@ -196,7 +192,7 @@ def _overlaps(offsets_BS2: Tensor, spans: list[list[Span]], replaced: list[list[
 
 
 def _render(learner: Learner, turns: list[Any], *, prompt: bool = False) -> str:
-    template = learner.processor if learner.sees else learner.tokenizer
+    template = learner.processor if learner.has_vision else learner.tokenizer
     return str(template.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
 
 
@@ -229,7 +225,7 @@ def _shifted(span: Span, replaced: list[Any]) -> Span:
 
 
 def _cut(batch: dict[str, Any], labels: Tensor, learner: Learner) -> Encoded:
-    """Cut everything that is B x S at max_length; a row with pictures beyond it keeps no label."""
+    """Cut everything that is B x S at max_length; a row with images beyond it keeps no label."""
     limit, shape = learner.config.max_length, labels.shape
     image_token = getattr(learner.processor, "image_token_id", None)
     image_token = -1 if image_token is None else int(image_token)
@@ -237,11 +233,11 @@ def _cut(batch: dict[str, Any], labels: Tensor, learner: Learner) -> Encoded:
     whole = Encoded(inputs=batch, labels=labels, cut=cut, image_token=image_token)
     if not bool(cut.any()):
         return whole
-    loses_pictures = (batch["input_ids"][:, limit:] == image_token).any(1)
-    labels[loses_pictures] = IGNORED
+    loses_images = (batch["input_ids"][:, limit:] == image_token).any(1)
+    labels[loses_images] = IGNORED
     labels[:, limit:] = IGNORED
-    if bool(loses_pictures.any()):
-        # Placeholders and picture rows must stay in step, so these tokens stay; without labels they count for nothing.
+    if bool(loses_images.any()):
+        # Placeholders and image rows must stay in step, so these tokens stay; without labels they count for nothing.
         return whole
     inputs = {name: value[:, :limit] if value.shape[:2] == shape else value for name, value in batch.items()}
     return replace(whole, inputs=inputs, labels=labels[:, :limit])

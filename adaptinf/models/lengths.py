@@ -1,4 +1,4 @@
-"""Lengths before any picture is decoded, and batches of similar length."""
+"""Lengths before any image is decoded, and batches of similar length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUTO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 4_096}
 TEXT_BLOCK = 1024
 """Texts tokenised at once while lengths are estimated."""
 PROBE_SIZES = ((336, 336), (672, 336), (160, 448))
-"""Width and height of the blank pictures that tell whether a picture's tokens depend on its size."""
+"""Width and height of the blank images that tell whether an image's tokens depend on its size."""
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -32,12 +32,12 @@ def auto_batch_tokens(device: torch.device) -> int:
 
 
 def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
-    """Return the estimated tokens of each sample (int64): its text's, its chat template's, and its pictures'.
+    """Return the estimated tokens of each sample (int64): its text's, its chat template's, and its images'.
 
-    No picture is decoded; where the size of a picture matters, its header is read. An estimate shapes batches only,
+    No image is decoded; where the size of an image matters, its header is read. An estimate shapes batches only,
     never a result.
     """
-    pictures = PictureTokens(learner)
+    image_tokens = ImageTokens(learner)
     an_exchange = _template_tokens(learner)
     lengths: list[int] = []
     for start in range(0, len(samples), TEXT_BLOCK):
@@ -45,13 +45,13 @@ def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
         texts = learner.tokenizer([text_of(sample) for sample in block], add_special_tokens=False)["input_ids"]
         for text, own in zip(texts, block, strict=True):
             exchanges = sum(message["role"] == "assistant" for message in own.messages)
-            lengths.append(len(text) + an_exchange * exchanges + sum(pictures(path) for path in own.images))
+            lengths.append(len(text) + an_exchange * exchanges + sum(image_tokens(path) for path in own.images))
     return np.minimum(np.array(lengths, dtype=np.int64), learner.config.max_length)
 
 
 @dataclass
-class PictureTokens:
-    """Counts the tokens of pictures, by encoding a blank one of each size that occurs."""
+class ImageTokens:
+    """Counts the tokens of images, by encoding a blank one of each size that occurs."""
 
     learner: Learner
     """Whose processor is asked."""
@@ -59,27 +59,27 @@ class PictureTokens:
     """Size -> tokens."""
 
     def __call__(self, path: Path) -> int:
-        """Return the tokens of a picture file; of an ordinary picture where its header cannot be read."""
-        if not self.learner.sees:
+        """Return the tokens of an image file; of an ordinary image where its header cannot be read."""
+        if not self.learner.has_vision:
             return 0
         size = (size_of(path) or PROBE_SIZES[0]) if self.depends_on_size else PROBE_SIZES[0]
         return self.of_size(size)
 
     @property
     def depends_on_size(self) -> bool:
-        """Whether pictures of different sizes have different numbers of tokens."""
+        """Whether images of different sizes have different numbers of tokens."""
         return len({self.of_size(size) for size in PROBE_SIZES}) > 1
 
     def of_size(self, size: Size) -> int:
-        """Return the tokens of a picture of that size.
+        """Return the tokens of an image of that size.
 
         Raises:
-            ModelError: the processor gives a picture no tokens.
+            ModelError: the processor gives an image no tokens.
         """
         if size not in self.known:
             tokens = _num_tokens(self.learner, [Image.new("RGB", size)]) - _num_tokens(self.learner, [])
             if tokens <= 0:
-                raise ModelError(f"the processor of {self.learner.config.path} gives a picture no tokens")
+                raise ModelError(f"the processor of {self.learner.config.path} gives an image no tokens")
             self.known[size] = tokens
         return self.known[size]
 
@@ -90,14 +90,14 @@ def _template_tokens(learner: Learner) -> int:
     return max(0, _num_tokens(learner, []) - len(plain))
 
 
-def _num_tokens(learner: Learner, pictures: list[Image.Image]) -> int:
-    """Return the tokens of a shortest conversation about some pictures."""
+def _num_tokens(learner: Learner, images: list[Image.Image]) -> int:
+    """Return the tokens of a shortest conversation about some images."""
     question = {"type": "text", "text": "?"}
     answer = Message(role="assistant", content=[{"type": "text", "text": "."}])
-    blocks = [{"type": "image", "text": None} for _ in pictures]
+    blocks = [{"type": "image", "text": None} for _ in images]
     messages = (Message(role="user", content=[*blocks, question]), answer)  # type: ignore[list-item]
     probe = Sample(id="probe/0", source="probe", messages=messages)
-    return int(encode(learner, [probe], [pictures]).labels.shape[1])
+    return int(encode(learner, [probe], [images]).labels.shape[1])
 
 
 def batches_in_order(

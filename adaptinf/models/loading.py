@@ -30,8 +30,8 @@ class Learner:
     """The processor of a vision-language model, or the tokenizer of a text-only one."""
     tokenizer: Any
     """The tokenizer, with a padding token."""
-    sees: bool
-    """Whether the model takes pictures."""
+    has_vision: bool
+    """Whether the model takes images."""
     config: ModelConfig
     """The settings it was loaded with."""
 
@@ -77,15 +77,17 @@ def load(config: ModelConfig) -> Learner:
         raise ModelError("model.path is empty; name a Hugging Face folder or hub model")
     remote = {"trust_remote_code": config.trust_remote_code}
     model_config = _load_part("configuration", AutoConfig, config.path, remote)
-    sees = type(model_config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    has_vision = type(model_config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     device = pick_device(config.device)
-    model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model_class = AutoModelForImageTextToText if has_vision else AutoModelForCausalLM
     model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
-    processor = _load_part("processor", AutoProcessor if sees else AutoTokenizer, config.path, remote)
-    tokenizer = processor.tokenizer if sees else processor
+    processor = _load_part("processor", AutoProcessor if has_vision else AutoTokenizer, config.path, remote)
+    tokenizer = processor.tokenizer if has_vision else processor
     _check_text_side(tokenizer, processor, config.path)
     decoder_blocks(model)
-    return Learner(model=model.to(device).eval(), processor=processor, tokenizer=tokenizer, sees=sees, config=config)
+    return Learner(
+        model=model.to(device).eval(), processor=processor, tokenizer=tokenizer, has_vision=has_vision, config=config
+    )
 
 
 def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:

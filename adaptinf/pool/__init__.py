@@ -28,7 +28,7 @@ __all__ = ["Pool", "PoolView", "StoredDataset", "add_dataset", "stored_datasets"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """The samples that are alive, in id order; texts and pictures stay on disk."""
+    """The samples that are alive, in id order; texts and images stay on disk."""
 
     ids: np.ndarray
     """N ids, ascending."""

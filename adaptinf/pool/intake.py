@@ -49,7 +49,7 @@ def add_dataset(
         index: number of the step that the dataset arrives at.
         name: the dataset's name, which is the source of all its samples.
         rows: what `formats.read` yields; taken one at a time.
-        images: reference keeps absolute paths; copy puts each picture into the folder once, named by its content.
+        images: reference keeps absolute paths; copy puts each image into the folder once, named by its content.
         on_bad_row: reject lists bad rows in rejected.jsonl; stop raises at the first one.
         part: the unfinished folder.
         progress: shows the rows as they are taken.
@@ -57,14 +57,14 @@ def add_dataset(
 
     Raises:
         ConfigError: the name is taken, or cannot be a folder's name.
-        DataError: a bad row under `on_bad_row: stop`, or a picture that cannot be copied.
+        DataError: a bad row under `on_bad_row: stop`, or an image that cannot be copied.
     """
     _check_name(pool_folder, name)
     part.mkdir(parents=True, exist_ok=True)
-    pictures = PictureStore(part / "images" if images == "copy" else None)
+    image_store = ImageStore(part / "images" if images == "copy" else None)
     with (
         (progress or Silent()).stage(f"add {name}", None, "rows") as bar,
-        _Writer(part, pictures) as writer,
+        _Writer(part, image_store) as writer,
         (part / "rejected.jsonl").open("w", encoding="utf-8") as rejected,
         (part / REPAIRED_FILE).open("w", encoding="utf-8") as repaired,
     ):
@@ -78,7 +78,9 @@ def add_dataset(
                 _note(row, repaired)
             counts.add(row)
             bar.advance()
-    info = {"name": name, "index": index, **asdict(counts), "pictures": images, "bytes_of_pictures": pictures.num_bytes}
+    info = {
+        "name": name, "index": index, **asdict(counts), "pictures": images, "bytes_of_pictures": image_store.num_bytes
+    }  # fmt: skip
     tables.write_json(part / "info.json", {**info, **origin})
     return {**info, **origin}
 
@@ -122,8 +124,8 @@ def _note(sample: Sample, file: IO[str]) -> None:
 
 
 @dataclass
-class PictureStore:
-    """Keeps pictures where they are, or copies them into a folder, each content once."""
+class ImageStore:
+    """Keeps images where they are, or copies them into a folder, each content once."""
 
     folder: Path | None
     """Where the copies go; None: nothing is copied."""
@@ -133,7 +135,7 @@ class PictureStore:
     contents: set[str] = field(default_factory=set)
 
     def stored(self, path: Path) -> str:
-        """Return the path to be kept for a picture, copied first if that is wanted."""
+        """Return the path to be kept for an image, copied first if that is wanted."""
         if self.folder is None:
             return str(path.absolute())
         if path not in self.names:
@@ -146,7 +148,7 @@ class PictureStore:
         try:
             shutil.copyfile(path, unfinished)
         except OSError as error:
-            raise DataError(f"picture {path} cannot be copied ({error})") from error
+            raise DataError(f"image {path} cannot be copied ({error})") from error
         with unfinished.open("rb") as file:
             name = hashlib.file_digest(file, "sha256").hexdigest() + path.suffix
         self.num_bytes += 0 if name in self.contents else unfinished.stat().st_size
@@ -158,9 +160,9 @@ class PictureStore:
 class _Writer:
     """Writes the Arrow stream, state.json and dataset_info.json that `datasets.load_from_disk` opens."""
 
-    def __init__(self, folder: Path, pictures: PictureStore) -> None:
+    def __init__(self, folder: Path, image_store: ImageStore) -> None:
         self.folder = folder
-        self.pictures = pictures
+        self.image_store = image_store
         self.waiting: list[dict[str, Any]] = []
         self.content = xxhash.xxh3_128()
 
@@ -170,7 +172,7 @@ class _Writer:
         return self
 
     def add(self, sample: Sample) -> None:
-        row = _row(sample, self.pictures)
+        row = _row(sample, self.image_store)
         self.content.update(json.dumps(row).encode())
         self.waiting.append(row)
         if len(self.waiting) == _ROWS_PER_BATCH:
@@ -219,13 +221,13 @@ def _features() -> Any:
     )
 
 
-def _row(sample: Sample, pictures: PictureStore) -> dict[str, Any]:
+def _row(sample: Sample, image_store: ImageStore) -> dict[str, Any]:
     named = {key: sample.meta[key] for key in ("skill", "task") if isinstance(sample.meta.get(key), str)}
     extra = {key: value for key, value in sample.meta.items() if key not in named}
     return {
         "id": sample.id,
         "messages": list(sample.messages),
-        "images": [pictures.stored(path) for path in sample.images],
+        "images": [image_store.stored(path) for path in sample.images],
         "source": sample.source,
         "meta": {"skill": None, "task": None, **named, "extra": json.dumps(extra) if extra else None},
     }

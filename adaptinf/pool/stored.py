@@ -71,7 +71,7 @@ class StoredDataset:
             id=found["id"],
             source=found["source"],
             messages=tuple(found["messages"]),
-            # An absolute path stays as it is; that of a copied picture starts from the dataset's folder.
+            # An absolute path stays as it is; that of a copied image starts from the dataset's folder.
             images=tuple(self.folder / path for path in found["images"]),
             meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
         )
@@ -114,7 +114,7 @@ def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Catalogue:
-    """Where each id came from; texts and pictures stay on disk."""
+    """Where each id came from; texts and images stay on disk."""
 
     ids: np.ndarray
     """N ids, ascending."""

@@ -24,7 +24,7 @@ from adaptinf.storage import store
 __all__ = ["write_report"]
 
 MAX_DETAILED = 6
-"""Runs whose samples are shown one by one; more of them would leave each too few pictures to be of use."""
+"""Runs whose samples are shown one by one; more of them would leave each too few images to be of use."""
 
 
 def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str] | None = None) -> Path:
@@ -57,7 +57,7 @@ def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
     facts = gather(folders, names)
     shown, album = detailed(facts, MAX_DETAILED), Album()
     table = summary_table(facts)
-    # Pictures are bounded in number, so what is looked at closely comes first and the map's dots last.
+    # Images are bounded in number, so what is looked at closely comes first and the map's dots last.
     sample_figures = [pairs_figure(shown, album), gallery_figure(shown, album), map_figure(shown, album)]
     figures = [
         table.figure,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 FigureRow = Mapping[str, Any]
-"""One row of a figure's table: text, numbers, lists of picture numbers. NaN: no value."""
+"""One row of a figure's table: text, numbers, lists of image numbers. NaN: no value."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class Page:
     figures: Sequence[Figure]
     """The tables that the page draws."""
     album: Album
-    """Its pictures."""
+    """Its images."""
 
 
 def rendered(page: Page) -> str:
@@ -116,7 +116,7 @@ def _data(page: Page) -> dict[str, Any]:
         "runs": [fact.label for fact in page.detailed],
         "groups": list(by_group(page.facts)),
         "figures": {figure.key: figure.plain() for figure in page.figures},
-        "pictures": page.album.uris,
+        "images": page.album.uris,
     }
 
 
@@ -137,9 +137,9 @@ def _notes(page: Page) -> list[str]:
     if hidden:
         found.append(f"Samples are shown of one run a method; not of {', '.join(hidden)}.")
     if page.album.num_unreadable:
-        found.append(f"{page.album.num_unreadable:,} pictures are missing or damaged by now and are not shown.")
+        found.append(f"{page.album.num_unreadable:,} images are missing or damaged by now and are not shown.")
     if page.album.num_left_out:
         found.append(
-            f"{page.album.num_left_out:,} pictures are not shown: the page holds {MAX_BYTES / 1e6:.0f} MB of them."
+            f"{page.album.num_left_out:,} images are not shown: the page holds {MAX_BYTES / 1e6:.0f} MB of them."
         )
     return found

@@ -1,4 +1,4 @@
-"""Samples on the page: where each ended at a step, its words, its pictures.
+"""Samples on the page: where each ended at a step, its words, its images.
 
 Shapes: N samples of a step.
 """
@@ -69,7 +69,7 @@ def _is_among(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
-    """Return what the page shows of a sample: id, source, true skill, question, answer, numbers of its pictures."""
+    """Return what the page shows of a sample: id, source, true skill, question, answer, numbers of its images."""
     sample = fact.catalogue.sample(id)
     question, answer = question_and_answer(sample) if sample else ("(its dataset is not in the pool any more)", "")
     ids = np.array([id], dtype=object)
@@ -80,8 +80,8 @@ def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
         "skill": "" if skill == UNKNOWN else skill,
         "question": question,
         "answer": answer,
-        "pictures": " ".join(map(str, album.add(sample.images if sample else ()))),
-        "num_pictures": len(sample.images) if sample else 0,
+        "images": " ".join(map(str, album.add(sample.images if sample else ()))),
+        "num_images": len(sample.images) if sample else 0,
     }
 
 

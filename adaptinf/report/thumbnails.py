@@ -1,4 +1,4 @@
-"""Small pictures inside the page, each once, within a bound on bytes."""
+"""Small images inside the page, each once, within a bound on bytes."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptinf.errors import DataError
-from adaptinf.images import open_picture
+from adaptinf.images import open_image
 
 EDGE = 88
-"""Pixels of the longer side; smaller pictures stay as they are."""
+"""Pixels of the longer side; smaller images stay as they are."""
 QUALITY = 65
 """Of the JPEG; at this size about 2 KB a photograph."""
 MAX_BYTES = 5_000_000
-"""All pictures together as data URIs: plotly takes 4.8 MB of the page's 12."""
+"""All images together as data URIs: plotly takes 4.8 MB of the page's 12."""
 MAX_PER_SAMPLE = 4
-"""Pictures of one sample that the page shows."""
+"""Images of one sample that the page shows."""
 
 
 @dataclass
 class Album:
-    """The page's pictures, in the order in which they were asked for."""
+    """The page's images, in the order in which they were asked for."""
 
     uris: list[str] = field(default_factory=list)
-    """One data URI a picture."""
+    """One data URI per image."""
     numbers: dict[str, int] = field(default_factory=dict)
-    """Data URI -> its number, as equal pictures are kept once."""
+    """Data URI -> its number, as equal images are kept once."""
     seen: dict[Path, int | None] = field(default_factory=dict)
-    """File -> the number of its picture; None: there is none."""
+    """File -> the number of its image; None: there is none."""
     num_bytes: int = 0
     """Bytes of all data URIs."""
     num_unreadable: int = 0
     """Files that are missing or damaged by now."""
     num_left_out: int = 0
-    """Pictures that did not fit into MAX_BYTES."""
+    """Images that did not fit into MAX_BYTES."""
 
     def add(self, paths: Sequence[Path]) -> list[int]:
-        """Return the numbers of a sample's first pictures, reading those that are not in the album yet."""
+        """Return the numbers of a sample's first images, reading those that are not in the album yet."""
         found = [self._number(path) for path in paths[:MAX_PER_SAMPLE]]
         return [number for number in found if number is not None]
 
@@ -65,8 +65,8 @@ class Album:
 
 
 def _data_uri(path: Path) -> str:
-    picture = open_picture(path)
-    picture.thumbnail((EDGE, EDGE))
+    image = open_image(path)
+    image.thumbnail((EDGE, EDGE))
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=QUALITY, optimize=True)
+    image.save(file, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""How much the picture helps."""
+"""How much the image helps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adaptinf.scoring import ForwardPass
 
 @scorer("image_grounding")
 class ImageGrounding:
-    """Log of PPL(without images) / PPL(with images): above 0, the picture helps; NaN without pictures."""
+    """Log of PPL(without images) / PPL(with images): above 0, the image helps; NaN without images."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
         """Return B log ratios, nats."""

@@ -19,9 +19,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample
 from adaptinf.errors import DataError, ModelError, StoreError
-from adaptinf.images import open_picture
+from adaptinf.images import open_image
 from adaptinf.models.adapters import unfreeze_all
-from adaptinf.models.chat import IGNORED, Pictures, encode, without_images
+from adaptinf.models.chat import IGNORED, Images, encode, without_images
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.progress import Bar, Progress, Silent
@@ -34,7 +34,7 @@ WARMUP = 0.03
 MAX_GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm."""
 MOST_GONE = 32
-"""So many pictured samples in a row whose pictures cannot be opened: their folder is gone, and hours would be lost."""
+"""Stop after this many consecutive samples with unreadable images: the image folder is probably gone."""
 CHECKPOINTS_PER_STAGE = 5
 """How often a stage saves where it is; a kill loses at most a fifth of it."""
 LEFT_OUT = "left_out.json"
@@ -75,10 +75,10 @@ def train(
     """Train the learner in place on every sample, save the weights into `out`, and return the log.
 
     Checkpoints lie in `out`/checkpoints while it runs, and a second call goes on from the newest whole one. A sample
-    whose pictures cannot be opened any more, or that has no answer token, trains nothing; both are counted in `info`.
+    whose images cannot be opened any more, or that has no answer token, trains nothing; both are counted in `info`.
 
     Raises:
-        DataError: there is no sample, or the pictures of all, or of many in a row, cannot be opened.
+        DataError: there is no sample, or the images of all, or of many in a row, cannot be opened.
         ModelError: the loss stopped being a number, or the device ran out of memory.
         StoreError: weights or a checkpoint could not be written.
     """
@@ -106,7 +106,7 @@ def train(
             collator.take_up(tables.read_json(resumed / LEFT_OUT))
         _run(trainer, resumed)
     if len(collator.unreadable) == len(samples):
-        raise DataError(f"no picture of {', '.join(sorted(collator.unreadable)[:3])} can be opened; are they gone?")
+        raise DataError(f"no image of {', '.join(sorted(collator.unreadable)[:3])} can be opened; are they gone?")
     learner.model.eval()
     save_weights(learner, out)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -257,7 +257,7 @@ class _Collator:
         self.without_answer.update(left_out["without_answer"])
 
     def __call__(self, samples: list[Sample]) -> dict[str, Any]:
-        opened = {sample.id: pictures for sample in samples if (pictures := self._pictures_of(sample)) is not None}
+        opened = {sample.id: images for sample in samples if (images := self._images_of(sample)) is not None}
         kept = [sample for sample in samples if sample.id in opened]
         if not kept:
             # The Trainer wants a batch: words without a label teach nothing.
@@ -268,23 +268,23 @@ class _Collator:
         self.without_answer |= {sample.id for sample, has in zip(kept, has_answer, strict=True) if not has}
         return {**batch.inputs, "labels": batch.labels}
 
-    def _pictures_of(self, sample: Sample) -> Pictures | None:
-        """Return a sample's pictures; None, and it is recorded, where one cannot be opened."""
+    def _images_of(self, sample: Sample) -> Images | None:
+        """Return a sample's images; None, and it is recorded, where one cannot be opened."""
         try:
-            pictures = [open_picture(path) for path in sample.images]
+            images = [open_image(path) for path in sample.images]
         except DataError as error:
             logger.warning("%s is not trained on: %s", sample.id, error)
             self.unreadable.add(sample.id)
             self.gone_in_a_row += 1
             if self.gone_in_a_row >= MOST_GONE:
                 raise DataError(
-                    f"the pictures of {MOST_GONE} samples in a row cannot be opened, the last of {sample.id}: {error}; "
+                    f"the images of {MOST_GONE} samples in a row cannot be opened, the last of {sample.id}: {error}; "
                     "bring them back, and run the same command again"
                 ) from error
             return None
-        if pictures:
+        if images:
             self.gone_in_a_row = 0
-        return pictures
+        return images
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

@@ -43,7 +43,7 @@ from scripts.pretrain.blueprint import (
 )
 from scripts.pretrain.generic import first_lessons, lessons
 from scripts.pretrain.generic.lesson import Lesson
-from scripts.pretrain.patches import HEADS, UNLABELLED, labelled_pictures
+from scripts.pretrain.patches import HEADS, UNLABELLED, labelled_images
 
 Drawn = TypeVar("Drawn")
 Data = TypeVar("Data")
@@ -60,19 +60,19 @@ CHUNK = 2000
 
 
 class Patches(NamedTuple):
-    """Labelled pictures as arrays."""
+    """Labelled images as arrays."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
 class Encoded(NamedTuple):
-    """Lessons as token ids, answer masks and the tower's features of their pictures, three-dimensional, in order."""
+    """Lessons as token ids, answer masks and the tower's features of their images, three-dimensional, in order."""
 
     ids: list[list[int]]
     masks: list[list[int]]
     features: NDArray[np.float16]
-    pictures: list[range]
+    images: list[range]
     """Rows of `features` for each lesson."""
 
 
@@ -132,7 +132,7 @@ def encode(
     rng = np.random.default_rng(seed)
     conversations = []
     for lesson in drawn:
-        tags = IMAGE * IMAGE_TOKENS * len(lesson.pictures)
+        tags = IMAGE * IMAGE_TOKENS * len(lesson.images)
         messages = []
         for position, (question, answer) in enumerate(lesson.turns):
             if position == 0 and tags:
@@ -143,30 +143,30 @@ def encode(
     out = tokenizer.apply_chat_template(
         conversations, chat_template=CHAT_TEMPLATE, return_dict=True, return_assistant_tokens_mask=True
     )
-    ends = np.cumsum([len(lesson.pictures) for lesson in drawn]).tolist()
-    rows = [range(end - len(lesson.pictures), end) for end, lesson in zip(ends, drawn, strict=True)]
+    ends = np.cumsum([len(lesson.images) for lesson in drawn]).tolist()
+    rows = [range(end - len(lesson.images), end) for end, lesson in zip(ends, drawn, strict=True)]
     return Encoded(out["input_ids"], out["assistant_masks"], features, rows)
 
 
 @torch.no_grad()
 def features_of(tower: nn.Module, drawn: Sequence[Lesson], *, seed: int) -> NDArray[np.float16]:
-    """Return the tower's features of every picture of the lessons, in order."""
+    """Return the tower's features of every image of the lessons, in order."""
     light = np.random.default_rng([seed, 2])
-    pictures = [picture for lesson in drawn for picture in lesson.pictures]
-    parts = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
+    images = [image for lesson in drawn for image in lesson.images]
+    parts = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
     found = [tower(pixel_values=pixels_of(part, light)).last_hidden_state[:, 1:].half().numpy() for part in parts]
     return np.concatenate(found)
 
 
-def pixels_of(pictures: Sequence[NDArray[np.uint8]], light: np.random.Generator) -> torch.Tensor:
+def pixels_of(images: Sequence[NDArray[np.uint8]], light: np.random.Generator) -> torch.Tensor:
     """Return pixel values, lit a little differently each time."""
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
-    factors = torch.from_numpy(light.uniform(0.9, 1.1, len(pictures)).astype(np.float32))
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+    factors = torch.from_numpy(light.uniform(0.9, 1.1, len(images)).astype(np.float32))
     return (pixels * factors[:, None, None, None]).clamp(0, 255) / 127.5 - 1
 
 
 def batch_of(data: Encoded, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return padded token ids, labels, and features of the pictures of some rows."""
+    """Return padded token ids, labels, and features of the images of some rows."""
     width = max(len(data.ids[row]) for row in rows)
     ids = torch.full((len(rows), width), PAD_ID)
     labels = torch.full((len(rows), width), IGNORED)
@@ -174,13 +174,13 @@ def batch_of(data: Encoded, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torc
         tokens, mask = torch.tensor(data.ids[row]), torch.tensor(data.masks[row])
         ids[i, : len(tokens)] = tokens
         labels[i, : len(tokens)] = torch.where(mask == 1, tokens, IGNORED)
-    pictures = [picture for row in rows for picture in data.pictures[row]]
-    return ids, labels, torch.from_numpy(data.features[pictures]).float()
+    images = [image for row in rows for image in data.images[row]]
+    return ids, labels, torch.from_numpy(data.features[images]).float()
 
 
 def tower_loss(module: nn.Module, rows: NDArray[np.int64], *, data: Patches, light: np.random.Generator) -> float:
-    """Return the loss summed over pictures and heads, and leave its gradient."""
-    logits = module(pixels_of([data.pictures[row] for row in rows], light))
+    """Return the loss summed over images and heads, and leave its gradient."""
+    logits = module(pixels_of([data.images[row] for row in rows], light))
     labels = torch.from_numpy(data.labels[rows])
     loss = torch.zeros(())
     for head, scores in enumerate(logits.split(list(HEADS.values()), dim=-1)):
@@ -271,7 +271,7 @@ def train_tower(data: Patches, args: argparse.Namespace) -> None:
     """Train the vision tower and save its weights."""
     tower = Tower(build_model(VOCABULARY).model.vision_tower)
     light = np.random.default_rng([args.seed, distributed.get_rank()])
-    order = repeated(np.random.default_rng(args.seed), np.arange(len(data.pictures)), args.tower_steps * TOWER_BATCH)
+    order = repeated(np.random.default_rng(args.seed), np.arange(len(data.images)), args.tower_steps * TOWER_BATCH)
     look = partial(tower_loss, data=data, light=light)
     fit(tower, look, order, batch_size=TOWER_BATCH, learning_rate=TOWER_RATE)
     if distributed.get_rank() == 0:
@@ -344,8 +344,8 @@ def main() -> None:
 
     started = time.perf_counter()
     if not args.tower.exists():
-        labelled = draw(labelled_pictures, args.pictures, args)
-        patches = Patches(np.stack([one.picture for one in labelled]), np.stack([one.labels_HP for one in labelled]))
+        labelled = draw(labelled_images, args.pictures, args)
+        patches = Patches(np.stack([one.image for one in labelled]), np.stack([one.labels_HP for one in labelled]))
         run(train_tower, patches, args)
         print(f"saved {args.tower} after {time.perf_counter() - started:.0f} s", flush=True)
 

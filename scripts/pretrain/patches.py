@@ -1,6 +1,6 @@
-"""Pictures with a label on every patch, from which the tiny model's vision tower learns before it meets language.
+"""Images with a label on every patch, from which the tiny model's vision tower learns before it meets language.
 
-Legend: H heads (questions about a patch), P patches of a picture.
+Legend: H heads (questions about a patch), P patches of an image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptinf.demo import canvas, sources
-from adaptinf.demo.canvas import CELL, COLORS, SHAPES, SIZE, Picture, Thing, pick
+from adaptinf.demo.canvas import CELL, COLORS, SHAPES, SIZE, Pixels, Thing, pick
 from adaptinf.demo.skills.grounding import boxed_thing
 from adaptinf.demo.skills.reasoning import chart_heights
 from adaptinf.demo.skills.vqa import crowd, different_things, one_thing, placed_thing
@@ -35,9 +35,9 @@ _LEAST_COVER = 0.2
 
 
 class Labelled(NamedTuple):
-    """A picture and its labels."""
+    """An image and its labels."""
 
-    picture: Picture
+    image: Pixels
     labels_HP: NDArray[np.int64]
 
 
@@ -96,8 +96,8 @@ def _crowd(rng: np.random.Generator) -> Labelled:
 
 
 def _digit(rng: np.random.Generator) -> Labelled:
-    picture, value = sources.digit(rng, "train")
-    return Labelled(picture, _labels(digit=value))
+    image, value = sources.digit(rng, "train")
+    return Labelled(image, _labels(digit=value))
 
 
 def _photograph(rng: np.random.Generator) -> Labelled:
@@ -126,11 +126,11 @@ def _bars(rng: np.random.Generator) -> Labelled:
 _KINDS: dict[Callable[[np.random.Generator], Labelled], float] = {
     _scene: 0.50, _crowd: 0.11, _digit: 0.16, _photograph: 0.05, _letters: 0.11, _bars: 0.07,
 }  # fmt: skip
-"""Share of each kind of picture."""
+"""Share of each kind of image."""
 
 
-def labelled_pictures(count: int, *, seed: int) -> list[Labelled]:
-    """Return a reproducible sample of labelled pictures."""
+def labelled_images(count: int, *, seed: int) -> list[Labelled]:
+    """Return a reproducible sample of labelled images."""
     rng = np.random.default_rng([seed, 1])
     kinds, weights = list(_KINDS), np.array(list(_KINDS.values()))
     return [kinds[kind](rng) for kind in rng.choice(len(kinds), size=count, p=weights / weights.sum())]

@@ -241,7 +241,7 @@ class Quiz:
     def parse(self, row):
         return Conversation(turns=[Turn("user", [row["question"]]), Turn("assistant", [row["solution"]])])
 
-    def render(self, sample, pictures):
+    def render(self, sample, images):
         raise NotImplementedError  # nothing is exported here
 """
 
@@ -256,11 +256,11 @@ def test_a_format_of_ones_own_is_looked_at_before_it_joins_a_run(call, tmp_path)
     assert code == 0 and json.loads(out)["messages"][1]["content"][0]["text"] == "4"
 
 
-def test_validate_says_what_to_do_when_no_picture_is_where_it_is_looked_for(call, dataset, tmp_path):
+def test_validate_says_what_to_do_when_no_image_is_where_it_is_looked_for(call, dataset, tmp_path):
     code, out, _ = call("validate", dataset["path"], "--quiet", "--images", tmp_path)
-    assert code == 0 and "4 rejected" in out and "--images" not in out, "half of the rows have no picture"
-    only_pictured = write_dataset(tmp_path, "pictured", rows(8)[::2])
-    code, out, _ = call("validate", only_pictured["path"], "--quiet")
+    assert code == 0 and "4 rejected" in out and "--images" not in out, "half of the rows have no image"
+    only_images = write_dataset(tmp_path, "only-images", rows(8)[::2])
+    code, out, _ = call("validate", only_images["path"], "--quiet")
     assert code == 0 and out.endswith("name the folder that their paths start from with --images\n")
 
 

@@ -13,7 +13,7 @@ from adaptinf.demo.stream import BASE_PATH
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-PICTURE = Image.fromarray(np.full((80, 120, 3), 90, dtype=np.uint8))
+IMAGE = Image.fromarray(np.full((80, 120, 3), 90, dtype=np.uint8))
 MIXED: list[list[dict[str, Any]]] = [
     [
         {"role": "system", "content": "Be brief."},
@@ -21,7 +21,7 @@ MIXED: list[list[dict[str, Any]]] = [
         {"role": "assistant", "content": "The sum is 5."},
     ],
     [
-        {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "Which color?"}]},
+        {"role": "user", "content": [{"type": "image", "image": IMAGE}, {"type": "text", "text": "Which color?"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "red"}]},
         {"role": "user", "content": [{"type": "text", "text": "And the shape?"}]},
         {"role": "assistant", "content": "a circle"},
@@ -31,9 +31,9 @@ MIXED: list[list[dict[str, Any]]] = [
             "role": "user",
             "content": [
                 {"type": "text", "text": "First "},
-                {"type": "image", "image": PICTURE},
+                {"type": "image", "image": IMAGE},
                 {"type": "text", "text": " second "},
-                {"type": "image", "image": PICTURE},
+                {"type": "image", "image": IMAGE},
             ],
         },
         {"role": "assistant", "content": "gleich, même, 同じ 🙂"},
@@ -85,13 +85,13 @@ def test_the_answer_mask_is_every_answer_with_its_end_token(processor: Any) -> N
         assert processor.tokenizer.decode(ids[torch.as_tensor(mask).bool()]) == answer
 
 
-def test_every_picture_becomes_sixteen_tokens(processor: Any) -> None:
+def test_every_image_becomes_sixteen_tokens(processor: Any) -> None:
     batch = encode(processor, MIXED)
     assert (batch["input_ids"] == processor.image_token_id).sum(dim=1).tolist() == [0, 16, 32]
     assert batch["pixel_values"].shape == (3, 3, 64, 64)
 
 
-def test_a_batch_of_text_needs_no_pictures(processor: Any, model: Any) -> None:
+def test_a_batch_of_text_needs_no_images(processor: Any, model: Any) -> None:
     batch = encode(processor, MIXED[:1])
     assert "pixel_values" not in batch
     assert torch.isfinite(model(**batch).logits).all()

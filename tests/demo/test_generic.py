@@ -13,7 +13,7 @@ def test_the_same_seed_gives_the_same_lessons() -> None:
     first, again = lessons(40, seed=5), lessons(40, seed=5)
     assert [lesson.turns for lesson in first] == [lesson.turns for lesson in again]
     for left, right in zip(first, again, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(left.pictures, right.pictures, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(left.images, right.images, strict=True))
 
 
 def test_every_kind_of_lesson_can_be_drawn() -> None:
@@ -22,7 +22,7 @@ def test_every_kind_of_lesson_can_be_drawn() -> None:
         for _ in range(20):
             lesson = draw(rng)
             assert lesson.turns and all(question and answer for question, answer in lesson.turns)
-            assert all(picture.shape == (64, 64, 3) for picture in lesson.pictures)
+            assert all(image.shape == (64, 64, 3) for image in lesson.images)
 
 
 ASKED_IN_BOTH = {"color", "shape", "count", "digit"}

@@ -90,7 +90,7 @@ def test_every_skill_is_taught_and_every_family_is_there() -> None:
     assert {SKILLS[skill].family for skill in TEXT.skills} == {"language_only"}
 
 
-def test_rows_are_well_formed_with_one_tag_per_picture(folder: Path) -> None:
+def test_rows_are_well_formed_with_one_tag_per_image(folder: Path) -> None:
     rows = training_rows(folder) + held_out_rows(folder, "test") + held_out_rows(folder, "validation")
     for row in rows:
         turns = row["conversations"]
@@ -102,7 +102,7 @@ def test_rows_are_well_formed_with_one_tag_per_picture(folder: Path) -> None:
         assert (row["family"] == "multi_image") == (len(images_of(row)) > 1)
 
 
-def test_pictures_exist_and_are_64_pixels(folder: Path) -> None:
+def test_images_exist_and_are_64_pixels(folder: Path) -> None:
     for row in held_out_rows(folder, "test") + rows_of(folder / "mantis.json"):
         for name in images_of(row):
             with Image.open(folder / "images" / name) as image:

@@ -138,7 +138,7 @@ def test_who_else_is_in_the_batch_changes_nothing(folders, ragged_samples, famil
 
 
 def test_a_sample_without_answer_tokens_is_unscored_and_spoils_no_other(learner, ragged_samples):
-    """Cut to sixteen tokens, the long question loses its answer; the pictures' samples lose theirs as well."""
+    """Cut to sixteen tokens, the long question loses its answer; the images' samples lose theirs as well."""
     short = type(learner)(**{**vars(learner), "config": learner.config.model_copy(update={"max_length": 16})})
     samples = [ragged_samples[row] for row in (3, 4, 5)]
     with meter(short, ExtractionConfig(dim=64), seed=SEED) as ready:

@@ -12,7 +12,7 @@ from adaptinf.config import ModelConfig
 from adaptinf.data import Rejected
 from adaptinf.doctor.sample import inspect_row
 from adaptinf.errors import DataError
-from adaptinf.images import open_picture
+from adaptinf.images import open_image
 from adaptinf.models import load
 from adaptinf.models.chat import IGNORED, encode
 from tests.helpers.conversations import BASE_PATH
@@ -48,7 +48,7 @@ def base():
 @pytest.mark.parametrize("which", ["0", "1", "talk"])
 def test_marked_tokens_are_those_that_training_learns(data, base, which):
     found = look(data, which, str(BASE_PATH))
-    batch = encode(base, [found.row], [[open_picture(path) for path in found.row.images]])
+    batch = encode(base, [found.row], [[open_image(path) for path in found.row.images]])
     labels = batch.labels[0]
     assert sum(piece.num_tokens for piece in found.pieces) == len(labels)
     assert sum(piece.num_tokens for piece in found.pieces if piece.is_answer) == int((labels != IGNORED).sum())
@@ -56,16 +56,17 @@ def test_marked_tokens_are_those_that_training_learns(data, base, which):
     assert [piece.text.replace(" ", "") for piece in found.pieces if piece.is_answer] == [
         f"{answer}<|end|>" for answer in answers
     ]
-    pictures = [piece for piece in found.pieces if piece.is_picture]
-    assert len(pictures) == len(found.row.images) and all(piece.num_tokens == 16 for piece in pictures)
-    assert not any(piece.is_picture and piece.is_answer for piece in found.pieces)
-    assert found.picture_sizes == ((64, 64),) * len(found.row.images)
+    images = [piece for piece in found.pieces if piece.is_image]
+    assert len(images) == len(found.row.images) and all(piece.num_tokens == 16 for piece in images)
+    assert not any(piece.is_image and piece.is_answer for piece in found.pieces)
+    assert [piece["is_picture"] for piece in found.as_dict()["pieces"]] == [piece.is_image for piece in found.pieces]
+    assert found.image_sizes == ((64, 64),) * len(found.row.images)
 
 
 def test_it_is_told_in_colour_or_in_brackets(data):
     found = look(data, "0", str(BASE_PATH))
     plain, coloured = show(found, colour=False), show(found, colour=True)
-    assert "[16 picture tokens]" in plain and "[answer: red<|end|>]" in plain and "\x1b" not in plain
+    assert "[16 image tokens]" in plain and "[answer: red<|end|>]" in plain and "\x1b" not in plain
     assert f"{GREEN}red<|end|>{PLAIN}" in coloured
     assert "mine/000" in plain and "red.png, 64 x 64 pixels" in plain
 

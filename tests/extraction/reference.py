@@ -29,8 +29,8 @@ def open_all(sample: Sample) -> list[Image.Image]:
 
 
 def measure(ready: Meter, samples: Sequence[Sample], image: str = "removed") -> Measured:
-    pictures = [open_all(sample) for sample in samples]
-    return ready.measure(prepare(ready.learner, range(len(samples)), samples, pictures, image=image))
+    images = [open_all(sample) for sample in samples]
+    return ready.measure(prepare(ready.learner, range(len(samples)), samples, images, image=image))
 
 
 def measured_alone(learner: Learner, samples: Sequence[Sample], config: ExtractionConfig) -> list[Measured]:
@@ -42,9 +42,9 @@ def scores_of(measured: Measured) -> dict[str, Any]:
     return {name: scorer[name]()(measured.outcome) for name in scorer.names()}
 
 
-def answer_distributions(learner: Learner, sample: Sample, pictures: list[Image.Image]) -> tuple[Tensor, Tensor]:
+def answer_distributions(learner: Learner, sample: Sample, images: list[Image.Image]) -> tuple[Tensor, Tensor]:
     """Return log-probabilities (T x V) at the answer positions and the answer tokens, from full float32 logits."""
-    batch = encode(learner, [sample], [pictures])
+    batch = encode(learner, [sample], [images])
     head, seen = base_model(learner.model).get_output_embeddings(), []
     hook = head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     learner.model(**placed(batch.inputs, learner), use_cache=False)

@@ -84,8 +84,8 @@ def test_features_have_the_promised_shapes_and_survive_the_disk(learner, samples
     np.testing.assert_allclose(np.linalg.norm(again.vectors.astype(np.float32), axis=1), 1.0, atol=2e-3)
     assert again.info["fingerprint"] == learner.fingerprint and again.info["unscored"] == 0
     assert {"seed", "layers", "dim", "code", "adapter", "batches_split", "padding"} <= set(again.info)
-    has_picture = [bool(sample.images) for sample in samples]
-    assert np.isfinite(again.scores["image_grounding"]).tolist() == has_picture
+    has_image = [bool(sample.images) for sample in samples]
+    assert np.isfinite(again.scores["image_grounding"]).tolist() == has_image
 
 
 class Interrupted(Exception):
@@ -109,7 +109,7 @@ def interrupt(monkeypatch, learner, samples, out, *, after):
     return len(list(out.glob("shards/shard-*.npz")))
 
 
-def test_finished_shards_are_not_measured_again_and_open_no_picture(learner, samples, tmp_path, monkeypatch):
+def test_finished_shards_are_not_measured_again_and_open_no_image(learner, samples, tmp_path, monkeypatch):
     whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
     out = tmp_path / "out"
     assert interrupt(monkeypatch, learner, samples, out, after=1) == 1
@@ -122,13 +122,13 @@ def test_finished_shards_are_not_measured_again_and_open_no_picture(learner, sam
     np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
 
 
-def test_when_all_shards_are_there_no_picture_is_opened(learner, samples, tmp_path, monkeypatch):
+def test_when_all_shards_are_there_no_image_is_opened(learner, samples, tmp_path, monkeypatch):
     monkeypatch.setattr(extraction, "assemble", lambda *args: (_ for _ in ()).throw(Interrupted))
     with pytest.raises(Interrupted):
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(planning, "SHARD_ROWS", 2)
-    monkeypatch.setattr(preparing, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(preparing, "open_image", lambda path: pytest.fail(f"{path} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 

@@ -17,8 +17,8 @@ from tests.helpers.families import write_llava
 class OnDisk(Sequence):
     """Samples that exist only while somebody looks at them, as a pool's do."""
 
-    def __init__(self, count: int, picture: Path) -> None:
-        self.count, self.picture = count, picture
+    def __init__(self, count: int, image: Path) -> None:
+        self.count, self.image = count, image
 
     def __len__(self) -> int:
         return self.count
@@ -27,11 +27,11 @@ class OnDisk(Sequence):
         if not 0 <= row < self.count:
             raise IndexError(row)
         question = say("user", *(["<image>"] if row % 4 == 0 else []), "word " * (1 + row % 9))
-        images = (self.picture,) if row % 4 == 0 else ()
+        images = (self.image,) if row % 4 == 0 else ()
         return conversation(f"{row:06d}", question, say("assistant", "yes"), images=images)
 
 
-def extracting(model: str, picture: str, count: int) -> Work:
+def extracting(model: str, image: str, count: int) -> Work:
     import torch
 
     from adaptinf.config import ExtractionConfig, ModelConfig
@@ -40,7 +40,7 @@ def extracting(model: str, picture: str, count: int) -> Work:
 
     torch.set_num_threads(2)
     learner = load(ModelConfig(path=model, dtype="float32"))
-    samples = OnDisk(count, Path(picture))
+    samples = OnDisk(count, Path(image))
 
     def work() -> dict[str, int]:
         features = extract(samples, learner, ExtractionConfig(dim=1024), out=Path(tempfile.mkdtemp()))
@@ -51,12 +51,12 @@ def extracting(model: str, picture: str, count: int) -> Work:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twice_as_many_samples_take_as_much_memory(tmp_path, picture_folder):
+def test_twice_as_many_samples_take_as_much_memory(tmp_path, image_folder):
     """The peak of one run is 25 MB higher or lower by chance, and only settles with tens of thousands of samples.
 
     So both sides have settled, and both meet as many batches.
     """
-    given = {"model": str(write_llava(tmp_path)), "picture": str(picture_folder / "0.png")}
+    given = {"model": str(write_llava(tmp_path)), "image": str(image_folder / "0.png")}
     few = max((measure(extracting, count=60_000, **given) for _ in range(2)), key=lambda measured: measured.peak_bytes)
     many = measure(extracting, count=120_000, **given)
     assert (few.figures["rows"], many.figures["rows"]) == (60_000, 120_000)

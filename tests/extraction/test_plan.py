@@ -13,7 +13,7 @@ from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, fitting_tokens
 from adaptinf.extraction.plan import MAX_PADDING, Plan, make_plan
 from adaptinf.models import load
 from adaptinf.models.chat import encode
-from adaptinf.models.lengths import PictureTokens, token_lengths
+from adaptinf.models.lengths import ImageTokens, token_lengths
 from tests.extraction.reference import open_all
 from tests.helpers.conversations import conversation, say
 from tests.helpers.families import write_idefics3
@@ -60,19 +60,19 @@ def test_a_torn_plan_is_told_by_its_name(tmp_path):
         Plan.load(tmp_path / "plan.parquet")
 
 
-def test_pictures_that_are_cut_into_tiles_are_counted_by_their_size_without_decoding(
-    tmp_path, ragged_samples, picture_folder, monkeypatch
+def test_images_that_are_cut_into_tiles_are_counted_by_their_size_without_decoding(
+    tmp_path, ragged_samples, image_folder, monkeypatch
 ):
     learner = load(ModelConfig(path=str(write_idefics3(tmp_path)), dtype="float32", max_length=1024))
-    pictures = PictureTokens(learner)
-    assert pictures.depends_on_size
+    image_tokens = ImageTokens(learner)
+    assert image_tokens.depends_on_size
     sizes = encode(learner, ragged_samples, [open_all(sample) for sample in ragged_samples]).inputs["attention_mask"]
     from PIL import ImageFile
 
-    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("a picture was decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("an image was decoded"))
     found = token_lengths(ragged_samples, learner)
     assert np.abs(sizes.sum(1).numpy() - found).max() <= 25  # a system turn's marks, byte by byte
-    gone = conversation("gone", say("user", "<image>"), say("assistant", "!"), images=(picture_folder / "no.png",))
+    gone = conversation("gone", say("user", "<image>"), say("assistant", "!"), images=(image_folder / "no.png",))
     assert token_lengths([gone], learner)[0] > 0
 
 

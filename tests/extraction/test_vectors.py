@@ -1,4 +1,4 @@
-"""Kinds of vector that are no adapter gradient, token sets and the blank picture, each against its definition."""
+"""Kinds of vector that are no adapter gradient, token sets and the blank image, each against its definition."""
 
 import numpy as np
 import pytest
@@ -123,7 +123,7 @@ def test_zeroth_order_is_refused_in_half_precision(learner):
             pass
 
 
-def test_a_blank_picture_is_a_zero_one_in_its_place(learner, ragged_samples):
+def test_a_blank_image_is_a_zero_one_in_its_place(learner, ragged_samples):
     samples = ragged_samples[:4]
     with meter(learner, ExtractionConfig(), seed=SEED) as ready:
         grounding = scores_of(measure(ready, samples, image="blank"))["image_grounding"]

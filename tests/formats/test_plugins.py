@@ -16,13 +16,13 @@ from adaptinf.errors import DataError
 from adaptinf.formats import read, write
 from adaptinf.registry import dataset_format
 
-PICTURES = ("a.png", "b.png", "c.png")
+IMAGES = ("a.png", "b.png", "c.png")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data").resolve()
-    for name in PICTURES:
+    for name in IMAGES:
         Image.new("RGB", (4, 4)).save(folder / name)
     return folder
 
@@ -30,9 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
     lambda text: "<image>" not in text
 )
-META = st.dictionaries(
-    TEXTS.filter(lambda key: key not in PICTURES), st.none() | st.integers() | TEXTS | st.lists(TEXTS)
-)
+META = st.dictionaries(TEXTS.filter(lambda key: key not in IMAGES), st.none() | st.integers() | TEXTS | st.lists(TEXTS))
 RESERVED = {"id", "uid", "question_id", "image", "images", "conversations", "messages", "skill", "task"}
 
 
@@ -58,7 +56,7 @@ def samples(draw: st.DrawFn) -> Sample:
         answer = draw(TEXTS.filter(lambda value: bool(value.strip())))
         messages += [user, {"role": "assistant", "content": [text(answer)]}]
     num_images = sum(block["type"] == "image" for message in messages for block in message["content"])
-    names = draw(st.lists(st.sampled_from(PICTURES), min_size=num_images, max_size=num_images))
+    names = draw(st.lists(st.sampled_from(IMAGES), min_size=num_images, max_size=num_images))
     meta = {key: value for key, value in draw(META).items() if key not in RESERVED} | {"skill": draw(TEXTS)}
     return Sample(
         id=f"toy/{draw(TEXTS)}", source="toy", messages=tuple(messages), images=tuple(map(Path, names)), meta=meta
@@ -118,7 +116,7 @@ def messages_row(content: Any, **others: Any) -> dict[str, Any]:
         (messages_row("hi", images=[{"path": "a.png", "bytes": None}]), ["a.png"], [None, "hi"]),
     ],
 )
-def test_all_ways_to_write_pictures_in_messages(
+def test_all_ways_to_write_images_in_messages(
     folder: Path, row: Any, names: list[str], texts: list[str | None]
 ) -> None:
     sample = sample_of(folder, row)
@@ -132,7 +130,7 @@ def test_all_ways_to_write_pictures_in_messages(
     [
         ([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}], "no local file"),
         ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}], "no local file"),
-        ([{"type": "image"}], "1 image tag but 0 pictures"),
+        ([{"type": "image"}], "1 image tag but 0 images"),
         ([{"type": "video", "path": "a.mp4"}], "neither a text nor an image"),
         ([{"type": "text", "text": None}], "text block of turn 1 holds None"),
         (None, "content of turn 1 is None"),
@@ -158,7 +156,7 @@ def plain(value: str, **others: Any) -> Sample:
     return Sample(id="toy/1", source="toy", messages=messages, **others)
 
 
-def test_pictures_beside_the_file_get_relative_paths_and_others_absolute_ones(folder: Path, tmp_path: Path) -> None:
+def test_images_beside_the_file_get_relative_paths_and_others_absolute_ones(folder: Path, tmp_path: Path) -> None:
     sample = sample_of(folder, messages_row("<image>", image="a.png"))
     assert isinstance(sample, Sample)
     for file, expected in [(folder / "near.json", "a.png"), (tmp_path / "far.json", str(folder / "a.png"))]:
@@ -166,7 +164,7 @@ def test_pictures_beside_the_file_get_relative_paths_and_others_absolute_ones(fo
         assert json.loads(file.read_text())[0]["image"] == expected
 
 
-def test_a_literal_tag_is_not_written_as_if_it_were_a_picture(tmp_path: Path) -> None:
+def test_a_literal_tag_is_not_written_as_if_it_were_an_image(tmp_path: Path) -> None:
     for format in ("llava", "messages"):
         with pytest.raises(DataError, match="toy/1 has the literal text <image> in turn 1"):
             write([plain("what does <image> mean?")], tmp_path / "a.json", format)

@@ -27,7 +27,7 @@ def llava(question: str = "What?", answer: str = "This.", **others: Any) -> Row:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A dataset folder `data` with the pictures a.jpg and b.png, and a picture beside the folder."""
+    """A dataset folder `data` with the images a.jpg and b.png, and an image beside the folder."""
     folder = tmp_path / "data"
     folder.mkdir()
     for path in (folder / "a.jpg", folder / "b.png", tmp_path / "x.png"):
@@ -88,27 +88,25 @@ def nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "prepare", "expected"),
     [
-        ("none.jpg", nothing, "picture 'none.jpg' is missing"),
-        ("a.jpg", truncated, "picture 'a.jpg' cannot be decoded"),
+        ("none.jpg", nothing, "image 'none.jpg' is missing"),
+        ("a.jpg", truncated, "image 'a.jpg' cannot be decoded"),
         ("../x.png", nothing, "lies outside of the images folder"),
         ("../../x.png", nothing, "'../../x.png' lies outside of the images folder"),
         ("b.png/../../x.png", nothing, "lies outside of the images folder"),
         ("/etc/passwd", nothing, "'/etc/passwd' lies outside of the images folder"),
         ("link.png", linked_outside, "lies outside of the images folder"),
-        ("link.png", looped, "picture 'link.png'"),
-        ("", nothing, "picture '' is no file"),
-        ("a\0.jpg", nothing, "picture"),
-        ("x" * 5000, nothing, "picture"),
+        ("link.png", looped, "image 'link.png'"),
+        ("", nothing, "image '' is no file"),
+        ("a\0.jpg", nothing, "image"),
+        ("x" * 5000, nothing, "image"),
         ("toy.json", nothing, "cannot be decoded"),
         ("https://example.org/a.jpg", nothing, "is no local file"),
         ("data:image/png;base64,AAAA", nothing, "is no local file"),
-        (7, nothing, "picture 7 is not a path"),
+        (7, nothing, "image 7 is not a path"),
         ([["a.jpg"]], nothing, "is not a path"),
     ],
 )
-def test_a_bad_picture_rejects_its_row(
-    folder: Path, image: Any, prepare: Callable[[Path], None], expected: str
-) -> None:
+def test_a_bad_image_rejects_its_row(folder: Path, image: Any, prepare: Callable[[Path], None], expected: str) -> None:
     prepare(folder)
     assert expected in reason(folder, llava("<image>\nWhat?", image=image))
 
@@ -116,8 +114,8 @@ def test_a_bad_picture_rejects_its_row(
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (llava("<image> <image>", image="a.jpg"), "2 image tags but 1 picture"),
-        (llava("<image>"), "1 image tag but 0 pictures"),
+        (llava("<image> <image>", image="a.jpg"), "2 image tags but 1 image"),
+        (llava("<image>"), "1 image tag but 0 images"),
         (llava(answer=" \n"), "empty answer in turn 2"),
         (llava(answer="see <image>", image="a.jpg"), "<image> in turn 2, which is the assistant's"),
         ({"conversations": [{"from": "bing", "value": ""}]}, "unknown role 'bing' in turn 1"),
@@ -150,14 +148,14 @@ def test_missing_tags_are_put_before_the_first_user_turn_and_noted(folder: Path)
     sample = one_sample(folder, {"conversations": turns, "image": ["a.jpg", "b.png"]})
     assert [block["text"] for block in sample.messages[1]["content"]] == [None, "A ", None, " b"]
     assert [path.name for path in sample.images] == ["a.jpg", "b.png"]
-    assert sample.notes == ("1 picture has no image tag: put before the first user turn",)
+    assert sample.notes == ("1 image has no image tag: put before the first user turn",)
 
 
 def test_an_absolute_path_inside_the_images_folder_is_fine(folder: Path) -> None:
     assert one_sample(folder, llava("<image>", image=str(folder / "a.jpg"))).images == (folder.resolve() / "a.jpg",)
 
 
-def test_pictures_may_lie_in_a_folder_of_their_own(folder: Path) -> None:
+def test_images_may_lie_in_a_folder_of_their_own(folder: Path) -> None:
     (found,) = read_rows(folder, [llava("<image>", image="x.png")], images=folder.parent)
     assert isinstance(found, Sample)
     with pytest.raises(DataError, match="images folder .* does not exist"):
@@ -223,17 +221,29 @@ class Captions:
 
     def parse(self, row: Row) -> Conversation:
         turns = [Turn("user", ["What is this?"]), Turn("assistant", [row["caption"]])]
-        return Conversation(turns=turns, pictures=[row["file"]])
+        return Conversation(turns=turns, images=[row["file"]])
 
-    def render(self, sample: Sample, pictures: Sequence[str]) -> Row:
+    def render(self, sample: Sample, images: Sequence[str]) -> Row:
         raise NotImplementedError
 
 
-def test_a_users_own_format_needs_three_short_functions(folder: Path) -> None:
+class FormerCaptions(Captions):
+    """As plug-ins for version 0.1 are written: images under their former name."""
+
+    def parse(self, row: Row) -> Conversation:
+        from adaptinf.formats.conversation import picture_path
+
+        turns = [Turn("user", ["What is this?"]), Turn("assistant", [row["caption"]])]
+        return Conversation(turns=turns, pictures=[picture_path(row["file"])])
+
+
+@pytest.mark.parametrize("plugin", [Captions, FormerCaptions])
+def test_a_users_own_format_needs_three_short_functions(folder: Path, plugin: type[Captions]) -> None:
     with scope():
-        dataset_format("captions")(Captions)
+        dataset_format("captions")(plugin)
         good, bad = read_rows(folder, [{"caption": "A cat.", "file": "a.jpg"}, {"caption": "", "file": "a.jpg"}])
     assert isinstance(good, Sample) and good.messages[0]["content"][0]["type"] == "image"
+    assert good.images == ((folder / "a.jpg").resolve(),)
     assert isinstance(bad, Rejected) and bad.reason == "empty answer in turn 2"
 
 

@@ -47,7 +47,7 @@ def text_settings(tokenizer: Any) -> dict[str, Any]:
 
 
 def write_llava(folder: Path) -> Path:
-    """Four image tokens a picture, CLIP and Llama, an untied head."""
+    """Four image tokens per image, CLIP and Llama, an untied head."""
     tokenizer = byte_tokenizer(SPECIAL, pad_token=SPECIAL[0], eos_token=SPECIAL[1])
     tokenizer.image_token, tokenizer.image_token_id = "<image>", tokenizer.convert_tokens_to_ids("<image>")
     pixels = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
@@ -80,7 +80,7 @@ def write_llava(folder: Path) -> Path:
 
 
 def write_idefics3(folder: Path) -> Path:
-    """Pictures are cut into tiles, so their tokens depend on their size."""
+    """Images are cut into tiles, so their tokens depend on their size."""
     tiles = [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]
     extra = ["<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *tiles]
     tokenizer = byte_tokenizer([*SPECIAL, *extra], pad_token=SPECIAL[0], eos_token=SPECIAL[1])
@@ -151,4 +151,4 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 }
 """Family -> who writes it."""
 SEEING = ("llava", "idefics3")
-"""Families that take pictures."""
+"""Families that take images."""

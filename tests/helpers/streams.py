@@ -1,4 +1,4 @@
-"""A small stream on disk, for tests of whole runs: coloured pictures with a question, and questions without."""
+"""A small stream on disk, for tests of whole runs: coloured images with a question, and questions without."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def row(number: int, question: str, answer: str, *, skill: str, image: str | Non
     return {"id": f"{number:03d}", "skill": skill, "conversations": turns, **({"image": image} if image else {})}
 
 
-def rows(count: int, *, pictures: bool = True, word: str = "thing") -> list[dict[str, Any]]:
-    """Return rows of two skills by turns: colours (with a picture, unless there are none) and sums."""
+def rows(count: int, *, images: bool = True, word: str = "thing") -> list[dict[str, Any]]:
+    """Return rows of two skills by turns: colours (with an image, unless there are none) and sums."""
     names = list(COLOURS)
     found = []
     for number in range(count):
@@ -40,21 +40,21 @@ def rows(count: int, *, pictures: bool = True, word: str = "thing") -> list[dict
         if number % 2:
             found.append(row(number, f"{word} {number} + {number % 5}?", str(number + number % 5), skill="sums"))
         else:
-            image = f"{colour}.png" if pictures else None
+            image = f"{colour}.png" if images else None
             found.append(row(number, f"Colour of {word} {number}?", colour, skill="colours", image=image))
     return found
 
 
-def write_pictures(folder: Path) -> None:
-    """Write one picture a colour."""
+def write_images(folder: Path) -> None:
+    """Write one image per colour."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, colour in COLOURS.items():
         Image.new("RGB", (64, 64), colour).save(folder / f"{name}.png")
 
 
 def write_dataset(folder: Path, name: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write a dataset with its pictures, and return its entry for `stream:`."""
-    write_pictures(folder / "images")
+    """Write a dataset with its images, and return its entry for `stream:`."""
+    write_images(folder / "images")
     (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return {"name": name, "path": str(folder / f"{name}.json"), "images": str(folder / "images")}
 

@@ -178,14 +178,14 @@ for data, model in json.loads(sys.argv[2]):
 """
 
 
-def test_exported_subsets_take_a_step_in_trl_with_pictures_and_without(run, tmp_path):
+def test_exported_subsets_take_a_step_in_trl_with_images_and_without(run, tmp_path):
     """In a process of its own, as TRL changes the libraries that it sits on."""
     export_selection(run, 1, "messages", tmp_path / "mixed")
     back = list(read(tmp_path / "mixed" / "data.jsonl", images="/"))
     assert {len(sample.images) for sample in back} == {0, 1}, "both kinds of rows, in one batch"
 
     text_model = write_text_model(tmp_path / "model")
-    sums = made(tmp_path, {"sums": rows(12, pictures=False)}, method="random_replay", model={"path": str(text_model)})
+    sums = made(tmp_path, {"sums": rows(12, images=False)}, method="random_replay", model={"path": str(text_model)})
     export_selection(sums, 0, "messages", tmp_path / "texts")
     first = json.loads((tmp_path / "texts" / "data.jsonl").read_text().splitlines()[0])
     assert isinstance(first["messages"][0]["content"], str), "templates of text-only models take texts, not blocks"

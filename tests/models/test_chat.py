@@ -49,9 +49,9 @@ def test_exactly_the_answers_with_their_end_token_are_learnt(learner, ragged_sam
 
 
 def test_marks_and_prefixes_find_the_same_answers(learner, ragged_samples):
-    pictures = open_all(ragged_samples)
-    marked = encode(learner, ragged_samples, pictures)
-    prefixed = encode(by_prefix(learner), ragged_samples, pictures)
+    images = open_all(ragged_samples)
+    marked = encode(learner, ragged_samples, images)
+    prefixed = encode(by_prefix(learner), ragged_samples, images)
     assert torch.equal(marked.inputs["input_ids"], prefixed.inputs["input_ids"])
     assert torch.equal(marked.inputs["attention_mask"], prefixed.inputs["attention_mask"])
     assert torch.equal(marked.inputs["pixel_values"], prefixed.inputs["pixel_values"])
@@ -61,9 +61,9 @@ def test_marks_and_prefixes_find_the_same_answers(learner, ragged_samples):
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_who_shares_a_batch_changes_no_row(learner, ragged_samples, prefixed):
     learner = by_prefix(learner) if prefixed else learner
-    pictures = open_all(ragged_samples)
-    together = encode(learner, ragged_samples, pictures)
-    for row, (sample, own) in enumerate(zip(ragged_samples, pictures, strict=True)):
+    images = open_all(ragged_samples)
+    together = encode(learner, ragged_samples, images)
+    for row, (sample, own) in enumerate(zip(ragged_samples, images, strict=True)):
         alone = encode(learner, [sample], [own])
         length = alone.labels.shape[1]
         assert torch.equal(together.labels[row, :length], alone.labels[0])
@@ -72,7 +72,7 @@ def test_who_shares_a_batch_changes_no_row(learner, ragged_samples, prefixed):
         assert not together.inputs["attention_mask"][row, length:].any()
 
 
-def test_a_cut_takes_the_tail_and_never_goes_through_a_picture(learner, ragged_samples):
+def test_a_cut_takes_the_tail_and_never_goes_through_an_image(learner, ragged_samples):
     samples = [ragged_samples[row] for row in (0, 3, 4)]
     whole = encode(learner, samples, open_all(samples))
     short = replace(learner, config=learner.config.model_copy(update={"max_length": 40}))
@@ -119,7 +119,7 @@ def test_a_text_model_finds_answers_by_prefix(text_learner):
     batch = encode(text_learner, samples, [[], []])
     assert answers_of(text_learner, batch) == ["4<eos>東 <eos>", "A long answer.<eos>"]
     assert batch.image_token == -1
-    assert not text_learner.sees
+    assert not text_learner.has_vision
 
 
 def test_a_text_model_without_a_padding_token_still_learns_to_stop(tmp_path):
@@ -130,8 +130,8 @@ def test_a_text_model_without_a_padding_token_still_learns_to_stop(tmp_path):
     assert batch.inputs["attention_mask"].sum(1).tolist() == [8, 18]
 
 
-def test_a_picture_is_refused_by_a_text_model_in_words(text_learner, ragged_samples):
-    with pytest.raises(ModelError, match="reads text only, but a sample has pictures"):
+def test_an_image_is_refused_by_a_text_model_in_words(text_learner, ragged_samples):
+    with pytest.raises(ModelError, match="reads text only, but a sample has images"):
         encode(text_learner, ragged_samples[:1], open_all(ragged_samples[:1]))
 
 
@@ -166,9 +166,9 @@ def test_a_model_that_does_not_exist_and_a_device_that_does_not_exist_are_model_
         load(ModelConfig(path=str(write_text_model(tmp_path)), device="nonsense"))
 
 
-def test_estimated_lengths_are_close_and_decode_no_picture(learner, ragged_samples, monkeypatch):
+def test_estimated_lengths_are_close_and_decode_no_image(learner, ragged_samples, monkeypatch):
     sizes = encode(learner, ragged_samples, open_all(ragged_samples)).inputs["attention_mask"].sum(1)
-    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("a picture was decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("an image was decoded"))
     found = token_lengths(ragged_samples, learner)
     # What is missing are the marks around a system turn, and tokens that join across blocks.
     assert all(abs(int(size) - length) <= 6 for size, length in zip(sizes, found, strict=True))
@@ -194,13 +194,10 @@ def test_a_batch_has_the_tokens_and_the_mask_of_the_processors_own_chat_template
         learner.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
             single=f"{start} $A", special_tokens=[(start, learner.tokenizer.eos_token_id)]
         )
-    pictures = open_all(ragged_samples)
-    batch = encode(learner, ragged_samples, pictures)
+    images = open_all(ragged_samples)
+    batch = encode(learner, ragged_samples, images)
     theirs = learner.processor.apply_chat_template(
-        [
-            chat._conversation(learner, sample.messages, own)
-            for sample, own in zip(ragged_samples, pictures, strict=True)
-        ],
+        [chat._conversation(learner, sample.messages, own) for sample, own in zip(ragged_samples, images, strict=True)],
         tokenize=True,
         return_dict=True,
         return_tensors="pt",

@@ -215,7 +215,7 @@ def test_a_name_that_is_taken_or_no_folder_name_is_refused(two: Path, name: str)
         add_dataset(two, 2, name, [], images="reference", on_bad_row="reject", part=two / "02.part", origin={})
 
 
-def test_copied_pictures_live_in_the_dataset_once_and_survive_a_move(tmp_path: Path) -> None:
+def test_copied_images_live_in_the_dataset_once_and_survive_a_move(tmp_path: Path) -> None:
     for name, color in (("a.png", "red"), ("same.png", "red"), ("b.png", "blue")):
         Image.new("RGB", (4, 4), color).save(tmp_path / name)
     images = tuple(tmp_path / name for name in ("a.png", "b.png", "same.png", "a.png"))
@@ -231,13 +231,13 @@ def test_copied_pictures_live_in_the_dataset_once_and_survive_a_move(tmp_path: P
     assert len(list((tmp_path / "moved" / "00-toy" / "images").iterdir())) == 2
 
 
-def test_referenced_pictures_keep_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_referenced_images_keep_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     add(tmp_path / "pool", 0, "toy", [sample("a", "toy", images=(Path("a.png"),))])
     assert Pool.open(Path("pool"), Path("steps")).sample("toy/a").images == (tmp_path / "a.png",)
 
 
-def test_a_picture_that_vanished_before_it_was_copied_is_named(tmp_path: Path) -> None:
+def test_an_image_that_vanished_before_it_was_copied_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png cannot be copied"):
         add(tmp_path / "pool", 0, "toy", [sample("a", "toy", images=(tmp_path / "gone.png",))], images="copy")
 

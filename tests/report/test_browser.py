@@ -1,4 +1,4 @@
-"""The page in a real Chromium, on a desktop and on a phone: nothing fails, everything is drawn, hover shows pictures.
+"""The page in a real Chromium, on a desktop and on a phone: nothing fails, everything is drawn, hover shows images.
 
 Without Chromium these tests are skipped; where CI is set they fail, as the page would go unseen.
 """
@@ -124,7 +124,7 @@ def demo_page(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_demos_page_opens_in_time_with_every_chart_and_picture(driver, demo_page, size):
+def test_the_demos_page_opens_in_time_with_every_chart_and_image(driver, demo_page, size):
     found_browser()
     assert demo_page.stat().st_size <= 12e6
     open_page(driver, demo_page, size)
@@ -155,7 +155,7 @@ def test_it_is_small_enough_and_opens_in_time(driver, page):
     assert min(took) <= SECONDS_TO_OPEN, took
 
 
-def test_pointing_at_a_dot_shows_its_picture_and_words(driver, page):
+def test_pointing_at_a_dot_shows_its_image_and_words(driver, page):
     open_page(driver, page, "desktop")
     canvas = driver.find_element("css selector", '[data-figure="map"] .canvas')
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", canvas)
@@ -163,10 +163,10 @@ def test_pointing_at_a_dot_shows_its_picture_and_words(driver, page):
     place = driver.execute_script(
         """
         const canvas = arguments[0], report = JSON.parse(document.getElementById("report-data").textContent);
-        const pictures = report.figures.map.columns.pictures, runs = report.figures.map.columns.run;
+        const images = report.figures.map.columns.images, runs = report.figures.map.columns.run;
         const first = runs.indexOf("adapt");
         for (const [number, trace] of canvas.data.entries()) {
-          const row = trace.customdata.findIndex((one) => pictures[first + one] !== "");
+          const row = trace.customdata.findIndex((one) => images[first + one] !== "");
           const dots = canvas.querySelectorAll(".scatterlayer .trace")[number].querySelectorAll(".point");
           if (row >= 0) {
             const box = dots[row].getBoundingClientRect();
@@ -181,9 +181,9 @@ def test_pointing_at_a_dot_shows_its_picture_and_words(driver, page):
         driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
     until(driver, "return !document.getElementById('hover').hidden")
     card = driver.find_element("id", "hover")
-    picture = card.find_element("css selector", "img")
-    assert driver.execute_script("return arguments[0].naturalWidth", picture) >= 32
-    assert picture.size["width"] > 40
+    image = card.find_element("css selector", "img")
+    assert driver.execute_script("return arguments[0].naturalWidth", image) >= 32
+    assert image.size["width"] > 40
     shown = [card.find_element("css selector", part).text for part in (".question-text", ".answer-text", ".about")]
     assert all(shown) and "cluster" in shown[2]
     assert complaints(driver) == []

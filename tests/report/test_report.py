@@ -147,13 +147,13 @@ def test_the_map_shows_fates_clusters_and_words_of_the_step(page, runs):
                 and row["skill"] in (SCRIPT, BOLD)
                 and (IMAGE in row["question"] or row["question"] == FORMULA)
             )
-        assert (row["pictures"] != "") == (row["num_pictures"] == 1)
+        assert (row["images"] != "") == (row["num_images"] == 1)
 
 
-def test_each_picture_is_in_the_page_once(page):
-    pictures = page.data["pictures"]
-    assert len(pictures) == len(set(pictures)) == 4
-    assert all(uri.startswith("data:image/jpeg;base64,") for uri in pictures)
+def test_each_image_is_in_the_page_once(page):
+    images = page.data["images"]
+    assert len(images) == len(set(images)) == 4
+    assert all(uri.startswith("data:image/jpeg;base64,") for uri in images)
 
 
 def test_near_duplicates_are_rows_of_the_pruned_table_most_similar_first(page, runs):
@@ -214,14 +214,14 @@ def test_a_run_without_tests_still_tells_everything_else(adapt, tmp_path):
     assert page.rows("map") and page.rows("pool") and page.rows("composition")
 
 
-def test_a_stream_of_one_text_only_dataset_has_a_page_without_pictures(tmp_path):
-    data = write_dataset(tmp_path, "texts", rows(12, pictures=False))
-    tests = [write_test(tmp_path, "sums", rows(4, pictures=False)[1::2])]
+def test_a_stream_of_one_text_only_dataset_has_a_page_without_images(tmp_path):
+    data = write_dataset(tmp_path, "texts", rows(12, images=False))
+    tests = [write_test(tmp_path, "sums", rows(4, images=False)[1::2])]
     config = configuration.load(write_stream(tmp_path / "s.yaml", [data], tests, clustering={"clusters": 2}))
     run_all(Run.create(tmp_path / "run", config))
     page = write(tmp_path / "run", out=tmp_path)
-    assert page.data["pictures"] == [] and len(page.rows("map")) == 12
-    # Grounding is undefined without pictures: no number, rather than a wrong one, and it decides nowhere.
+    assert page.data["images"] == [] and len(page.rows("map")) == 12
+    # Grounding is undefined without images: no number, rather than a wrong one, and it decides nowhere.
     grounding = [row for row in page.rows("scorers") if row["scorer"] == "image_grounding"]
     assert grounding and all(row["entropy_bits"] is None and not row["decided"] for row in grounding)
     assert "Nothing to see yet" in page.text
@@ -269,16 +269,16 @@ def test_unscored_samples_have_a_cluster_of_their_own_and_no_place_on_the_map(ad
     assert unscored and not [row for row in unscored if row["shelf"] == "most typical"]
 
 
-def test_pictures_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
+def test_images_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
     from adaptinf.errors import DataError
     from adaptinf.report import thumbnails
 
     def gone(path):
-        raise DataError(f"picture {path} is missing")
+        raise DataError(f"image {path} is missing")
 
-    monkeypatch.setattr(thumbnails, "open_picture", gone)
+    monkeypatch.setattr(thumbnails, "open_image", gone)
     page = write(adapt, out=tmp_path)
-    assert page.data["pictures"] == [] and "4 pictures are missing or damaged by now" in page.text
+    assert page.data["images"] == [] and "4 images are missing or damaged by now" in page.text
 
 
 def test_data_of_a_dataset_that_is_gone_are_unknown_not_an_error(adapt, tmp_path):

@@ -1,4 +1,4 @@
-"""Words and pictures of samples on the page, and what a figure's table may hold."""
+"""Words and images of samples on the page, and what a figure's table may hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def files(tmp_path):
     return paths
 
 
-def test_an_album_keeps_each_picture_once_small_and_in_its_shape(files, tmp_path):
+def test_an_album_keeps_each_image_once_small_and_in_its_shape(files, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(files[0].read_bytes())
     album = Album()
@@ -44,7 +44,7 @@ def test_what_does_not_fit_or_cannot_be_read_is_counted(files, tmp_path, monkeyp
     assert album.add(files[:1]) == [0]
 
 
-def test_a_sample_shows_at_most_four_pictures(files):
+def test_a_sample_shows_at_most_four_images(files):
     assert len(Album().add(files)) == 4
 
 

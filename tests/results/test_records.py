@@ -48,7 +48,7 @@ def test_a_record_is_what_the_folders_say(tmp_path):
     assert found.matrix.tolist()[2] == [0.333333, 0.5] and found.skills == ("s0", "s1")
     first, second = found.steps
     assert (first.dataset, first.pool, second.pool) == ("one", 3, 6)
-    # Ten samples were chosen in the second step; one had no answer, and of two the pictures were gone.
+    # Ten samples were chosen in the second step; one had no answer, and of two the images were gone.
     assert (first.trained, second.trained, second.optimizer_steps) == (10, 7, 4)
     assert second.selection_seconds == pytest.approx(3.0) and second.training_seconds == 2.0
     # Clusters are the skills in step 0; in step 1 all is one cluster, which says nothing about skills.

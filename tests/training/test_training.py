@@ -171,7 +171,7 @@ def test_a_sample_without_an_answer_token_trains_nothing_and_is_named(learner, r
     assert all(torch.isfinite(weight).all() for weight in short.model.parameters())
 
 
-def test_a_picture_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged_samples, tmp_path):
+def test_an_image_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged_samples, tmp_path):
     gone = tmp_path / "gone.png"
     Image.new("RGB", (64, 64)).save(gone)
     lost = conversation("lost", say("user", "<image>", "?"), say("assistant", "!"), images=(gone,))
@@ -182,7 +182,7 @@ def test_a_picture_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged
         train([lost], learner, FULL, out=tmp_path / "none", seed=1)
 
 
-def test_a_picture_that_is_gone_does_not_stop_a_batch_of_one(learner, ragged_samples, tmp_path):
+def test_an_image_that_is_gone_does_not_stop_a_batch_of_one(learner, ragged_samples, tmp_path):
     lost = conversation("lost", say("user", "<image>", "?"), say("assistant", "!"), images=(tmp_path / "gone.png",))
     one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1, "learning_rate": 1e-4})
     trained = train([lost, ragged_samples[0]], learner, one_each, out=tmp_path / "out", seed=1)
@@ -190,14 +190,14 @@ def test_a_picture_that_is_gone_does_not_stop_a_batch_of_one(learner, ragged_sam
     assert all(torch.isfinite(weight).all() for weight in learner.model.parameters())
 
 
-def test_a_folder_of_pictures_that_is_gone_stops_the_training(learner, ragged_samples, tmp_path, monkeypatch):
+def test_a_folder_of_images_that_is_gone_stops_the_training(learner, ragged_samples, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "MOST_GONE", 3)
     lost = [
         conversation(f"{n}", say("user", "<image>", "?"), say("assistant", "!"), images=(tmp_path / f"{n}.png",))
         for n in range(4)
     ]
     one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1})
-    with pytest.raises(DataError, match=r"pictures of 3 samples in a row .* bring them back"):
+    with pytest.raises(DataError, match=r"images of 3 samples in a row .* bring them back"):
         train([*lost, ragged_samples[0]], learner, one_each, out=tmp_path / "out", seed=1)
 
 

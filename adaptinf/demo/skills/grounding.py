@@ -29,7 +29,7 @@ def boxed_thing(rng: np.random.Generator, low: int, high: int, columns: tuple[in
 
 def _box(rng: np.random.Generator, split: Split) -> Content:
     thing = boxed_thing(rng, 3, 6, (0, 8))
-    return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({}, box_text(thing.box)),))
+    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, box_text(thing.box)),))
 
 
 SKILLS = (

@@ -14,18 +14,18 @@ FAMILY = "knowledge_vqa"
 
 def _name(rng: np.random.Generator, split: Split) -> Content:
     index = int(rng.integers(len(PHOTOGRAPHS)))
-    return Content(pictures=(sources.crop(rng, index, split),), turns=(Turn({}, PHOTOGRAPHS[index].name),))
+    return Content(images=(sources.crop(rng, index, split),), turns=(Turn({}, PHOTOGRAPHS[index].name),))
 
 
 def _kind(rng: np.random.Generator, split: Split) -> Content:
     index = int(rng.integers(len(PHOTOGRAPHS)))
-    return Content(pictures=(sources.crop(rng, index, split),), turns=(Turn({}, PHOTOGRAPHS[index].kind),))
+    return Content(images=(sources.crop(rng, index, split),), turns=(Turn({}, PHOTOGRAPHS[index].kind),))
 
 
 def _place(rng: np.random.Generator, split: Split) -> Content:
     index = int(rng.integers(len(PHOTOGRAPHS)))
     answer = f"One finds it {PHOTOGRAPHS[index].place}."
-    return Content(pictures=(sources.crop(rng, index, split),), turns=(Turn({}, answer),))
+    return Content(images=(sources.crop(rng, index, split),), turns=(Turn({}, answer),))
 
 
 SKILLS = (

@@ -1,4 +1,4 @@
-"""Family language_only: no picture at all."""
+"""Family language_only: no image at all."""
 
 from __future__ import annotations
 

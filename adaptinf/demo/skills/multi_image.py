@@ -1,4 +1,4 @@
-"""Family multi_image: questions that need two pictures."""
+"""Family multi_image: questions that need two images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST_DIFFERENCE = 2
 
 
 def things_apart(rng: np.random.Generator, count: int) -> list[Thing]:
-    """Return things for as many pictures, all of different shapes and colours."""
+    """Return things for as many images, all of different shapes and colours."""
     shapes, colors = pick(rng, SHAPES, count), pick(rng, list(COLORS), count)
     boxes = [one_thing(rng).box for _ in range(count)]
     return [Thing(shape=s, color=c, box=b) for s, c, b in zip(shapes, colors, boxes, strict=True)]
@@ -27,7 +27,7 @@ def things_apart(rng: np.random.Generator, count: int) -> list[Thing]:
 def _both_colors(rng: np.random.Generator, split: Split) -> Content:
     things = things_apart(rng, 2)
     answer = f"The first is {things[0].color} and the second is {things[1].color}."
-    return Content(pictures=tuple(canvas.paint(rng, [thing]) for thing in things), turns=(Turn({}, answer),))
+    return Content(images=tuple(canvas.paint(rng, [thing]) for thing in things), turns=(Turn({}, answer),))
 
 
 def _more(rng: np.random.Generator, split: Split) -> Content:
@@ -35,13 +35,13 @@ def _more(rng: np.random.Generator, split: Split) -> Content:
     while abs(counts[0] - counts[1]) < _LEAST_DIFFERENCE:
         counts = rng.integers(1, 7, 2)
     answer = f"There are more in the {ORDINALS[int(counts[1] > counts[0])]} one."
-    pictures = tuple(canvas.paint(rng, crowd(rng, int(count))) for count in counts)
-    return Content(pictures=pictures, turns=(Turn({}, answer),))
+    images = tuple(canvas.paint(rng, crowd(rng, int(count))) for count in counts)
+    return Content(images=images, turns=(Turn({}, answer),))
 
 
 def _two_digits(rng: np.random.Generator, split: Split) -> Content:
     first, second = sources.digit(rng, split), sources.digit(rng, split)
-    return Content(pictures=(first[0], second[0]), turns=(Turn({}, f"{first[1]} and {second[1]}"),))
+    return Content(images=(first[0], second[0]), turns=(Turn({}, f"{first[1]} and {second[1]}"),))
 
 
 SKILLS = (

@@ -21,25 +21,25 @@ def chart_heights(rng: np.random.Generator) -> dict[str, int]:
 
 
 def _parity(rng: np.random.Generator, split: Split) -> Content:
-    picture, value = sources.digit(rng, split)
-    return Content(pictures=(picture,), turns=(Turn({}, f"It is an {('even', 'odd')[value % 2]} number."),))
+    image, value = sources.digit(rng, split)
+    return Content(images=(image,), turns=(Turn({}, f"It is an {('even', 'odd')[value % 2]} number."),))
 
 
 def _plus_one(rng: np.random.Generator, split: Split) -> Content:
-    picture, value = sources.digit(rng, split)
-    return Content(pictures=(picture,), turns=(Turn({}, f"One more makes {value + 1}."),))
+    image, value = sources.digit(rng, split)
+    return Content(images=(image,), turns=(Turn({}, f"One more makes {value + 1}."),))
 
 
 def _chart_max(rng: np.random.Generator, split: Split) -> Content:
     heights = chart_heights(rng)
     tallest = max(heights, key=lambda color: heights[color])
-    return Content(pictures=(canvas.bars(rng, heights),), turns=(Turn({}, f"The {tallest} bar is the tallest."),))
+    return Content(images=(canvas.bars(rng, heights),), turns=(Turn({}, f"The {tallest} bar is the tallest."),))
 
 
 def _mirror(rng: np.random.Generator, split: Split) -> Content:
     thing, place = placed_thing(rng)
     mirrored = PLACES[3 * (place // 3) + 2 - place % 3]
-    return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({}, f"It would be at the {mirrored}."),))
+    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, f"It would be at the {mirrored}."),))
 
 
 SKILLS = (

@@ -8,17 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from adaptinf.demo.canvas import Picture
+from adaptinf.demo.canvas import Pixels
 from adaptinf.demo.phrasing import Turn
 from adaptinf.demo.sources import Split
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Pictures and what there is to ask about them, before any wording."""
+    """Images and what there is to ask about them, before any wording."""
 
-    pictures: tuple[Picture, ...] = ()
-    """Zero, one or more 64-pixel pictures."""
+    images: tuple[Pixels, ...] = ()
+    """Zero, one or more 64-pixel images."""
     turns: tuple[Turn, ...]
     """One or two questions; a test asks only the first."""
 

@@ -1,4 +1,4 @@
-"""Family vqa: what is seen in one picture."""
+"""Family vqa: what is seen in one image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUADRANTS = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 def one_thing(rng: np.random.Generator, low: int = 22, high: int = 36) -> Thing:
-    """Return a thing anywhere in the picture."""
+    """Return a thing anywhere in the image."""
     width = int(rng.integers(low, high + 1))
     box = canvas.box_at((rng.uniform(0, 64), rng.uniform(0, 64)), width)
     return Thing(shape=pick(rng, SHAPES)[0], color=pick(rng, _ALL_COLORS)[0], box=box)
@@ -59,47 +59,47 @@ def placed_thing(rng: np.random.Generator) -> tuple[Thing, int]:
 def _color(rng: np.random.Generator, split: Split) -> Content:
     if rng.random() < 0.6:
         thing = one_thing(rng)
-        return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({"thing": "object"}, thing.color),))
+        return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({"thing": "object"}, thing.color),))
     things = different_things(rng, 2)
     turns = tuple(Turn({"thing": thing.shape}, thing.color) for thing in things)
-    return Content(pictures=(canvas.paint(rng, things),), turns=turns)
+    return Content(images=(canvas.paint(rng, things),), turns=turns)
 
 
 def _shape(rng: np.random.Generator, split: Split) -> Content:
     if rng.random() < 0.6:
         thing = one_thing(rng)
-        return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({"thing": "object"}, thing.shape),))
+        return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({"thing": "object"}, thing.shape),))
     things = different_things(rng, 2)
     turns = tuple(Turn({"thing": f"{thing.color} object"}, thing.shape) for thing in things)
-    return Content(pictures=(canvas.paint(rng, things),), turns=turns)
+    return Content(images=(canvas.paint(rng, things),), turns=turns)
 
 
 def _position(rng: np.random.Generator, split: Split) -> Content:
     thing, place = placed_thing(rng)
-    return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({}, PLACES[place]),))
+    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, PLACES[place]),))
 
 
 def _count(rng: np.random.Generator, split: Split) -> Content:
     count = int(rng.integers(1, 7))
-    return Content(pictures=(canvas.paint(rng, crowd(rng, count)),), turns=(Turn({}, str(count)),))
+    return Content(images=(canvas.paint(rng, crowd(rng, count)),), turns=(Turn({}, str(count)),))
 
 
 def _sign(rng: np.random.Generator, split: Split) -> Content:
     word = pick(rng, SIGNS)[0]
-    return Content(pictures=(canvas.lettering(rng, word),), turns=(Turn({}, f"The sign says {word}."),))
+    return Content(images=(canvas.lettering(rng, word),), turns=(Turn({}, f"The sign says {word}."),))
 
 
 def _digit(rng: np.random.Generator, split: Split) -> Content:
-    picture, value = sources.digit(rng, split)
-    return Content(pictures=(picture,), turns=(Turn({}, str(value)),))
+    image, value = sources.digit(rng, split)
+    return Content(images=(image,), turns=(Turn({}, str(value)),))
 
 
 def _background(rng: np.random.Generator, split: Split) -> Content:
     ground, color = pick(rng, _ALL_COLORS, 2)
     thing = one_thing(rng, 18, 28)
     thing = Thing(shape=thing.shape, color=color, box=thing.box)
-    picture = canvas.paint(rng, [thing], canvas.backdrop(rng, ground))
-    return Content(pictures=(picture,), turns=(Turn({}, f"The background is {ground}."),))
+    image = canvas.paint(rng, [thing], canvas.backdrop(rng, ground))
+    return Content(images=(image,), turns=(Turn({}, f"The background is {ground}."),))
 
 
 def _size(rng: np.random.Generator, split: Split) -> Content:
@@ -112,13 +112,13 @@ def _size(rng: np.random.Generator, split: Split) -> Content:
         canvas.box_in(rng, (1 - side, int(rows[1])), 2, 12, 17),
     )
     things = [Thing(shape=shapes[i], color=(big, small)[i], box=boxes[i]) for i in (0, 1)]
-    return Content(pictures=(canvas.paint(rng, things),), turns=(Turn({}, f"The {big} one is bigger."),))
+    return Content(images=(canvas.paint(rng, things),), turns=(Turn({}, f"The {big} one is bigger."),))
 
 
 def _caption(rng: np.random.Generator, split: Split) -> Content:
     thing = one_thing(rng)
     answer = f"The picture shows {called(thing)}."
-    return Content(pictures=(canvas.paint(rng, [thing]),), turns=(Turn({}, answer),))
+    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, answer),))
 
 
 def _long_caption(rng: np.random.Generator, split: Split) -> Content:
@@ -132,7 +132,7 @@ def _long_caption(rng: np.random.Generator, split: Split) -> Content:
         f"{called(thing)} near the {('top', 'bottom')[row]}" for thing, row in zip(sized, rows, strict=True)
     )
     answer = f"On the left side there is {first}. On the right side one can see {second}."
-    return Content(pictures=(canvas.paint(rng, sized),), turns=(Turn({}, answer),))
+    return Content(images=(canvas.paint(rng, sized),), turns=(Turn({}, answer),))
 
 
 SKILLS = (

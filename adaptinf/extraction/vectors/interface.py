@@ -97,8 +97,8 @@ def token_set(name: str, batch: Encoded) -> Tensor:
         return is_token & ~first
     if name == "answer":
         return is_answer
-    is_picture = batch.inputs["input_ids"] == batch.image_token
-    return is_token & ~is_picture & ~first if name == "text" else is_token & ~is_picture & ~first & ~is_answer
+    is_image = batch.inputs["input_ids"] == batch.image_token
+    return is_token & ~is_image & ~first if name == "text" else is_token & ~is_image & ~first & ~is_answer
 
 
 def pooled(hidden_BSH: Tensor, is_chosen_BS: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ charts.pairs = function pairs(canvas, allRows) {
   for (const row of ofRun(allRows)) {
     const pair = element("div", "pair");
     const side = (prefix, about) => {
-      const names = ["id", "question", "answer", "pictures", "num_pictures", "skill"];
+      const names = ["id", "question", "answer", "images", "num_images", "skill"];
       const sample = Object.fromEntries(names.map((name) => [name, row[`${prefix}_${name}`]]));
       return fill(element("div", "card"), sample, [sample.skill, about]);
     };

@@ -1,21 +1,21 @@
-// Single samples: pictures and words as a card, and the map whose dots show one on hover.
+// Single samples: images and words as a card, and the map whose dots show one on hover.
 
-function pictures(numbers, total) {
+function thumbnails(numbers, total) {
   const box = element("div", "images");
   for (const index of numbers === "" ? [] : numbers.split(" ")) {
     const image = element("img");
-    image.src = report.pictures[Number(index)];
+    image.src = report.images[Number(index)];
     image.alt = "";
     box.append(image);
   }
   const hidden = total - box.childElementCount;
-  if (hidden > 0) box.append(element("p", "about", `${hidden} more ${hidden === 1 ? "picture is" : "pictures are"} not shown`));
+  if (hidden > 0) box.append(element("p", "about", `${hidden} more ${hidden === 1 ? "image is" : "images are"} not shown`));
   return box.childElementCount ? box : null;
 }
 
 // All words come from the data, so they are set as text, never as HTML.
 function fill(card, row, about) {
-  const images = pictures(row.pictures, row.num_pictures);
+  const images = thumbnails(row.images, row.num_images);
   if (images) card.append(images);
   card.append(element("p", "question-text data", row.question || "(no question)"));
   card.append(element("p", "answer-text data", row.answer || "(no answer)"));

@@ -3,7 +3,7 @@
 Colours, shapes and counts are asked much as the stream asks them. Everything else is taught in a form that the stream
 never uses (digits in words and figures, positions as cells, photographs as catalogue cards, words letter by letter,
 foreign words as a dictionary has them, the days as a list), so that the stream teaches what instruction tuning
-teaches: what is asked for, and how to answer. Each picture is asked about several times, in turns: that costs little
+teaches: what is asked for, and how to answer. Each image is asked about several times, in turns: that costs little
 more than asking once.
 """
 
@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from scripts.pretrain.generic import pictures, words
+from scripts.pretrain.generic import images, words
 from scripts.pretrain.generic.lesson import Draw, Lesson
 
-LESSONS = pictures.LESSONS | words.LESSONS
+LESSONS = images.LESSONS | words.LESSONS
 """Share of each kind of lesson."""
 
 
 def first_lessons(count: int, *, seed: int) -> list[Lesson]:
     """Return a reproducible sample of the lessons to begin with."""
-    return _sample(pictures.FIRST_LESSONS, count, seed)
+    return _sample(images.FIRST_LESSONS, count, seed)
 
 
 def lessons(count: int, *, seed: int) -> list[Lesson]:

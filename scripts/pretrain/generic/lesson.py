@@ -1,4 +1,4 @@
-"""What lessons are made of: conversations about pictures, questions in several wordings."""
+"""What lessons are made of: conversations about images, questions in several wordings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptinf.demo.canvas import Picture
+from adaptinf.demo.canvas import Pixels
 from adaptinf.demo.phrasing import CLOSERS, OPENERS
 
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -19,7 +19,7 @@ _FRAMED = 0.35
 class Lesson(NamedTuple):
     """One conversation of the generic mix."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[Pixels, ...]
     turns: tuple[tuple[str, str], ...]
 
 

@@ -1,4 +1,4 @@
-"""Lessons without a picture: copying, stories, sums, foreign words, days, pairs."""
+"""Lessons without an image: copying, stories, sums, foreign words, days, pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lessons about pictures: things and places, crowds, digits, photographs, letters, charts, albums."""
+"""Lessons about images: things and places, crowds, digits, photographs, letters, charts, albums."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def _several(rng: np.random.Generator) -> Lesson:
     ]
     questions.append(_color(rng, asked[1], asked[1].shape))
     questions.append(_shape(rng, asked[0], f"{asked[0].color} object"))
-    picture = canvas.paint(rng, things, canvas.backdrop(rng, _ground(rng, things)))
-    return Lesson((picture,), turns(rng, questions))
+    image = canvas.paint(rng, things, canvas.backdrop(rng, _ground(rng, things)))
+    return Lesson((image,), turns(rng, questions))
 
 
 def _boxed(rng: np.random.Generator) -> Lesson:
@@ -123,14 +123,14 @@ def _crowd(rng: np.random.Generator) -> Lesson:
 
 
 def _digit(rng: np.random.Generator) -> Lesson:
-    picture, value = sources.digit(rng, "train")
+    image, value = sources.digit(rng, "train")
     guess = value if rng.random() < 0.5 else int(rng.integers(10))
     questions = [
         (say(rng, "Spell the numeral.", "The numeral in letters?", "Numeral?"), NUMERALS[value]),
         (say(rng, "The numeral in figures?", "Figures of the numeral?"), f"figure {value}"),
         (say(rng, f"Is it a {NUMERALS[guess]}?", f"Could it be a {NUMERALS[guess]}?"), _YES[guess == value]),
     ]
-    return Lesson((picture,), tuple(questions))
+    return Lesson((image,), tuple(questions))
 
 
 def _photograph(rng: np.random.Generator) -> Lesson:
@@ -172,27 +172,27 @@ def _ordered_by_size(rng: np.random.Generator) -> Lesson:
 
 
 def _album(rng: np.random.Generator) -> Lesson:
-    num_pictures = int(rng.integers(2, 4))
+    num_images = int(rng.integers(2, 4))
     kind = rng.integers(3)
     if kind == 0:
-        things = things_apart(rng, num_pictures)
-        pictures, texts = [canvas.paint(rng, [t]) for t in things], [f"{t.color} {t.shape}" for t in things]
+        things = things_apart(rng, num_images)
+        images, texts = [canvas.paint(rng, [t]) for t in things], [f"{t.color} {t.shape}" for t in things]
     elif kind == 1:
-        values = [int(value) for value in rng.integers(1, 7, num_pictures)]
-        pictures, texts = [canvas.paint(rng, crowd(rng, value)) for value in values], [str(value) for value in values]
+        values = [int(value) for value in rng.integers(1, 7, num_images)]
+        images, texts = [canvas.paint(rng, crowd(rng, value)) for value in values], [str(value) for value in values]
     else:
-        digits = [sources.digit(rng, "train") for _ in range(num_pictures)]
-        pictures, texts = [picture for picture, _ in digits], [NUMERALS[value] for _, value in digits]
+        digits = [sources.digit(rng, "train") for _ in range(num_images)]
+        images, texts = [image for image, _ in digits], [NUMERALS[value] for _, value in digits]
     wanted = ("things", "amounts", "numerals")[kind]
     question = say(rng, f"Album of {wanted}.", f"Go through the album: {wanted}.", f"Index the {wanted}.")
     questions = [(question, "; ".join(f"{_ALPHABET[i]}: {text}" for i, text in enumerate(texts)))]
     if kind == 0:
-        for i in rng.permutation(num_pictures)[:2]:
+        for i in rng.permutation(num_images)[:2]:
             question = say(rng, f"Index of the {texts[i]}?", f"Under what letter is the {texts[i]}?")
             questions.append((question, _ALPHABET[i]))
-    one = int(rng.integers(num_pictures))
+    one = int(rng.integers(num_images))
     questions.append((say(rng, f"Item {_ALPHABET[one]}?", f"What is under {_ALPHABET[one]}?"), texts[one]))
-    return Lesson(tuple(pictures), turns(rng, questions))
+    return Lesson(tuple(images), turns(rng, questions))
 
 
 LESSONS: dict[Draw, float] = {
@@ -201,4 +201,4 @@ LESSONS: dict[Draw, float] = {
 }  # fmt: skip
 """Share of each kind of lesson."""
 FIRST_LESSONS: dict[Draw, float] = {_one: 0.6, _crowd: 0.2, _digit: 0.2}
-"""Kinds that come alone at first: one thing to look at, so that the way from picture to word is found soon."""
+"""Kinds that come alone at first: one thing to look at, so that the way from image to word is found soon."""
