@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
-from adaptinf.storage import tables
+from adaptinf.storage import store, tables
 from adaptinf.storage.tables import Columns
 
 
@@ -65,7 +65,12 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What extraction measured: one vector, one embedding and one score a scorer for every sample."""
+    """What extraction measured: one vector, one embedding and one score per scorer for every sample."""
+
+    stage: ClassVar[str] = "features"
+    SCORES: ClassVar[str] = "scores.parquet"
+    VECTORS: ClassVar[str] = "vectors.npy"
+    EMBEDDINGS: ClassVar[str] = "embeddings.npy"
 
     ids: np.ndarray
     """N ids (object array of str), sorted."""
@@ -80,29 +85,39 @@ class Features:
 
     def save(self, folder: Path) -> None:
         """Write scores.parquet and info.json, and the arrays unless extraction has left them in the folder already."""
-        for name, array in (("vectors", self.vectors), ("embeddings", self.embeddings)):
-            if not (folder / f"{name}.npy").exists():
-                tables.write_array(folder / f"{name}.npy", array)
-        tables.write_table(folder / "scores.parquet", {"id": self.ids, **self.scores})
+        for name, array in ((self.VECTORS, self.vectors), (self.EMBEDDINGS, self.embeddings)):
+            if not (folder / name).exists():
+                tables.write_array(folder / name, array)
+        tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores})
         arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
-        tables.write_json(folder / "info.json", {**self.info, **arrays, "dtype": "float16"})
+        tables.write_json(folder / store.INFO, {**self.info, **arrays, "dtype": "float16"})
 
     @classmethod
     def load(cls, folder: Path) -> Features:
         """Return the saved features, arrays memory-mapped."""
-        scores = tables.read_table(folder / "scores.parquet")
+        scores = tables.read_table(folder / cls.SCORES)
         ids = scores.pop("id")
         arrays = [
             tables.read_array(path) if path.exists() else np.zeros((len(ids), 0), np.float16)
-            for path in (folder / "vectors.npy", folder / "embeddings.npy")
+            for path in (folder / cls.VECTORS, folder / cls.EMBEDDINGS)
         ]
-        info = tables.read_json(folder / "info.json")
+        info = tables.read_json(folder / store.INFO)
         return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info)
+
+    @classmethod
+    def drop_arrays(cls, folder: Path) -> None:
+        """Remove the saved vectors and embeddings; scores and info stay."""
+        for name in (cls.VECTORS, cls.EMBEDDINGS):
+            (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
     """Step 1: pseudo-skill clusters."""
+
+    stage: ClassVar[str] = "clusters"
+    CENTERS: ClassVar[str] = "centers.npy"
+    ASSIGNMENTS: ClassVar[str] = "assignments.parquet"
 
     labels: np.ndarray
     """N int64, 0..K-1; -1 for a sample without a vector."""
@@ -115,30 +130,37 @@ class Clusters:
     info: dict[str, Any] = field(default_factory=dict)
     """How K was found: candidate numbers of clusters, their inertia, the knee."""
 
+    def table(self) -> Columns:
+        """Return one row per sample: id, cluster, distance."""
+        return {"id": self.ids, "cluster": self.labels, "distance": self.distances}
+
     def save(self, folder: Path) -> None:
         """Write centers.npy, assignments.parquet and info.json."""
-        tables.write_array(folder / "centers.npy", self.centers)
-        columns = {"id": self.ids, "cluster": self.labels, "distance": self.distances}
-        tables.write_table(folder / "assignments.parquet", columns)
+        tables.write_array(folder / self.CENTERS, self.centers)
+        tables.write_table(folder / self.ASSIGNMENTS, self.table())
         shape = {"rows": len(self.labels), "clusters": len(self.centers), "dtype": str(self.centers.dtype)}
-        tables.write_json(folder / "info.json", {**self.info, **shape})
+        tables.write_json(folder / store.INFO, {**self.info, **shape})
 
     @classmethod
     def load(cls, folder: Path) -> Clusters:
         """Return the saved clusters."""
-        rows = tables.read_table(folder / "assignments.parquet")
+        rows = tables.read_table(folder / cls.ASSIGNMENTS)
         return cls(
             labels=rows["cluster"],
-            centers=np.array(tables.read_array(folder / "centers.npy")),
+            centers=np.array(tables.read_array(folder / cls.CENTERS)),
             distances=rows["distance"],
             ids=rows["id"],
-            info=tables.read_json(folder / "info.json"),
+            info=tables.read_json(folder / store.INFO),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Step 2: the samples to train on."""
+
+    stage: ClassVar[str] = "selection"
+    SAMPLES: ClassVar[str] = "selection.parquet"
+    CLUSTERS: ClassVar[str] = "clusters.parquet"
 
     indices: np.ndarray
     """Chosen row numbers, ascending, int64; exactly min(budget, N) of them."""
@@ -154,16 +176,16 @@ class Selection:
 
     def save(self, folder: Path) -> None:
         """Write selection.parquet and clusters.parquet."""
-        tables.write_table(folder / "selection.parquet", self.table)
-        tables.write_table(folder / "clusters.parquet", self.clusters)
+        tables.write_table(folder / self.SAMPLES, self.table)
+        tables.write_table(folder / self.CLUSTERS, self.clusters)
         rows = {"rows": len(self.ids), "clusters": len(self.clusters["cluster"])}
-        tables.write_json(folder / "info.json", rows)
+        tables.write_json(folder / store.INFO, rows)
 
     @classmethod
     def load(cls, folder: Path) -> Selection:
         """Return the saved selection; `indices` count within it, as the pool's row numbers are not saved."""
-        table = tables.read_table(folder / "selection.parquet")
-        clusters = tables.read_table(folder / "clusters.parquet")
+        table = tables.read_table(folder / cls.SAMPLES)
+        clusters = tables.read_table(folder / cls.CLUSTERS)
         return cls(indices=np.arange(len(table["id"])), ids=table["id"], table=table, clusters=clusters)
 
 
@@ -204,6 +226,9 @@ class Pruning:
 class SavedPruning:
     """What a step pruned, as it lies in the run folder: by id, without the samples that stay."""
 
+    stage: ClassVar[str] = "pruning"
+    SAMPLES: ClassVar[str] = "pruned.parquet"
+
     table: Columns
     """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
     num_kept: int
@@ -216,19 +241,46 @@ class SavedPruning:
 
     def save(self, folder: Path) -> None:
         """Write pruned.parquet and info.json."""
-        tables.write_table(folder / "pruned.parquet", self.table)
-        tables.write_json(folder / "info.json", {"rows": len(self.table["id"]), "kept": self.num_kept})
+        tables.write_table(folder / self.SAMPLES, self.table)
+        tables.write_json(folder / store.INFO, {"rows": len(self.table["id"]), "kept": self.num_kept})
 
     @classmethod
     def load(cls, folder: Path) -> SavedPruning:
         """Return the saved table."""
-        info = tables.read_json(folder / "info.json")
-        return cls(table=tables.read_table(folder / "pruned.parquet"), num_kept=info["kept"])
+        info = tables.read_json(folder / store.INFO)
+        return cls(table=tables.read_table(folder / cls.SAMPLES), num_kept=info["kept"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished training stage. The weights lie in its folder: a PEFT adapter, or a whole model with its processor."""
+
+    stage: ClassVar[str] = "model"
+    LOG: ClassVar[str] = "trainer_log.json"
+
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """The Trainer's own log: loss, learning rate, gradient norm by step."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """Samples trained, optimiser steps, final loss, what was left out."""
+
+    def save(self, folder: Path) -> None:
+        """Write trainer_log.json and info.json beside the weights."""
+        tables.write_json(folder / self.LOG, self.log)
+        tables.write_json(folder / store.INFO, self.info)
+
+    @classmethod
+    def load(cls, folder: Path) -> Trained:
+        """Return the saved log; weights are loaded by `adaptinf.models`."""
+        return cls(log=tables.read_json(folder / cls.LOG), info=tables.read_json(folder / store.INFO))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The skill matrix so far, and the predictions behind its last row."""
+
+    stage: ClassVar[str] = "evaluation"
+    MATRIX: ClassVar[str] = "matrix.json"
+    PREDICTIONS: ClassVar[str] = "predictions.parquet"
 
     skills: tuple[str, ...]
     """S skill names."""
@@ -241,11 +293,16 @@ class Evaluation:
     frequency: np.ndarray
     """S float64: share of the stream's labelled samples that teach the skill; NaN when the data carry no skills."""
     predictions: Columns
-    """One row a test item: skill, id, prediction, answer, score."""
+    """One row per test item: skill, id, prediction, answer, score."""
+    rejected: tuple[dict[str, Any], ...] = ()
+    """Rows of the test files that cannot be used, with skill, file, row and reason."""
 
     def save(self, folder: Path) -> None:
-        """Write predictions.parquet and matrix.json."""
-        tables.write_table(folder / "predictions.parquet", self.predictions)
+        """Write predictions.parquet, matrix.json and, if rows were rejected, rejected.jsonl."""
+        (folder / store.REJECTED).unlink(missing_ok=True)  # left by an attempt that was killed
+        for line in self.rejected:
+            store.append_line(folder / store.REJECTED, line)
+        tables.write_table(folder / self.PREDICTIONS, self.predictions)
         matrix = {
             "skills": list(self.skills),
             "introduced_at": self.introduced_at,
@@ -253,12 +310,12 @@ class Evaluation:
             "num_items": self.num_items,
             "frequency": self.frequency,
         }
-        tables.write_json(folder / "matrix.json", matrix)
+        tables.write_json(folder / self.MATRIX, matrix)
 
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
         """Return the saved evaluation."""
-        saved = tables.read_json(folder / "matrix.json")
+        saved = tables.read_json(folder / cls.MATRIX)
         num_skills = len(saved["skills"])
         return cls(
             skills=tuple(saved["skills"]),
@@ -266,5 +323,10 @@ class Evaluation:
             matrix=np.array(saved["scores"], dtype=np.float64).reshape(-1, num_skills),
             num_items=np.array(saved["num_items"], dtype=np.int64),
             frequency=np.array(saved["frequency"], dtype=np.float64),
-            predictions=tables.read_table(folder / "predictions.parquet"),
+            predictions=tables.read_table(folder / cls.PREDICTIONS),
+            rejected=tuple(store.read_lines(folder / store.REJECTED)),
         )
+
+
+ARTIFACTS: tuple[type[store.Artifact], ...] = (Features, Clusters, Selection, Trained, Evaluation, SavedPruning)
+"""What the stages of a step return, in the order they are made; every step writes the last one."""

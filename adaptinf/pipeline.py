@@ -17,21 +17,20 @@ import numpy as np
 from adaptinf import registry
 from adaptinf.clustering import cluster
 from adaptinf.config.schema import UPPER_REFERENCE
-from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning, Selection
+from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
-from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests, rejected_lines
+from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests
 from adaptinf.executors import make_executor
 from adaptinf.extraction import extract
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pruning import prune
-from adaptinf.runs import Run
+from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.runs.stream import join
 from adaptinf.selection import select
-from adaptinf.storage import store
-from adaptinf.training import Trained, save_weights, train
+from adaptinf.training import save_weights, train
 from adaptinf.words import counted
 
 __all__ = ["Run", "run_all", "run_step"]
@@ -42,7 +41,7 @@ FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "center
 
 def run_all(run: Run, *, num_steps: int | None = None) -> None:
     """Take every dataset of the stream through the figure, going on where an earlier call stopped."""
-    last = len(run.config.stream) if num_steps is None else min(num_steps, len(run.config.stream))
+    last = len(run.settings.stream) if num_steps is None else min(num_steps, len(run.settings.stream))
     for step in range(run.num_finished, last):
         run_step(run, step)
 
@@ -54,32 +53,32 @@ def run_step(run: Run, step: int) -> None:
         ConfigError: the stream has no such dataset, the step before it is not finished, or it had other settings.
     """
     _check_turn(run, step)
-    run.hold_settings()
+    run = run.pin_settings()
     with run.plugins():
         _take_step(run, step)
 
 
 def _take_step(run: Run, step: int) -> None:
-    tests = read_tests(run.config.evaluation)
-    base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.config.stream)}")
+    tests = read_tests(run.settings.evaluation)
+    base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     join(run, step)
     pool = run.pool(step)
     if tests:
         _note_rejected(run, tests)
-        _evaluate(base, -1, tests)
+        _evaluate(base, BASE_STEP, tests)
     features = _extract(run, step, pool) if needs_features(run) else None
     clusters = None if features is None else _cluster(run, step, features)
-    selection = run.once(step, "selection", Selection, lambda _: _select(run, step, pool, features, clusters))
-    run.once(step, "model", Trained, partial(_train, run, step, pool, selection))
+    selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters))
+    run.once(step, Trained, partial(_train, run, step, pool, selection))
     if tests:
         _evaluate(run, step, tests)
-    run.once(step, "pruning", SavedPruning, lambda _: _prune(run, step, pool, features, clusters))
+    run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters))
     _drop_old_arrays(run, step)
 
 
 def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
     """Say which tests have rows that cannot be used; when the base is tested, and not at every step."""
-    if run.has(-1, "evaluation"):
+    if run.has(BASE_STEP, Evaluation):
         return
     for test in tests:
         if test.rejected:
@@ -92,12 +91,12 @@ def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
 
 def needs_features(run: Run) -> bool:
     """Tell whether the run's method looks at the model at all."""
-    return bool(FEATURE_INPUTS & registry.selector[run.config.selection.method].needs)
+    return bool(FEATURE_INPUTS & registry.selector[run.settings.selection.method].needs)
 
 
 def _check_turn(run: Run, step: int) -> None:
-    if not 0 <= step < len(run.config.stream):
-        raise ConfigError(f"step {step} is not in the stream of {len(run.config.stream)} datasets; add one first")
+    if not 0 <= step < len(run.settings.stream):
+        raise ConfigError(f"step {step} is not in the stream of {len(run.settings.stream)} datasets; add one first")
     if step > run.num_finished:
         raise ConfigError(f"step {step} cannot run: step {run.num_finished} of {run.folder} is not finished")
 
@@ -109,16 +108,16 @@ def _extract(run: Run, step: int, pool: Pool) -> Features:
         return extract(
             pool.view(pool.ids),
             learner_that_measures(run, step),
-            run.settled.extraction,
+            run.settings.extraction,
             out=part,
-            executor=make_executor(run.config.executor),
+            executor=make_executor(run.settings.executor),
             # One sketch and one virtual adapter for the whole run, so that vectors of two steps can be compared.
-            seed=run.config.seed,
+            seed=run.settings.seed,
             progress=run.progress,
         )
 
-    features = run.once(step, "features", Features, compute)
-    run.log_metrics(step, "features", {"rows": len(features.ids), "unscored": features.info["unscored"]})
+    features = run.once(step, Features, compute)
+    run.log_metrics(step, Features.stage, {"rows": len(features.ids), "unscored": features.info["unscored"]})
     return features
 
 
@@ -127,16 +126,16 @@ def _cluster(run: Run, step: int, features: Features) -> Clusters:
 
     def compute(_: Path) -> Clusters:
         with run.progress.stage("cluster", len(features.ids)) as bar:
-            wanted = run.settled.clustering.clusters
+            wanted = run.settings.clustering.clusters
             clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=run.seed("clusters", step))
             bar.advance(len(features.ids))
         return clusters
 
-    return run.once(step, "clusters", Clusters, compute)
+    return run.once(step, Clusters, compute)
 
 
 def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:
-    settings = run.config.selection
+    settings = run.settings.selection
     budget = settings.budget
     if settings.method == UPPER_REFERENCE:
         budget = len(pool)
@@ -167,49 +166,41 @@ def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) ->
         return Trained(info={"samples": 0, "optimizer_steps": 0})
     samples = pool.view(selection.ids)
     seed = run.seed("model", step)
-    return train(samples, learner, run.config.training, out=part, seed=seed, progress=run.progress)
+    return train(samples, learner, run.settings.training, out=part, seed=seed, progress=run.progress)
 
 
 def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
     """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
     whole_pool = Pool.open(run.pool_folder, run.steps_folder)
 
-    def compute(part: Path) -> Evaluation:
+    def compute(_: Path) -> Evaluation:
         from adaptinf.evaluation.generation import evaluate
 
-        (part / "rejected.jsonl").unlink(missing_ok=True)  # a killed attempt's
-        for line in rejected_lines(tests):
-            store.append_line(part / "rejected.jsonl", line)
         return evaluate(
             learner_after(run, step),
             tests,
             step=step,
             introduced_at=introductions(
-                run.config.evaluation,
-                run.config.stream,
+                run.settings.evaluation,
+                run.settings.stream,
                 whole_pool.first_step_of_skill(),
                 withdrawn=withdrawn_datasets(run.pool_folder),
             ),
-            frequency=frequencies(run.config.evaluation, whole_pool.skill_counts(step + 1)),
-            previous=_evaluation_before(run, step),
+            frequency=frequencies(run.settings.evaluation, whole_pool.skill_counts(step + 1)),
+            # That of the step before, unless tests were added later.
+            previous=run.newest(Evaluation, before=step),
             progress=run.progress,
         )
 
-    evaluation = run.once(step, "evaluation", Evaluation, compute)
+    evaluation = run.once(step, Evaluation, compute)
     macro = metrics.average_accuracy(evaluation.matrix)
     micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
-    run.log_metrics(step, "evaluation", {"average_accuracy": macro, "micro_accuracy": micro})
-
-
-def _evaluation_before(run: Run, step: int) -> Evaluation | None:
-    """Return the newest evaluation before a step: that of the step before, unless tests were added later."""
-    found = (run.evaluation(earlier) for earlier in range(step - 1, -2, -1))
-    return next((evaluation for evaluation in found if evaluation is not None), None)
+    run.log_metrics(step, Evaluation.stage, {"average_accuracy": macro, "micro_accuracy": micro})
 
 
 def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> SavedPruning:
     """Prune the pool to the cap; methods that did not look at the model prune uniformly at random."""
-    cap = len(pool) if run.config.cap is None else run.config.cap
+    cap = len(pool) if run.cap is None else run.cap
     labels = np.zeros(len(pool), np.int64) if clusters is None else clusters.labels
     embeddings = None if features is None else features.embeddings
     # Restored samples stay (docs/pruning.md); the others share what they leave of the cap.
@@ -222,19 +213,18 @@ def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters:
             pool.ids[free],
             max(0, cap - int((~is_free).sum())),
             seed=run.seed("pruning", step),
-            order=run.config.pruning.order,
-            allocation=run.config.pruning.allocation,
+            order=run.settings.pruning.order,
+            allocation=run.settings.pruning.allocation,
         )
         bar.advance(len(pool))
     pruning = among_free.in_rows(np.flatnonzero(is_free), len(pool))
-    run.log_metrics(step, "pruning", {"kept": len(pruning.kept), "removed": len(pruning.removed)})
+    run.log_metrics(step, SavedPruning.stage, {"kept": len(pruning.kept), "removed": len(pruning.removed)})
     return SavedPruning(table=pruning.table(pool.ids, labels), num_kept=len(pruning.kept))
 
 
 def _drop_old_arrays(run: Run, step: int) -> None:
     """Remove vectors and embeddings of the steps before, as `extraction.keep: last` says; their scores stay."""
-    if run.config.extraction.keep == "all":
+    if run.settings.extraction.keep == "all":
         return
     for older in range(step):
-        for name in ("vectors.npy", "embeddings.npy"):
-            (run.stage_folder(older, "features") / name).unlink(missing_ok=True)
+        Features.drop_arrays(run.stage_folder(older, Features))

@@ -26,7 +26,7 @@ from adaptinf.models.memory import gpu
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord, read_records, records_text
 from adaptinf.runs import Run
-from adaptinf.runs.cache import Shelf
+from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import environment
 from adaptinf.selection.methods.score_only import SCORERS
 from adaptinf.storage import store
@@ -210,8 +210,8 @@ def run(
             text = records_text(environment(threads_per_run=THREADS_PER_RUN, gpu=gpu()), [*recorded, *new], order)
             store.write_text_whole(result, text)
 
-        shelf = Shelf(folder / "shared")
-        run_planned(planned, progress=make_progress(), num_workers=workers, shelf=shelf, on_finished=save)
+        cache = StageCache(folder / "shared")
+        run_planned(planned, progress=make_progress(), num_workers=workers, cache=cache, on_finished=save)
         save()
     return result
 

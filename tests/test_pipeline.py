@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from adaptinf import config as configuration
 from adaptinf import pipeline, registry
-from adaptinf.data import Clusters, Features
+from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
@@ -46,11 +46,11 @@ def run(folder: Path, datasets, tests=None, *, name="run", **changes) -> Run:
 
 
 def selected(run: Run, step: int) -> list[str]:
-    return tables.read_table(run.stage_folder(step, "selection") / "selection.parquet")["id"].tolist()
+    return tables.read_table(run.stage_folder(step, Selection) / "selection.parquet")["id"].tolist()
 
 
 def pruned(run: Run, step: int) -> list[str]:
-    return tables.read_table(run.stage_folder(step, "pruning") / "pruned.parquet")["id"].tolist()
+    return tables.read_table(run.stage_folder(step, SavedPruning) / "pruned.parquet")["id"].tolist()
 
 
 def logits(learner) -> torch.Tensor:
@@ -87,16 +87,16 @@ def test_with_continue_a_step_starts_from_the_adapter_of_the_step_before(two_dat
     monkeypatch.setattr(pipeline, "train", spy)
     made = run(tmp_path, two_datasets, training=LORA)
     assert all(not weight.any() for name, weight in started[0].items() if "lora_B" in name)
-    saved = load_file(made.stage_folder(0, "model") / "adapter_model.safetensors")
+    saved = load_file(made.stage_folder(0, Trained) / "adapter_model.safetensors")
     assert any(weight.any() for name, weight in saved.items() if "lora_B" in name)
     for name, weight in started[1].items():
         assert torch.equal(weight, saved[name.replace(".default", "")]), name
     expected = load(made.config.model)
-    plus_adapter(expected, made.stage_folder(1, "model"), scale=8 / 4)
+    plus_adapter(expected, made.stage_folder(1, Trained), scale=8 / 4)
     torch.testing.assert_close(logits(learner_after(made, 1)), logits(expected), rtol=1e-4, atol=1e-4)
     # What training at step 2 would start with computes the same as the model after step 1.
     torch.testing.assert_close(logits(learner_before(made, 2)), logits(expected), rtol=1e-4, atol=1e-4)
-    assert not (made.stage_folder(1, "model") / "model.safetensors").exists()
+    assert not (made.stage_folder(1, Trained) / "model.safetensors").exists()
 
 
 def test_with_merge_the_model_is_the_base_and_every_adapter(two_datasets, tmp_path):
@@ -105,15 +105,15 @@ def test_with_merge_the_model_is_the_base_and_every_adapter(two_datasets, tmp_pa
     expected = load(made.config.model)
     before = expected.model.model.multi_modal_projector.linear_1.weight.clone()
     for step in (0, 1):
-        plus_adapter(expected, made.stage_folder(step, "model"), scale=8 / 4)
+        plus_adapter(expected, made.stage_folder(step, Trained), scale=8 / 4)
     after = learner_after(made, 1)
     torch.testing.assert_close(logits(after), logits(expected), rtol=1e-4, atol=1e-4)
     first = load(made.config.model)
-    plus_adapter(first, made.stage_folder(0, "model"), scale=8 / 4)
+    plus_adapter(first, made.stage_folder(0, Trained), scale=8 / 4)
     assert not torch.allclose(logits(first), logits(expected), atol=1e-3), "the second adapter counts"
 
     # The projector was trained, lies with the adapter and comes back with it.
-    saved = load_file(made.stage_folder(1, "model") / "adapter_model.safetensors")
+    saved = load_file(made.stage_folder(1, Trained) / "adapter_model.safetensors")
     (kept,) = [weight for name, weight in saved.items() if name.endswith("multi_modal_projector.linear_1.weight")]
     assert torch.equal(after.model.model.multi_modal_projector.linear_1.weight, kept)
     assert not torch.equal(kept, before)
@@ -143,9 +143,9 @@ def test_a_run_replayed_from_its_own_configuration_selects_the_same(two_datasets
     assert len(first.pool(2)) == 16
     assert not set(pruned(first, 0)) & set(pruned(first, 1))
     # Vectors of older steps are dropped, their scores stay.
-    assert not (first.stage_folder(0, "features") / "vectors.npy").exists()
-    assert (first.stage_folder(0, "features") / "scores.parquet").exists()
-    assert (first.stage_folder(1, "features") / "vectors.npy").exists()
+    assert not (first.stage_folder(0, Features) / "vectors.npy").exists()
+    assert (first.stage_folder(0, Features) / "scores.parquet").exists()
+    assert (first.stage_folder(1, Features) / "vectors.npy").exists()
 
 
 EDGES = {
@@ -202,15 +202,15 @@ def test_every_method_takes_a_step(tmp_path, method):
     chosen = selected(made, 0)
     assert len(set(chosen)) == len(chosen) == (12 if method == "multitask" else 5)
     assert len(made.pool(1)) == 7
-    assert made.has(0, "features") == pipeline.needs_features(made)
-    assert made.evaluation(0).matrix.shape == (2, 1)
+    assert made.has(0, Features) == pipeline.needs_features(made)
+    assert made.load(0, Evaluation).matrix.shape == (2, 1)
     assert set(STAGES[2:]) <= {path.name for path in (made.folder / "steps" / "00").iterdir()}
 
 
 def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_path):
     made = run(tmp_path, two_datasets[:1])
-    pool, features = made.pool(0), Features.load(made.stage_folder(0, "features"))
-    clusters = Clusters.load(made.stage_folder(0, "clusters"))
+    pool, features = made.pool(0), Features.load(made.stage_folder(0, Features))
+    clusters = Clusters.load(made.stage_folder(0, Clusters))
     for method in registry.selector.names():
         settings = made.config.selection.model_copy(update={"method": method, "budget": 4})
         other = dataclasses.replace(made, config=made.config.model_copy(update={"selection": settings}))
@@ -221,11 +221,11 @@ def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_p
 def test_options_of_the_method_come_from_the_stream(two_datasets, tmp_path):
     selection = {"budget": 5, "budgets": "density", "choose": "fixed:grand", "sampling": "top"}
     made = run(tmp_path, two_datasets[:1], selection=selection)
-    clusters = tables.read_table(made.stage_folder(0, "selection") / "clusters.parquet")
+    clusters = tables.read_table(made.stage_folder(0, Selection) / "clusters.parquet")
     assert set(clusters["scorer"]) == {"grand"} and clusters["budget"].sum() == 5
-    chosen = tables.read_table(made.stage_folder(0, "selection") / "selection.parquet")
-    scores = tables.read_table(made.stage_folder(0, "features") / "scores.parquet")
-    labels = Clusters.load(made.stage_folder(0, "clusters")).labels
+    chosen = tables.read_table(made.stage_folder(0, Selection) / "selection.parquet")
+    scores = tables.read_table(made.stage_folder(0, Features) / "scores.parquet")
+    labels = Clusters.load(made.stage_folder(0, Clusters)).labels
     for cluster, budget in zip(clusters["cluster"], clusters["budget"], strict=True):
         highest = np.sort(scores["grand"][labels == cluster])[::-1][:budget]
         assert sorted(chosen["score"][chosen["cluster"] == cluster], reverse=True) == pytest.approx(list(highest))
@@ -284,7 +284,7 @@ def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datase
     made = Run.create(tmp_path / "run", config)
     run_all(made)
     for step in (0, 1):
-        scores = tables.read_table(made.stage_folder(step, "features") / "scores.parquet")
+        scores = tables.read_table(made.stage_folder(step, Features) / "scores.parquet")
         hardest = scores["id"][np.argsort(-scores["hardest_token"], kind="stable")[:4]]
         assert set(selected(made, step)) == set(hardest)
     # The replay of the written configuration reads the options back.
@@ -331,11 +331,11 @@ def test_two_runs_with_different_plug_ins_of_one_name_take_turns_in_one_process(
         for one in (*made.values(), plain):
             run_step(one, step)
         for name, sign in (("high", 1), ("low", -1)):
-            scores = tables.read_table(made[name].stage_folder(step, "features") / "scores.parquet")
+            scores = tables.read_table(made[name].stage_folder(step, Features) / Features.SCORES)
             assert (scores["mine"] == sign * scores["perplexity"]).all()
             highest = scores["id"][np.argsort(-scores["mine"], kind="stable")[:4]]
             assert set(selected(made[name], step)) == set(highest)
-        assert "mine" not in tables.read_table(plain.stage_folder(step, "features") / "scores.parquet")
+        assert "mine" not in tables.read_table(plain.stage_folder(step, Features) / Features.SCORES)
     assert "mine" not in {*registry.scorer.names(), *registry.selector.names()}
 
 
@@ -344,7 +344,7 @@ def test_the_pool_grows_forgets_and_never_selects_what_was_pruned(two_datasets, 
     gone = set(pruned(made, 0))
     assert len(gone) == 4
     assert not gone & set(selected(made, 1))
-    assert not gone & set(tables.read_table(made.stage_folder(1, "features") / "scores.parquet")["id"])
+    assert not gone & set(tables.read_table(made.stage_folder(1, Features) / "scores.parquet")["id"])
     assert len(made.pool(1)) == 6 + 10
 
 
@@ -361,7 +361,7 @@ def test_a_skill_that_is_tested_later_was_not_tested_before(two_datasets, tmp_pa
     sums, colours = (write_test(tmp_path, name, rows(4)[n::2]) for name, n in (("sums", 1), ("colours", 0)))
     run(tmp_path, two_datasets[:1], [sums], selection={"method": "random_replay"})
     both = run(tmp_path, two_datasets, [sums, colours], selection={"method": "random_replay"})
-    matrix = both.evaluation(1).matrix
+    matrix = both.load(1, Evaluation).matrix
     assert np.isnan(matrix).tolist() == [[False, True], [False, True], [False, False]]
 
 
@@ -371,7 +371,7 @@ def test_tests_that_are_added_after_a_step_leave_that_step_a_row_of_its_own(two_
         tmp_path, two_datasets, [write_test(tmp_path, "sums", rows(4)[1::2])], selection={"method": "random_replay"}
     )
     # The base model, step 0 untested, step 1.
-    assert np.isnan(both.evaluation(1).matrix).tolist() == [[False], [True], [False]]
+    assert np.isnan(both.load(1, Evaluation).matrix).tolist() == [[False], [True], [False]]
 
 
 def test_a_text_only_model_goes_through_every_stage(tmp_path):
@@ -379,10 +379,10 @@ def test_a_text_only_model_goes_through_every_stage(tmp_path):
     datasets = [write_dataset(tmp_path, "one", rows(8, images=False))]
     tests = [write_test(tmp_path, "sums", rows(4)[1::2])]
     made = run(tmp_path, datasets, tests, model=model, training=LORA, selection={"budget": 4}, pruning={"cap": 6})
-    scores = tables.read_table(made.stage_folder(0, "features") / "scores.parquet")
+    scores = tables.read_table(made.stage_folder(0, Features) / "scores.parquet")
     assert np.isnan(scores["image_grounding"]).all() and np.isfinite(scores["perplexity"]).all()
-    assert (made.stage_folder(0, "model") / "adapter_model.safetensors").exists()
-    assert made.evaluation(0).matrix.shape == (2, 1)
+    assert (made.stage_folder(0, Trained) / "adapter_model.safetensors").exists()
+    assert made.load(0, Evaluation).matrix.shape == (2, 1)
     assert not torch.allclose(logits(learner_after(made, 0)), logits(load(made.config.model)), atol=1e-4)
 
 
@@ -396,7 +396,7 @@ def test_a_proxy_measures_and_the_model_learns(two_datasets, tmp_path):
     """The proxy is the same folder here; what counts is that features come from untrained weights at every step."""
     base = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets)).model.path
     made = run(tmp_path, two_datasets, extraction={"model": base})
-    prints = {tables.read_json(made.stage_folder(step, "features") / "info.json")["fingerprint"] for step in (0, 1)}
+    prints = {tables.read_json(made.stage_folder(step, Features) / "info.json")["fingerprint"] for step in (0, 1)}
     assert prints == {load(made.config.model).fingerprint}
 
 

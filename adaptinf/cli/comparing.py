@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adaptinf.cli.options import REPORT_NAME, AsJson, Overrides, Quiet, print_json
+from adaptinf.cli.options import AsJson, Overrides, Quiet, print_json
 from adaptinf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def demo(
     from adaptinf.report import write_report
     from adaptinf.results.summary import summary_rows, write_summary
     from adaptinf.runs import Run
+    from adaptinf.runs.layout import REPORT
     from adaptinf.storage import store
 
     names = _names(methods)
@@ -40,7 +41,7 @@ def demo(
         runs = run_demo(out, methods=names, seed=seed, progress=make_progress(quiet=quiet), num_steps=steps)
         rows, reference = summary_rows(runs)
         write_summary(out / "summary.json", rows, reference)
-        page = write_report([run.folder for run in runs], out / REPORT_NAME)
+        page = write_report([run.folder for run in runs], out / REPORT)
     show_summary(rows, reference)
     print(f"\nrun folders: {', '.join(str(run.folder) for run in runs)}\nreport: {page}")
 
@@ -86,7 +87,7 @@ def compare(
             progress=progress,
             num_steps=steps,
             num_workers=workers,
-            shelf=folder.shelf,
+            cache=folder.cache,
             on_finished=folder.meanwhile(),
         )
         table, _ = folder.write()

@@ -17,9 +17,6 @@ Images = Annotated[Path | None, typer.Option(help="Folder that image paths are r
 Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
 Plugins = Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours; may be given several times.")]
 
-REPORT_NAME = "report.html"
-"""Where a run, or a folder of runs, keeps its report."""
-
 
 def print_json(value: Any) -> None:
     """Print any value that JSON can hold; NaN becomes null."""

@@ -42,9 +42,10 @@ def export(
     from adaptinf.history.export import export_selection
     from adaptinf.runs import Run
 
-    target = out or folder / "exports" / f"{step:02d}-{format}"
+    run = Run.open(folder)
+    target = out or run.export_folder(step, format)
     progress = make_progress(quiet=quiet or as_json)
-    manifest = export_selection(Run.open(folder), step, format, target, images=images, progress=progress)
+    manifest = export_selection(run, step, format, target, images=images, progress=progress)
     if as_json:
         print_json(manifest)
         return
@@ -56,26 +57,20 @@ def export(
 
 def restore(folder: RunFolder, id: SampleId) -> None:
     """Bring a pruned sample back; it is not pruned again."""
-    from adaptinf.runs import Run
-    from adaptinf.runs import overrule as amending
-    from adaptinf.storage import store
+    from adaptinf.runs import Run, overrule
 
-    Run.open(folder)
-    with store.lock(folder):
-        print(amending.restore(Run.open(folder), id))
+    with Run.locked(folder) as run:
+        print(overrule.restore(run, id))
 
 
 def withdraw(
     folder: RunFolder, name: Annotated[str, typer.Argument(help="Name of a dataset, as in the stream.")]
 ) -> None:
     """Take a whole dataset out of the pool; later steps neither select it nor count it as teaching a skill."""
-    from adaptinf.runs import Run
-    from adaptinf.runs import overrule as amending
-    from adaptinf.storage import store
+    from adaptinf.runs import Run, overrule
 
-    Run.open(folder)
-    with store.lock(folder):
-        print(amending.withdraw(Run.open(folder), name))
+    with Run.locked(folder) as run:
+        print(overrule.withdraw(run, name))
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from adaptinf.cli.options import (
-    REPORT_NAME,
     AsJson,
     DataPath,
     Format,
@@ -33,13 +32,14 @@ def init(
 ) -> None:
     """Make an empty run with a commented config.yaml."""
     from adaptinf import config as configuration
-    from adaptinf.runs import CONFIG_NAME, Run
+    from adaptinf.runs import Run
+    from adaptinf.runs.layout import CONFIG
 
-    if (folder / CONFIG_NAME).exists():
-        raise ConfigError(f"{folder / CONFIG_NAME} exists already; edit it, or choose another folder")
+    if (folder / CONFIG).exists():
+        raise ConfigError(f"{folder / CONFIG} exists already; edit it, or choose another folder")
     settings = [f"model.path={json.dumps(model)}", *(overrides or [])]
     run = Run.create(folder, configuration.from_overrides(settings, base=Path.cwd()))
-    print(f"wrote {run.folder / CONFIG_NAME}")
+    print(f"wrote {run.config_file}")
     print(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
 
 
@@ -52,11 +52,12 @@ def run(
     """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
     from adaptinf import config as configuration
     from adaptinf.cli.progress import make_progress
-    from adaptinf.runs import CONFIG_NAME, Run, preflight
+    from adaptinf.runs import Run, preflight
+    from adaptinf.runs.layout import CONFIG, POOL
     from adaptinf.storage import store
 
     config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
-    is_own_config = stream.name == CONFIG_NAME and (stream.parent / "pool").is_dir()
+    is_own_config = stream.name == CONFIG and (stream.parent / POOL).is_dir()
     folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
     preflight.check(config, whole_stream=True)
     _print_notes(preflight.unused(config))
@@ -82,18 +83,15 @@ def add(
     from adaptinf.cli.progress import make_progress
     from adaptinf.runs import Run
     from adaptinf.runs.stream import join
-    from adaptinf.storage import store
 
     if not data.exists():
         raise ConfigError(f"{data} does not exist")
-    Run.open(folder)
     image_folder = None if images is None else str(images.resolve())
     dataset = configuration.parse_dataset(
         {"name": name or _name_from(data), "path": str(data.resolve()), "images": image_folder, "format": format}
     )
-    with store.lock(folder):
-        run = Run.open(folder, progress=make_progress(quiet=quiet))
-        run = run.with_dataset(dataset)
+    with Run.locked(folder, progress=make_progress(quiet=quiet)) as opened:
+        run = opened.with_dataset(dataset)
         with run.plugins():
             info = join(run, len(run.config.stream) - 1)
         # Only now: a dataset that cannot be read must not stand in the way of the next one.
@@ -105,11 +103,8 @@ def step(folder: RunFolder, quiet: Quiet = False) -> None:
     """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
     from adaptinf.cli.progress import make_progress
     from adaptinf.runs import Run, preflight
-    from adaptinf.storage import store
 
-    Run.open(folder)
-    with store.lock(folder):
-        run = Run.open(folder, progress=make_progress(quiet=quiet))
+    with Run.locked(folder, progress=make_progress(quiet=quiet)) as run:
         number = run.num_finished
         if number >= len(run.config.stream):
             raise ConfigError(
@@ -145,10 +140,11 @@ def report(
 ) -> None:
     """Write one HTML file that shows what runs did and why; it opens offline."""
     from adaptinf.report import write_report
+    from adaptinf.runs.layout import REPORT
 
     # One run keeps its report; that of several stands where they stand together.
     home = Path(os.path.commonpath([folder.absolute() for folder in folders]))
-    print(write_report(folders, out or home / REPORT_NAME))
+    print(write_report(folders, out or home / REPORT))
 
 
 def _name_from(data: Path) -> str:
@@ -174,7 +170,7 @@ def _show_run(run: Any) -> None:
             f"{counted(run.num_finished, 'step')} finished; no skill is tested: "
             "list some under `evaluation:` to see accuracies"
         )
-    page, log = run.folder / REPORT_NAME, run.folder / "events.jsonl"
+    page, log = run.report_file, run.events_file
     # A finished run is left as it is: its report is written anew only when something has happened since.
     if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
         write_report([run.folder], page)

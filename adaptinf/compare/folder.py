@@ -25,12 +25,14 @@ from adaptinf.results.markdown import long_table
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord, records_text
 from adaptinf.results.table import ResultsTable, results_table
-from adaptinf.runs import CONFIG_NAME, FREE_KEYS, Run, has_grown
-from adaptinf.runs.cache import Shelf
+from adaptinf.runs import Run
+from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import environment
+from adaptinf.runs.layout import CONFIG, REPORT
+from adaptinf.runs.settings import FREE_KEYS, has_grown
 from adaptinf.storage import store, tables
 
-ROWS, RECORDS, TABLE, REPORT = "rows.json", "comparison.json", "table.md", "report.html"
+ROWS, RECORDS, TABLE = "rows.json", "comparison.json", "table.md"
 SHARE_OF_TIME = 0.05
 """Of the time since the last one that writing the table between two runs may take: the cores belong to the runs."""
 
@@ -47,9 +49,9 @@ class ComparisonFolder:
         return self.path / row.name / f"seed-{seed}"
 
     @property
-    def shelf(self) -> Shelf:
+    def cache(self) -> StageCache:
         """Where runs share what they have in common."""
-        return Shelf(self.path / "shared")
+        return StageCache(self.path / "shared")
 
     def remember(self, rows: Sequence[ComparisonRow], stream: str, settings: Mapping[str, Any]) -> None:
         """Note rows that are new; nothing is written when one of them is known as something else.
@@ -95,7 +97,7 @@ class ComparisonFolder:
         """Return every run that has finished a step, by row and seed."""
         found = []
         for row in self.rows():
-            folders = [path.parent for path in (self.path / row.name).glob(f"seed-*/{CONFIG_NAME}")]
+            folders = [path.parent for path in (self.path / row.name).glob(f"seed-*/{CONFIG}")]
             runs = sorted(map(Run.open, folders), key=lambda run: run.config.seed)
             found += [(row, run) for run in runs if run.num_finished]
         return found

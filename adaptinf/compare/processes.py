@@ -20,8 +20,7 @@ from adaptinf.compare.planning import Planned
 from adaptinf.compare.remote import Relay, Remote
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
-from adaptinf.runs.cache import Shelf
-from adaptinf.storage import store
+from adaptinf.runs.cache import StageCache
 
 POLL_SECONDS = 0.2
 """How often the parent looks for messages, and a worker for its parent."""
@@ -35,7 +34,7 @@ def run_planned(
     progress: Progress,
     num_steps: int | None = None,
     num_workers: int | None = None,
-    shelf: Shelf | None = None,
+    cache: StageCache | None = None,
     on_finished: Callable[[], None] | None = None,
 ) -> list[Run]:
     """Run everything that is planned, going on where an earlier call stopped, and return the runs.
@@ -45,7 +44,7 @@ def run_planned(
         progress: where to report; workers send their bars here.
         num_steps: steps of the stream to take; None: all.
         num_workers: processes at once, one thread each; None: one a core, and one in all where they share a GPU.
-        shelf: where runs share what they have in common; None: each makes its own.
+        cache: where runs share what they have in common; None: each makes its own.
         on_finished: called whenever a run has finished while others go on.
 
     Raises:
@@ -59,7 +58,7 @@ def run_planned(
         if run.num_finished < steps:
             unfinished.append((one, steps))
     if unfinished:
-        _run_unfinished(unfinished, progress, num_workers, shelf, on_finished)
+        _run_unfinished(unfinished, progress, num_workers, cache, on_finished)
     return runs
 
 
@@ -67,7 +66,7 @@ def _run_unfinished(
     unfinished: Sequence[tuple[Planned, int]],
     progress: Progress,
     num_workers: int | None,
-    shelf: Shelf | None,
+    cache: StageCache | None,
     on_finished: Callable[[], None] | None,
 ) -> None:
     workers = min(num_workers or _fitting_workers(unfinished), len(unfinished))
@@ -78,7 +77,7 @@ def _run_unfinished(
     with manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
         with _ctrl_c_later():
-            futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, shelf) for one, steps in unfinished]
+            futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, cache) for one, steps in unfinished]
             processes = set(multiprocessing.active_children()) - others
         relay = Relay(progress)
         try:
@@ -166,9 +165,8 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run_one(folder: Path, steps: int, queue: Any, label: str, shelf: Shelf | None) -> None:
+def _run_one(folder: Path, steps: int, queue: Any, label: str, cache: StageCache | None) -> None:
     from adaptinf.pipeline import run_all
 
-    with store.lock(folder):
-        run = Run.open(folder, progress=Remote(queue, label))
-        run_all(replace(run, shelf=shelf), num_steps=steps)
+    with Run.locked(folder, progress=Remote(queue, label)) as run:
+        run_all(replace(run, cache=cache), num_steps=steps)

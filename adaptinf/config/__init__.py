@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adaptinf.config.schema import (
+    NAMED_OPTIONS,
     ClusteringConfig,
     DataConfig,
     DatasetConfig,
@@ -29,6 +30,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.words import counted
 
 __all__ = [
+    "NAMED_OPTIONS",
     "ClusteringConfig",
     "DataConfig",
     "DatasetConfig",

@@ -11,6 +11,9 @@ UPPER_REFERENCE = "multitask"
 CAP_FACTOR = 4
 """The default cap is this many budgets (docs/pruning.md)."""
 
+NAMED_OPTIONS = ("budgets", "choose", "sampling")
+"""Options of methods that have a key of their own under `selection:`; the others stand under `options:`."""
+
 TokenSet = Literal["all_but_first", "text", "question", "answer"]
 """Tokens that a hidden state is averaged over."""
 
@@ -136,7 +139,7 @@ class SelectionConfig(Section):
     @property
     def method_options(self) -> dict[str, Any]:
         """The options that were asked for; a method that does not know one of them refuses it."""
-        named = {"budgets": self.budgets, "choose": self.choose, "sampling": self.sampling}
+        named = {name: getattr(self, name) for name in NAMED_OPTIONS}
         return {**{name: value for name, value in named.items() if value is not None}, **self.options}
 
 
@@ -209,6 +212,8 @@ class MadeBy(Section):
     """Commit of the working tree that ran, if any."""
     utc_time: str
     """When it was written."""
+    resolved: bool = False
+    """Whether every `auto` is answered and every option of the method is listed, as in steps/config.yaml."""
 
 
 class RunConfig(Section):

@@ -29,7 +29,7 @@ from adaptinf.models import Learner, load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths
 from adaptinf.progress import Bar, Progress, Silent
-from adaptinf.runs import settled
+from adaptinf.runs.settings import resolve
 from adaptinf.words import format_bytes, format_seconds
 
 PROBED_SAMPLES = 256
@@ -79,7 +79,7 @@ def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check
         bar.advance()
         learner = _trial_learner(config)
         bar.advance()
-        with meter(learner, settled(config).extraction, seed=config.seed) as ready:
+        with meter(learner, resolve(config).extraction, seed=config.seed) as ready:
             exact = _exactness(ready, samples, bar)
             speed = _timed(ready, samples, bar)
             peak = peak_operations(learner)
@@ -146,7 +146,7 @@ def _exactness(ready: Meter, samples: list[Sample], bar: Bar) -> list[Check]:
 def _autograd_checks(learner: Learner, config: RunConfig, samples: list[Sample]) -> list[Check]:
     """Compare gradients with autograd's; outside of the meter, whose hooks would cut its graph."""
     bound = BOUNDS[learner.model.dtype][1]
-    error = autograd_error(learner, settled(config).extraction, samples[:2], seed=config.seed)
+    error = autograd_error(learner, resolve(config).extraction, samples[:2], seed=config.seed)
     if error is None:
         return []
     advice = "" if error <= bound else "the formula does not fit this model; choose extraction.vector: hidden"
@@ -200,7 +200,7 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
     num_bytes = 2 * bytes_a_row * max(measured)
     _, free = free_disk(out)
     is_enough = num_bytes < free
-    lower = "pruning.cap" if settled(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
+    lower = "pruning.cap" if resolve(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
     advice = "" if is_enough else f"only {format_bytes(free)} are free; lower {lower}"
     return [
         Check("whole pool", f"{pool:,} rows: {format_seconds(pool / speed.samples_per_second)}, "

@@ -10,7 +10,7 @@ import torch
 
 from adaptinf.data import Evaluation, Sample
 from adaptinf.errors import ModelError
-from adaptinf.evaluation.skills import SkillTest, extend_matrix, right_answer, score_answers
+from adaptinf.evaluation.skills import SkillTest, extend_matrix, rejected_lines, right_answer, score_answers
 from adaptinf.images import open_image
 from adaptinf.models.chat import encode_prompts, placed
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
@@ -53,6 +53,7 @@ def evaluate(
         num_items=np.array([len(test.items) for test in tests], dtype=np.int64),
         frequency=frequency,
         predictions=table,
+        rejected=tuple(rejected_lines(tests)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,8 +131,8 @@ def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dic
     }
 
 
-def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, object]]:
-    """Return the records of rejected test rows, for rejected.jsonl."""
+def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, Any]]:
+    """Return the records of rejected test rows."""
     return [vars(row) for test in tests for row in test.rejected]
 
 

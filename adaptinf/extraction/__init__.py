@@ -64,7 +64,7 @@ def extract(
     with meter(learner, config, seed=seed) as ready:
         maker = _maker(ready, ids, seed)
         if _is_finished(out):
-            store.check_maker(out / "info.json", maker)
+            store.check_maker(out / store.INFO, maker)
             return Features.load(out)
         plan = _planned(samples, ready, maker, out / SHARDS)
         summaries = []
@@ -86,7 +86,7 @@ def extract(
 def _is_finished(out: Path) -> bool:
     """Tell whether an extraction ended here: it writes info.json, and only then do the shards go."""
     shutil.rmtree(store.part_of(out / SHARDS), ignore_errors=True)
-    return (out / "info.json").exists() and not (out / SHARDS).exists()
+    return (out / store.INFO).exists() and not (out / SHARDS).exists()
 
 
 def _planned(samples: Sequence[Sample], ready: Meter, maker: dict[str, Any], folder: Path) -> Plan:

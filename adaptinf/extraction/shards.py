@@ -197,25 +197,25 @@ def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
 def assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: dict[str, Any]) -> Features:
     """Copy the shards, which lie in `out / SHARDS`, into one array each in `out`, in the order of `ids`."""
     scores = {name: np.full(len(ids), np.nan) for name in registry.scorer.names()}
-    vectors = _new_array(out / "vectors.npy", (len(ids), dim))
+    vectors = _new_array(out / Features.VECTORS, (len(ids), dim))
     embeddings = None
     for shard in shards:
         with opened(shard_path(out / SHARDS, shard.number)) as saved:
             rows = saved["rows"]
             if embeddings is None and saved["embeddings"].shape[1]:
-                embeddings = _new_array(out / "embeddings.npy", (len(ids), saved["embeddings"].shape[1]))
+                embeddings = _new_array(out / Features.EMBEDDINGS, (len(ids), saved["embeddings"].shape[1]))
             if len(rows) and embeddings is not None:
                 vectors[rows], embeddings[rows] = saved["vectors"], saved["embeddings"]
             for name, column in scores.items():
                 column[rows] = saved[f"score_{name}"]
     if embeddings is None:
-        _new_array(out / "embeddings.npy", (len(ids), 0))
+        _new_array(out / Features.EMBEDDINGS, (len(ids), 0))
     # An infinite loss is as undefined as a missing one: recorded as NaN, counted, shown.
     scores = {name: np.where(np.isfinite(column), column, np.nan) for name, column in scores.items()}
     return Features(
         ids=ids,
-        vectors=tables.read_array(out / "vectors.npy"),
-        embeddings=tables.read_array(out / "embeddings.npy"),
+        vectors=tables.read_array(out / Features.VECTORS),
+        embeddings=tables.read_array(out / Features.EMBEDDINGS),
         scores=scores,
         info=info,
     )

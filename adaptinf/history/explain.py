@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptinf.data import Clusters, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.history.records import (
     ClusterMembership,
@@ -26,7 +27,6 @@ from adaptinf.pool.stored import repairs
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
 from adaptinf.selection.coverage import TAIL_PERCENT
-from adaptinf.storage import tables
 from adaptinf.storage.tables import Columns
 
 
@@ -99,10 +99,11 @@ def _step_history(run: Run, step: int, id: str, absent: str | None) -> StepHisto
     if absent:
         nothing: dict[str, Any] = dict.fromkeys(("placed", "considered", "trained", "untrained", "pruned"))
         return StepHistory(step=step, absent=absent, scores={}, **nothing)
-    scores = _table(run, step, "features", "scores.parquet")
-    assigned = _table(run, step, "clusters", "assignments.parquet")
+    features, clusters = run.load(step, Features), run.load(step, Clusters)
+    scores = None if features is None else {"id": features.ids, **features.scores}
+    assigned = None if clusters is None else clusters.table()
     is_peer = None if assigned is None else assigned["cluster"] == _value(assigned, id, "cluster")
-    considered = _outcome(run, step, id, scores, assigned)
+    considered = _outcome(run, step, id, features, clusters)
     trained, untrained = _trained(run, step, id, considered)
     return StepHistory(
         step=step,
@@ -114,10 +115,6 @@ def _step_history(run: Run, step: int, id: str, absent: str | None) -> StepHisto
         untrained=untrained,
         pruned=_pruned(run, step, id),
     )
-
-
-def _table(run: Run, step: int, stage: str, name: str) -> Columns | None:
-    return tables.read_table(run.stage_folder(step, stage) / name) if run.has(step, stage) else None
 
 
 def _row(table: Columns, id: str) -> int | None:
@@ -153,13 +150,15 @@ def _membership(assigned: Columns, id: str) -> ClusterMembership:
     return ClusterMembership(cluster=cluster, size=len(peers), distance=distance, quantile=_quantile(distance, peers))
 
 
-def _outcome(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> SelectionOutcome | None:
-    chosen = _table(run, step, "selection", "selection.parquet")
-    clusters = _table(run, step, "selection", "clusters.parquet")
-    if chosen is None or clusters is None:
+def _outcome(
+    run: Run, step: int, id: str, features: Features | None, clustered: Clusters | None
+) -> SelectionOutcome | None:
+    selection = run.load(step, Selection)
+    if selection is None:
         return None
+    chosen, clusters, assigned = selection.table, selection.clusters, clustered.table() if clustered else None
     row = _row(chosen, id)
-    ranked = _standing(run, step, id, scores, assigned)
+    ranked = _standing(run, step, id, features, clusters)
     if ranked is not None and (ranked.rank < ranked.budget) != (row is not None):
         ranked = None  # chosen by another version or by hand: the saved table is what happened
     cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
@@ -169,7 +168,7 @@ def _outcome(run: Run, step: int, id: str, scores: Columns | None, assigned: Col
     return SelectionOutcome(
         chosen=row is not None,
         reason=_reason(run, step, cluster, ranked, row is not None, len(chosen["id"]), entry) + _joint(clusters, entry),
-        method=run.config.selection.method,
+        method=run.settings.selection.method,
         total=len(chosen["id"]),
         budget=int(entry["budget"]) if entry else None,
         scorer=str(entry["scorer"]) if entry else None,
@@ -182,20 +181,20 @@ def _outcome(run: Run, step: int, id: str, scores: Columns | None, assigned: Col
     )
 
 
-def _standing(run: Run, step: int, id: str, scores: Columns | None, assigned: Columns | None) -> Standing | None:
-    if scores is None or assigned is None:
+def _standing(run: Run, step: int, id: str, features: Features | None, clusters: Clusters | None) -> Standing | None:
+    if features is None or clusters is None:
         return None
     with run.plugins():
         return standing(
             id,
-            {name: column for name, column in scores.items() if name != "id"},
-            assigned["cluster"],
-            scores["id"],
-            run.config.selection.budget,
-            method=run.config.selection.method,
+            features.scores,
+            clusters.labels,
+            features.ids,
+            run.settings.selection.budget,
+            method=run.settings.selection.method,
             seed=run.seed("selection", step),
-            centers=tables.read_array(run.stage_folder(step, "clusters") / "centers.npy"),
-            distances=assigned["distance"],
+            centers=clusters.centers,
+            distances=clusters.distances,
             **run.selection_options,
         )
 
@@ -203,7 +202,7 @@ def _standing(run: Run, step: int, id: str, scores: Columns | None, assigned: Co
 def _reason(
     run: Run, step: int, cluster: int | None, ranked: Standing | None, chosen: bool, total: int, entry: dict[str, Any]
 ) -> str:
-    method = run.config.selection.method
+    method = run.settings.selection.method
     if cluster == -1:
         verb = "there was budget left after" if chosen else "the budget was spent on"
         return f"unscored: {verb} every other sample"
@@ -218,7 +217,7 @@ def _reason(
         return f"{place}; of the {ranked.bin_size:,} in its bin {ranked.bin_budget:,} were taken, by lot"
     if not np.isfinite(ranked.score):
         return f"{place}; without a score it comes after every sample that has one"
-    if run.config.selection.sampling in (None, "ccs"):
+    if run.selection_options.get("sampling", "ccs") == "ccs":
         return f"{place}; its score is in a tail of the cluster, the {TAIL_PERCENT} % at each end, which is taken last"
     return place
 
@@ -233,25 +232,26 @@ def _joint(clusters: Columns, entry: dict[str, Any]) -> str:
 
 
 def _trained(run: Run, step: int, id: str, considered: SelectionOutcome | None) -> tuple[bool | None, str | None]:
-    if considered is None or not run.has(step, "model"):
+    trained = run.load(step, Trained)
+    if considered is None or trained is None:
         return None, None
     if not considered.chosen:
         return False, None
-    info = tables.read_json(run.stage_folder(step, "model") / "info.json")
     for key, reason in (
         ("unreadable", "its image could not be opened"),
         ("without_answer", "no answer token is left"),
     ):
-        if id in info.get(key, ()):
+        if id in trained.info.get(key, ()):
             return False, reason
     return True, None
 
 
 def _pruned(run: Run, step: int, id: str) -> PruningOutcome | None:
-    table = _table(run, step, "pruning", "pruned.parquet")
-    row = None if table is None else _row(table, id)
-    if table is None or row is None:
+    pruning = run.load(step, SavedPruning)
+    row = None if pruning is None else _row(pruning.table, id)
+    if pruning is None or row is None:
         return None
+    table = pruning.table
     neighbour = table["neighbour"][row] or None
     place = find(run.pool_folder, neighbour) if neighbour else None
     sample = place.sample() if place else None

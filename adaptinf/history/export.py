@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 import adaptinf
-from adaptinf.data import Sample
+from adaptinf.data import Features, Sample, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
 from adaptinf.formats.messages import Messages
@@ -29,6 +29,7 @@ from adaptinf.pool.intake import ImageStore
 from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
+from adaptinf.runs.settings import method_options
 from adaptinf.storage import store, tables
 from adaptinf.storage.tables import Columns
 
@@ -60,9 +61,9 @@ def export_selection(
 
 
 def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> dict[str, Any]:
-    _check(run, step, format, out)
+    selection = _checked(run, step, format, out)
     withdrawn = withdrawn_datasets(run.pool_folder)
-    table = tables.read_table(run.stage_folder(step, "selection") / "selection.parquet")
+    table = selection.table
     is_kept = np.array([id.partition("/")[0] not in withdrawn for id in table["id"]], dtype=bool)
     table = {name: column[is_kept] for name, column in table.items()}
     samples = run.pool(step).view(table["id"])
@@ -76,7 +77,7 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
         counts: Counter[str] = Counter()
         write(_prepared(samples, part, image_store, counts, bar.advance), data, _plugin(format, samples))
     (part / "ids.txt").write_text("".join(f"{id}\n" for id in table["id"]), encoding="utf-8")
-    tables.write_table(part / "scores.parquet", _with_scores(run, step, table))
+    tables.write_table(part / Features.SCORES, _with_scores(run, step, table))
     left_out = {"withdrawn": int((~is_kept).sum())}
     manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples), "sources": counts}
     manifest |= {"left_out": left_out, "files": _hashes(part)}
@@ -85,14 +86,17 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
     return manifest
 
 
-def _check(run: Run, step: int, format: str, out: Path) -> None:
+def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
+    """Return what the step selected, if it can be exported."""
     _ = dataset_format[format]
-    done = [number for number in range(run.num_begun) if run.has(number, "selection")]
-    if step not in done:
+    selection = run.load(step, Selection)
+    if selection is None:
+        done = [number for number in range(run.num_begun) if run.has(number, Selection)]
         known = f"finished selections: steps {done[0]} to {done[-1]}" if done else "no step has selected yet"
         raise ConfigError(f"{run.folder} has no selection of step {step}; {known}")
     if out.exists():
         raise ConfigError(f"{out} exists already; name a new folder with --out")
+    return selection
 
 
 def _plugin(format: str, samples: Sequence[Sample]) -> Format:
@@ -120,16 +124,16 @@ def _prepared(
 
 def _with_scores(run: Run, step: int, table: Columns) -> Columns:
     """Return the selection's table with every measured score beside it."""
-    if not run.has(step, "features"):
+    features = run.load(step, Features)
+    if features is None:
         return table
-    scores = tables.read_table(run.stage_folder(step, "features") / "scores.parquet")
-    rows = np.searchsorted(scores["id"], table["id"])
-    return {**table, **{name: column[rows] for name, column in scores.items() if name != "id"}}
+    rows = np.searchsorted(features.ids, table["id"])
+    return {**table, **{name: column[rows] for name, column in features.scores.items()}}
 
 
 def _origin(run: Run, step: int) -> dict[str, Any]:
     settings = run.config.selection
-    features = run.stage_folder(step, "features") / "info.json"
+    features = run.load(step, Features)
     return {
         "made_by": f"adaptinf {adaptinf.__version__}",
         "utc_time": store.utc_now(),
@@ -138,11 +142,11 @@ def _origin(run: Run, step: int) -> dict[str, Any]:
         "step": step,
         "dataset": run.config.stream[step].name,
         "method": settings.method,
-        "options": run.selection_options,
+        "options": method_options(run.config),
         "budget": settings.budget,
         "seeds": {"run": run.config.seed, "selection": run.seed("selection", step)},
         "model": run.config.model.path,
-        "measured_by": tables.read_json(features).get("fingerprint") if features.exists() else None,
+        "measured_by": None if features is None else features.info.get("fingerprint"),
     }
 
 

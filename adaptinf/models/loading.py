@@ -129,6 +129,15 @@ def pick_device(name: str) -> torch.device:
         raise ModelError(f"model.device={name} cannot be used: {str(error).splitlines()[0]}") from error
 
 
+def dtype_name(config: ModelConfig) -> str:
+    """Return the name of the type that the weights have in memory, as `model.dtype` names it.
+
+    Raises:
+        ModelError: `model.device` cannot be used.
+    """
+    return str(pick_dtype(config.dtype, pick_device(config.device))).removeprefix("torch.")
+
+
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the torch dtype for `model.dtype`; auto is bfloat16 on a GPU that has it, float32 elsewhere."""
     if name == "auto":

@@ -18,8 +18,10 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.reading import REPEATED_ID
 from adaptinf.progress import Progress, Silent
-from adaptinf.storage import tables
+from adaptinf.storage import store, tables
 
+STAGE = "pool"
+"""Name of the stage in which a dataset joins the pool."""
 DATA_FILE = "data-00000-of-00001.arrow"
 """What `datasets` calls the only file of an unsharded dataset."""
 REPAIRED_FILE = "repaired.jsonl"
@@ -65,7 +67,7 @@ def add_dataset(
     with (
         (progress or Silent()).stage(f"add {name}", None, "rows") as bar,
         _Writer(part, image_store) as writer,
-        (part / "rejected.jsonl").open("w", encoding="utf-8") as rejected,
+        (part / store.REJECTED).open("w", encoding="utf-8") as rejected,
         (part / REPAIRED_FILE).open("w", encoding="utf-8") as repaired,
     ):
         counts = _Counts()
@@ -81,7 +83,7 @@ def add_dataset(
     info = {
         "name": name, "index": index, **asdict(counts), "pictures": images, "bytes_of_pictures": image_store.num_bytes
     }  # fmt: skip
-    tables.write_json(part / "info.json", {**info, **origin})
+    tables.write_json(part / store.INFO, {**info, **origin})
     return {**info, **origin}
 
 

@@ -67,7 +67,7 @@ def find_rejected(pool_folder: Path, id: str) -> RejectedRow | None:
     source = id.partition("/")[0]
     for dataset in stored_datasets(pool_folder):
         if dataset.name == source:
-            lines = store.read_lines(dataset.folder / "rejected.jsonl")
+            lines = store.read_lines(dataset.folder / store.REJECTED)
             named = [line for line in lines if line.get("id") == id]
             # Folders written before rejected rows had ids name them by number only.
             for line in [*named, *(line for line in lines if f"{source}/{line['row']:06d}" == id)]:

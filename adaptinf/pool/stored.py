@@ -93,7 +93,7 @@ def dataset_info(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: the file is missing or damaged.
     """
-    info: dict[str, Any] = tables.read_json(folder / "info.json")
+    info: dict[str, Any] = tables.read_json(folder / store.INFO)
     return {"repaired" if key == FORMER_NAME else key: value for key, value in info.items()}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adaptinf.data import Selection
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, together
 
@@ -20,7 +21,7 @@ def composition_figure(facts: Sequence[RunFacts]) -> Figure:
 
 
 def _rows(fact: RunFacts) -> list[FigureRow] | str:
-    steps = fact.steps_with("selection")
+    steps = fact.steps_with(Selection)
     if not steps:
         return "No step of this run has chosen anything yet."
     kinds = [kind for kind in KINDS if kind != "true skill" or fact.catalogue.has_skills]
@@ -29,7 +30,7 @@ def _rows(fact: RunFacts) -> list[FigureRow] | str:
 
 def _rows_of(fact: RunFacts, step: int, kind: str) -> list[FigureRow]:
     pool = _counted(fact, fact.run.pool(step).ids, kind)
-    chosen = _counted(fact, fact.selection(step).ids, kind)
+    chosen = _counted(fact, fact.load(step, Selection).ids, kind)
     return [
         {
             "step": step + 1,

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from adaptinf.data import ARTIFACTS, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, together
-from adaptinf.runs import STAGES
+from adaptinf.runs import BASE_STEP, Run
 from adaptinf.storage import store
 
 STAGE_WORDS = {
-    "pool": "read data",
-    "features": "extract",
-    "clusters": "cluster",
-    "selection": "select",
-    "model": "train",
-    "evaluation": "evaluate",
-    "pruning": "prune",
+    POOL_STAGE: "read data",
+    Features.stage: "extract",
+    Clusters.stage: "cluster",
+    Selection.stage: "select",
+    Trained.stage: "train",
+    Evaluation.stage: "evaluate",
+    SavedPruning.stage: "prune",
 }
 """Folder of a stage -> what happens in it."""
 
@@ -28,13 +30,13 @@ def pool_figure(facts: Sequence[RunFacts]) -> Figure:
 
 
 def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
-    steps = fact.steps_with("pruning")
+    steps = fact.steps_with(SavedPruning)
     if not steps:
         return "No step of this run is finished yet, so nothing could be pruned."
     stream = fact.run.config.stream
     rows: list[FigureRow] = []
     for step in steps:
-        pruning = fact.pruning(step)
+        pruning = fact.load(step, SavedPruning)
         before, pruned = pruning.num_found, len(pruning.table["id"])
         arrived = int((fact.catalogue.arrived == step).sum())
         rows.append(
@@ -45,7 +47,7 @@ def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
                 "before": before,
                 "pruned": pruned,
                 "after": before - pruned,
-                "cap": fact.run.config.cap if fact.run.config.cap is not None else "none",
+                "cap": fact.run.cap if fact.run.cap is not None else "none",
             }
         )
     return rows
@@ -60,11 +62,10 @@ NO_COST = "events.jsonl of this run tells of no finished stage."
 
 
 def _cost_rows(fact: RunFacts) -> list[FigureRow]:
-    ends = {(event["step"], event["stage"]): event for event in fact.events}
+    ends = {(event["step"], event["stage"]): event for event in fact.run.finished_stages()}
     rows: list[FigureRow] = []
-    for step in range(-1, len(fact.run.config.stream)):
-        for stage in ("pool", *STAGES):
-            folder = _folder(fact, step, stage)
+    for step in range(BASE_STEP, len(fact.run.config.stream)):
+        for stage, folder in _folders(fact.run, step).items():
             event = ends.get((step, stage), {})
             if folder.exists() or event:
                 rows.append(
@@ -79,7 +80,7 @@ def _cost_rows(fact: RunFacts) -> list[FigureRow]:
     return rows
 
 
-def _folder(fact: RunFacts, step: int, stage: str) -> Path:
-    if stage == "pool":
-        return fact.run.dataset_folder(step) if step >= 0 else fact.run.folder / "base" / "pool"
-    return fact.run.stage_folder(step, stage)
+def _folders(run: Run, step: int) -> dict[str, Path]:
+    """Return the folder of each stage of a step; a dataset joins the pool before the other stages."""
+    stages = {kind.stage: run.stage_folder(step, kind) for kind in ARTIFACTS}
+    return stages if step == BASE_STEP else {POOL_STAGE: run.dataset_folder(step), **stages}

@@ -50,7 +50,7 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
     last = min(_last_step(fact) for pair in pairs for fact in pair)
     if last < 0:
         return "The method and random replay have no tested step in common yet."
-    found = [(one.run.evaluation(last), other.run.evaluation(last)) for one, other in pairs]
+    found = [(one.run.load(last, Evaluation), other.run.load(last, Evaluation)) for one, other in pairs]
     by_seed = [_pair(one, other) for one, other in found if one and other]
     if not by_seed or not all(pair.skills for pair in by_seed):
         return "The method and random replay share no test items; give runs over the same stream and tests."
@@ -66,7 +66,7 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
 
 
 def _last_step(fact: RunFacts) -> int:
-    return max(fact.steps_with("evaluation"), default=-1)
+    return max(fact.steps_with(Evaluation), default=-1)
 
 
 def _pair(one: Evaluation, other: Evaluation) -> Pair:

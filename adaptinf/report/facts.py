@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection
+from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.pool.stored import Catalogue
 from adaptinf.runs import Run
-from adaptinf.storage import store
+from adaptinf.storage.store import Artifact
 
+A = TypeVar("A", bound=Artifact)
 SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
 """Settings in which two seeds of one method may differ: demo and compare draw the data anew for every seed."""
 
@@ -36,44 +38,24 @@ class RunFacts:
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The newest evaluation; its skill matrix has all rows so far. None where no skill is tested."""
-        for step in range(len(self.run.config.stream) - 1, -2, -1):
-            if self.run.has(step, "evaluation"):
-                return self.run.evaluation(step)
-        return None
+        return self.run.newest(Evaluation)
 
-    def steps_with(self, *stages: str) -> list[int]:
+    def steps_with(self, *stages: type[Artifact]) -> list[int]:
         """Return the steps in which all these stages are finished."""
-        steps = range(len(self.run.config.stream))
-        return [step for step in steps if all(self.run.has(step, stage) for stage in stages)]
+        return [step for step in range(len(self.run.config.stream)) if self.run.has(step, *stages)]
 
-    def selection(self, step: int) -> Selection:
-        """Return what a step chose."""
-        return Selection.load(self.run.stage_folder(step, "selection"))
-
-    def clusters(self, step: int) -> Clusters:
-        """Return the clusters of a step."""
-        return Clusters.load(self.run.stage_folder(step, "clusters"))
-
-    def features(self, step: int) -> Features:
-        """Return the scores of a step, and its vectors where they were kept."""
-        return Features.load(self.run.stage_folder(step, "features"))
-
-    def pruning(self, step: int) -> SavedPruning:
-        """Return what a finished step pruned."""
-        return SavedPruning.load(self.run.stage_folder(step, "pruning"))
-
-    @cached_property
-    def events(self) -> list[dict[str, object]]:
-        """Lines of events.jsonl that end a stage, the last one of each (step, stage)."""
-        ends = [event for event in store.read_lines(self.run.folder / "events.jsonl") if event.get("event") == "end"]
-        return list({(event["step"], event["stage"]): event for event in ends}.values())
+    def load(self, step: int, kind: type[A]) -> A:
+        """Return the artifact of a stage that is finished."""
+        artifact = self.run.load(step, kind)
+        assert artifact is not None, f"{kind.stage} of step {step} is finished"
+        return artifact
 
     @property
     def why_no_clusters(self) -> str:
         """Why there are no scores, vectors and clusters, where there are none."""
-        if not self.steps_with("features"):
+        if not self.steps_with(Features):
             method = self.run.config.selection.method
-            if self.steps_with("selection"):
+            if self.steps_with(Selection):
                 return f"{method} chooses without asking the model: it has no scores, vectors or clusters."
             return "No step of this run has come as far as its scores yet."
         return "No step of this run has come as far as its clusters yet."

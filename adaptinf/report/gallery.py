@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
+from adaptinf.data import SavedPruning
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.report.samples import CHOSEN, CHOSEN_THEN_PRUNED, LEFT_OUT, PRUNED, StepSamples, words_of
@@ -82,16 +83,17 @@ def pairs_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
 
 
 def _num_pairs(fact: RunFacts) -> list[int]:
-    return [int((fact.pruning(step).table["neighbour"] != "").sum()) for step in fact.steps_with("pruning")]
+    prunings = (fact.load(step, SavedPruning) for step in fact.steps_with(SavedPruning))
+    return [int((pruning.table["neighbour"] != "").sum()) for pruning in prunings]
 
 
 def _pairs(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
-    steps = fact.steps_with("pruning")
+    steps = fact.steps_with(SavedPruning)
     if not steps:
         return "No step of this run is finished yet, so nothing could be pruned."
     if not any(_num_pairs(fact)):
         return _why_no_pairs(fact)
-    tables = {step: fact.pruning(step).table for step in steps}
+    tables = {step: fact.load(step, SavedPruning).table for step in steps}
     return [_pair(fact, step, row, tables[step], album) for step, row in _varied(tables)[:limit]]
 
 
@@ -116,10 +118,10 @@ def _most_similar(step: int, table: Columns) -> list[tuple[float, int, int]]:
 
 
 def _why_no_pairs(fact: RunFacts) -> str:
-    if fact.run.config.cap is None:
+    if fact.run.cap is None:
         return "This run prunes nothing: its pruning.cap is none, so the pool keeps every sample."
-    if not any(len(fact.pruning(step).table["id"]) for step in fact.steps_with("pruning")):
-        return f"The pool never grew beyond its cap of {fact.run.config.cap:,} samples, so nothing was pruned."
+    if not any(len(fact.load(step, SavedPruning).table["id"]) for step in fact.steps_with(SavedPruning)):
+        return f"The pool never grew beyond its cap of {fact.run.cap:,} samples, so nothing was pruned."
     method = fact.run.config.selection.method
     return f"{method} does not ask the model, so it prunes at random: no similarity is known."
 

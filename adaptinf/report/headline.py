@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptinf.data import Evaluation
+from adaptinf.data import Evaluation, SavedPruning, Selection
 from adaptinf.report.differences import Difference, difference
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.forgetting import forgotten
@@ -136,11 +136,11 @@ def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) 
 
 def _what_was_chosen(fact: RunFacts) -> Answer:
     question = "What was chosen?"
-    steps = fact.steps_with("selection")
+    steps = fact.steps_with(Selection)
     if not steps:
         return Answer(question=question, value="Nothing yet", text="No step of this run has come as far as choosing.")
     step = steps[-1]
-    selection, num_pool = fact.selection(step), len(fact.run.pool(step))
+    selection, num_pool = fact.load(step, Selection), len(fact.run.pool(step))
     rows = fact.catalogue.rows(selection.ids)
     share_new = (fact.catalogue.arrived[rows[rows >= 0]] == step).mean() if (rows >= 0).any() else 0.0
     name = fact.run.config.stream[step].name
@@ -166,12 +166,12 @@ def who_decided(clusters: dict[str, np.ndarray]) -> str:
 
 def _what_was_thrown_away(fact: RunFacts) -> Answer:
     question = "What was thrown away?"
-    steps = fact.steps_with("pruning")
-    tables = [fact.pruning(step).table for step in steps]
+    steps = fact.steps_with(SavedPruning)
+    tables = [fact.load(step, SavedPruning).table for step in steps]
     pruned, arrived = sum(len(table["id"]) for table in tables), len(fact.catalogue.ids)
-    rejected = sum(len(store.read_lines(dataset.folder / "rejected.jsonl")) for dataset in fact.catalogue.datasets)
+    rejected = sum(len(store.read_lines(dataset.folder / store.REJECTED)) for dataset in fact.catalogue.datasets)
     unread = f"{rejected:,} rows could not be read and never joined." if rejected else "Every row could be read."
-    cap = fact.run.config.cap
+    cap = fact.run.cap
     if not pruned:
         why = (
             "The pool keeps every sample, as pruning.cap is none."

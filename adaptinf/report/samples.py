@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptinf.data import Clusters, Sample
+from adaptinf.data import Clusters, Features, Sample, SavedPruning, Selection
 from adaptinf.pool.stored import UNKNOWN
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.thumbnails import Album
@@ -36,20 +36,20 @@ class StepSamples:
     @classmethod
     def newest(cls, fact: RunFacts) -> StepSamples | None:
         """Return the samples of the newest step with clusters and a selection; None where there is none."""
-        steps = fact.steps_with("features", "clusters", "selection")
+        steps = fact.steps_with(Features, Clusters, Selection)
         return cls(fact=fact, step=steps[-1]) if steps else None
 
     @cached_property
     def clusters(self) -> Clusters:
         """Labels and distances of the N samples, in id order."""
-        return self.fact.clusters(self.step)
+        return self.fact.load(self.step, Clusters)
 
     @cached_property
     def fates(self) -> np.ndarray:
         """What became of each of the N samples."""
-        is_chosen = _is_among(self.clusters.ids, self.fact.selection(self.step).ids)
-        has_pruned = self.step in self.fact.steps_with("pruning")
-        pruned = self.fact.pruning(self.step).table["id"] if has_pruned else text_array([])
+        is_chosen = _is_among(self.clusters.ids, self.fact.load(self.step, Selection).ids)
+        has_pruned = self.step in self.fact.steps_with(SavedPruning)
+        pruned = self.fact.load(self.step, SavedPruning).table["id"] if has_pruned else text_array([])
         is_pruned = _is_among(self.clusters.ids, pruned)
         names = np.array([[LEFT_OUT, PRUNED], [CHOSEN, CHOSEN_THEN_PRUNED]], dtype=object)
         found: np.ndarray = names[is_chosen.astype(int), is_pruned.astype(int)]
@@ -58,7 +58,7 @@ class StepSamples:
     @cached_property
     def scorer_of(self) -> dict[str, tuple[str, float]]:
         """Chosen id -> the scorer that decided and its score."""
-        table = self.fact.selection(self.step).table
+        table = self.fact.load(self.step, Selection).table
         return dict(zip(table["id"], zip(table["scorer"], table["score"].tolist(), strict=True), strict=True))
 
 
@@ -90,8 +90,8 @@ def detailed(facts: Sequence[RunFacts], limit: int) -> list[RunFacts]:
     first_of = {fact.group: fact for fact in reversed(facts)}
     ordered = [fact for fact in facts if first_of[fact.group] is fact]
     # A run without clusters has no samples to show, so it must not take the place of one that has.
-    with_samples = [fact for fact in ordered if fact.steps_with("features", "clusters", "selection")][:limit]
-    return [fact for fact in ordered if fact in with_samples or not fact.steps_with("features", "clusters")]
+    with_samples = [fact for fact in ordered if fact.steps_with(Features, Clusters, Selection)][:limit]
+    return [fact for fact in ordered if fact in with_samples or not fact.steps_with(Features, Clusters)]
 
 
 def question_and_answer(sample: Sample) -> tuple[str, str]:

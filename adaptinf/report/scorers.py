@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adaptinf.data import Clusters, Features, Selection
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.selection.entropy import NUM_BINS, REACH, standard_histogram
@@ -26,18 +27,18 @@ def scorer_figure(facts: Sequence[RunFacts]) -> Figure:
 
 def _deciding_steps(fact: RunFacts) -> list[int]:
     """Return the steps whose table of clusters has entropies."""
-    steps = fact.steps_with("clusters", "selection")
-    return [step for step in steps if any(name.startswith(ENTROPY) for name in fact.selection(step).clusters)]
+    steps = fact.steps_with(Clusters, Selection)
+    return [step for step in steps if any(name.startswith(ENTROPY) for name in fact.load(step, Selection).clusters)]
 
 
 def _why_none(fact: RunFacts) -> str:
-    if not fact.steps_with("clusters", "selection"):
+    if not fact.steps_with(Clusters, Selection):
         return fact.why_no_clusters
     return f"{fact.run.config.selection.method} does not choose among scores cluster by cluster."
 
 
 def _entropy_rows(fact: RunFacts) -> list[FigureRow] | str:
-    rows = [row for step in _deciding_steps(fact) for row in _entropies(fact.selection(step).clusters, step)]
+    rows = [row for step in _deciding_steps(fact) for row in _entropies(fact.load(step, Selection).clusters, step)]
     return rows or _why_none(fact)
 
 
@@ -75,8 +76,8 @@ def _histogram_rows(fact: RunFacts, limit: int) -> list[FigureRow] | str:
 
 
 def _histograms(fact: RunFacts, step: int) -> list[FigureRow]:
-    clusters, scores = fact.clusters(step), fact.features(step).scores
-    table = fact.selection(step).clusters
+    clusters, scores = fact.load(step, Clusters), fact.load(step, Features).scores
+    table = fact.load(step, Selection).clusters
     names = [name.removeprefix(ENTROPY) for name in table if name.startswith(ENTROPY)]
     # Scores and clusters of a step are of the same samples in the same order: both are sorted by id.
     members = {label: np.flatnonzero(clusters.labels == label) for label in table["cluster"]}

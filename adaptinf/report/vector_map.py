@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
+from adaptinf.data import Features
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, together
 from adaptinf.report.samples import StepSamples, words_of
@@ -35,7 +36,7 @@ def _named(facts: Sequence[RunFacts]) -> list[tuple[str, RunFacts]]:
 def _why_none(samples: StepSamples | None) -> str | None:
     if samples is None:
         return ""
-    if not samples.fact.features(samples.step).vectors.shape[1]:
+    if not samples.fact.load(samples.step, Features).vectors.shape[1]:
         return (
             f"The vectors of step {samples.step + 1} are not on disk any more; "
             "with extraction.keep: all every step keeps its own."
@@ -50,7 +51,7 @@ def _rows(fact: RunFacts, samples: StepSamples | None, limit: int, album: Album)
     if samples is None or reason is not None:
         return reason or fact.why_no_clusters
     rows = _sampled(samples, limit)
-    places, explained = _projected(fact.features(samples.step).vectors, rows)
+    places, explained = _projected(fact.load(samples.step, Features).vectors, rows)
     return [
         _row(samples, row, x, y, album, explained) for row, (x, y) in zip(rows.tolist(), places.tolist(), strict=True)
     ]

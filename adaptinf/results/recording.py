@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from adaptinf.data import Evaluation, SavedPruning
+from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.evaluation.metrics import rare_skills
 from adaptinf.results.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
 from adaptinf.storage import tables
 
-SELECTION_STAGES = ("features", "clusters", "selection", "pruning")
+SELECTION_STAGES = tuple(kind.stage for kind in (Features, Clusters, Selection, SavedPruning))
 """Stages whose seconds are the price of choosing."""
 
 
@@ -38,7 +38,7 @@ def record_of(
         in_detail: also what has to be read of the pool and the model: agreement, share of rare skills, fingerprint.
     """
     config, num_steps = run.config, run.num_finished
-    evaluation = run.evaluation(num_steps - 1)
+    evaluation = run.load(num_steps - 1, Evaluation)
     tested = evaluation or _nothing(num_steps)
     rare = {skill for skill, is_rare in zip(tested.skills, rare_skills(tested.frequency), strict=True) if is_rare}
     made_by = run.made_by()
@@ -52,7 +52,7 @@ def record_of(
         model=Path(config.model.path).name,
         fingerprint=model_fingerprint(config.model.path) if in_detail else None,
         budget=config.selection.budget,
-        cap=config.cap,
+        cap=run.cap,
         skills=tested.skills,
         introduced_at=tested.introduced_at,
         matrix=np.round(tested.matrix, MATRIX_DIGITS),
@@ -94,17 +94,19 @@ def _nothing(num_steps: int) -> Evaluation:
 def _step_record(
     run: Run, step: int, rare: set[str], seconds: Mapping[tuple[int, str], float], in_detail: bool
 ) -> StepRecord:
-    trained = tables.read_json(run.stage_folder(step, "model") / "info.json")
+    training, pruning = run.load(step, Trained), run.load(step, SavedPruning)
+    assert training is not None and pruning is not None, "the step is finished"
+    trained = training.info
     left_out = len(trained.get("unreadable", [])) + len(trained.get("without_answer", []))
     agreement, rare_share = _skills_at(run, step, rare) if in_detail else (None, None)
     return StepRecord(
         dataset=run.config.stream[step].name,
-        pool=SavedPruning.load(run.stage_folder(step, "pruning")).num_found,
+        pool=pruning.num_found,
         trained=trained["samples"] - left_out,
         optimizer_steps=trained.get("optimizer_steps", 0),
         selection_seconds=round(sum(seconds.get((step, stage), 0.0) for stage in SELECTION_STAGES), 3),
-        training_seconds=seconds.get((step, "model"), 0.0),
-        evaluation_seconds=seconds.get((step, "evaluation"), 0.0),
+        training_seconds=seconds.get((step, Trained.stage), 0.0),
+        evaluation_seconds=seconds.get((step, Evaluation.stage), 0.0),
         agreement=agreement,
         rare_share=rare_share,
     )
@@ -112,32 +114,29 @@ def _step_record(
 
 def _skills_at(run: Run, step: int, rare: set[str]) -> tuple[float | None, float | None]:
     """Return how well a step's clusters agree with the true skills, and the share of rare ones among the chosen."""
-    selected = run.stage_folder(step, "selection") / "selection.parquet"
-    if not selected.exists():
+    selection = run.load(step, Selection)
+    if selection is None:
         return None, None
     pool = run.pool(step)
     skill_of = {id: skill for id, skill in zip(pool.ids, pool.skills, strict=True) if skill}
     if not skill_of:
         return None, None
-    chosen = [skill_of.get(id, "") for id in tables.read_table(selected)["id"]]
+    chosen = [skill_of.get(id, "") for id in selection.ids]
     rare_share = round(sum(skill in rare for skill in chosen) / len(chosen), MATRIX_DIGITS) if chosen else None
-    return _agreement(run, step, skill_of), rare_share
+    return _agreement(run.load(step, Clusters), selection.clusters, skill_of), rare_share
 
 
-def _agreement(run: Run, step: int, skill_of: Mapping[str, str]) -> float | None:
-    path = run.stage_folder(step, "clusters") / "assignments.parquet"
-    if not path.exists():
+def _agreement(clusters: Clusters | None, chosen: tables.Columns, skill_of: Mapping[str, str]) -> float | None:
+    if clusters is None:
         return None
     from sklearn.metrics import adjusted_rand_score
 
-    table = tables.read_table(path)
-    chosen = tables.read_table(run.stage_folder(step, "selection") / "clusters.parquet")
     # A method that joins clusters to skills is judged by those.
     names = chosen.get("joint", chosen["cluster"]).tolist()
     joint = dict(zip(chosen["cluster"].tolist(), names, strict=True))
     pairs = [
         (skill_of[id], joint.get(label, label))
-        for id, label in zip(table["id"], table["cluster"].tolist(), strict=True)
+        for id, label in zip(clusters.ids, clusters.labels.tolist(), strict=True)
         if label >= 0 and id in skill_of
     ]
     if not pairs:

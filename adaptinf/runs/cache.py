@@ -20,18 +20,19 @@ import xxhash
 
 import adaptinf
 from adaptinf.config import RunConfig
+from adaptinf.data import Clusters, Evaluation, Features
+from adaptinf.pool.intake import STAGE as POOL_STAGE
+from adaptinf.runs.layout import BASE_STEP
 from adaptinf.storage import store, tables
 
 MADE, COST = "made", "cost.json"
 """In a shared stage's folder: the files, and the seconds and bytes that making them took."""
 COPIED = (".json", ".jsonl", ".yaml", ".txt")
 """Small files that a person or a tool may want to edit are copied, so that an edit stays in its run."""
-BASE_STEP = -1
-"""Number of the step that holds the base model's evaluation."""
 
 
 @dataclass(frozen=True)
-class Shelf:
+class StageCache:
     """The folder of shared stages of a comparison."""
 
     folder: Path
@@ -76,17 +77,17 @@ def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
     plugins = [_content(path) for path in config.plugins]
     stream = [[dataset.model_dump(), _files(dataset.path)] for dataset in config.stream]
     model = [config.model.model_dump(), _files(config.model.path)]
-    if stage == "pool":
+    if stage == POOL_STAGE:
         return [config.data.model_dump(), stream[step], plugins]
-    if (step, stage) == (BASE_STEP, "evaluation"):
+    if (step, stage) == (BASE_STEP, Evaluation.stage):
         # All of the stream, as a skill may be introduced by any dataset's name.
         tests = [[test.model_dump(), _files(test.path)] for test in config.evaluation]
         return [config.data.model_dump(), stream, plugins, model, tests]
-    if step == 0 and stage in ("features", "clusters"):
+    if step == 0 and stage in (Features.stage, Clusters.stage):
         training = [config.training.tune, config.training.adapter]
         proxy = _files(config.extraction.model) if config.extraction.model else None
         measured = [config.data.model_dump(), stream[0], plugins, model, proxy, config.extraction.model_dump()]
-        clustering = config.clustering.model_dump() if stage == "clusters" else None
+        clustering = config.clustering.model_dump() if stage == Clusters.stage else None
         return [*measured, training, config.seed, clustering]
     return None
 

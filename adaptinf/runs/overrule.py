@@ -13,7 +13,8 @@ from adaptinf.words import known_names
 def restore(run: Run, id: str) -> str:
     """Bring a pruned sample back for good and say in one sentence what happened; a second time changes nothing.
 
-    The next step that takes its pool finds it there, and no step prunes it again. The caller holds the run's lock.
+    The next step that takes its pool finds it there, and no step prunes it again. The caller holds the run's lock
+    (`Run.locked`).
 
     Raises:
         ConfigError: no dataset has the id (similar ones are named), it was never pruned, or its dataset is withdrawn.
@@ -42,7 +43,7 @@ def withdraw(run: Run, name: str) -> str:
     """Take a whole dataset out of the pool and say in one sentence what happened; a second time changes nothing.
 
     The next step that takes its pool finds nothing of it there. What the model has learnt of it stays learnt, and its
-    folder stays. The caller holds the run's lock.
+    folder stays. The caller holds the run's lock (`Run.locked`).
 
     Raises:
         ConfigError: the stream has no dataset of that name; similar ones and all others are named.
@@ -66,6 +67,7 @@ def withdraw(run: Run, name: str) -> str:
 def pruning_step(run: Run, id: str) -> int | None:
     """Return the step that pruned a sample; None if none did."""
     for step in range(run.num_finished):
-        if id in SavedPruning.load(run.stage_folder(step, "pruning")).table["id"]:
+        pruning = run.load(step, SavedPruning)
+        if pruning is not None and id in pruning.table["id"]:
             return step
     return None

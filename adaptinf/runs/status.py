@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from adaptinf.data import SavedPruning
+from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.runs import STAGES, Run
+from adaptinf.runs import Run
 from adaptinf.storage import store, tables
 
 
 def status_of(run: Run) -> dict[str, Any]:
     """Return a run's state as plain values: steps with their stages, pool, disk, time left."""
     seconds = run.seconds()
-    steps = [_step_status(run, step, seconds) for step in range(len(run.config.stream))]
+    steps = [_step_status(run, step, seconds) for step in range(len(run.settings.stream))]
     return {
         "folder": str(run.folder),
-        "method": run.config.selection.method,
-        "budget": run.config.selection.budget,
-        "cap": run.config.cap,
+        "method": run.settings.selection.method,
+        "budget": run.settings.selection.budget,
+        "cap": run.cap,
         "steps_finished": run.num_finished,
-        "steps_waiting": len(run.config.stream) - run.num_finished,
+        "steps_waiting": len(run.settings.stream) - run.num_finished,
         **_pool_status(run),
         "disk_bytes": store.folder_bytes(run.folder),
         "seconds_left": _seconds_left(run, seconds),
@@ -34,7 +34,7 @@ def status_of(run: Run) -> dict[str, Any]:
 
 def _pool_status(run: Run) -> dict[str, Any]:
     """Return how many samples are in the pool, and how many are not or only because the user said so."""
-    pool = run.pool(len(run.config.stream))
+    pool = run.pool(len(run.settings.stream))
     num_stored = sum(dataset.table.num_rows for dataset in pool.datasets)
     return {
         "pool": len(pool),
@@ -46,27 +46,21 @@ def _pool_status(run: Run) -> dict[str, Any]:
 
 def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> dict[str, Any]:
     folder = run.dataset_folder(step)
-    info = tables.read_json(folder / "info.json") if folder.exists() else {}
-    evaluation = run.evaluation(step)
+    info = tables.read_json(folder / store.INFO) if folder.exists() else {}
+    evaluation, pruning = run.load(step, Evaluation), run.load(step, SavedPruning)
     spent = [time for (at, _), time in seconds.items() if at == step]
     return {
         "step": step,
-        "dataset": run.config.stream[step].name,
+        "dataset": run.settings.stream[step].name,
         "rows": info.get("rows"),
         "rejected": info.get("rejected"),
-        "done": [stage for stage in STAGES if run.has(step, stage)],
-        "under_way": [stage for stage in STAGES if store.part_of(run.stage_folder(step, stage)).exists()],
-        "finished": run.has(step, STAGES[-1]),
-        "kept": _kept(run, step),
+        "done": [kind.stage for kind in ARTIFACTS if run.has(step, kind)],
+        "under_way": [kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()],
+        "finished": pruning is not None,
+        "kept": None if pruning is None else pruning.num_kept,
         "average_accuracy": average_accuracy(evaluation.matrix) if evaluation else None,
         "seconds": round(sum(spent), 1) if spent else None,
     }
-
-
-def _kept(run: Run, step: int) -> int | None:
-    if not run.has(step, "pruning"):
-        return None
-    return SavedPruning.load(run.stage_folder(step, "pruning")).num_kept
 
 
 def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:
@@ -75,7 +69,7 @@ def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float |
     None before the first step is finished.
     """
     done = run.num_finished
-    num_waiting = len(run.config.stream) - done
+    num_waiting = len(run.settings.stream) - done
     if not done or not num_waiting:
         return 0.0 if done else None
     mean = sum(time for (step, _), time in seconds.items() if 0 <= step < done) / done

@@ -9,9 +9,9 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.pool.intake import add_dataset
+from adaptinf.pool.intake import STAGE, add_dataset
 from adaptinf.pool.stored import dataset_info
-from adaptinf.runs import CONFIG_NAME, Run
+from adaptinf.runs import Run
 from adaptinf.storage import store
 from adaptinf.words import counted
 
@@ -22,36 +22,36 @@ def join(run: Run, step: int) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`.
     """
-    folder, dataset = run.dataset_folder(step), run.config.stream[step]
+    folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     if folder.exists():
         return dataset_info(folder)
     _refuse_other_dataset(run, step)
     # A dataset that was withdrawn before it came keeps its step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
     rows = iter(()) if is_withdrawn else read(dataset.path, dataset.format, dataset.images, source=dataset.name)
-    with run.shared(step, "pool", folder):
+    with run.shared(step, STAGE, folder):
         if not folder.exists():
             _add(run, step, rows)
     info = dataset_info(folder)
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
-        run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / 'rejected.jsonl'}")
-    run.log_metrics(step, "pool", {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
+        run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / store.REJECTED}")
+    run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
     return info
 
 
 def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
     """Write the dataset's folder."""
-    folder, dataset = run.dataset_folder(step), run.config.stream[step]
+    folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     part = store.begin(folder)
-    with run.logged(step, "pool", part):
+    with run.logged(step, STAGE, part):
         add_dataset(
             run.pool_folder,
             step,
             dataset.name,
             rows,
-            images=run.config.data.images,
-            on_bad_row=run.config.data.on_bad_row,
+            images=run.settings.data.images,
+            on_bad_row=run.settings.data.on_bad_row,
             part=part,
             progress=run.progress,
             origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
@@ -66,6 +66,6 @@ def _refuse_other_dataset(run: Run, step: int) -> None:
         if folder != store.part_of(wanted) and not folder.name.endswith(".part"):
             name = folder.name.partition("-")[2]
             raise StoreError(
-                f"{folder} has joined the pool, but {run.folder / CONFIG_NAME} does not list it; "
+                f"{folder} has joined the pool, but {run.config_file} does not list it; "
                 f"add it again with --name {name}, or delete that folder"
             )

@@ -83,7 +83,7 @@ class Chosen:
         """Write ids.txt (one id a line), selection.parquet, clusters.parquet and info.json."""
         self.selection.save(folder)
         (folder / "ids.txt").write_text("".join(f"{name}\n" for name in self.selection.ids), encoding="utf-8")
-        tables.write_json(folder / "info.json", self.info)
+        tables.write_json(folder / store.INFO, self.info)
 
 
 class Clustered(NamedTuple):

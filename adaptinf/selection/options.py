@@ -17,6 +17,8 @@ from adaptinf.words import known_names
 
 OPTION = "option"
 """Key of a field's metadata: the option's name where it differs from the field's."""
+SEPARATE_OPTIONS = ("scorers",)
+"""Options that are settings of their own in a configuration."""
 PAPER = {"extraction.vector": "gradient", "extraction.image": "removed", "clustering.clusters": "auto"}
 """What the paper does where settings say `auto`; a selector that wants something else has a class variable `wishes`."""
 
@@ -28,6 +30,22 @@ def known_options(method: str) -> tuple[str, ...]:
         ConfigError: no such method.
     """
     return tuple(_fields(method))
+
+
+def default_options(method: str) -> dict[str, Any]:
+    """Return the options of a method that have a default, with it.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    names = {field: option for option, field in _fields(method).items()}
+    found = {}
+    for field in dataclasses.fields(selector[method]):
+        if field.name in names and field.default is not dataclasses.MISSING:
+            found[names[field.name]] = field.default
+        elif field.name in names and field.default_factory is not dataclasses.MISSING:
+            found[names[field.name]] = field.default_factory()
+    return found
 
 
 def wishes(method: str) -> Mapping[str, Any]:

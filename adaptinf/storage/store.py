@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
 from adaptinf.storage import tables
 
 
 class Artifact(Protocol):
-    """What a stage returns: it can lie in a folder and come back."""
+    """What a stage returns: it can be saved as a folder and loaded again."""
+
+    stage: ClassVar[str]
+    """Name of the stage, which is also its folder's."""
 
     def save(self, folder: Path) -> None:
         """Write the artifact's files into a folder that exists."""
@@ -35,6 +38,10 @@ class Artifact(Protocol):
 A = TypeVar("A", bound=Artifact)
 
 LOCK_NAME = ".lock"
+INFO = "info.json"
+"""Description of a finished folder: counts, settings, who made it."""
+REJECTED = "rejected.jsonl"
+"""Rows that were not used, each with its reason."""
 
 
 def part_of(folder: Path) -> Path:

@@ -7,7 +7,6 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adaptinf.config import TrainingConfig
-from adaptinf.data import Sample
+from adaptinf.data import Sample, Trained
 from adaptinf.errors import DataError, ModelError, StoreError
 from adaptinf.images import open_image
 from adaptinf.models.adapters import unfreeze_all
@@ -41,26 +40,6 @@ LEFT_OUT = "left_out.json"
 """Samples that could not train so far; lies in a checkpoint."""
 CHECKPOINT_MARK = "complete"
 """Written last into a checkpoint, so that one torn by a kill is never taken up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A finished training stage. The weights lie in its folder: a PEFT adapter, or a whole model with its processor."""
-
-    log: list[dict[str, Any]] = field(default_factory=list)
-    """The Trainer's own log: loss, learning rate, gradient norm by step."""
-    info: dict[str, Any] = field(default_factory=dict)
-    """Samples trained, optimiser steps, final loss, what was left out."""
-
-    def save(self, folder: Path) -> None:
-        """Write trainer_log.json and info.json beside the weights."""
-        tables.write_json(folder / "trainer_log.json", self.log)
-        tables.write_json(folder / "info.json", self.info)
-
-    @classmethod
-    def load(cls, folder: Path) -> Trained:
-        """Return the saved log; weights are loaded by `adaptinf.models`."""
-        return cls(log=tables.read_json(folder / "trainer_log.json"), info=tables.read_json(folder / "info.json"))
 
 
 def train(

@@ -43,11 +43,11 @@ def ran(monkeypatch):
     """Run in this process, one after another, and return the list of what was run."""
     found = []
 
-    def in_process(unfinished, progress, num_workers, shelf, on_finished):
+    def in_process(unfinished, progress, num_workers, cache, on_finished):
         for one, steps in unfinished:
             found.append((one.row.name, one.seed))
             with store.lock(one.folder):
-                run_all(replace(Run.open(one.folder), shelf=shelf), num_steps=steps)
+                run_all(replace(Run.open(one.folder), cache=cache), num_steps=steps)
 
     monkeypatch.setattr(processes, "_run_unfinished", in_process)
     return found

@@ -15,6 +15,7 @@ from adaptinf.cli.console_tables import show_summary
 from adaptinf.compare import Planned, plan, processes, run_planned, same_config
 from adaptinf.compare.variants import ComparisonRow
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig
+from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
 from adaptinf.results.recording import record_of
@@ -123,8 +124,8 @@ def test_finished_methods_are_not_run_again_and_only_the_steps_asked_for_are_tak
     monkeypatch.setattr(processes, "_run_unfinished", note)
     planned = planned_methods(config, ["adapt", "sequential"], tmp_path)
     made = run_planned(planned, progress=Silent(), num_steps=1)
-    for stage in ("model", "pruning"):
-        made[0].stage_folder(0, stage).mkdir(parents=True)
+    for kind in (Trained, SavedPruning):
+        made[0].stage_folder(0, kind).mkdir(parents=True)
     run_planned(planned, progress=Silent(), num_steps=1)
     run_planned(planned, progress=Silent(), num_steps=9)
     assert asked == [[("adapt", 1), ("sequential", 1)], [("sequential", 1)], [("adapt", 2), ("sequential", 2)]]
@@ -155,7 +156,7 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
     found, reference = summary_rows(runs)
     assert "sequential" in reference and all(row.num_steps == 1 for row in found)
     # Every method saw the same base.
-    assert runs[0].evaluation(-1).matrix.tolist() == runs[1].evaluation(-1).matrix.tolist()
+    assert runs[0].load(-1, Evaluation).matrix.tolist() == runs[1].load(-1, Evaluation).matrix.tolist()
 
     broken = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
     with pytest.raises(Exception, match="gone"):

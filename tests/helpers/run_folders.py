@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
-from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection
+from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import add_dataset
 from adaptinf.runs import Run
 from adaptinf.storage import store, tables
@@ -52,7 +52,7 @@ def run_folder(
     introduced = np.array(introduced_at if introduced_at is not None else [0] * num_skills, np.int64)
     for step in range(-1, num_steps):
         if num_skills:
-            _save(run, step, "evaluation", _evaluation(np.array(matrix[: step + 2]), introduced, num_items, shift))
+            _save(run, step, _evaluation(np.array(matrix[: step + 2]), introduced, num_items, shift))
         if step >= 0:
             _join(run, step, datasets[run.config.stream[step].name])
             _choose_all(run, step)
@@ -102,21 +102,19 @@ def _choose_all(run: Run, step: int) -> None:
     labels = (pool.skills == RARE).astype(np.int64) if step == 0 else np.zeros(len(pool), np.int64)
     distances = np.zeros(len(pool), np.float32)
     clusters = Clusters(labels=labels, centers=np.zeros((2, 2), np.float32), distances=distances, ids=pool.ids)
-    _save(run, step, "clusters", clusters)
+    _save(run, step, clusters)
     table = {"id": pool.ids, "cluster": labels}
     none = {"cluster": np.zeros(0, np.int64), "scorer": tables.text_array([])}
-    _save(run, step, "selection", Selection(indices=np.arange(len(pool)), ids=pool.ids, table=table, clusters=none))
-    _save(run, step, "pruning", SavedPruning(table=_nothing_pruned(), num_kept=len(pool)))
+    _save(run, step, Selection(indices=np.arange(len(pool)), ids=pool.ids, table=table, clusters=none))
+    _save(run, step, SavedPruning(table=_nothing_pruned(), num_kept=len(pool)))
 
 
 def _train(run: Run, step: int, left_out: Mapping[str, Sequence[str]] | None) -> None:
     """Leave what training writes about itself, and how long the stages took."""
-    model = run.stage_folder(step, "model")
-    model.mkdir(parents=True)
-    tables.write_json(model / "info.json", {"samples": BUDGET, "optimizer_steps": 4, **(left_out or {})})
+    _save(run, step, Trained(info={"samples": BUDGET, "optimizer_steps": 4, **(left_out or {})}))
     for stage, seconds in SECONDS.items():
         event = {"step": step, "stage": stage, "event": "end", "seconds": seconds}
-        store.append_line(run.folder / "events.jsonl", event)
+        store.append_line(run.events_file, event)
 
 
 def _nothing_pruned() -> tables.Columns:
@@ -125,8 +123,8 @@ def _nothing_pruned() -> tables.Columns:
             "neighbour_stayed": np.zeros(0, bool), "similarity": np.zeros(0, np.float32)}  # fmt: skip
 
 
-def _save(run: Run, step: int, stage: str, artifact: store.Artifact) -> None:
-    folder = run.stage_folder(step, stage)
+def _save(run: Run, step: int, artifact: store.Artifact) -> None:
+    folder = run.stage_folder(step, type(artifact))
     folder.mkdir(parents=True)
     artifact.save(folder)
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from adaptinf import config as configuration
+from adaptinf.data import Features
 from adaptinf.errors import ConfigError
 from adaptinf.formats import read
 from adaptinf.history.export import export_selection
@@ -95,7 +96,7 @@ def test_scores_and_manifest_say_where_it_comes_from(run, tmp_path):
     pd.testing.assert_frame_equal(scores[selected.columns], selected, check_index_type=False)
     assert manifest["seeds"] == {"run": 3, "selection": run.seed("selection", 1)}
     assert (manifest["step"], manifest["dataset"], manifest["method"]) == (1, "two", "adapt")
-    info = tables.read_json(run.stage_folder(1, "features") / "info.json")
+    info = tables.read_json(run.stage_folder(1, Features) / "info.json")
     assert manifest["measured_by"] == info["fingerprint"]
     files = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*.*")}
     del files["manifest.json"]

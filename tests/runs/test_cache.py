@@ -12,10 +12,11 @@ from adaptinf import config as configuration
 from adaptinf import pipeline
 from adaptinf.compare.variants import ComparisonRow, row_config
 from adaptinf.config import RunConfig
+from adaptinf.data import Features
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import cache as sharing
-from adaptinf.runs.cache import Shelf
+from adaptinf.runs.cache import StageCache
 from adaptinf.storage import store, tables
 from tests.helpers.run_folders import content
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
@@ -37,9 +38,11 @@ def config(tmp_path_factory) -> RunConfig:
     return configuration.load(write_stream(folder / "s.yaml", datasets, tests))
 
 
-def go(folder: Path, config: RunConfig, method: str, *, shelf: Shelf | None = None, seed: int = 3, **settings) -> Run:
+def go(
+    folder: Path, config: RunConfig, method: str, *, cache: StageCache | None = None, seed: int = 3, **settings
+) -> Run:
     row = ComparisonRow(name=method, method=method, settings=settings)
-    run = replace(Run.create(folder, row_config(config, row, seed)), shelf=shelf)
+    run = replace(Run.create(folder, row_config(config, row, seed)), cache=cache)
     run_all(run)
     return run
 
@@ -57,9 +60,9 @@ def test_a_run_that_shares_is_byte_for_byte_a_run_that_is_alone(config, alone, t
         monkeypatch.setattr(
             pipeline, name, lambda *args, name=name, real=real, **options: made.append(name) or real(*args, **options)
         )
-    shelf = Shelf(tmp_path / "shared")
+    cache = StageCache(tmp_path / "shared")
     for method in ("adapt", "cluster_balanced"):
-        run = go(tmp_path / method, config, method, shelf=shelf)
+        run = go(tmp_path / method, config, method, cache=cache)
         assert content(run.folder) == content(alone[method]), method
     # The first step's vectors and clusters were made by the first run only; the second step's by both.
     assert (made.count("extract"), made.count("cluster")) == (3, 3)
@@ -67,12 +70,12 @@ def test_a_run_that_shares_is_byte_for_byte_a_run_that_is_alone(config, alone, t
 
 
 def test_what_is_shared_is_linked_and_its_cost_is_that_of_the_run_that_made_it(config, tmp_path):
-    shelf = Shelf(tmp_path / "shared")
-    first = go(tmp_path / "first", config, "adapt", shelf=shelf)
-    second = go(tmp_path / "second", config, "cluster_balanced", shelf=shelf)
+    cache = StageCache(tmp_path / "shared")
+    first = go(tmp_path / "first", config, "adapt", cache=cache)
+    second = go(tmp_path / "second", config, "cluster_balanced", cache=cache)
     # `extraction.keep: last` drops the first step's arrays of a run; those of the others, and the shared ones, stay.
-    assert not (first.stage_folder(0, "features") / "vectors.npy").exists()
-    assert list(shelf.folder.glob("00-features-*/made/vectors.npy"))
+    assert not (first.stage_folder(0, Features) / "vectors.npy").exists()
+    assert list(cache.folder.glob("00-features-*/made/vectors.npy"))
     linked = "pool/00-one/data-00000-of-00001.arrow"
     assert os.path.samefile(first.folder / linked, second.folder / linked)
     for name in ("pool/00-one/info.json", "base/evaluation/matrix.json"):
@@ -93,22 +96,22 @@ def test_what_is_shared_is_linked_and_its_cost_is_that_of_the_run_that_made_it(c
 def test_a_corrected_file_is_another_one(tmp_path, kind):
     data, test = write_dataset(tmp_path, "one", rows(4)), write_test(tmp_path, "sums", rows(4)[1::2])
     config = configuration.load(write_stream(tmp_path / "s.yaml", [data], [test]))
-    shelf = Shelf(tmp_path / "shared")
-    before = shelf.place(config, -1, "evaluation")
-    assert shelf.place(config, -1, "evaluation") == before
+    cache = StageCache(tmp_path / "shared")
+    before = cache.place(config, -1, "evaluation")
+    assert cache.place(config, -1, "evaluation") == before
     file = Path(getattr(config, kind)[0].path)
     file.write_text(file.read_text().replace("3", "4"))
     os.utime(file, (1, 1))  # the same size, maybe within the clock's grain
-    assert shelf.place(config, -1, "evaluation") != before
+    assert cache.place(config, -1, "evaluation") != before
 
 
 def test_runs_outlive_the_shared_folder_and_each_other(config, alone, tmp_path):
     import shutil
 
-    shelf = Shelf(tmp_path / "shared")
+    cache = StageCache(tmp_path / "shared")
     for method in ("adapt", "cluster_balanced"):
-        go(tmp_path / method, config, method, shelf=shelf)
-    shutil.rmtree(shelf.folder)
+        go(tmp_path / method, config, method, cache=cache)
+    shutil.rmtree(cache.folder)
     shutil.rmtree(tmp_path / "adapt")
     assert content(tmp_path / "cluster_balanced") == content(alone["cluster_balanced"])
 
@@ -118,15 +121,15 @@ def test_without_hard_links_files_are_copied(config, alone, tmp_path, monkeypatc
         raise OSError("no links here")
 
     monkeypatch.setattr(sharing.os, "link", refuse)
-    shelf = Shelf(tmp_path / "shared")
+    cache = StageCache(tmp_path / "shared")
     for method in ("adapt", "cluster_balanced"):
-        assert content(go(tmp_path / method, config, method, shelf=shelf).folder) == content(alone[method])
+        assert content(go(tmp_path / method, config, method, cache=cache).folder) == content(alone[method])
 
 
 def test_a_run_killed_while_it_links_goes_on(config, alone, tmp_path, monkeypatch):
     """Whatever the moment: the folder's `.part` is begun anew, and the cost is counted once."""
-    shelf = Shelf(tmp_path / "shared")
-    go(tmp_path / "adapt", config, "adapt", shelf=shelf)
+    cache = StageCache(tmp_path / "shared")
+    go(tmp_path / "adapt", config, "adapt", cache=cache)
     real = sharing._link_or_copy
     num_deaths = 0
     for call in (1, 2, 5, 3, 4, 6, 2, 3):
@@ -140,23 +143,23 @@ def test_a_run_killed_while_it_links_goes_on(config, alone, tmp_path, monkeypatc
 
         monkeypatch.setattr(sharing, "_link_or_copy", dying)
         try:
-            go(tmp_path / "second", config, "cluster_balanced", shelf=shelf)
+            go(tmp_path / "second", config, "cluster_balanced", cache=cache)
         except KeyboardInterrupt:
             num_deaths += 1
     assert num_deaths >= 5
     monkeypatch.setattr(sharing, "_link_or_copy", real)
-    run = go(tmp_path / "second", config, "cluster_balanced", shelf=shelf)
+    run = go(tmp_path / "second", config, "cluster_balanced", cache=cache)
     assert content(run.folder) == content(alone["cluster_balanced"])
     assert run.seconds()[0, "features"] == Run.open(tmp_path / "adapt").seconds()[0, "features"]
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_only_what_would_be_the_same_is_shared(config):
-    shelf = Shelf(Path("shared"))
+    cache = StageCache(Path("shared"))
 
     def place(step: int, stage: str, **changes):
         changed = configuration.with_settings(config, changes, where="test")
-        return shelf.place(changed, step, stage)
+        return cache.place(changed, step, stage)
 
     for step, stage in ((0, "pool"), (-1, "evaluation"), (0, "features"), (0, "clusters")):
         assert place(step, stage) == place(step, stage, **{"selection.budget": 5}) is not None
@@ -177,10 +180,14 @@ def test_only_what_would_be_the_same_is_shared(config):
 def test_a_dataset_that_was_withdrawn_is_not_given_to_others(config, tmp_path):
     from adaptinf.runs import overrule as amending
 
-    shelf = Shelf(tmp_path / "shared")
-    row = ComparisonRow(name="r", method="random_replay", settings={})
-    run = replace(Run.create(tmp_path / "run", row_config(config, row, 3)), shelf=shelf)
+    cache = StageCache(tmp_path / "shared")
+    run = replace(
+        Run.create(
+            tmp_path / "run", row_config(config, ComparisonRow(name="r", method="random_replay", settings={}), 3)
+        ),
+        cache=cache,
+    )
     amending.withdraw(run, "one")
     run_all(run)
     assert tables.read_json(run.dataset_folder(0) / "info.json")["rows"] == 0
-    assert not shelf.folder.exists()
+    assert not cache.folder.exists()

@@ -9,6 +9,7 @@ import pytest
 
 from adaptinf import config as configuration
 from adaptinf import pipeline
+from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.evaluation.skills import introductions
 from adaptinf.pipeline import run_all, run_step
@@ -19,7 +20,7 @@ from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
 from adaptinf.runs.status import status_of
 from adaptinf.storage import store, tables
-from adaptinf.training import Trained, save_weights
+from adaptinf.training import save_weights
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,7 +52,7 @@ def made(folder, datasets, tests=None, *, num_steps=None, method="random_replay"
 
 
 def pruned(run, step):
-    return set(tables.read_table(run.stage_folder(step, "pruning") / "pruned.parquet")["id"])
+    return set(tables.read_table(run.stage_folder(step, SavedPruning) / "pruned.parquet")["id"])
 
 
 def pool_ids(run, step):
@@ -83,7 +84,7 @@ def test_more_restored_samples_than_the_cap_all_stay(tmp_path, datasets):
     run_step(run, 1)
     restored = set(restored_ids(run.pool_folder))
     assert len(restored) == 6 and pool_ids(run, 2) >= restored
-    info = tables.read_json(run.stage_folder(1, "pruning") / "info.json")
+    info = tables.read_json(run.stage_folder(1, SavedPruning) / "info.json")
     assert info["kept"] == len(pool_ids(run, 1)) - len(pruned(run, 1)) == 6
 
 
@@ -104,11 +105,11 @@ def test_with_embeddings_the_others_are_pruned_as_if_the_restored_were_not_there
     assert id not in ids and cap == 6 - 1
     whole = run.pool(1).ids.tolist()
     assert sorted([*ids, id]) == whole
-    features = pipeline.Features.load(run.stage_folder(1, "features"))
+    features = pipeline.Features.load(run.stage_folder(1, Features))
     at = [whole.index(name) for name in ids]
     np.testing.assert_array_equal(embeddings, features.embeddings[at])
-    table = tables.read_table(run.stage_folder(1, "pruning") / "pruned.parquet")
-    assigned = tables.read_table(run.stage_folder(1, "clusters") / "assignments.parquet")
+    table = tables.read_table(run.stage_folder(1, SavedPruning) / "pruned.parquet")
+    assigned = tables.read_table(run.stage_folder(1, Clusters) / "assignments.parquet")
     clusters = dict(zip(assigned["id"], assigned["cluster"], strict=True))
     assert [clusters[name] for name in table["id"]] == table["cluster"].tolist()
     neighbours = [name for name in table["neighbour"] if name]
@@ -125,9 +126,9 @@ def test_a_withdrawn_dataset_is_in_no_later_pool_selection_or_introduction(tmp_p
     run_step(run, 2)
     assert pool_ids(run, 1) == before, "the pool of an older step stays what that step saw"
     assert {id.partition("/")[0] for id in pool_ids(run, 2)} == {"two", "three"}
-    chosen = tables.read_table(run.stage_folder(2, "selection") / "selection.parquet")["id"]
+    chosen = tables.read_table(run.stage_folder(2, Selection) / "selection.parquet")["id"]
     assert len(chosen) == 16 and not any(id.startswith("one/") for id in chosen)
-    assert [run.evaluation(step).introduced_at.tolist() for step in (0, 1, 2)] == [[0], [0], [1]]
+    assert [run.load(step, Evaluation).introduced_at.tolist() for step in (0, 1, 2)] == [[0], [0], [1]]
     found = status_of(run)
     assert (found["pool"], found["withdrawn"]) == (16, {"one": 2})
 

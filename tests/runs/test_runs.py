@@ -12,6 +12,7 @@ import pytest
 from adaptinf import config as configuration
 from adaptinf import runs
 from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
+from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.runs import STAGES, Run
 from adaptinf.storage import store
@@ -42,7 +43,7 @@ def test_a_folder_that_is_no_run_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(ConfigError, match=r"is no run folder: it has no config\.yaml; make one with `adaptinf init"):
         Run.open(tmp_path)
     Run.create(tmp_path / "adapt", config(ONE))
-    with pytest.raises(ConfigError, match=r"is no run folder: .*; runs lie in it: \S+/adapt$"):
+    with pytest.raises(ConfigError, match=r"is no run folder: .*; runs inside it: \S+/adapt$"):
         Run.open(tmp_path)
 
 
@@ -104,30 +105,30 @@ def test_tests_of_skills_may_be_added(tmp_path):
 
 def test_steps_of_a_run_are_made_with_the_same_settings_however_its_config_is_edited(tmp_path):
     made = Run.create(tmp_path, config(ONE))
-    made.hold_settings()
+    made.pin_settings()
     edited = replace(made, config=changed(made.config, "selection", budget=7))
-    edited.hold_settings()  # no step has begun
+    edited.pin_settings()  # no step has begun
     (tmp_path / "steps" / "00").mkdir()
-    edited.hold_settings()
+    edited.pin_settings()
     with pytest.raises(ConfigError) as caught:
-        made.hold_settings()
+        made.pin_settings()
     assert f"{tmp_path} was made with selection.budget=7, now it is 25000; put it back in" in str(caught.value)
 
 
 def test_files_of_a_run_may_move_and_tests_may_be_added_between_steps(tmp_path):
     test = SkillConfig(skill="ocr", path="ocr.json")
     made = Run.create(tmp_path, config(ONE, evaluation=[test]))
-    made.hold_settings()
+    made.pin_settings()
     (tmp_path / "steps" / "00").mkdir()
     moved = config(
         ONE.model_copy(update={"path": "elsewhere/one.json", "images": "elsewhere"}),
         TWO,
         evaluation=[test.model_copy(update={"path": "elsewhere/ocr.json"}), SkillConfig(skill="new", path="new.json")],
     )
-    replace(made, config=changed(moved, "model", path="elsewhere/base")).hold_settings()
+    replace(made, config=changed(moved, "model", path="elsewhere/base")).pin_settings()
     other_metric = [test.model_copy(update={"metric": "anls"})]
     with pytest.raises(ConfigError, match=r"evaluation\.0\.metric='exact', now it is 'anls'"):
-        replace(made, config=config(ONE, TWO, evaluation=other_metric)).hold_settings()
+        replace(made, config=config(ONE, TWO, evaluation=other_metric)).pin_settings()
 
 
 def test_what_no_result_depends_on_may_change(tmp_path):
@@ -150,16 +151,16 @@ def test_a_dataset_joins_the_stream_under_a_name_that_is_free(tmp_path):
 def test_steps_are_finished_in_order_and_only_by_their_last_stage(tmp_path):
     run = Run.create(tmp_path, config(ONE, TWO))
     assert run.num_finished == 0
-    for stage in STAGES[:-1]:
-        run.stage_folder(0, stage).mkdir(parents=True)
+    for kind in ARTIFACTS[:-1]:
+        run.stage_folder(0, kind).mkdir(parents=True)
     assert run.num_finished == 0
-    run.stage_folder(1, STAGES[-1]).mkdir(parents=True)
+    run.stage_folder(1, SavedPruning).mkdir(parents=True)
     assert run.num_finished == 0
-    store.part_of(run.stage_folder(0, STAGES[-1])).mkdir()
+    store.part_of(run.stage_folder(0, SavedPruning)).mkdir()
     assert run.num_finished == 0
-    run.stage_folder(0, STAGES[-1]).mkdir()
+    run.stage_folder(0, SavedPruning).mkdir()
     assert run.num_finished == 2
-    assert run.stage_folder(-1, "evaluation") == tmp_path / "base" / "evaluation"
+    assert run.stage_folder(-1, Evaluation) == tmp_path / "base" / "evaluation"
 
 
 def test_seeds_differ_by_stage_step_and_run(tmp_path):
@@ -227,6 +228,6 @@ def test_what_was_set_up_by_one_commit_and_made_by_another_names_the_one_that_ma
     run = Run.create(tmp_path, config(ONE))
     assert run.made_by().git_sha == "set-up"
     monkeypatch.setattr(runs, "git_sha", lambda: "made")
-    run.hold_settings()
+    run.pin_settings()
     assert run.made_by().git_sha == Run.open(tmp_path).made_by().git_sha == "made"
     assert Run.open(tmp_path).config.made_by.git_sha == "set-up"

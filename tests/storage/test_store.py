@@ -71,7 +71,7 @@ def test_another_maker_is_refused_by_the_key_that_differs(tmp_path):
 
 
 def test_the_lock_names_the_process_that_holds_it_and_ends_with_it(tmp_path):
-    code = "import sys; from pathlib import Path; from adaptinf import store\n"
+    code = "import sys; from pathlib import Path; from adaptinf.storage import store\n"
     code += "with store.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,0 +1,56 @@
+"""The logs of a run: begin and end of every stage with seconds and peak memory, and the numbers of every stage."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from adaptinf.storage import store
+
+
+@contextmanager
+def logged(log: Path, step: int, stage: str, part: Path) -> Iterator[None]:
+    """Append the beginning and the end of a stage, with seconds and peak memory, to a log.
+
+    Seconds are those of all attempts: of one that was killed, up to the last file that it left in `part`.
+    """
+    key = {"step": step, "stage": stage}
+    earlier = _seconds_of_killed(store.read_lines(log), key, part)
+    store.append_line(log, {**key, "event": "begin", "earlier_seconds": earlier})
+    started = time.monotonic()
+    yield
+    cost = {"seconds": round(earlier + time.monotonic() - started, 3), "peak_bytes": _peak_bytes()}
+    store.append_line(log, {**key, "event": "end", **cost})
+
+
+def finished_stages(log: Path) -> list[dict[str, Any]]:
+    """Return the records that end a stage: step, stage, seconds, peak_bytes; the last one of each (step, stage)."""
+    ends = [event for event in store.read_lines(log) if event.get("event") == "end"]
+    return list({(event["step"], event["stage"]): event for event in ends}.values())
+
+
+def stage_seconds(log: Path) -> dict[tuple[int, str], float]:
+    """Return how long each finished (step, stage) took."""
+    return {(event["step"], event["stage"]): event["seconds"] for event in finished_stages(log)}
+
+
+def _seconds_of_killed(events: list[dict[str, Any]], key: dict[str, Any], part: Path) -> float:
+    """Return how long attempts at a stage worked that began and never ended."""
+    own = [event for event in events if all(event.get(name) == value for name, value in key.items())]
+    if not own or own[-1]["event"] != "begin":
+        return 0.0
+    began = datetime.fromisoformat(own[-1]["time"]).timestamp()
+    newest = max((path.stat().st_mtime for path in part.rglob("*") if path.is_file()), default=began)
+    return round(float(own[-1].get("earlier_seconds", 0.0)) + max(0.0, newest - began), 3)
+
+
+def _peak_bytes() -> int:
+    """Return the most memory this process has held so far (Linux counts in kilobytes, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,94 @@
+"""Where things lie in a run folder: the only place that spells these names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptinf.data import ARTIFACTS, SavedPruning
+from adaptinf.storage import store
+
+CONFIG = "config.yaml"
+POOL = "pool"
+BASE = "base"
+STEPS = "steps"
+EXPORTS = "exports"
+EVENTS = "events.jsonl"
+METRICS = "metrics.jsonl"
+REPORT = "report.html"
+OWN_NAMES = (POOL, BASE, STEPS, METRICS, EVENTS, REPORT)
+"""What a run writes beside its configuration, which is written first."""
+BASE_STEP = -1
+"""Number of the step that holds the base model's evaluation."""
+STAGES = tuple(kind.stage for kind in ARTIFACTS)
+"""Folders of a step, in the order they are made; the last one is written by every step."""
+
+
+class Layout:
+    """The paths of one run folder."""
+
+    folder: Path
+    """The run folder."""
+
+    @property
+    def pool_folder(self) -> Path:
+        """Folder of the datasets."""
+        return self.folder / POOL
+
+    @property
+    def steps_folder(self) -> Path:
+        """Folder of the steps."""
+        return self.folder / STEPS
+
+    @property
+    def config_file(self) -> Path:
+        """The run's configuration as its user edits it."""
+        return self.folder / CONFIG
+
+    @property
+    def pinned_config_file(self) -> Path:
+        """The settings that the run's steps use."""
+        return self.steps_folder / CONFIG
+
+    @property
+    def events_file(self) -> Path:
+        """Begin and end of every stage."""
+        return self.folder / EVENTS
+
+    @property
+    def metrics_file(self) -> Path:
+        """Numbers of every stage."""
+        return self.folder / METRICS
+
+    @property
+    def report_file(self) -> Path:
+        """The page about this run."""
+        return self.folder / REPORT
+
+    def export_folder(self, step: int, format: str) -> Path:
+        """Return where an export of a step is written unless its user names a folder."""
+        return self.folder / EXPORTS / f"{step:02d}-{format}"
+
+    def step_folder(self, step: int) -> Path:
+        """Return the folder of a step; BASE_STEP is the base model's."""
+        return self.folder / BASE if step == BASE_STEP else self.steps_folder / f"{step:02d}"
+
+    def stage_folder(self, step: int, stage: type[store.Artifact]) -> Path:
+        """Return the folder of a stage's artifact."""
+        return self.step_folder(step) / stage.stage
+
+    def has(self, step: int, *stages: type[store.Artifact]) -> bool:
+        """Tell whether these stages of a step are finished."""
+        return all(self.stage_folder(step, stage).exists() for stage in stages)
+
+    @property
+    def num_finished(self) -> int:
+        """Number of steps that are finished, counted from the first."""
+        step = 0
+        while self.has(step, SavedPruning):
+            step += 1
+        return step
+
+    @property
+    def num_begun(self) -> int:
+        """Number of steps that have taken their pool; a correction of the pool counts from the next one on."""
+        return self.num_finished + self.step_folder(self.num_finished).exists()

@@ -1,0 +1,182 @@
+"""The settings of a run: every `auto` answered once, pinned with its first step, and the same for all later steps.
+
+`Run.config` is what the user wrote; `Run.settings` is what the run works with. Steps write the settings to
+steps/config.yaml, so that a changed default or another version of the package changes no run that has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from adaptinf import config as configuration
+from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
+from adaptinf.errors import ConfigError
+from adaptinf.selection.options import SEPARATE_OPTIONS, default_options, known_options, wishes
+
+S = TypeVar("S", DatasetConfig, SkillConfig)
+
+GROWING_KEYS = ("stream", "evaluation")
+"""Lists that may have grown at their end between two calls."""
+FREE_KEYS = ("executor", "plugins", "made_by")
+"""Settings that may change between two calls on one run folder, because no result depends on them."""
+ANSWERED = ("extraction.vector", "extraction.image", "clustering.clusters", "pruning.cap", "model.dtype")
+"""Settings whose `auto` is answered once: by the method, and the last by the device of the first step."""
+
+FORMER_ANSWERS: dict[str, dict[str, Any]] = {
+    "adapt_plus": {"extraction.vector": "hidden", "extraction.image": "unmeasured", "clustering.clusters": 300}
+}
+"""What methods answered in version 0.1, whose runs pinned `auto` itself."""
+FORMER_ANSWERS_OF_OTHERS = {
+    "extraction.vector": "gradient", "extraction.image": "removed", "clustering.clusters": "auto",
+}  # fmt: skip
+"""The same of every other built-in method."""
+FORMER_OPTIONS: dict[str, dict[str, Any]] = {
+    "adapt": {"budgets": "equal", "choose": "entropy", "sampling": "ccs"},
+    "lite_adapt": {"budgets": "equal", "choose": "entropy", "sampling": "ccs"},
+    "adapt_plus": {"joined": 30, "budgets": "equal", "tail": 0.05},
+    "coincide": {"temperature": 0.1},
+    "dbp": {"temperature": 0.5, "keep": "hardest"},
+    "semdedup_random": {"epsilon": 0.01},
+}
+"""Defaults that the options of methods had in version 0.1; the other built-in methods had no options."""
+FORMER_CAP_FACTOR = 4
+"""Budgets in the cap that version 0.1 gave a pool."""
+FORMER_UNCAPPED = frozenset({"multitask"})
+"""Methods that had no cap."""
+FORMER_METHODS = frozenset(
+    ["adapt", "lite_adapt", "adapt_plus", "cluster_balanced", "coincide", "dbp", "multitask", "oracle", "random_replay"]
+    + ["semdedup_random", "sequential"]
+    + [
+        f"{score}_{way}"
+        for score in ("perplexity", "image_grounding", "el2n", "entropy", "grand")
+        for way in ("top", "middle", "ccs")
+    ]
+)
+"""Built-in methods of version 0.1."""
+
+
+def resolve(config: RunConfig, pinned: RunConfig | None = None) -> RunConfig:
+    """Return the configuration with every `auto` answered that the method answers, and with all of its options.
+
+    Args:
+        config: as the user wrote it.
+        pinned: the settings that the run's steps use; None for a run without steps. Its answers come first, as they
+            were given when the run began; those of a folder of version 0.1 stand in FORMER_ANSWERS.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    if pinned is not None and pinned.selection.method != config.selection.method:
+        pinned = None
+    answers, defaults = _answers(config, pinned)
+    for place, value in answers.items():
+        if _value(config, place) == "auto":
+            config = with_value(config, place, value)
+    selection = config.selection
+    options = dict(sorted({**defaults, **selection.method_options}.items()))
+    # All options in one place, so that `budgets: equal` and leaving it out are the same.
+    named: dict[str, Any] = dict.fromkeys(configuration.NAMED_OPTIONS)
+    return config.model_copy(update={"selection": selection.model_copy(update={**named, "options": options})})
+
+
+def _answers(config: RunConfig, pinned: RunConfig | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return what answers `auto`, `section.key` -> value, and the values of options that the user left out."""
+    method = config.selection.method
+    if pinned is not None and pinned.made_by is not None and pinned.made_by.resolved:
+        return {place: _value(pinned, place) for place in ANSWERED}, pinned.selection.method_options
+    if pinned is not None and method in FORMER_METHODS:
+        cap = "none" if method in FORMER_UNCAPPED else FORMER_CAP_FACTOR * config.selection.budget
+        answers = FORMER_ANSWERS.get(method, FORMER_ANSWERS_OF_OTHERS)
+        return {**answers, "pruning.cap": cap}, FORMER_OPTIONS.get(method, {})
+    cap = "none" if config.cap is None else config.cap
+    return {**wishes(method), "pruning.cap": cap}, _plain(default_options(method))
+
+
+def with_value(config: RunConfig, place: str, value: Any) -> RunConfig:
+    """Return the configuration with one setting, `section.key`, replaced; the value is not checked."""
+    name, key = place.split(".")
+    return config.model_copy(update={name: getattr(config, name).model_copy(update={key: value})})
+
+
+def _value(config: RunConfig, place: str) -> Any:
+    name, key = place.split(".")
+    return getattr(getattr(config, name), key)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that YAML can hold; another value stays with the selector's own file."""
+    found = {}
+    for name, value in options.items():
+        if name in SEPARATE_OPTIONS:
+            continue
+        try:
+            plain = list(value) if isinstance(value, tuple) else value
+            if yaml.safe_load(yaml.safe_dump(plain)) == plain:
+                found[name] = plain
+        except yaml.YAMLError:
+            continue
+    return found
+
+
+def method_options(config: RunConfig) -> dict[str, Any]:
+    """Return the options of the configuration's method, as `select` takes them."""
+    settings = config.selection
+    scorers = {"scorers": settings.scorers} if "scorers" in known_options(settings.method) else {}
+    return {**scorers, **settings.method_options}
+
+
+def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str) -> None:
+    """Refuse settings that differ from those that a run was made with; lists that have grown at their end are the same.
+
+    Raises:
+        ConfigError: the first setting that differs is named, and `way_out` says what to do.
+    """
+    for key in ("selection", *RunConfig.model_fields):
+        was, wanted = getattr(before, key), getattr(now, key)
+        if key in FREE_KEYS or was == wanted or has_grown(key, was, wanted):
+            continue
+        place, old, new = _first_difference(key, was, wanted)
+        raise ConfigError(f"{folder} was made with {place}={old!r}, now it is {new!r}; {way_out}")
+
+
+def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
+    """Return the configuration with the paths of model, datasets and tests as they were: users move their files."""
+
+    def placed(now: list[S], then: list[S]) -> list[S]:
+        places = [{"path": old.path, "images": old.images} for old in then]
+        return [new.model_copy(update=place) for new, place in zip(now, places, strict=False)] + now[len(then) :]
+
+    changes = {
+        "model": config.model.model_copy(update={"path": before.model.path}),
+        "stream": placed(config.stream, before.stream),
+        "evaluation": placed(config.evaluation, before.evaluation),
+    }
+    return config.model_copy(update=changes)
+
+
+def has_grown(key: str, before: Any, after: Any) -> bool:
+    """Tell whether a setting is a list that begins as it was, of those that may grow (Any: of any setting)."""
+    both = isinstance(before, list) and isinstance(after, list)
+    return key in GROWING_KEYS and both and after[: len(before)] == before
+
+
+def _first_difference(key: str, before: Any, after: Any) -> tuple[str, Any, Any]:
+    """Return the first setting below `key` that differs: its place, what it was, what it is."""
+    if isinstance(before, configuration.Section):
+        for name in type(before).model_fields:
+            if getattr(before, name) != getattr(after, name):
+                return _first_difference(f"{key}.{name}", getattr(before, name), getattr(after, name))
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in dict.fromkeys([*before, *after]):
+            if before.get(name) != after.get(name):
+                return _first_difference(f"{key}.{name}", before.get(name), after.get(name))
+    if isinstance(before, list) and isinstance(after, list):
+        for number, (was, now) in enumerate(zip(before, after, strict=False)):
+            if was != now:
+                return _first_difference(f"{key}.{number}", was, now)
+        return key, f"{len(before)} entries", f"{len(after)} entries"
+    return key, before, after
