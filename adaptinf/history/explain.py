@@ -158,7 +158,7 @@ def _outcome(
         return None
     chosen, clusters, assigned = selection.table, selection.clusters, clustered.table() if clustered else None
     row = _row(chosen, id)
-    ranked = _standing(run, step, id, features, clusters)
+    ranked = _standing(run, step, id, features, clustered)
     if ranked is not None and (ranked.rank < ranked.budget) != (row is not None):
         ranked = None  # chosen by another version or by hand: the saved table is what happened
     cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
