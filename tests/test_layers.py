@@ -140,3 +140,36 @@ def test_no_global_random_generator_is_called():
             if isinstance(node, ast.Import) and any(alias.name == "random" for alias in node.names):
                 wrong.append((name, "random"))
     assert wrong == []
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    """Yield every text constant of a file that is no documentation."""
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+def names_of_the_run_folder() -> set[str]:
+    """Return every file name of a run folder, from where it is spelled."""
+    from adaptinf.data import ARTIFACTS
+    from adaptinf.pool import corrections, intake
+    from adaptinf.runs import layout
+    from adaptinf.storage import store
+
+    of_artifacts = {value for kind in ARTIFACTS for name, value in vars(kind).items() if name.isupper()}
+    of_runs = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
+    of_pool = {intake.REPAIRED_FILE, corrections.RESTORED, corrections.WITHDRAWN}
+    found = of_artifacts | of_runs | of_pool | {store.INFO, store.REJECTED}
+    return {name for name in found if "." in name and " " not in name and "\n" not in name}
+
+
+def test_each_file_name_of_the_run_folder_is_spelled_once():
+    names = names_of_the_run_folder()
+    assert {"selection.parquet", "info.json", "events.jsonl", "config.yaml", "rejected.jsonl"} <= names
+    places = {
+        name: [module for module, tree in SOURCES.items() for text in strings(tree) if text == name] for name in names
+    }
+    assert {name: modules for name, modules in places.items() if len(modules) != 1} == {}
+    homes = {top(module) for modules in places.values() for module in modules}
+    assert homes <= {"runs", "pool", "data", "storage"}

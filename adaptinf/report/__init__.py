@@ -19,6 +19,7 @@ from adaptinf.report.skills import accuracy_figure, heat_map, matrix_figure
 from adaptinf.report.table import summary_table
 from adaptinf.report.thumbnails import Album
 from adaptinf.report.vector_map import map_figure
+from adaptinf.runs.layout import REPORT
 from adaptinf.storage import store
 
 __all__ = ["write_report"]
@@ -46,7 +47,7 @@ def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str]
     if not run_folders:
         raise ConfigError("a report needs one run folder at least")
     if out.is_dir():
-        raise ConfigError(f"{out} is a folder; name the file to write, such as {out / 'report.html'}")
+        raise ConfigError(f"{out} is a folder; name the file to write, such as {out / REPORT}")
     page = _page([Path(folder) for folder in run_folders], names)
     out.parent.mkdir(parents=True, exist_ok=True)
     store.write_text_whole(out, rendered(page))
