@@ -1,17 +1,17 @@
 """The exception tree.
 
-AdaptError                       anything the user can mend; the command line prints it as one message, exit code 2
+AdaptError                       anything the user can fix; the command line prints it as one message, exit code 2
 ├── ConfigError(ValueError)      stream.yaml, an option or an argument is wrong
 ├── DataError(ValueError)        a dataset, image or array is wrong
 ├── ModelError(ValueError)       a model, processor or chat template cannot do what the method needs
 └── StoreError                   a run folder is damaged, in use, or belongs to something else
 
-Everything else is a mistake of ours and keeps its traceback, exit code 1.
+Every other exception is a bug of this package: it keeps its traceback, exit code 1.
 """
 
 
 class AdaptError(Exception):
-    """Something the user can mend: the message has the value, the place and the way out."""
+    """Something the user can fix: the message names the value, the place and what to do."""
 
 
 class ConfigError(AdaptError, ValueError):

@@ -2,8 +2,8 @@
 
     pool -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> pruning (step 3)
 
-Each stage leaves a folder, and a folder that exists is a stage that is done; so `run_step` on a half-finished step
-does the other half.
+Each stage writes a folder, and an existing folder means a finished stage; so `run_step` on a partly finished step
+runs the remaining stages.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "center
 
 
 def run_all(run: Run, *, num_steps: int | None = None) -> None:
-    """Take every dataset of the stream through the figure, going on where an earlier call stopped."""
+    """Run every step of the stream, continuing where an earlier call stopped."""
     last = len(run.settings.stream) if num_steps is None else min(num_steps, len(run.settings.stream))
     for step in range(run.num_finished, last):
         run_step(run, step)
 
 
 def run_step(run: Run, step: int) -> None:
-    """Take dataset number `step` of the stream through the figure, once.
+    """Run step number `step`: its dataset joins the pool, and every stage runs once.
 
     Raises:
         ConfigError: the stream has no such dataset, the step before it is not finished, or it had other settings.
@@ -77,7 +77,7 @@ def _take_step(run: Run, step: int) -> None:
 
 
 def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
-    """Say which tests have rows that cannot be used; when the base is tested, and not at every step."""
+    """Report the tests with unusable rows once, when the base model is tested."""
     if run.has(BASE_STEP, Evaluation):
         return
     for test in tests:
@@ -90,7 +90,7 @@ def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
 
 
 def needs_features(run: Run) -> bool:
-    """Tell whether the run's method looks at the model at all."""
+    """Tell whether the run's method needs measurements of the model."""
     return bool(FEATURE_INPUTS & registry.selector[run.settings.selection.method].needs)
 
 
@@ -102,7 +102,7 @@ def _check_turn(run: Run, step: int) -> None:
 
 
 def _extract(run: Run, step: int, pool: Pool) -> Features:
-    """Measure the pool with the model as it was before this step."""
+    """Measure the pool with the model as it is before this step's training."""
 
     def compute(part: Path) -> Features:
         return extract(
@@ -111,7 +111,7 @@ def _extract(run: Run, step: int, pool: Pool) -> Features:
             run.settings.extraction,
             out=part,
             executor=make_executor(run.settings.executor),
-            # One sketch and one virtual adapter for the whole run, so that vectors of two steps can be compared.
+            # The same sketch and virtual adapter in all steps, so that vectors of two steps can be compared.
             seed=run.settings.seed,
             progress=run.progress,
         )
@@ -140,7 +140,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
     if settings.method == UPPER_REFERENCE:
         budget = len(pool)
     elif settings.method == "sequential" and not np.any(pool.arrived == step):
-        budget = 0  # nothing is new: the newest that the pool holds was learnt at its own step
+        budget = 0  # no new samples: the newest dataset in the pool was trained on at its own step
     return select(
         None if features is None else features.scores,
         None if clusters is None else clusters.labels,
@@ -161,7 +161,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
 def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> Trained:
     learner = learner_before(run, step)
     if not len(selection.ids):
-        # An empty dataset at the start of a stream: nothing to learn, the model stays as it was.
+        # An empty dataset at the start of a stream: nothing to train on, the model stays unchanged.
         save_weights(learner, part)
         return Trained(info={"samples": 0, "optimizer_steps": 0})
     samples = pool.view(selection.ids)
@@ -199,11 +199,11 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
 
 
 def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> SavedPruning:
-    """Prune the pool to the cap; methods that did not look at the model prune uniformly at random."""
+    """Prune the pool to the cap; without embeddings samples are removed uniformly at random."""
     cap = len(pool) if run.cap is None else run.cap
     labels = np.zeros(len(pool), np.int64) if clusters is None else clusters.labels
     embeddings = None if features is None else features.embeddings
-    # Restored samples stay (docs/pruning.md); the others share what they leave of the cap.
+    # Restored samples are never pruned (docs/pruning.md); the others share the rest of the cap.
     is_free = ~np.isin(pool.ids, list(pool.restored))
     free = slice(None) if is_free.all() else np.flatnonzero(is_free)
     with run.progress.stage("prune", len(pool)) as bar:
@@ -223,7 +223,7 @@ def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters:
 
 
 def _drop_old_arrays(run: Run, step: int) -> None:
-    """Remove vectors and embeddings of the steps before, as `extraction.keep: last` says; their scores stay."""
+    """Remove vectors and embeddings of earlier steps under `extraction.keep: last`; their scores stay."""
     if run.settings.extraction.keep == "all":
         return
     for older in range(step):

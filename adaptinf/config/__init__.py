@@ -1,4 +1,4 @@
-"""stream.yaml to and from the models of `schema`: unknown keys are refused, all mistakes are told at once."""
+"""Reading, checking and writing stream.yaml: unknown keys are refused, all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _validated(section: type[S], raw: dict[str, Any], where: str) -> S:
     try:
         return section.model_validate(raw)
     except ValidationError as error:
-        # A value that fits no branch of a union is told once, with what each branch would take.
+        # A value that fits no branch of a union is reported once, with what each branch accepts.
         places: dict[str, list[str]] = {}
         for item in error.errors():
             place, message = _explain(item)

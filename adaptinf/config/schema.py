@@ -25,16 +25,16 @@ class Section(BaseModel):
 
 
 class LoraConfig(Section):
-    """The adapter that training uses; methods that take gradients take its."""
+    """The adapter that training uses; gradient vectors are gradients of its weights."""
 
     rank: int = Field(default=128, ge=1)
     """Rank of the two factors."""
     alpha: float = Field(default=256, gt=0)
     """Scale: the adapter's output is multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the adapter's input while training; extraction always runs without."""
+    """Dropout on the adapter's input during training; extraction runs without dropout."""
     target_modules: list[str] | None = None
-    """Names of the linear layers to adapt, inside the decoder blocks; null: all of them."""
+    """Names of the linear layers in the decoder blocks to adapt; null: all of them."""
 
 
 class ModelConfig(Section):
@@ -60,7 +60,7 @@ class DataConfig(Section):
     """How datasets are read."""
 
     on_bad_row: Literal["reject", "stop"] = "reject"
-    """reject: record a bad row in rejected.jsonl and go on; stop: end with an error at the first one."""
+    """reject: record a bad row in rejected.jsonl and continue; stop: end with an error at the first bad row."""
     images: Literal["reference", "copy"] = "reference"
     """reference: the pool keeps paths to your images; copy: the pool keeps its own copies."""
 
@@ -93,7 +93,7 @@ class ExtractionConfig(Section):
     dim: int = Field(default=8192, ge=8)
     """Length of a sketched gradient, at most that of a fisher vector; hidden vectors do not use it."""
     vector: Literal["auto", "gradient", "fisher", "hidden", "zeroth_order"] = "auto"
-    """What the vector is, see docs/extraction.md; auto: the sketched gradient, or what the method asks for instead."""
+    """Kind of vector, see docs/extraction.md; auto: what the method needs (adapt: the sketched gradient)."""
     vector_tokens: TokenSet = "answer"
     """Tokens that a `hidden` vector is the mean of."""
     probes: int = Field(default=32, ge=1)
@@ -103,9 +103,9 @@ class ExtractionConfig(Section):
     batch_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Tokens in one batch, padding included; auto: what fits on a GPU, found by trying; 4096 on a CPU."""
     model: str | None = None
-    """A smaller proxy model that measures instead of the one that learns; null: the model itself."""
+    """A smaller proxy model that is measured instead of the trained model; null: the model itself."""
     keep: Literal["last", "all"] = "last"
-    """last: vectors and embeddings of older steps are dropped, their scores stay; all: everything stays."""
+    """last: vectors and embeddings of older steps are removed, their scores stay; all: everything stays."""
     embedding_tokens: TokenSet = "all_but_first"
     """Tokens that the embedding is the mean of."""
 
@@ -129,16 +129,16 @@ class SelectionConfig(Section):
     budgets: Literal["equal", "root", "proportional", "score_weighted", "density"] | None = None
     """How the budget is shared among clusters; null: the method's own (adapt: equal); density not for adapt_plus."""
     choose: str | None = None
-    """Whose score decides in a cluster: entropy, rank_average, borda, random, fixed:<scorer>; null: adapt's entropy."""
+    """Which score decides in a cluster: entropy, rank_average, borda, random, fixed:<scorer>; null: adapt's entropy."""
     sampling: Literal["ccs", "top", "bottom", "middle", "random"] | None = None
     """How a cluster is sampled by that score; null: the method's own way (adapt: ccs)."""
     # Any: what a selector's options take is between it and its user; the selector checks them.
     options: dict[str, Any] = {}
-    """Other options of the method by name, e.g. {temperature: 0.2} for coincide; yours for a selector of your own."""
+    """Other options of the method by name, e.g. {temperature: 0.2} for coincide; also those of your own selector."""
 
     @property
     def method_options(self) -> dict[str, Any]:
-        """The options that were asked for; a method that does not know one of them refuses it."""
+        """The options that are set; a method refuses an option that it does not know."""
         named = {name: getattr(self, name) for name in NAMED_OPTIONS}
         return {**{name: value for name, value in named.items() if value is not None}, **self.options}
 
@@ -149,28 +149,28 @@ class TrainingConfig(Section):
     tune: Literal["lora", "full"] = "lora"
     """lora: an adapter on the language model; full: all weights of language model and projector (very small models)."""
     adapter: Literal["continue", "merge"] = "continue"
-    """continue: one adapter goes on over all steps; merge: each step's adapter is merged and a new one begun."""
+    """continue: one adapter is trained over all steps; merge: each step merges its adapter and starts a new one."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the selected samples."""
     learning_rate: float = Field(default=2.0e-4, gt=0)
     """Peak learning rate of AdamW, after 3 % warm-up; cosine decay."""
     batch_size: int = Field(default=128, ge=1)
-    """Samples in one optimiser step."""
+    """Samples per optimiser step."""
     micro_batch_size: int = Field(default=8, ge=1)
     """Samples on the device at once, at most: the largest divisor of batch_size up to here; the rest is accumulated."""
     gradient_checkpointing: bool = False
-    """Trade a third more time for much less memory."""
+    """Recompute activations: about a third more time for much less memory."""
     report_to: list[str] = []
     """Loggers of the Trainer: tensorboard, wandb, trackio, ... (metrics.jsonl is always written)."""
 
 
 class PruningConfig(Section):
-    """Step 3: what leaves the pool."""
+    """Step 3: which samples are pruned from the pool."""
 
     cap: Literal["auto", "none"] | Annotated[int, Field(ge=1)] = "auto"
     """Samples that the pool holds after a step; auto: 4 x the budget (multitask: none); none: nothing is pruned."""
     order: Literal["greedy", "semdedup"] = "greedy"
-    """Which of two similar samples leaves: see docs/pruning.md."""
+    """Which of two similar samples is pruned, see docs/pruning.md."""
     allocation: Literal["balanced", "global"] = "balanced"
     """balanced: large clusters shrink most; global: the most similar pairs go first, wherever they are."""
 
@@ -188,7 +188,7 @@ class SkillConfig(Section):
     """One skill to test after every step."""
 
     skill: str = Field(min_length=1)
-    """Name; where the data carry skills, the same name."""
+    """Name of the skill, the same as in the data if the data name skills."""
     path: str
     """Test file in any known format; the last assistant turn is the answer."""
     images: str | None = None
@@ -200,16 +200,16 @@ class SkillConfig(Section):
     introduced_at: Annotated[str, BeforeValidator(_as_text)] | None = None
     """Dataset (or its number) that first teaches the skill; `base`: known before; null: found in the data's skills."""
     max_new_tokens: int = Field(default=64, ge=1)
-    """Longest answer that is generated."""
+    """Longest answer in tokens."""
 
 
 class MadeBy(Section):
-    """Who wrote a resolved config.yaml."""
+    """What wrote this file: version, commit and time."""
 
     version: str
     """Version of adaptinf."""
     git_sha: str | None = None
-    """Commit of the working tree that ran, if any."""
+    """Commit of the package's working tree, if any."""
     utc_time: str
     """When it was written."""
     resolved: bool = False
@@ -244,7 +244,7 @@ class RunConfig(Section):
     seed: int = Field(default=0, ge=0)
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None
-    """Filled in when a run folder is made."""
+    """Written by the program."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> RunConfig:

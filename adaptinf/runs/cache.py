@@ -1,8 +1,8 @@
-"""Work that several runs have in common is done once: the first one that needs it makes it, the others link its files.
+"""Stages that several runs of a comparison have in common: the first run computes them, the others link the files.
 
-A shared stage is known by a hash of everything that its result depends on, so runs share it exactly if each would have
-made the same alone. Files are hard-linked (copied where the file system has no links): a run folder stays whole when
-the shared one is deleted. That is safe because a finished stage is never written into, only removed.
+A shared stage is identified by a hash of everything that its result depends on, so runs share it exactly if each of
+them would have computed the same. Files are hard-linked (copied where the file system has no links): a run folder
+stays whole when the cache is deleted. That is safe because a finished stage is never changed, only removed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from adaptinf.runs.layout import BASE_STEP
 from adaptinf.storage import store, tables
 
 MADE, COST = "made", "cost.json"
-"""In a shared stage's folder: the files, and the seconds and bytes that making them took."""
+"""Inside the folder of a shared stage: its files, and the seconds and peak memory that they cost."""
 COPIED = (".json", ".jsonl", ".yaml", ".txt")
-"""Small files that a person or a tool may want to edit are copied, so that an edit stays in its run."""
+"""Small text files are copied, so that an edit of one run's file changes no other run."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class StageCache:
 
     @contextmanager
     def shared(self, place: Path, target: Path, *, log: Path, key: dict[str, Any]) -> Iterator[None]:
-        """Bring a shared stage into a run before the block, or out of it afterwards.
+        """Link a shared stage into a run before the block, or from the run into the cache after it.
 
-        The block makes the stage unless its folder is there. One process at a time; the others wait, so nothing is made
-        twice. `key` (step and stage) finds the cost in the run's `log`, and writes it there where the stage is shared.
+        The block computes the stage unless its folder exists. One process at a time; the others wait, so nothing is
+        computed twice. `key` (step and stage) identifies the cost in the run's `log`.
         """
         if target.exists():
-            # Not given out: what is there may have lost its arrays by now (`extraction.keep: last`).
+            # Not shared: its arrays may have been removed since (`extraction.keep: last`).
             yield
             return
         with _alone(place.with_suffix(".lock")):
             if place.exists():
-                # First the cost: a process killed in between only writes it once more.
+                # The cost first: if the process is killed in between, it is only written again.
                 store.append_line(log, {**key, "event": "end", **tables.read_json(place / COST), "shared": True})
                 _bring(place / MADE, target)
             yield
@@ -71,8 +71,8 @@ class StageCache:
 def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
     """Return everything that a stage's result depends on; None for a stage that is not shared.
 
-    The pool's datasets depend on the data alone, row 0 of the matrix also on model and tests, the first step's vectors
-    and clusters also on how they are measured and on the seed. From the first selection on a run is its own.
+    The pool's datasets depend on the data, row 0 of the matrix also on model and tests, the first step's vectors and
+    clusters also on extraction settings and seed. All stages from the first selection on belong to one run.
     """
     plugins = [_content(path) for path in config.plugins]
     stream = [[dataset.model_dump(), _files(dataset.path)] for dataset in config.stream]
@@ -97,7 +97,7 @@ def _content(path: str) -> str:
 
 
 def _files(path: str) -> list[Any]:
-    """Return names, sizes and times of a file, or of a folder's files: cheap, and other contents show."""
+    """Return names, sizes and times of a file, or of a folder's files: cheap to read, and they change with content."""
     place = Path(path)
     files = sorted(place.iterdir()) if place.is_dir() else [place]
     return [path, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]]
@@ -105,7 +105,7 @@ def _files(path: str) -> list[Any]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is in here; the operating system lets the next one in when a process is killed."""
+    """Hold a lock file for the block; the operating system releases it when a process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -133,7 +133,7 @@ def _give(target: Path, place: Path, cost: dict[str, Any]) -> None:
 
 
 def _linked(source: Path, target: Path) -> None:
-    """Make `target` a folder of the same files; what a killed process left there is removed."""
+    """Make `target` a folder of the same files; leftovers of a killed process are removed."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for path in sorted(source.rglob("*")):
@@ -151,5 +151,5 @@ def _link_or_copy(path: Path, place: Path) -> None:
     try:
         os.link(path, place)
     except OSError:
-        # Another file system, or one without hard links: then it is a copy, at the price of its bytes.
+        # Another file system, or one without hard links: copy.
         shutil.copyfile(path, place)

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, commit, processor, threads."""
+"""The environment of a result: versions, commit, processor, threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import adaptinf
 from adaptinf.storage import store
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn")
-"""Their versions stand in every result."""
+"""Packages whose versions are recorded with every result."""
 
 
 def environment(*, threads_per_run: int, gpu: str | None = None) -> dict[str, Any]:
-    """Return what stands with every result; only `utc_time` differs between two calls on one machine.
+    """Return the environment that is recorded with every result; two calls on one machine differ in `utc_time` only.
 
-    `gpu`: name of the GPU that runs had, see `adaptinf.models.memory.gpu`.
+    `gpu` is the name of the GPU that the runs used, see `adaptinf.models.memory.gpu`.
     """
     return {
         "adaptinf": adaptinf.__version__,

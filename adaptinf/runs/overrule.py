@@ -1,4 +1,4 @@
-"""adaptinf restore and adaptinf withdraw: the user overrules what a run keeps in its pool."""
+"""adaptinf restore and adaptinf withdraw: the user overrules which samples the pool holds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from adaptinf.words import known_names
 
 
 def restore(run: Run, id: str) -> str:
-    """Bring a pruned sample back for good and say in one sentence what happened; a second time changes nothing.
+    """Restore a pruned sample permanently and return one sentence that reports it; a repeated call changes nothing.
 
-    The next step that takes its pool finds it there, and no step prunes it again. The caller holds the run's lock
+    The next step finds it in the pool, and no step prunes it again. The caller holds the run's lock
     (`Run.locked`).
 
     Raises:
@@ -27,7 +27,9 @@ def restore(run: Run, id: str) -> str:
         hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
         raise ConfigError(f"{run.folder} has no sample {id!r}{hint}")
     if place.dataset.name in withdrawn_datasets(run.pool_folder):
-        raise ConfigError(f"{id} belongs to {place.dataset.name}, which is withdrawn; it cannot be restored by itself")
+        raise ConfigError(
+            f"{id} belongs to {place.dataset.name}, which is withdrawn; single samples of it cannot be restored"
+        )
     restored = restored_ids(run.pool_folder)
     if id in restored:
         return f"{id} was restored already: it is in the pool from step {restored[id]} on"
@@ -40,10 +42,10 @@ def restore(run: Run, id: str) -> str:
 
 
 def withdraw(run: Run, name: str) -> str:
-    """Take a whole dataset out of the pool and say in one sentence what happened; a second time changes nothing.
+    """Remove a whole dataset from the pool and return one sentence that reports it; a repeated call changes nothing.
 
-    The next step that takes its pool finds nothing of it there. What the model has learnt of it stays learnt, and its
-    folder stays. The caller holds the run's lock (`Run.locked`).
+    The next step finds none of its samples in the pool. The model keeps what it was trained on, and the folder stays.
+    The caller holds the run's lock (`Run.locked`).
 
     Raises:
         ConfigError: the stream has no dataset of that name; similar ones and all others are named.
@@ -57,15 +59,15 @@ def withdraw(run: Run, name: str) -> str:
     step = run.num_begun
     note_withdrawn(run.pool_folder, name, step)
     if names.index(name) >= step:
-        return f"{name} is withdrawn before it was learnt: its step will find it empty"
+        return f"{name} is withdrawn before its step: that step will train on none of its samples"
     return (
-        f"{name} is out of the pool from step {step} on; what the model has learnt of it stays in its weights, "
-        f"and the rows stay in {run.dataset_folder(names.index(name))}"
+        f"{name} is out of the pool from step {step} on; the weights keep what was trained on it, "
+        f"and its rows stay in {run.dataset_folder(names.index(name))}"
     )
 
 
 def pruning_step(run: Run, id: str) -> int | None:
-    """Return the step that pruned a sample; None if none did."""
+    """Return the step that pruned a sample; None if no step did."""
     for step in range(run.num_finished):
         pruning = run.load(step, SavedPruning)
         if pruning is not None and id in pruning.table["id"]:

@@ -1,4 +1,4 @@
-"""Refusing a run that cannot get anywhere, before a model is loaded and a minute is lost."""
+"""Checks before a run starts: files, plug-ins and options that it names, before a model is loaded."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from adaptinf.selection import known_options, with_options
 
 
 def check(config: RunConfig, *, whole_stream: bool) -> None:
-    """Check that every file exists and every plug-in that is named is known.
+    """Check that every named file exists and every named plug-in is known.
 
-    `whole_stream` says that no dataset will be added later, so that a skill may name only those that are listed.
+    `whole_stream`: no dataset will be added later, so a skill may name listed datasets only.
 
     Raises:
         ConfigError: lists everything that is missing.
@@ -36,7 +36,7 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
 
 
 def unused(config: RunConfig) -> list[str]:
-    """Return a line for a setting that the user changed and the method has no use for; config is `check`ed."""
+    """Return a line per changed setting that has no effect with the method; `config` has passed `check`."""
     method, scorers = config.selection.method, config.selection.scorers
     with registry.scope(config.plugins):
         if scorers == SelectionConfig().scorers or "scorers" in known_options(method):
@@ -45,16 +45,16 @@ def unused(config: RunConfig) -> list[str]:
 
 
 def _is_missing(model: str) -> bool:
-    """Tell whether a model can only be a folder, as no name on the hub looks like that, and is not there.
+    """Tell whether a path can only be a folder, because hub names never look like it, and does not exist.
 
-    Nothing here or in transformers makes a home folder of `~`.
+    `~` counts as such a path: neither this package nor transformers expands it.
     """
     is_folder = model.startswith((".", "/", "~")) or model.count("/") > 1
     return is_folder and not Path(model).exists()
 
 
 def _unknown_names(config: RunConfig) -> list[str]:
-    """Return a line for each plug-in that is named and not known."""
+    """Return a line per named plug-in that is not known."""
     named = [(registry.selector, config.selection.method)]
     fixed = (config.selection.choose or "").partition("fixed:")[2]
     named += [(registry.scorer, name) for name in [*config.selection.scorers, *([fixed] if fixed else [])]]
@@ -65,7 +65,7 @@ def _unknown_names(config: RunConfig) -> list[str]:
 
 
 def _wrong_options(config: RunConfig) -> list[str]:
-    """Return a line for an option that the method does not know, or a value that it refuses."""
+    """Return a line per option that the method does not know, or whose value it refuses."""
     if registry.selector.complaint(config.selection.method):
         return []
     try:

@@ -1,4 +1,4 @@
-"""What a run has done, what is left, and how long that will take."""
+"""The state of a run: finished stages, remaining steps, time left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def status_of(run: Run) -> dict[str, Any]:
 
 
 def _pool_status(run: Run) -> dict[str, Any]:
-    """Return how many samples are in the pool, and how many are not or only because the user said so."""
+    """Return the number of samples in the pool, pruned and restored, and the withdrawn datasets."""
     pool = run.pool(len(run.settings.stream))
     num_stored = sum(dataset.table.num_rows for dataset in pool.datasets)
     return {
@@ -64,7 +64,7 @@ def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) 
 
 
 def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:
-    """Return the waiting steps times the mean step so far, less what the step under way has spent.
+    """Return the waiting steps times the mean duration of a step, less the time spent on the current step.
 
     None before the first step is finished.
     """

@@ -1,4 +1,4 @@
-"""The next dataset of a run's stream joins its pool."""
+"""Adding the next dataset of a run's stream to its pool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def join(run: Run, step: int) -> dict[str, Any]:
     if folder.exists():
         return dataset_info(folder)
     _refuse_other_dataset(run, step)
-    # A dataset that was withdrawn before it came keeps its step, without rows.
+    # A dataset that was withdrawn before its step keeps the step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
     rows = iter(()) if is_withdrawn else read(dataset.path, dataset.format, dataset.images, source=dataset.name)
     with run.shared(step, STAGE, folder):
@@ -60,12 +60,12 @@ def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
 
 
 def _refuse_other_dataset(run: Run, step: int) -> None:
-    """Refuse a step that another dataset has taken: an `add` that was killed before it could note its dataset."""
+    """Refuse a step that another dataset occupies: an `add` was killed before it recorded its dataset."""
     wanted = run.dataset_folder(step)
     for folder in run.pool_folder.glob(f"{step:02d}-*"):
         if folder != store.part_of(wanted) and not folder.name.endswith(".part"):
             name = folder.name.partition("-")[2]
             raise StoreError(
-                f"{folder} has joined the pool, but {run.config_file} does not list it; "
+                f"{folder} is in the pool, but {run.config_file} does not list it (an `add` was killed); "
                 f"add it again with --name {name}, or delete that folder"
             )

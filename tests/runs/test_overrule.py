@@ -136,7 +136,9 @@ def test_a_withdrawn_dataset_is_in_no_later_pool_selection_or_introduction(tmp_p
 def test_a_dataset_withdrawn_before_it_came_is_not_even_read(tmp_path, datasets):
     gone = {**datasets[1], "path": str(tmp_path / "gone.json")}
     run = made(tmp_path, [datasets[0], gone], num_steps=1)
-    assert amending.withdraw(run, "two") == "two is withdrawn before it was learnt: its step will find it empty"
+    assert (
+        amending.withdraw(run, "two") == "two is withdrawn before its step: that step will train on none of its samples"
+    )
     run_step(run, 1)
     assert {id.partition("/")[0] for id in pool_ids(run, 2)} == {"one"}
     assert tables.read_json(run.dataset_folder(1) / "info.json")["rows"] == 0
