@@ -89,7 +89,7 @@ def _file_problem(path: Path) -> str | None:
         if not path.exists():
             return "is missing"
         if not path.is_file():
-            return "is no file"
+            return "is not a file"
         return None if path.stat().st_size else "is empty (0 bytes)"
     except (OSError, ValueError) as error:
         return f"cannot be opened ({_message(error)})"

@@ -42,7 +42,7 @@ def test_missing_empty_and_foreign_files_have_reasons(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     assert images.image_problem(tmp_path / "none.png") == "is missing"
     assert images.image_problem(tmp_path / "empty.png") == "is empty (0 bytes)"
-    assert images.image_problem(tmp_path / "folder.png") == "is no file"
+    assert images.image_problem(tmp_path / "folder.png") == "is not a file"
     assert "cannot be decoded" in (images.image_problem(tmp_path / "text.png") or "")
     for name in ("none.png", "empty.png", "folder.png", "text.png"):
         with pytest.raises(DataError, match=name):

@@ -24,7 +24,7 @@ from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import Meter, meter
 from adaptinf.extraction.plan import MAX_PADDING, make_plan
 from adaptinf.formats import read
-from adaptinf.formats.files.json import find_file, read_rows
+from adaptinf.formats.files import find_file, read_rows
 from adaptinf.models import Learner, load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths

@@ -1,4 +1,4 @@
-"""Files to samples and back; one file a format, each a plug-in (see `conversation.Format`)."""
+"""Reading data files as samples and writing samples to files; one module per format (see `conversation.Format`)."""
 
 from adaptinf.formats.conversation import BadRow, Conversation, Format, Place, Turn
 from adaptinf.formats.reading import read

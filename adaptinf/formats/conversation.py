@@ -1,4 +1,4 @@
-"""What a format plug-in gives and gets, and the rules that hold for every format.
+"""The interface of a format plug-in, and the rules that apply to every format.
 
 A plug-in is one file with one class:
 
@@ -12,7 +12,7 @@ A plug-in is one file with one class:
 
         def render(self, sample, images): return {"caption": ..., "file": images[0]}
 
-The plug-in only says what stands where. Ids, image files, image tags and empty answers are looked after here and in
+The plug-in only finds the parts of a row. Ids, image files, image tags and empty answers are handled here and in
 `reading`.
 """
 
@@ -26,11 +26,11 @@ from typing import Any, NamedTuple, Protocol
 from adaptinf.data import Block, Message, Sample
 from adaptinf.words import counted
 
-# Any in this package: a value from a JSON file can be of any JSON type.
+# Any in this module: a value from a file can be of any JSON type.
 
 TAG = "<image>"
 ID_KEYS = ("id", "uid", "question_id")
-"""Keys that name a row, the first that is there counts."""
+"""Keys that may hold a row's id; the first one present is used."""
 
 # LLaVA writes a tag on a line of its own; that line break belongs to the tag.
 _TAG_WITH_BREAKS = re.compile(r"\n?<image>\n?")
@@ -38,18 +38,18 @@ _SHOWN_CHARACTERS = 80
 
 
 class BadRow(ValueError):
-    """A row that cannot become a sample; the message is the reason that the user reads."""
+    """A row that cannot become a sample; the message is the reason that is reported."""
 
 
 class Place(NamedTuple):
-    """Where an image stands in a turn."""
+    """The position of an image in a turn."""
 
     path: str | None = None
-    """The image's path, or None: the next one of the row's list."""
+    """The image's path; None: the next path of the row's list."""
 
 
 class Turn(NamedTuple):
-    """One turn as it stands in the file."""
+    """One turn as it is written in the file."""
 
     role: str
     """system, user or assistant."""
@@ -66,7 +66,7 @@ class Conversation:
     images: Sequence[str] = ()
     """The row's list of image paths, as written."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """Every key of the row that the format does not use itself; `reading` takes the row's id out of it."""
+    """Every key of the row that the format does not use itself; `reading` removes the row's id from it."""
     pictures: InitVar[Sequence[str] | None] = None
     """Former name of `images`; plug-ins written for version 0.1 use it."""
 
@@ -77,27 +77,27 @@ class Conversation:
 
 
 class Format(Protocol):
-    """One kind of row in a .json list or a .jsonl file."""
+    """One way to write a conversation as a row of a file."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a row looks like this format; called with rows of any kind."""
+        """Return whether a row looks like this format; called with rows of any kind."""
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
-        """Return what the row says.
+        """Return the conversation in a row.
 
         Raises:
-            BadRow: it is not a conversation; the message says why.
+            BadRow: the row is not a conversation; the message says why.
         """
 
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return the row that `parse` reads as this sample, without id and meta.
 
-        `images` are the sample's paths as they shall stand in the file.
+        `images` are the sample's paths as they are to be written to the file.
         """
 
 
 class Aligned(NamedTuple):
-    """A conversation with one path for each image block."""
+    """A conversation with one path per image block."""
 
     messages: tuple[Message, ...]
     images: tuple[str, ...]
@@ -107,10 +107,10 @@ class Aligned(NamedTuple):
 def align(conversation: Conversation) -> Aligned:
     """Return the messages with tags turned into image blocks, each with its image.
 
-    Images without a place are put at the front of the first user turn, with a note.
+    Images without a tag or block are put before the first user turn, with a note.
 
     Raises:
-        BadRow: more places than images, a tag outside a user turn, no answer or an empty one.
+        BadRow: more tags than images, a tag outside a user turn, no answer or an empty one.
     """
     turns = [Turn(turn.role, _split_tags(turn, number)) for number, turn in enumerate(conversation.turns, 1)]
     _check_answers(turns)
@@ -138,7 +138,7 @@ def _split_tags(turn: Turn, number: int) -> list[str | Place]:
         else:
             pieces.append(piece)
     if turn.role != "user" and any(isinstance(piece, Place) for piece in pieces):
-        raise BadRow(f"{TAG} in turn {number}, which is the {turn.role}'s: images can only stand in user turns")
+        raise BadRow(f"{TAG} in turn {number}, a turn of the {turn.role}: images are only allowed in user turns")
     return pieces
 
 
@@ -153,7 +153,7 @@ def _check_answers(turns: Sequence[Turn]) -> None:
 def _prepend(turns: Sequence[Turn], num_places: int) -> list[Turn]:
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
-        raise BadRow(f"{counted(num_places, 'image')} without a place and no user turn to put it in")
+        raise BadRow(f"{counted(num_places, 'image')} without an image tag, and no user turn to hold them")
     opened = Turn("user", [Place()] * num_places + list(turns[first].pieces))
     return [*turns[:first], opened, *turns[first + 1 :]]
 
@@ -161,7 +161,7 @@ def _prepend(turns: Sequence[Turn], num_places: int) -> list[Turn]:
 def _message(turn: Turn) -> Message:
     """Return a turn as blocks.
 
-    Empty texts are left out and texts that touch are made one, so that a sample is the same through every format.
+    Empty texts are left out and adjacent texts are joined, so that a sample is the same in every format.
     """
     content: list[Block] = []
     for piece in turn.pieces:
@@ -175,10 +175,10 @@ def _message(turn: Turn) -> Message:
 
 
 def role_of(name: object, number: int, roles: Mapping[str, str]) -> str:
-    """Return our word for a role in turn `number` (counted from 1).
+    """Return the role of turn `number` (counted from 1): what `roles` maps its name to.
 
     Raises:
-        BadRow: it is not one of `roles`.
+        BadRow: the name is not a key of `roles`.
     """
     if not isinstance(name, str) or name not in roles:
         raise BadRow(f"unknown role {shown(name)} in turn {number}; known: {', '.join(sorted(roles))}")
@@ -193,7 +193,7 @@ def image_paths(row: Mapping[str, Any]) -> list[str]:
     """
     image, images = row.get("image"), row.get("images")
     if image is not None and images:
-        raise BadRow("both image and images are given; keep one")
+        raise BadRow("image and images are both given; keep one of them")
     value = image if image is not None else images
     if value is None:
         return []
@@ -201,10 +201,10 @@ def image_paths(row: Mapping[str, Any]) -> list[str]:
 
 
 def image_path(value: object) -> str:
-    """Return the path that stands for an image: the text itself, or `path` or `url` of an object.
+    """Return the path of an image: the value itself if it is text, or `path` or `url` of an object.
 
     Raises:
-        BadRow: neither.
+        BadRow: the value is neither.
     """
     if isinstance(value, Mapping):
         value = value.get("path") or value.get("url")
@@ -223,6 +223,6 @@ def rest(row: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
 
 
 def shown(value: object) -> str:
-    """Return a value as it is quoted in a message, cut to a readable length."""
+    """Return a value as text for a message, cut to a readable length."""
     text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

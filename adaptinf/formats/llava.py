@@ -16,10 +16,10 @@ USED = frozenset({"image", "images", "conversations"})
 
 @dataset_format("llava")
 class Llava:
-    """LLaVA's rows; unlike LLaVA itself, a tag in the middle of a text keeps its place."""
+    """Rows as LLaVA writes them. A tag inside a text keeps its position; LLaVA itself moves it to the front."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether the row has LLaVA's `conversations`."""
+        """Return whether the row has LLaVA's `conversations`."""
         turns = row.get("conversations")
         return isinstance(turns, list) and all(isinstance(turn, Mapping) and "from" in turn for turn in turns)
 
@@ -32,7 +32,7 @@ class Llava:
         return Conversation(turns=parsed, images=image_paths(row), meta=rest(row, USED))
 
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
-        """Return a LLaVA row; one image is written as text, several as a list."""
+        """Return a row of LLaVA; the path of a single image is written as text, several as a list."""
         named = {"image": images[0] if len(images) == 1 else list(images)} if images else {}
         turns = [{"from": NAMES[turn["role"]], "value": _text(turn)} for turn in sample.messages]
         return {**named, "conversations": turns}

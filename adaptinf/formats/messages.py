@@ -32,14 +32,14 @@ PATH_KEYS = ("path", "url", "image", "image_url")
 @dataset_format("messages")
 @dataclass(frozen=True, kw_only=True)
 class Messages:
-    """Rows with `messages`, as the OpenAI interface and TRL have them."""
+    """Rows with `messages`, as the OpenAI API and TRL use them."""
 
     with_images: bool | None = None
-    """Of the file that is written: True gives every row blocks and `images`, False texts alone, as one kind of row is
-    all that Arrow takes; None gives every row blocks, and `images` where it has some."""
+    """How rows are written. Arrow needs rows of one kind: True writes blocks and `images` in every row, False writes
+    plain texts in every row. None writes blocks in every row, and `images` in rows with images."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether the row has `messages` with roles."""
+        """Return whether the row has `messages` with roles."""
         turns = row.get("messages")
         return isinstance(turns, list) and all(isinstance(turn, Mapping) and "role" in turn for turn in turns)
 
@@ -52,7 +52,7 @@ class Messages:
         return Conversation(turns=parsed, images=image_paths(row), meta=rest(row, USED))
 
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
-        """Return a row with blocks or texts, and the paths in `images` in their order."""
+        """Return a row with blocks or texts, and the paths in `images`, in order."""
         if self.with_images is False:
             assert not images, f"{sample.id} has images"
             return {"messages": [{"role": turn["role"], "content": _text(turn)} for turn in sample.messages]}

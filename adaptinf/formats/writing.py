@@ -1,4 +1,4 @@
-"""write: samples to a file that `read`, or any other trainer, takes."""
+"""Writing: samples to a file that `read`, or another trainer, reads."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import Any
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.conversation import TAG, Format
-from adaptinf.formats.files.json import SUFFIXES
 from adaptinf.registry import dataset_format
+
+_FRAMES = {".json": ("[\n", ",\n", "\n]\n"), ".jsonl": ("", "\n", "\n")}
+"""Suffix -> text before the first row, between two rows and after the last."""
 
 
 def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> int:
     """Write samples as a .json list or a .jsonl file and return their number.
 
-    `format` is a format's name, or a plug-in with settings of its own. Images inside of the file's folder get
-    relative paths, others absolute ones. The samples may be a generator; the file appears when the last one is written.
+    `format` is a format's name, or an instance of a plug-in. Images inside the file's folder get relative paths, others
+    absolute ones. The samples may be a generator; the file gets its name when the last sample is written.
 
     Raises:
-        DataError: the path ends in neither, or a text holds a literal image tag, which would be read as an image.
-        ConfigError: no such format.
+        DataError: the path has another suffix, or a text holds a literal image tag, which would be read as an image.
+        ConfigError: there is no such format.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in _FRAMES:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; samples are written as .json or .jsonl")
     plugin: Format = dataset_format[format]() if isinstance(format, str) else format
-    opening, between, closing = ("[\n", ",\n", "\n]\n") if path.suffix == ".json" else ("", "\n", "\n")
+    opening, between, closing = _FRAMES[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     count = 0
@@ -48,7 +50,7 @@ def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
             raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as an image")
     own_id = sample.id.removeprefix(f"{sample.source}/")
     row = {"id": own_id, **plugin.render(sample, _written(sample.images, folder))}
-    # Named twice: the first gives the order of the keys, the last the values.
+    # `row` twice: the first gives the order of the keys, the last the values.
     return {**row, **sample.meta, **row}
 
 

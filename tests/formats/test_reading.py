@@ -90,18 +90,18 @@ def nothing(folder: Path) -> None:
     [
         ("none.jpg", nothing, "image 'none.jpg' is missing"),
         ("a.jpg", truncated, "image 'a.jpg' cannot be decoded"),
-        ("../x.png", nothing, "lies outside of the images folder"),
-        ("../../x.png", nothing, "'../../x.png' lies outside of the images folder"),
-        ("b.png/../../x.png", nothing, "lies outside of the images folder"),
-        ("/etc/passwd", nothing, "'/etc/passwd' lies outside of the images folder"),
-        ("link.png", linked_outside, "lies outside of the images folder"),
+        ("../x.png", nothing, "is outside of the image folder"),
+        ("../../x.png", nothing, "'../../x.png' is outside of the image folder"),
+        ("b.png/../../x.png", nothing, "is outside of the image folder"),
+        ("/etc/passwd", nothing, "'/etc/passwd' is outside of the image folder"),
+        ("link.png", linked_outside, "is outside of the image folder"),
         ("link.png", looped, "image 'link.png'"),
-        ("", nothing, "image '' is no file"),
+        ("", nothing, "image '' is not a file"),
         ("a\0.jpg", nothing, "image"),
         ("x" * 5000, nothing, "image"),
         ("toy.json", nothing, "cannot be decoded"),
-        ("https://example.org/a.jpg", nothing, "is no local file"),
-        ("data:image/png;base64,AAAA", nothing, "is no local file"),
+        ("https://example.org/a.jpg", nothing, "is not a local file"),
+        ("data:image/png;base64,AAAA", nothing, "is not a local file"),
         (7, nothing, "image 7 is not a path"),
         ([["a.jpg"]], nothing, "is not a path"),
     ],
@@ -117,7 +117,7 @@ def test_a_bad_image_rejects_its_row(folder: Path, image: Any, prepare: Callable
         (llava("<image> <image>", image="a.jpg"), "2 image tags but 1 image"),
         (llava("<image>"), "1 image tag but 0 images"),
         (llava(answer=" \n"), "empty answer in turn 2"),
-        (llava(answer="see <image>", image="a.jpg"), "<image> in turn 2, which is the assistant's"),
+        (llava(answer="see <image>", image="a.jpg"), "<image> in turn 2, a turn of the assistant"),
         ({"conversations": [{"from": "bing", "value": ""}]}, "unknown role 'bing' in turn 1"),
         (
             llava() | {"conversations": [*llava()["conversations"], {"from": None, "value": ""}]},
@@ -158,7 +158,7 @@ def test_an_absolute_path_inside_the_images_folder_is_fine(folder: Path) -> None
 def test_images_may_lie_in_a_folder_of_their_own(folder: Path) -> None:
     (found,) = read_rows(folder, [llava("<image>", image="x.png")], images=folder.parent)
     assert isinstance(found, Sample)
-    with pytest.raises(DataError, match="images folder .* does not exist"):
+    with pytest.raises(DataError, match="image folder .* does not exist"):
         read_rows(folder, [llava()], images=folder / "none")
 
 

@@ -1,1 +1,49 @@
-"""Kinds of files that rows are read from."""
+"""Kinds of data files, one module each; `READERS` maps a file's suffix to the function that reads its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from adaptinf.errors import DataError
+from adaptinf.formats.files.json import read_json_lines, read_json_list
+from adaptinf.formats.files.row import FileRow
+
+__all__ = ["READERS", "FileRow", "find_file", "read_rows"]
+
+READERS: dict[str, Callable[[Path], Iterator[FileRow]]] = {".json": read_json_list, ".jsonl": read_json_lines}
+"""Suffix -> reader. A reader yields rows one at a time and raises DataError where the whole file is unreadable."""
+_NUM_LISTED = 10
+"""Files of a folder that an error message lists at most."""
+
+
+def find_file(path: Path) -> Path:
+    """Return the data file that `path` stands for: itself, or the only data file in the folder.
+
+    Raises:
+        DataError: the file does not exist or has no known suffix, or the folder has no data file or several.
+    """
+    known = " or ".join(READERS)
+    if path.is_dir():
+        files = sorted(item for item in path.iterdir() if item.suffix in READERS and not item.name.startswith("."))
+        if len(files) != 1:
+            found = ", ".join(item.name for item in files[:_NUM_LISTED]) or "none"
+            raise DataError(f"folder {path} must hold exactly one {known} file, found: {found}; name the file")
+        return files[0]
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    if path.suffix not in READERS:
+        raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; a dataset is a {known} file")
+    return path
+
+
+def read_rows(path: Path) -> Iterator[FileRow]:
+    """Yield the rows of a data file; a file that breaks off ends with one row that has a problem.
+
+    Raises:
+        DataError: the file cannot be opened, is empty or is not what its suffix says.
+    """
+    try:
+        yield from READERS[path.suffix](path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error

@@ -1,106 +1,90 @@
-"""The rows of a .json list or a .jsonl file, one at a time; in memory is one row and a chunk of the file."""
+"""Rows of a .json list or a .jsonl file, read one at a time; memory holds one row and one chunk of the file."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from adaptinf.errors import DataError
+from adaptinf.formats.files.row import FileRow
 
-SUFFIXES = (".json", ".jsonl")
 CHUNK_CHARACTERS = 1 << 20
 MAX_DEPTH = 100
-"""Levels of nesting that a row may have; Python's own readers and writers fail somewhere below 1000."""
+"""Levels of nesting that a row may have; Python's own JSON reader and writer fail at fewer than 1000."""
 
-# Python refuses to print integers longer than 4300 digits; a longer one is kept as text.
+# Python refuses to print integers of more than 4300 digits; a longer one is kept as text.
 _MAX_DIGITS = 4300
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
-# What is cut off at the end of a chunk inside a word or an escape (`-Infinity`, `\uD83D`) is shorter than this.
+# A word or an escape (`-Infinity`, `\uD83D`) that the end of a chunk may cut is shorter than this.
 _LONGEST_WORD = 16
 
 
-class Row(NamedTuple):
-    """One row of a file, or why it cannot be read."""
-
-    number: int
-    """0-based."""
-    value: Any
-    """What stands there, of any JSON type; None when there is a problem."""
-    problem: str | None = None
-    """Why the row cannot be read."""
-
-
-def find_file(path: Path) -> Path:
-    """Return the data file that `path` means: itself, or the only .json or .jsonl file in the folder.
+def read_json_lines(path: Path) -> Iterator[FileRow]:
+    """Yield the rows of a .jsonl file, one per line; blank lines are skipped.
 
     Raises:
-        DataError: there is no such file, or more than one.
+        DataError: the file is empty or not UTF-8.
     """
-    if path.is_dir():
-        files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and not item.name.startswith("."))
-        if len(files) != 1:
-            found = ", ".join(item.name for item in files[:10]) or "none"
-            raise DataError(f"folder {path} must hold exactly one .json or .jsonl file, found: {found}; name the file")
-        return files[0]
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
-    if path.suffix not in SUFFIXES:
-        raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; datasets are .json (a list) or .jsonl files")
-    return path
+    with _opened(path) as file:
+        number = 0
+        for line_number, line in enumerate(file, 1):
+            if line.strip():
+                yield _line_row(line, number, line_number)
+                number += 1
+        if not number:
+            raise DataError(f"{path} is empty")
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file; a .json list that breaks off ends with one row that has a problem.
+def read_json_list(path: Path) -> Iterator[FileRow]:
+    """Yield the items of the list in a .json file; a list that breaks off ends with one row that has a problem.
 
     Raises:
-        DataError: the file is empty, not UTF-8, or a .json file without a list.
+        DataError: the file is empty, not UTF-8, or holds something other than a list.
     """
+    with _opened(path) as file:
+        window = _Window(file)
+        first = window.peek()
+        if not first:
+            raise DataError(f"{path} is empty")
+        if first != "[":
+            raise DataError(
+                f"{path} must hold a list ([...]) but starts with {first!r}; name a file with one row per line .jsonl"
+            )
+        yield from _items(window)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
     try:
         # utf-8-sig: editors on Windows put a byte order mark first.
         with path.open(encoding="utf-8-sig", newline="\n") as file:
-            yield from _lines(file, path) if path.suffix == ".jsonl" else _items(file, path)
+            yield file
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason}); convert it first") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def _lines(file: IO[str], path: Path) -> Iterator[Row]:
-    number = 0
-    for line_number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        start = len(line) - len(line.lstrip())
-        try:
-            decoded = _decode(line, start)
-            if line[decoded.end :].strip():
-                raise json.JSONDecodeError("Extra data", line, decoded.end)
-            yield Row(number, decoded.value, decoded.problem)
-        except json.JSONDecodeError as error:
-            yield Row(number, None, _broken(error, line_number, error.pos + 1))
-        number += 1
-    if not number:
-        raise DataError(f"{path} is empty")
+def _line_row(line: str, number: int, line_number: int) -> FileRow:
+    start = len(line) - len(line.lstrip())
+    try:
+        decoded = _decode(line, start)
+        if line[decoded.end :].strip():
+            raise json.JSONDecodeError("Extra data", line, decoded.end)
+    except json.JSONDecodeError as error:
+        return FileRow(number, None, _broken(error, line_number, error.pos + 1))
+    return FileRow(number, decoded.value, decoded.problem)
 
 
-def _items(file: IO[str], path: Path) -> Iterator[Row]:
-    window = _Window(file)
-    first = window.peek()
-    if not first:
-        raise DataError(f"{path} is empty")
-    if first != "[":
-        raise DataError(
-            f"{path} must hold a list ([...]) but starts with {first!r}; one row a line belongs in a .jsonl file"
-        )
+def _items(window: _Window) -> Iterator[FileRow]:
     window.expect("[")
     number = 0
     try:
         while window.peek() != "]" or number:
             decoded = window.take_value()
-            yield Row(number, decoded.value, decoded.problem)
+            yield FileRow(number, decoded.value, decoded.problem)
             number += 1
             if window.peek() == "]":
                 break
@@ -108,11 +92,11 @@ def _items(file: IO[str], path: Path) -> Iterator[Row]:
         window.expect("]")
         window.expect("")
     except json.JSONDecodeError as error:
-        yield Row(number, None, _broken(error, *window.position(error.pos)))
+        yield FileRow(number, None, _broken(error, *window.position(error.pos)))
 
 
 class _Window:
-    """The part of a file that is being read; grows only while one row does not fit."""
+    """The part of a file in memory; it grows only while one row does not fit."""
 
     def __init__(self, file: IO[str]) -> None:
         self.file = file
@@ -122,7 +106,7 @@ class _Window:
         self._column_before = 0
 
     def peek(self) -> str:
-        """Return the next character that is not white space, or nothing at the end of the file."""
+        """Return the next character that is not white space, or an empty text at the end of the file."""
         while True:
             while self.start < len(self.text) and self.text[self.start] in " \t\r\n":
                 self.start += 1
@@ -132,14 +116,18 @@ class _Window:
                 return ""
 
     def expect(self, character: str) -> None:
-        """Move behind the next character, which must be this one; nothing means the end of the file."""
+        """Move past the next character, which must be this one; an empty text stands for the end of the file.
+
+        Raises:
+            JSONDecodeError: the next character is another one.
+        """
         if self.peek() != character:
             wanted = repr(character) if character else "the end of the file"
             raise json.JSONDecodeError(f"Expecting {wanted}", self.text, self.start)
         self.start += 1
 
     def take_value(self) -> _Decoded:
-        """Return the next JSON value and move behind it."""
+        """Return the next JSON value and move past it."""
         self.peek()
         while True:
             try:
@@ -153,7 +141,7 @@ class _Window:
                 return decoded
 
     def position(self, at: int) -> tuple[int, int]:
-        """Return line and column, from 1, of an offset in the window."""
+        """Return line and column in the file, both from 1, of an offset in the window."""
         line = self.text.count("\n", 0, at)
         column = at - self.text.rfind("\n", 0, at) - 1
         return self._lines_before + line + 1, column + 1 + (0 if line else self._column_before)
@@ -162,11 +150,11 @@ class _Window:
         return error.msg.startswith("Unterminated string") or error.pos > len(self.text) - _LONGEST_WORD
 
     def _is_whole(self, end: int) -> bool:
-        """Tell whether the value that ends here is closed; `1.` at the end of the window reads as 1 but may be 1.5."""
+        """Return whether the value that ends here is complete; `1.` at the end of the window may begin 1.5."""
         return self.text[end - 1] in '"]}' or self.text[end : end + 1] in tuple(" \t\r\n,]")
 
     def _grow(self) -> bool:
-        """Drop what has been read and append as much as is left, so that a long row costs linear time."""
+        """Drop the text that was read and read at least as much as is left, so that a long row takes linear time."""
         more = self.file.read(max(CHUNK_CHARACTERS, len(self.text) - self.start))
         if not more:
             return False
@@ -184,7 +172,7 @@ class _Decoded(NamedTuple):
 
 
 def _decode(text: str, start: int) -> _Decoded:
-    """Return the JSON value at `start`, without the value when it cannot be stored.
+    """Return the JSON value at `start`; a value that cannot be stored is replaced by the reason.
 
     Raises:
         JSONDecodeError: there is no JSON value.
@@ -205,7 +193,7 @@ def _storing_problem(value: Any, source: str) -> str | None:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            return "a text holds half a surrogate pair, which is no Unicode"
+            return "a text holds half a surrogate pair, which is not Unicode"
     return None
 
 
@@ -235,5 +223,5 @@ def _broken(error: json.JSONDecodeError, line: int, column: int) -> str:
     return f"broken JSON at line {line} column {column}: {error.msg}"
 
 
-# NaN and infinities are no JSON; they become null, as in every file that we write.
+# NaN and infinities are not JSON; they become null, as in every file that this package writes.
 _DECODER = json.JSONDecoder(parse_int=_whole_number, parse_float=_finite_number, parse_constant=lambda _: None)

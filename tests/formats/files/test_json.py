@@ -1,8 +1,9 @@
-"""Rows of a file: each once, in any chunking, and broken files end in a sentence."""
+"""Rows of a file: each once, for any size of chunks, and broken files end with a reported problem."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.errors import DataError
-from adaptinf.formats.files import json as rows
-from adaptinf.formats.files.json import find_file, read_rows
+from adaptinf.formats.files import READERS, FileRow, find_file, read_rows
+from adaptinf.formats.files import json as json_files
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -47,7 +48,7 @@ def test_a_list_is_read_like_json_loads_whatever_the_chunks(
         text = json.dumps(items, indent=indent)
     written(path, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "CHUNK_CHARACTERS", chunk)
+        patch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
         found = list(read_rows(path))
     assert [row.number for row in found] == list(range(len(items)))
     for row, item in zip(found, items, strict=True):
@@ -64,7 +65,7 @@ def test_a_list_cut_anywhere_ends_with_one_problem(
     text = json.dumps(items, indent=1)
     path = written(tmp_path_factory.getbasetemp() / "cut.json", text[: data.draw(st.integers(1, len(text) - 1))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "CHUNK_CHARACTERS", chunk)
+        patch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
         *sound, last = read_rows(path)
     assert [row.problem for row in sound] == [None] * len(sound)
     assert "broken JSON at line" in (last.problem or "")
@@ -75,7 +76,7 @@ def test_a_list_cut_anywhere_ends_with_one_problem(
 def test_broken_json_in_the_middle_yields_the_rows_before_and_its_position(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(rows, "CHUNK_CHARACTERS", chunk)
+    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
     path = written(tmp_path / "a.json", '[\n {"a": 1},\n {"b": 2},\n {"c": oops},\n {"d": 4}\n]')
     *sound, broken = read_rows(path)
     assert [row.value for row in sound] == [{"a": 1}, {"b": 2}]
@@ -112,7 +113,7 @@ def test_an_empty_list_is_legal_and_has_no_rows(tmp_path: Path) -> None:
         ("a.jsonl", b'"\xe4"\n', "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_dataset_is_the_users_to_mend(
+def test_a_file_that_is_not_a_dataset_is_a_data_error(
     tmp_path: Path, name: str, text: str | bytes, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -136,7 +137,7 @@ def test_hostile_numbers_and_texts(tmp_path: Path, name: str) -> None:
     assert [row.number for row in found if row.problem] == [4, 5]
 
 
-@pytest.mark.parametrize("depth", [rows.MAX_DEPTH + 1, 100_000])
+@pytest.mark.parametrize("depth", [json_files.MAX_DEPTH + 1, 100_000])
 def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     found = list(read_rows(written(tmp_path / "a.jsonl", f"1\n{deep}\n2")))
@@ -157,6 +158,17 @@ def test_a_folder_stands_for_its_only_data_file(tmp_path: Path) -> None:
         find_file(tmp_path)
 
 
+def test_a_kind_of_file_is_one_entry_of_the_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_words(path: Path) -> Iterator[FileRow]:
+        yield from (FileRow(number, {"word": word}) for number, word in enumerate(path.read_text().split()))
+
+    monkeypatch.setitem(READERS, ".words", read_words)
+    written(tmp_path / "a.words", "one two")
+    assert [row.value for row in read_rows(find_file(tmp_path))] == [{"word": "one"}, {"word": "two"}]
+    with pytest.raises(DataError, match="a dataset is a .json or .jsonl or .words file"):
+        find_file(written(tmp_path / "a.txt", "one"))
+
+
 def test_missing_files_empty_folders_and_other_suffixes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.txt").touch()
@@ -166,10 +178,10 @@ def test_missing_files_empty_folders_and_other_suffixes_are_refused(tmp_path: Pa
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "CHUNK_CHARACTERS", 1000)
+    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", 1000)
     path = written(tmp_path / "a.json", json.dumps([{"n": n, "text": "x" * 50} for n in range(500)]))
     with path.open() as file:
-        window = rows._Window(file)
+        window = json_files._Window(file)
         window.expect("[")
         for number in range(500):
             assert window.take_value().value["n"] == number
