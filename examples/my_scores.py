@@ -1,6 +1,6 @@
 """One scorer in one file: the loss of the answer token that the model finds hardest.
 
-Name this file under `plugins:` in stream.yaml and the scorer under `selection.scorers`; `adaptinf list --plugins
+Add this file to `plugins:` in stream.yaml and the scorer to `selection.scorers`; `adaptinf list --plugins
 examples/my_scores.py` shows it.
 """
 
@@ -17,7 +17,7 @@ class HardestToken:
     """Largest -log p(y_j) over the answer tokens, nats."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
-        """Return one number a sample, NaN for a sample without answer tokens."""
+        """Return one number per sample, NaN for a sample without answer tokens."""
         hardest = np.full(outcome.num_samples, -np.inf)
         np.maximum.at(hardest, outcome.sample_T, outcome.loss_T)
         return np.where(np.isfinite(hardest), hardest, np.nan)

@@ -1,4 +1,4 @@
-"""Arrays in, ids out: clusters, a selection and a pruning of 600 made-up samples, without a model and without torch.
+"""Cluster, select and prune 600 synthetic samples from arrays, without a model and without torch.
 
 python examples/select_only.py
 """
@@ -13,10 +13,10 @@ from adaptinf.selection import select
 
 
 def main() -> None:
-    """Choose 60 of 600 samples, then prune the pool to 240."""
+    """Select 60 of 600 samples, then prune the pool to 240."""
     rng = np.random.default_rng(0)
-    ids = [f"made-up/{number:03d}" for number in range(600)]
-    skills = np.repeat([0, 1, 2], [450, 120, 30])  # large, middling and rare
+    ids = [f"synthetic/{number:03d}" for number in range(600)]
+    skills = np.repeat([0, 1, 2], [450, 120, 30])  # large, medium and rare
     vectors = rng.standard_normal((3, 64))[skills] + 0.3 * rng.standard_normal((600, 64))
     scores = {"perplexity": rng.gamma(2.0, size=600) + skills, "el2n": rng.uniform(0.0, 1.4, size=600)}
 

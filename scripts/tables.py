@@ -34,14 +34,14 @@ MARKED = re.compile(
 
 
 def page_with_tables(text: str) -> str:
-    """Return a page with every marked table made anew."""
+    """Return a page with every marked table generated again."""
 
-    def made_anew(found: re.Match[str]) -> str:
+    def generated(found: re.Match[str]) -> str:
         rows, seeds = (found["rows"] or "").split(), [int(seed) for seed in (found["seeds"] or "").split()]
         made = table(found["name"], found["form"], baseline=found["baseline"], rows=rows, seeds=seeds)
         return f"{found['begin']}{made}{found['end']}"
 
-    return MARKED.sub(made_anew, text)
+    return MARKED.sub(generated, text)
 
 
 def table(
@@ -59,7 +59,7 @@ def table(
 
 
 def forgetting_table(saved: SavedComparison, _: str) -> str:
-    """Return what each row gained and lost of what it had been taught, by every measure of it."""
+    """Return what each row gained and forgot, by every measure."""
     columns = [
         COLUMN[field]
         for field in ("macro", "backward_transfer", "forgetting_signed", "forgetting_clipped", "max_forgetting")
@@ -72,8 +72,8 @@ def forgetting_table(saved: SavedComparison, _: str) -> str:
 
 
 def clusters_table(saved: SavedComparison, _: str) -> str:
-    """Return how well each row's clusters follow the true skills, how many rare samples it chose, what came of it."""
-    head = ["method", "ARI, first step", "ARI, last step", "rare among the chosen, %", "rare", "common"]
+    """Return the agreement of clusters with true skills, the share of rare skills selected, and the accuracies."""
+    head = ["method", "ARI, first step", "ARI, last step", "rare among the selected, %", "rare", "common"]
     rows = []
     for name, records in _by_row(saved):
         agreements = _over_steps(records, "agreement")
@@ -114,7 +114,7 @@ def _source(path: Path, saved: SavedComparison) -> str:
     return (
         f"Records: `benchmarks/results/{path.name}` ({len(saved.records)} runs of {streams}; bases {models}), made by "
         f"`python -m benchmarks.mini_liit {path.stem.removeprefix('mini-liit-')}` on {around['processor']}, "
-        f"{around['cores']} cores, {around['threads_per_run']} thread a run, Python {around['python']}, torch "
+        f"{around['cores']} cores, {around['threads_per_run']} thread per run, Python {around['python']}, torch "
         f"{around['torch']}, transformers {around['transformers']}, commits {commits}."
     )
 

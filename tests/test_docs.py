@@ -29,6 +29,13 @@ STEP = re.compile(r"^<!-- run -->\n```(python|sh)\n(.*?)^```$(?:\n\n```text\n(.*
 """A piece of code, and the output that the page shows under it."""
 SHELL_PAGES = [page for page in PAGES if "<!-- run -->\n```sh\n" in page.read_text()]
 """Pages whose code is one story: run in order, in a folder of its own."""
+RETIRED = re.compile(r"\b(?:mend(?:s|ed|ing)?|whoever|by lot|foresees?|foretold)\b", re.IGNORECASE)
+PROSE = ("docs/*.md", "examples/*", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml")
+"""Files that use none of the retired words; README.md, adaptinf/**/*.py and adaptinf/report/page/* are to follow."""
+OLD: frozenset[str] = frozenset()
+"""Exempt: what reads files of earlier versions by their old names."""
+ENTRY_POINTS = "adaptinf.plugins"
+"""The group of entry points, which is written like a module."""
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 COMMAND = re.compile(r"\badaptinf ([a-z]+)")
 
@@ -97,6 +104,36 @@ def test_every_setting_in_the_text_exists(page):
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pages
+def test_every_module_and_file_of_the_package_in_the_text_exists(page):
+    text = page.read_text()
+    for path in re.findall(r"(?<![\w/.-])adaptinf(?:/[\w-]+(?:\.\w+)?)+", text):
+        assert (ROOT / path).exists(), path
+    for name in set(re.findall(r"(?<![\w/.-])adaptinf(?:\.[A-Za-z_]\w*)+", text)) - {ENTRY_POINTS}:
+        pkgutil.resolve_name(name)
+    for path in re.findall(r"`((?:\w+/)*\w+\.py)`", text):
+        places = [page.parent / path, ROOT / path, ROOT / "adaptinf" / path]
+        assert path.startswith("my_") or any(place.exists() for place in places), path
+
+
+def prose_files() -> list[Path]:
+    return sorted(
+        path for pattern in PROSE for path in ROOT.glob(pattern) if path.relative_to(ROOT).as_posix() not in OLD
+    )
+
+
+@pytest.mark.parametrize("path", prose_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_retired_word_is_used(path):
+    found = [(number, line) for number, line in enumerate(path.read_text().splitlines(), 1) if RETIRED.search(line)]
+    assert found == [], "docs/glossary.md has the words to use"
+
+
+def test_retired_words_are_found():
+    text = "It was Mended by\nwhoever foresees"
+    assert [word.lower() for word in RETIRED.findall(text)] == ["mended", "whoever", "foresees"]
+    assert RETIRED.search("drawn by lot") and not RETIRED.search("amended, recommended, by lots")
 
 
 def test_every_error_class_has_a_section_in_the_troubleshooting_page():

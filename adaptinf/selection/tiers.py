@@ -1,4 +1,4 @@
-"""Whoever has a score comes first, then whoever has none, last whoever has no cluster either."""
+"""Selection order: scored samples, then unscored ones, then samples without a cluster."""
 
 from __future__ import annotations
 
