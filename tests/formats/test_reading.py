@@ -132,7 +132,7 @@ def test_a_bad_image_rejects_its_row(folder: Path, image: Any, prepare: Callable
         ({}, "conversations is None"),
         (llava(id=[1]), "id is [1]"),
         (llava(id=True), "id is True"),
-        (llava(image="a.jpg", images=["b.png"]), "both image and images"),
+        (llava(image="a.jpg", images=["b.png"]), "image and images are both given"),
         (llava("\ud800"), "half a surrogate pair"),
         (17, "row is 17, not an object"),
         (None, "row is None, not an object"),
@@ -200,7 +200,7 @@ def test_the_format_is_found_in_the_first_row_that_has_one(folder: Path) -> None
 def test_an_unknown_layout_is_refused_with_the_known_formats(folder: Path) -> None:
     with pytest.raises(DataError, match=r"'question'.*known formats: .*llava.*messages"):
         read_rows(folder, [{"question": "?", "answer": "!"}])
-    with pytest.raises(DataError, match="could be llava or messages"):
+    with pytest.raises(DataError, match="could be in the format llava or messages"):
         read_rows(folder, [llava(messages=[{"role": "assistant", "content": "hi"}])])
     with pytest.raises(ConfigError, match="did you mean 'llava'"):
         read_rows(folder, [llava()], format="lava")
