@@ -26,7 +26,7 @@ def demo(
     """Run the whole loop on a small real stream: no download, no GPU."""
     from adaptinf.cli.console_tables import show_summary
     from adaptinf.cli.progress import make_progress
-    from adaptinf.demo.showing import run_demo
+    from adaptinf.demo.run import run_demo
     from adaptinf.report import write_report
     from adaptinf.results.summary import summary_rows, write_summary
     from adaptinf.runs import Run

@@ -18,9 +18,9 @@ import yaml
 from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
+from adaptinf.demo.language_model import write_language_model
 from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT, Mixture
 from adaptinf.demo.stream import BASE_PATHS, LORA, VECTOR_DIM, write_stream
-from adaptinf.demo.text_base import write_text_base
 from adaptinf.errors import ConfigError
 from adaptinf.selection import wishes
 from adaptinf.storage import store
@@ -106,7 +106,7 @@ def _write(benchmark: Benchmark, folder: Path, seed: int) -> None:
     base_path = BASE_PATHS[seed % len(BASE_PATHS)]
     model_path = str(base_path.resolve())
     if benchmark.is_text_only:
-        write_text_base(base_path, folder / "base")
+        write_language_model(base_path, folder / "base")
         model_path = "base"
     path = write_stream(
         folder,

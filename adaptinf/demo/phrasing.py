@@ -32,7 +32,7 @@ _BUCKETS: dict[Split, frozenset[int]] = {
 """Questions without an image are split by a hash of their text, or a test question could be a training one."""
 
 
-class Turn(NamedTuple):
+class Exchange(NamedTuple):
     """One question, as the words that fill a paraphrase, and its answer."""
 
     slots: dict[str, str]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from adaptinf.demo.canvas import Pixels
 from adaptinf.demo.mixture import LIIT, Mixture
-from adaptinf.demo.phrasing import Turn, ask, tagged
+from adaptinf.demo.phrasing import Exchange, ask, tagged
 from adaptinf.demo.skills import SKILLS, Content, Skill
 from adaptinf.demo.sources import Split
 
@@ -46,7 +46,7 @@ _NOISE_SD = 4.0
 _LEVELS_MASK = 0xF8
 """Pixels keep five bits a channel: no visible change, files of half the size."""
 
-Row = dict[str, object]
+LlavaRow = dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def _skills(mixture: Mixture) -> dict[str, Skill]:
 
 def _write_dataset(folder: Path, mixture: Mixture, dataset: str, scale: float, seed: int) -> None:
     (folder / "images" / dataset).mkdir(exist_ok=True)
-    rows: list[Row] = []
+    rows: list[LlavaRow] = []
     for name, count in mixture.counts(scale)[dataset].items():
         album = _Album(folder=folder / "images", prefix=f"{dataset}/{name}-")
         rng = _rng(seed, "train", dataset, name)
@@ -153,7 +153,7 @@ def _write_held_out(folder: Path, mixture: Mixture, split: Split, count: int, se
         album = _Album(folder=folder / "images", prefix=f"{split}/{name}-")
         rng = _rng(seed, split, name)
         contents = (skill.draw(rng, split) for _ in range(count))
-        single = (replace(content, turns=content.turns[:1]) for content in contents)
+        single = (replace(content, exchanges=content.exchanges[:1]) for content in contents)
         rows = [_row(rng, skill, content, number, album, split) for number, content in enumerate(single)]
         _write_json(folder / split / f"{name}.json", rows)
 
@@ -171,7 +171,7 @@ def _contents(rng: np.random.Generator, mixture: Mixture, skill: Skill, count: i
 
 
 def _some_turns(rng: np.random.Generator, content: Content, multi_turn: float) -> Content:
-    return content if rng.random() < multi_turn else replace(content, turns=content.turns[:1])
+    return content if rng.random() < multi_turn else replace(content, exchanges=content.exchanges[:1])
 
 
 def _altered(rng: np.random.Generator, image: Pixels) -> Pixels:
@@ -189,28 +189,30 @@ def _with_wrong_answers(rng: np.random.Generator, contents: list[Content], noise
     wrong = np.flatnonzero(rng.random(len(contents)) < noise)
     noisy = list(contents)
     for index in wrong:
-        first = contents[index].turns[0]
-        others = [content.turns[0].answer for content in contents if content.turns[0].answer != first.answer]
+        first = contents[index].exchanges[0]
+        others = [content.exchanges[0].answer for content in contents if content.exchanges[0].answer != first.answer]
         if others:
-            turns = (Turn(first.slots, others[rng.integers(len(others))]), *contents[index].turns[1:])
-            noisy[index] = replace(contents[index], turns=turns)
+            exchanges = (Exchange(first.slots, others[rng.integers(len(others))]), *contents[index].exchanges[1:])
+            noisy[index] = replace(contents[index], exchanges=exchanges)
     return noisy
 
 
-def _row(rng: np.random.Generator, skill: Skill, content: Content, number: int, album: _Album, split: Split) -> Row:
+def _row(
+    rng: np.random.Generator, skill: Skill, content: Content, number: int, album: _Album, split: Split
+) -> LlavaRow:
     """Return a LLaVA row, its images saved."""
     conversations = []
-    for position, turn in enumerate(content.turns):
-        question = ask(rng, skill.paraphrases, turn.slots, split, hashed=not content.images)
+    for position, exchange in enumerate(content.exchanges):
+        question = ask(rng, skill.paraphrases, exchange.slots, split, hashed=not content.images)
         tagged_question = tagged(rng, question, len(content.images)) if position == 0 else question
-        conversations += [{"from": "human", "value": tagged_question}, {"from": "gpt", "value": turn.answer}]
+        conversations += [{"from": "human", "value": tagged_question}, {"from": "gpt", "value": exchange.answer}]
     names = album.save(content.images, number)
-    images: Row = {} if not names else {"image": names[0] if len(names) == 1 else names}
+    images: LlavaRow = {} if not names else {"image": names[0] if len(names) == 1 else names}
     return {
         "id": f"{skill.name}-{number:06d}", **images, "conversations": conversations,
         "skill": skill.name, "family": skill.family,
     }  # fmt: skip
 
 
-def _write_json(path: Path, rows: list[Row]) -> None:
+def _write_json(path: Path, rows: list[LlavaRow]) -> None:
     path.write_text(json.dumps(rows, ensure_ascii=False, indent=0), encoding="utf-8")

@@ -44,7 +44,7 @@ class Pool:
     """The others: nothing of them is in the pool."""
     restored: frozenset[str]
     """Ids that were pruned once and brought back: they are not pruned again."""
-    places: np.ndarray
+    locations: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
 
     @classmethod
@@ -76,7 +76,7 @@ class Pool:
             datasets=tuple(datasets),
             withdrawn=tuple(dataset for dataset in arrived if dataset.name in withdrawn),
             restored=frozenset(restored),
-            places=np.stack([numbers, rows], axis=1).astype(np.int64),
+            locations=np.stack([numbers, rows], axis=1).astype(np.int64),
         )
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Pool:
         is_there[is_there] = self.ids[positions[is_there]] == wanted[is_there]
         if not is_there.all():
             raise DataError(f"{wanted[~is_there][0]!r} is not in the pool: no dataset has this id, or it was pruned")
-        return PoolView(self.datasets, self.places[positions])
+        return PoolView(self.datasets, self.locations[positions])
 
     def skill_counts(self, num_datasets: int) -> dict[str, int]:
         """Return how many samples of each named skill datasets 0..num_datasets-1 brought, pruned or not."""
@@ -128,13 +128,13 @@ class Pool:
 class PoolView(Sequence[Sample]):
     """Some samples of a pool, read when they are asked for."""
 
-    def __init__(self, datasets: Sequence[StoredDataset], places: np.ndarray) -> None:
-        """`places` as in `Pool`."""
+    def __init__(self, datasets: Sequence[StoredDataset], locations: np.ndarray) -> None:
+        """`locations` as in `Pool`."""
         self.datasets = datasets
-        self.places = places
+        self.locations = locations
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.locations)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -144,8 +144,8 @@ class PoolView(Sequence[Sample]):
 
     def __getitem__(self, index: int | slice) -> Sample | PoolView:
         if isinstance(index, slice):
-            return PoolView(self.datasets, self.places[index])
-        number, row = map(int, self.places[index])
+            return PoolView(self.datasets, self.locations[index])
+        number, row = map(int, self.locations[index])
         return self.datasets[number].sample(row)
 
 

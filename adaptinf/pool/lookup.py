@@ -26,7 +26,7 @@ COMPARED = 2000
 _NUMBER_AT_END = re.compile(r"(.*?)([0-9]{1,12})")
 
 
-class Place(NamedTuple):
+class SampleLocation(NamedTuple):
     """Where a sample lies, pruned or not."""
 
     dataset: StoredDataset
@@ -39,13 +39,13 @@ class Place(NamedTuple):
         return self.dataset.sample(self.row)
 
 
-def find(pool_folder: Path, id: str) -> Place | None:
+def find(pool_folder: Path, id: str) -> SampleLocation | None:
     """Return where a sample lies, whether it was pruned, withdrawn or not; None if no dataset has the id."""
     source = id.partition("/")[0]
     for dataset in stored_datasets(pool_folder):
         if dataset.name == source:
             row = pc.index(dataset.table["id"], pa.scalar(id, pa.string())).as_py()
-            return Place(dataset, row) if row >= 0 else None
+            return SampleLocation(dataset, row) if row >= 0 else None
     return None
 
 
@@ -83,7 +83,7 @@ def similar_ids(pool_folder: Path, id: str) -> list[str]:
     """
     source, _, own = id.rpartition("/")
     datasets = stored_datasets(pool_folder)
-    same = [place for dataset in datasets for place in _with_own_id(dataset, own)]
+    same = [found for dataset in datasets for found in _with_own_id(dataset, own)]
     near = difflib.get_close_matches(source, [dataset.name for dataset in datasets], n=1, cutoff=0.6)
     alike = [
         close

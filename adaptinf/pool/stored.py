@@ -124,7 +124,7 @@ class Catalogue:
     """N int64: number of the step that each came with."""
     skills: np.ndarray
     """N true skills; `unknown` where the data name none."""
-    places: np.ndarray
+    locations: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
     datasets: tuple[StoredDataset, ...]
     """Every dataset that arrived, in order."""
@@ -144,7 +144,7 @@ class Catalogue:
             sources=tables.text_array([datasets[number].name for number in numbers[order]]),
             arrived=np.array([datasets[number].index for number in numbers[order]], dtype=np.int64),
             skills=np.where(skills == "", UNKNOWN, skills)[order].astype(object),
-            places=np.stack([numbers, rows], axis=1)[order],
+            locations=np.stack([numbers, rows], axis=1)[order],
             datasets=tuple(datasets),
         )
 
@@ -157,8 +157,8 @@ class Catalogue:
         """Return the row of each id, int64; -1 for an id of a dataset that is not in the pool folder any more."""
         if not len(self.ids):
             return np.full(len(ids), -1, np.int64)
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(self.ids[places] == ids, places, -1).astype(np.int64)
+        positions = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[positions] == ids, positions, -1).astype(np.int64)
 
     def look_up(self, column: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Return one of this catalogue's text columns for some ids; `unknown` for an id that it does not have."""
@@ -171,8 +171,8 @@ class Catalogue:
         row = int(self.rows(np.array([id], dtype=object))[0])
         if row < 0:
             return None
-        number, place = map(int, self.places[row])
-        return self.datasets[number].sample(place)
+        number, own_row = map(int, self.locations[row])
+        return self.datasets[number].sample(own_row)
 
 
 def _joined(columns: Iterable[pa.ChunkedArray]) -> list[str]:

@@ -118,10 +118,10 @@ def corpus(drawn: Sequence[Lesson]) -> Iterator[str]:
         yield from (text for turn in lesson.turns for text in turn)
     rng = np.random.default_rng(0)
     for skill in SKILLS.values():
-        turns = [turn for _ in range(60) for turn in skill.draw(rng, "train").turns]
-        yield from (turn.answer for turn in turns)
-        for turn in turns:
-            paraphrase = skill.paraphrases[rng.integers(len(skill.paraphrases))].format(**turn.slots)
+        exchanges = [exchange for _ in range(60) for exchange in skill.draw(rng, "train").exchanges]
+        yield from (exchange.answer for exchange in exchanges)
+        for exchange in exchanges:
+            paraphrase = skill.paraphrases[rng.integers(len(skill.paraphrases))].format(**exchange.slots)
             yield OPENERS[rng.integers(len(OPENERS))] + paraphrase + CLOSERS[rng.integers(len(CLOSERS))]
 
 

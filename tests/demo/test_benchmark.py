@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditiona
 
 from adaptinf.demo import benchmark as mini_liit
 from adaptinf.demo.benchmark import BENCHMARKS, prepare
+from adaptinf.demo.language_model import write_language_model
 from adaptinf.demo.stream import BASE_PATH, BASE_PATHS
-from adaptinf.demo.text_base import write_text_base
 from adaptinf.errors import ConfigError
 
 
@@ -87,8 +87,8 @@ def test_an_unknown_benchmark_is_refused_with_the_known_names(tmp_path: Path) ->
         prepare("mini-lit", tmp_path, 0)
 
 
-def test_the_text_base_is_the_language_model_of_the_base(tmp_path: Path) -> None:
-    write_text_base(BASE_PATH, tmp_path)
+def test_the_text_only_model_is_the_language_model_of_the_base(tmp_path: Path) -> None:
+    write_language_model(BASE_PATH, tmp_path)
     whole = LlavaForConditionalGeneration.from_pretrained(BASE_PATH, dtype=torch.float32)
     language = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     prompt = [{"role": "user", "content": "Repeat: red circle"}]

@@ -34,7 +34,7 @@ def test_other_skills_share_no_answer_with_the_generic_mix() -> None:
     generic = {answer for question, answer in turns if answer not in question}  # copying a word gives nothing away
     rng = np.random.default_rng(1)
     for name in set(SKILLS) - ASKED_IN_BOTH:
-        answers = {SKILLS[name].draw(rng, "train").turns[0].answer for _ in range(20)}
+        answers = {SKILLS[name].draw(rng, "train").exchanges[0].answer for _ in range(20)}
         assert not answers & generic, name
 
 
@@ -43,5 +43,5 @@ def test_no_lesson_asks_a_question_of_the_stream() -> None:
     rng = np.random.default_rng(2)
     for skill in SKILLS.values():
         for _ in range(20):
-            slots = skill.draw(rng, "train").turns[0].slots
+            slots = skill.draw(rng, "train").exchanges[0].slots
             assert ask(rng, skill.paraphrases, slots, "train", hashed=False) not in generic

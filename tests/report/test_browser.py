@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptinf.demo.showing import run_demo
+from adaptinf.demo.run import run_demo
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
 from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT

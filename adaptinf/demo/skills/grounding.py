@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptinf.demo import canvas
 from adaptinf.demo.canvas import CELL, COLORS, SHAPES, Thing, pick
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.sources import Split
 
@@ -29,7 +29,7 @@ def boxed_thing(rng: np.random.Generator, low: int, high: int, columns: tuple[in
 
 def _box(rng: np.random.Generator, split: Split) -> Content:
     thing = boxed_thing(rng, 3, 6, (0, 8))
-    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, box_text(thing.box)),))
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, box_text(thing.box)),))
 
 
 SKILLS = (

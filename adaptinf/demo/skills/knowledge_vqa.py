@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptinf.demo import sources
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.sources import PHOTOGRAPHS, Split
 
@@ -14,18 +14,18 @@ FAMILY = "knowledge_vqa"
 
 def _name(rng: np.random.Generator, split: Split) -> Content:
     index = int(rng.integers(len(PHOTOGRAPHS)))
-    return Content(images=(sources.crop(rng, index, split),), turns=(Turn({}, PHOTOGRAPHS[index].name),))
+    return Content(images=(sources.crop(rng, index, split),), exchanges=(Exchange({}, PHOTOGRAPHS[index].name),))
 
 
 def _kind(rng: np.random.Generator, split: Split) -> Content:
     index = int(rng.integers(len(PHOTOGRAPHS)))
-    return Content(images=(sources.crop(rng, index, split),), turns=(Turn({}, PHOTOGRAPHS[index].kind),))
+    return Content(images=(sources.crop(rng, index, split),), exchanges=(Exchange({}, PHOTOGRAPHS[index].kind),))
 
 
 def _place(rng: np.random.Generator, split: Split) -> Content:
     index = int(rng.integers(len(PHOTOGRAPHS)))
     answer = f"One finds it {PHOTOGRAPHS[index].place}."
-    return Content(images=(sources.crop(rng, index, split),), turns=(Turn({}, answer),))
+    return Content(images=(sources.crop(rng, index, split),), exchanges=(Exchange({}, answer),))
 
 
 SKILLS = (

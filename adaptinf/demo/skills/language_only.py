@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.sources import Split
 
@@ -18,23 +18,23 @@ _LARGEST_ADDEND = 4
 
 
 def _opposite(rng: np.random.Generator, split: Split) -> Content:
-    turns = []
+    exchanges = []
     for index in rng.permutation(len(OPPOSITES))[:2]:
         word, other = OPPOSITES[index][:: rng.choice([1, -1])]
-        turns.append(Turn({"word": word}, f"The opposite is {other}."))
-    return Content(turns=tuple(turns))
+        exchanges.append(Exchange({"word": word}, f"The opposite is {other}."))
+    return Content(exchanges=tuple(exchanges))
 
 
 def _addition(rng: np.random.Generator, split: Split) -> Content:
-    turns = []
+    exchanges = []
     for first, second in rng.integers(1, _LARGEST_ADDEND + 1, (2, 2)):
-        turns.append(Turn({"a": str(first), "b": str(second)}, f"The sum is {first + second}."))
-    return Content(turns=tuple(turns))
+        exchanges.append(Exchange({"a": str(first), "b": str(second)}, f"The sum is {first + second}."))
+    return Content(exchanges=tuple(exchanges))
 
 
 def _next_day(rng: np.random.Generator, split: Split) -> Content:
-    turns = [Turn({"day": DAYS[i]}, f"Then comes {DAYS[(i + 1) % 7]}.") for i in rng.permutation(7)[:2]]
-    return Content(turns=tuple(turns))
+    exchanges = [Exchange({"day": DAYS[i]}, f"Then comes {DAYS[(i + 1) % 7]}.") for i in rng.permutation(7)[:2]]
+    return Content(exchanges=tuple(exchanges))
 
 
 SKILLS = (

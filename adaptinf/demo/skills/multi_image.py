@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptinf.demo import canvas, sources
 from adaptinf.demo.canvas import COLORS, SHAPES, Thing, pick
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.skills.vqa import crowd, one_thing
 from adaptinf.demo.sources import Split
@@ -27,7 +27,7 @@ def things_apart(rng: np.random.Generator, count: int) -> list[Thing]:
 def _both_colors(rng: np.random.Generator, split: Split) -> Content:
     things = things_apart(rng, 2)
     answer = f"The first is {things[0].color} and the second is {things[1].color}."
-    return Content(images=tuple(canvas.paint(rng, [thing]) for thing in things), turns=(Turn({}, answer),))
+    return Content(images=tuple(canvas.paint(rng, [thing]) for thing in things), exchanges=(Exchange({}, answer),))
 
 
 def _more(rng: np.random.Generator, split: Split) -> Content:
@@ -36,12 +36,12 @@ def _more(rng: np.random.Generator, split: Split) -> Content:
         counts = rng.integers(1, 7, 2)
     answer = f"There are more in the {ORDINALS[int(counts[1] > counts[0])]} one."
     images = tuple(canvas.paint(rng, crowd(rng, int(count))) for count in counts)
-    return Content(images=images, turns=(Turn({}, answer),))
+    return Content(images=images, exchanges=(Exchange({}, answer),))
 
 
 def _two_digits(rng: np.random.Generator, split: Split) -> Content:
     first, second = sources.digit(rng, split), sources.digit(rng, split)
-    return Content(images=(first[0], second[0]), turns=(Turn({}, f"{first[1]} and {second[1]}"),))
+    return Content(images=(first[0], second[0]), exchanges=(Exchange({}, f"{first[1]} and {second[1]}"),))
 
 
 SKILLS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptinf.demo import canvas
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.skills.vqa import crowd, one_thing
 from adaptinf.demo.sources import Split
@@ -24,17 +24,19 @@ SPANISH = ("una figura", "dos figuras", "tres figuras", "cuatro figuras", "cinco
 
 def _french_color(rng: np.random.Generator, split: Split) -> Content:
     thing = one_thing(rng)
-    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, f"C'est {FRENCH[thing.color]}."),))
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, f"C'est {FRENCH[thing.color]}."),))
 
 
 def _german_shape(rng: np.random.Generator, split: Split) -> Content:
     thing = one_thing(rng)
-    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, f"Das ist {GERMAN[thing.shape]}."),))
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, f"Das ist {GERMAN[thing.shape]}."),))
 
 
 def _spanish_count(rng: np.random.Generator, split: Split) -> Content:
     count = int(rng.integers(1, 7))
-    return Content(images=(canvas.paint(rng, crowd(rng, count)),), turns=(Turn({}, f"Hay {SPANISH[count - 1]}."),))
+    return Content(
+        images=(canvas.paint(rng, crowd(rng, count)),), exchanges=(Exchange({}, f"Hay {SPANISH[count - 1]}."),)
+    )
 
 
 SKILLS = (

@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptinf.demo import canvas, sources
 from adaptinf.demo.canvas import COLORS, PLACES, pick
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.skills.vqa import placed_thing
 from adaptinf.demo.sources import Split
@@ -22,24 +22,24 @@ def chart_heights(rng: np.random.Generator) -> dict[str, int]:
 
 def _parity(rng: np.random.Generator, split: Split) -> Content:
     image, value = sources.digit(rng, split)
-    return Content(images=(image,), turns=(Turn({}, f"It is an {('even', 'odd')[value % 2]} number."),))
+    return Content(images=(image,), exchanges=(Exchange({}, f"It is an {('even', 'odd')[value % 2]} number."),))
 
 
 def _plus_one(rng: np.random.Generator, split: Split) -> Content:
     image, value = sources.digit(rng, split)
-    return Content(images=(image,), turns=(Turn({}, f"One more makes {value + 1}."),))
+    return Content(images=(image,), exchanges=(Exchange({}, f"One more makes {value + 1}."),))
 
 
 def _chart_max(rng: np.random.Generator, split: Split) -> Content:
     heights = chart_heights(rng)
     tallest = max(heights, key=lambda color: heights[color])
-    return Content(images=(canvas.bars(rng, heights),), turns=(Turn({}, f"The {tallest} bar is the tallest."),))
+    return Content(images=(canvas.bars(rng, heights),), exchanges=(Exchange({}, f"The {tallest} bar is the tallest."),))
 
 
 def _mirror(rng: np.random.Generator, split: Split) -> Content:
     thing, place = placed_thing(rng)
     mirrored = PLACES[3 * (place // 3) + 2 - place % 3]
-    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, f"It would be at the {mirrored}."),))
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, f"It would be at the {mirrored}."),))
 
 
 SKILLS = (

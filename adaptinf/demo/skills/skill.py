@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from adaptinf.demo.canvas import Pixels
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.sources import Split
 
 
@@ -19,7 +19,7 @@ class Content:
 
     images: tuple[Pixels, ...] = ()
     """Zero, one or more 64-pixel images."""
-    turns: tuple[Turn, ...]
+    exchanges: tuple[Exchange, ...]
     """One or two questions; a test asks only the first."""
 
 

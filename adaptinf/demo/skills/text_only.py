@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptinf.demo.canvas import COLORS, SHAPES, pick
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.language_only import DAYS, FAMILY
 from adaptinf.demo.skills.multilingual import FRENCH, GERMAN
 from adaptinf.demo.skills.skill import Content, Skill
@@ -18,7 +18,7 @@ _CATEGORIES = {"color": tuple(COLORS), "shape": SHAPES, "day": DAYS, "name": NAM
 
 
 def _one(slots: dict[str, str], answer: str) -> Content:
-    return Content(turns=(Turn(slots, answer),))
+    return Content(exchanges=(Exchange(slots, answer),))
 
 
 def _subtraction(rng: np.random.Generator, split: Split) -> Content:

@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptinf.demo import canvas, sources
 from adaptinf.demo.canvas import COLORS, PLACES, SHAPES, Thing, pick
-from adaptinf.demo.phrasing import Turn
+from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.sources import Split
 
@@ -59,39 +59,39 @@ def placed_thing(rng: np.random.Generator) -> tuple[Thing, int]:
 def _color(rng: np.random.Generator, split: Split) -> Content:
     if rng.random() < 0.6:
         thing = one_thing(rng)
-        return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({"thing": "object"}, thing.color),))
+        return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({"thing": "object"}, thing.color),))
     things = different_things(rng, 2)
-    turns = tuple(Turn({"thing": thing.shape}, thing.color) for thing in things)
-    return Content(images=(canvas.paint(rng, things),), turns=turns)
+    exchanges = tuple(Exchange({"thing": thing.shape}, thing.color) for thing in things)
+    return Content(images=(canvas.paint(rng, things),), exchanges=exchanges)
 
 
 def _shape(rng: np.random.Generator, split: Split) -> Content:
     if rng.random() < 0.6:
         thing = one_thing(rng)
-        return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({"thing": "object"}, thing.shape),))
+        return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({"thing": "object"}, thing.shape),))
     things = different_things(rng, 2)
-    turns = tuple(Turn({"thing": f"{thing.color} object"}, thing.shape) for thing in things)
-    return Content(images=(canvas.paint(rng, things),), turns=turns)
+    exchanges = tuple(Exchange({"thing": f"{thing.color} object"}, thing.shape) for thing in things)
+    return Content(images=(canvas.paint(rng, things),), exchanges=exchanges)
 
 
 def _position(rng: np.random.Generator, split: Split) -> Content:
     thing, place = placed_thing(rng)
-    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, PLACES[place]),))
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, PLACES[place]),))
 
 
 def _count(rng: np.random.Generator, split: Split) -> Content:
     count = int(rng.integers(1, 7))
-    return Content(images=(canvas.paint(rng, crowd(rng, count)),), turns=(Turn({}, str(count)),))
+    return Content(images=(canvas.paint(rng, crowd(rng, count)),), exchanges=(Exchange({}, str(count)),))
 
 
 def _sign(rng: np.random.Generator, split: Split) -> Content:
     word = pick(rng, SIGNS)[0]
-    return Content(images=(canvas.lettering(rng, word),), turns=(Turn({}, f"The sign says {word}."),))
+    return Content(images=(canvas.lettering(rng, word),), exchanges=(Exchange({}, f"The sign says {word}."),))
 
 
 def _digit(rng: np.random.Generator, split: Split) -> Content:
     image, value = sources.digit(rng, split)
-    return Content(images=(image,), turns=(Turn({}, str(value)),))
+    return Content(images=(image,), exchanges=(Exchange({}, str(value)),))
 
 
 def _background(rng: np.random.Generator, split: Split) -> Content:
@@ -99,7 +99,7 @@ def _background(rng: np.random.Generator, split: Split) -> Content:
     thing = one_thing(rng, 18, 28)
     thing = Thing(shape=thing.shape, color=color, box=thing.box)
     image = canvas.paint(rng, [thing], canvas.backdrop(rng, ground))
-    return Content(images=(image,), turns=(Turn({}, f"The background is {ground}."),))
+    return Content(images=(image,), exchanges=(Exchange({}, f"The background is {ground}."),))
 
 
 def _size(rng: np.random.Generator, split: Split) -> Content:
@@ -112,13 +112,13 @@ def _size(rng: np.random.Generator, split: Split) -> Content:
         canvas.box_in(rng, (1 - side, int(rows[1])), 2, 12, 17),
     )
     things = [Thing(shape=shapes[i], color=(big, small)[i], box=boxes[i]) for i in (0, 1)]
-    return Content(images=(canvas.paint(rng, things),), turns=(Turn({}, f"The {big} one is bigger."),))
+    return Content(images=(canvas.paint(rng, things),), exchanges=(Exchange({}, f"The {big} one is bigger."),))
 
 
 def _caption(rng: np.random.Generator, split: Split) -> Content:
     thing = one_thing(rng)
     answer = f"The picture shows {called(thing)}."
-    return Content(images=(canvas.paint(rng, [thing]),), turns=(Turn({}, answer),))
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, answer),))
 
 
 def _long_caption(rng: np.random.Generator, split: Split) -> Content:
@@ -132,7 +132,7 @@ def _long_caption(rng: np.random.Generator, split: Split) -> Content:
         f"{called(thing)} near the {('top', 'bottom')[row]}" for thing, row in zip(sized, rows, strict=True)
     )
     answer = f"On the left side there is {first}. On the right side one can see {second}."
-    return Content(images=(canvas.paint(rng, sized),), turns=(Turn({}, answer),))
+    return Content(images=(canvas.paint(rng, sized),), exchanges=(Exchange({}, answer),))
 
 
 SKILLS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_text_base(base_path: Path, folder: Path) -> None:
+def write_language_model(base_path: Path, folder: Path) -> None:
     """Write the language model of a LLaVA folder, with its tokenizer and chat template, as an ordinary Llama folder."""
     import torch
     from transformers import AutoTokenizer, LlamaForCausalLM, LlavaForConditionalGeneration
