@@ -29,8 +29,11 @@ class Exempt(NamedTuple):
     """Pattern of places in such a file; `*` also spans dots."""
     reason: str
     """Why."""
+    was: Any = None
+    """Only where the first folder has this value; None: whatever it has."""
 
 
+RESOLVED = "the steps' settings hold what `auto` and defaulted options of the method stood for"
 IGNORED = ("*report.html", "*.lock", "places.json")
 """Files that are not looked at: the page, locks, and where the outputs were written."""
 
@@ -56,10 +59,15 @@ DIFFERS = (
     Exempt("*/explain/*.json", "*.untrained", "sentences"),
     Exempt("*summary.json", "reference", "sentences"),
     Exempt("compare.json", "relative_gain_against.*", "sentences"),
+    Exempt("*/steps/config.yaml", "extraction.*", RESOLVED, was="auto"),
+    Exempt("*/steps/config.yaml", "clustering.clusters", RESOLVED, was="auto"),
 )
 """Values that may differ; the place itself must be on both sides."""
 
-ADDED: tuple[Exempt, ...] = ()
+ADDED: tuple[Exempt, ...] = (
+    Exempt("*/steps/config.yaml", "selection.options.*", RESOLVED),
+    Exempt("*", "*made_by.resolved", "whether settings are resolved is recorded"),
+)
 """Files (place `*`) and places that only the second folder has, such as a new setting in steps/config.yaml."""
 
 RENAMED_FILES = ((re.compile(r"\bmended\.jsonl$"), "repaired.jsonl"),)
@@ -134,6 +142,8 @@ def compare(before: Path, after: Path, *, skipped: Sequence[str] = (), added: Se
 
 def _compare_values(result: Comparison, name: str, before: Values, after: Values, added: Sequence[Exempt]) -> None:
     for place in [*before, *(place for place in after if place not in before)]:
+        if place not in after and before[place] in ({}, []) and any(other.startswith(f"{place}.") for other in after):
+            continue  # it is not empty any more, and what is in it is noted below
         if place not in after:
             result.differences.append(f"{name}: {place}: missing after, was {_shown(before[place])}")
         elif place not in before:
@@ -142,7 +152,8 @@ def _compare_values(result: Comparison, name: str, before: Values, after: Values
             result.num_values += _size(before[place])
             difference = difference_of(before[place], after[place])
             if difference:
-                _note(result, name, place, difference, DIFFERS)
+                listed = [item for item in DIFFERS if item.was is None or _is_same(item.was, before[place])]
+                _note(result, name, place, difference, listed)
 
 
 def _note_added(result: Comparison, name: str, place: str, what: str, added: Sequence[Exempt]) -> None:

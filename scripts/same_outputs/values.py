@@ -72,7 +72,17 @@ def _json(path: Path, tidy: Tidy) -> Values:
 def _yaml(path: Path, tidy: Tidy) -> Values:
     import yaml
 
-    return _flat(_tidied(yaml.safe_load(path.read_text(encoding="utf-8")), tidy))
+    return _flat(_tidied(_with_options_in_one_place(yaml.safe_load(path.read_text(encoding="utf-8"))), tidy))
+
+
+def _with_options_in_one_place(settings: Any) -> Any:
+    """Return settings with named options of the method under `selection.options`, where they mean the same."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("selection"), dict):
+        return settings
+    selection = dict(settings["selection"])
+    named = {name: selection.pop(name, None) for name in ("budgets", "choose", "sampling")}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**settings, "selection": {**selection, "options": {**given, **selection.get("options", {})}}}
 
 
 def _lines(path: Path) -> list[Any]:

@@ -146,6 +146,25 @@ def test_what_only_the_second_folder_has_is_printed_unless_it_is_listed(folders:
     assert len(compare(after, before, added=listed).differences) == 2
 
 
+def test_resolved_settings_may_differ_where_they_were_left_open_and_options_may_move(tmp_path: Path) -> None:
+    def settings(name: str, text: str) -> None:
+        path = tmp_path / name / "run" / "steps" / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def found() -> list[str]:
+        return compare(tmp_path / "before", tmp_path / "after").differences
+
+    settings("before", "extraction: {vector: auto, dim: 8}\nselection: {choose: borda, options: {}}\n")
+    settings("after", "extraction: {vector: hidden, dim: 8}\nselection: {options: {choose: borda, a: 1}}\n")
+    assert found() == []
+    settings("after", "extraction: {vector: hidden, dim: 9}\nselection: {choose: null, options: {choose: entropy}}\n")
+    assert [line.split(": ")[1] for line in found()] == ["extraction.dim", "selection.options.choose"]
+    settings("before", "extraction: {vector: gradient, dim: 8}\nselection: {options: {}}\n")
+    settings("after", "extraction: {vector: hidden, dim: 8}\n")
+    assert [line.split(": ")[1] for line in found()] == ["extraction.vector", "selection.options"]
+
+
 def test_absolute_paths_of_outputs_and_trees_and_the_hashes_of_shared_stages_may_differ(tmp_path: Path) -> None:
     for name, digest in (("before", "0" * 16), ("after", "f" * 16)):
         folder = tmp_path / name
