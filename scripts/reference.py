@@ -28,6 +28,15 @@ MADE = "Generated from the code by `python scripts/reference.py`; a test compare
 MARKED = re.compile(r"(?P<begin><!-- command: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of command -->)", re.S)
 WHOLE_FOLDERS = ("demo/skills",)
 """Folders of adaptinf/ that are one entry of the map."""
+TOP_FOLDERS = {
+    "adaptinf/": "the package: below, folder by folder",
+    "tests/": "the tests, in the same folders as the package; `tests/helpers/` has what they share",
+    "benchmarks/": "time and memory of each stage, the runs behind findings.md, and all results with their hardware",
+    "scripts/": "generators of pages, tables and the screenshot of the report; pre-training of the tiny models",
+    "examples/": "a `stream.yaml`, a scorer, a selector, and selection without a model",
+    "docs/": "these pages; `make docs` builds the site",
+}
+"""Of the repository, with their content."""
 
 
 def commands_page(text: str) -> str:
@@ -137,29 +146,33 @@ def _value(field: FieldInfo) -> str:
 
 def map_page() -> str:
     """Return every folder and file of the package with the first sentence of its docstring."""
-    intro = f"{MADE} Each phrase is the first sentence of the module's docstring."
-    return "\n".join(
-        ["# Map of the code", "", intro, "", "```text", "adaptinf/", *_tree(ROOT / "adaptinf", "  "), "```", ""]
-    )
+    intro = f"{MADE} Each description is the first sentence of the module's docstring."
+    top = ["| folder | content |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in TOP_FOLDERS.items())]
+    return "\n".join(["# Map of the code", "", intro, "", *top, "", *_folder(ROOT / "adaptinf")])
 
 
-def _tree(folder: Path, indent: str) -> Iterator[str]:
+def _folder(folder: Path) -> Iterator[str]:
+    """Yield a folder's heading and table, then those of the folders below it."""
+    name = folder.relative_to(ROOT).as_posix()
     files = sorted(folder.glob("*.py"), key=lambda path: (path.name != "__init__.py", path.name))
-    for path in files:
-        yield f"{indent}{path.name:<{40 - len(indent)}} {_first_sentence(path)}"
-    for path in sorted(path for path in folder.iterdir() if path.is_dir() and any(path.rglob("*.py"))):
-        name = f"{path.name}/"
-        if path.relative_to(ROOT / "adaptinf").as_posix() in WHOLE_FOLDERS:
-            yield f"{indent}{name:<{40 - len(indent)}} {_first_sentence(path / '__init__.py')}"
-        else:
-            yield f"{indent}{name}"
-            yield from _tree(path, indent + "  ")
+    yield from [f"## {name}/", "", _escaped(_first_sentence(files[0])) + ".", ""]
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and any(path.rglob("*.py")))
+    whole = [path for path in below if path.relative_to(ROOT / "adaptinf").as_posix() in WHOLE_FOLDERS]
+    entries = [(path.name, path) for path in files[1:]] + [(f"{path.name}/", path / "__init__.py") for path in whole]
+    if entries:
+        yield from ["| file | content |", "|---|---|"]
+        yield from (f"| `{entry}` | {_escaped(_first_sentence(path))} |" for entry, path in entries)
+        yield ""
+    for path in below:
+        if path not in whole:
+            yield from _folder(path)
 
 
 def _first_sentence(path: Path) -> str:
     """Return a module's first line of documentation, without the full stop."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return text.split("\n\n")[0].replace("\n", " ").removesuffix(".")
+    sentence = text.split("\n\n")[0].replace("\n", " ").removesuffix(".")
+    return re.sub(r"docs/([\w-]+\.md)", r"[\1](\1)", sentence)
 
 
 def _escaped(text: str | None) -> str:

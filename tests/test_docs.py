@@ -113,7 +113,8 @@ def test_every_module_and_file_of_the_package_in_the_text_exists(page):
         assert (ROOT / path).exists(), path
     for name in set(re.findall(r"(?<![\w/.-])adaptinf(?:\.[A-Za-z_]\w*)+", text)) - {ENTRY_POINTS}:
         pkgutil.resolve_name(name)
-    for path in re.findall(r"`((?:\w+/)*\w+\.py)`", text):
+    # The map names files below the heading of their folder, and is generated.
+    for path in re.findall(r"`((?:\w+/)*\w+\.py)`", text) if page.name != "map.md" else []:
         places = [page.parent / path, ROOT / path, ROOT / "adaptinf" / path]
         assert path.startswith("my_") or any(place.exists() for place in places), path
 
@@ -272,11 +273,17 @@ def test_a_stale_section_of_the_commands_page_is_generated_again():
     assert stale != COMMANDS_PAGE and REFERENCE["commands_page"](stale) == COMMANDS_PAGE
 
 
-def test_every_file_of_the_map_has_a_phrase():
-    lines = (ROOT / "docs" / "map.md").read_text().splitlines()
-    assert [
-        line for line in lines if line.split()[:1] and line.split()[0].endswith(".py") and len(line.split()) < 2
-    ] == []
+def test_the_map_names_every_file_with_a_description():
+    page = (ROOT / "docs" / "map.md").read_text()
+    package = ROOT / "adaptinf"
+    whole = tuple(f"{name}/" for name in REFERENCE["WHOLE_FOLDERS"])
+    files = [path.relative_to(package) for path in package.rglob("*.py")]
+    for file in (file for file in files if not file.as_posix().startswith(whole)):
+        heading = (Path("adaptinf") / file.parent).as_posix()
+        section = page.partition(f"\n## {heading}/\n")[2].partition("\n## ")[0]
+        pattern = r"\n\w.+" if file.name == "__init__.py" else rf"\n\| `{re.escape(file.name)}` \| \S.* \|\n"
+        assert re.match(pattern, section) if file.name == "__init__.py" else re.search(pattern, section), file
+    assert all((ROOT / folder).is_dir() for folder in REFERENCE["TOP_FOLDERS"])
 
 
 def test_the_references_name_every_option_and_every_setting():
