@@ -14,7 +14,6 @@ from adaptinf.history.records import (
     Score,
     SelectionOutcome,
     StepHistory,
-    turns_of,
 )
 
 SHOWN_CHARACTERS = 300
@@ -38,7 +37,7 @@ def show(inspected: Inspected, *, colour: bool) -> str:
         return "\n".join(
             [f"{row.id}: rejected", _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)]
         )
-    lines = [row.id, *_conversation(turns_of(row), ())]
+    lines = [row.id, *_conversation(row.turns, ())]
     for path, (width, height) in zip(row.images, inspected.image_sizes, strict=True):
         lines.append(_line("image", f"{path}, {width} x {height} pixels"))
     lines += [_line("repaired", note) for note in row.notes]

@@ -19,7 +19,6 @@ from adaptinf.history.records import (
     Score,
     SelectionOutcome,
     StepHistory,
-    turns_of,
 )
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
@@ -56,7 +55,7 @@ def sample_history(run: Run, id: str) -> SampleHistory:
         state=_absence(None, pruned_at, restored_from, withdrawn_from) or "in the pool",
         source=sample.source,
         arrived=arrived,
-        turns=turns_of(sample),
+        turns=sample.turns,
         images=tuple(map(str, sample.images)),
         meta=dict(sample.meta),
         notes=repairs(place.dataset.folder, id),
@@ -259,6 +258,6 @@ def _pruned(run: Run, step: int, id: str) -> PruningOutcome | None:
         similarity=float(table["similarity"][row]),
         neighbour=neighbour,
         neighbour_stayed=bool(table["neighbour_stayed"][row]),
-        neighbour_turns=turns_of(sample) if sample else (),
+        neighbour_turns=sample.turns if sample else (),
         neighbour_images=tuple(map(str, sample.images)) if sample else (),
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from adaptinf.data import Sample
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
@@ -171,14 +170,3 @@ def _as_columns(step: StepHistory) -> dict[str, Any]:
         "similarity": float("nan") if pruned is None else pruned.similarity,
         "neighbour": pruned and pruned.neighbour,
     }
-
-
-def turns_of(sample: Sample) -> tuple[tuple[str, str], ...]:
-    """Return role and text of each turn, with `<image>` for each image."""
-    return tuple(
-        (
-            turn["role"],
-            " ".join("<image>" if block["type"] == "image" else block["text"] or "" for block in turn["content"]),
-        )
-        for turn in sample.messages
-    )

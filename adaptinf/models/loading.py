@@ -35,6 +35,13 @@ class Learner:
     config: ModelConfig
     """The settings it was loaded with."""
 
+    def __repr__(self) -> str:
+        weights = sum(weight.numel() for weight in self.model.parameters())
+        kind = "images and text" if self.has_vision else "text only"
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        name = Path(self.config.path).name
+        return f"Learner({name!r}: {type(self.model).__name__}, {weights:,} weights, {kind}, {dtype} on {self.device})"
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""

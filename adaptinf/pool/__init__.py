@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,11 @@ from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import add_dataset
 from adaptinf.pool.stored import StoredDataset, stored_datasets
 from adaptinf.storage import tables
+from adaptinf.storage.display import as_frame, as_html
+from adaptinf.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Pool", "PoolView", "StoredDataset", "add_dataset", "stored_datasets"]
 
@@ -82,6 +87,17 @@ class Pool:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"Pool({counted(len(self.ids), 'sample')} of {counted(len(self.datasets), 'dataset')})"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per sample: `id`, `source`, `arrived` (a step), `skill` (empty where unknown)."""
+        return as_frame({"id": self.ids, "source": self.sources, "arrived": self.arrived, "skill": self.skills})
+
+    def _repr_html_(self) -> str:
+        """Return the samples' ids and origins as notebooks show them."""
+        return as_html(repr(self), self.to_pandas())
+
     def sample(self, id: str) -> Sample:
         """Return one sample.
 
@@ -135,6 +151,9 @@ class PoolView(Sequence[Sample]):
 
     def __len__(self) -> int:
         return len(self.locations)
+
+    def __repr__(self) -> str:
+        return f"PoolView({counted(len(self.places), 'sample')})"
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

@@ -24,6 +24,7 @@ from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
 from adaptinf.runs.settings import as_placed, check_same, method_options, resolve, with_value
 from adaptinf.storage import store
+from adaptinf.words import counted
 
 __all__ = ["BASE_STEP", "STAGES", "Run"]
 
@@ -107,6 +108,10 @@ class Run(Layout):
         """
         if (folder / CONFIG).exists():
             raise ConfigError(f"{folder} is a run folder, and its report would be overwritten; choose another --out")
+
+    def __repr__(self) -> str:
+        steps = f"{self.num_finished} of {counted(len(self.config.stream), 'step')} finished"
+        return f"Run({str(self.folder)!r}: {self.config.selection.method}, {steps})"
 
     @cached_property
     def settings(self) -> RunConfig:

@@ -1,0 +1,30 @@
+"""The records that travel between stages, one file each, and how each lies on disk."""
+
+from __future__ import annotations
+
+from adaptinf.data.clusters import Clusters
+from adaptinf.data.evaluation import Evaluation
+from adaptinf.data.features import Features
+from adaptinf.data.pruning import Pruning, SavedPruning
+from adaptinf.data.samples import Block, Message, Rejected, Sample
+from adaptinf.data.selection import Selection
+from adaptinf.data.trained import Trained
+from adaptinf.storage import store
+
+__all__ = [
+    "ARTIFACTS",
+    "Block",
+    "Clusters",
+    "Evaluation",
+    "Features",
+    "Message",
+    "Pruning",
+    "Rejected",
+    "Sample",
+    "SavedPruning",
+    "Selection",
+    "Trained",
+]
+
+ARTIFACTS: tuple[type[store.Artifact], ...] = (Features, Clusters, Selection, Trained, Evaluation, SavedPruning)
+"""What the stages of a step return, in the order they are made; every step writes the last one."""

@@ -1,0 +1,80 @@
+"""Features: what extraction measured.
+
+Shapes: N samples, D vector dims, H embedding dims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from adaptinf.storage import store, tables
+from adaptinf.storage.display import as_frame, as_html
+from adaptinf.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What extraction measured: one vector, one embedding and one score per scorer for every sample."""
+
+    stage: ClassVar[str] = "features"
+    SCORES: ClassVar[str] = "scores.parquet"
+    VECTORS: ClassVar[str] = "vectors.npy"
+    EMBEDDINGS: ClassVar[str] = "embeddings.npy"
+
+    ids: np.ndarray
+    """N ids (object array of str), sorted."""
+    vectors: np.ndarray
+    """N x D fp16, unit norm; zero rows for unscored samples. Empty (N x 0) once dropped by `extraction.keep: last`."""
+    embeddings: np.ndarray
+    """N x H fp16."""
+    scores: dict[str, np.ndarray]
+    """Scorer name -> N float64; NaN = unscored."""
+    info: dict[str, Any]
+    """Who made it: model fingerprint, layer, dim, seed, counts."""
+
+    def save(self, folder: Path) -> None:
+        """Write scores.parquet and info.json, and the arrays unless extraction has left them in the folder already."""
+        for name, array in ((self.VECTORS, self.vectors), (self.EMBEDDINGS, self.embeddings)):
+            if not (folder / name).exists():
+                tables.write_array(folder / name, array)
+        tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores})
+        arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
+        tables.write_json(folder / store.INFO, {**self.info, **arrays, "dtype": "float16"})
+
+    @classmethod
+    def load(cls, folder: Path) -> Features:
+        """Return the saved features, arrays memory-mapped."""
+        scores = tables.read_table(folder / cls.SCORES)
+        ids = scores.pop("id")
+        arrays = [
+            tables.read_array(path) if path.exists() else np.zeros((len(ids), 0), np.float16)
+            for path in (folder / cls.VECTORS, folder / cls.EMBEDDINGS)
+        ]
+        info = tables.read_json(folder / store.INFO)
+        return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info)
+
+    @classmethod
+    def drop_arrays(cls, folder: Path) -> None:
+        """Remove the saved vectors and embeddings; scores and info stay."""
+        for name in (cls.VECTORS, cls.EMBEDDINGS):
+            (folder / name).unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        vectors = f"vectors of {self.vectors.shape[1]:,} dimensions" if self.vectors.shape[1] else "no vectors"
+        scores = f"scores {', '.join(self.scores)}" if self.scores else "no scores"
+        return f"Features({counted(len(self.ids), 'sample')}: {vectors}, {scores})"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per sample: `id` and one column per scorer, NaN = unscored. Vectors are left out."""
+        return as_frame({"id": self.ids, **self.scores})
+
+    def _repr_html_(self) -> str:
+        """Return the scores as notebooks show them."""
+        return as_html(repr(self), self.to_pandas())

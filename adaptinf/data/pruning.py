@@ -1,0 +1,103 @@
+"""Pruning: the samples that step 3 removes from the pool.
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from adaptinf.storage import store, tables
+from adaptinf.storage.display import as_frame, as_html
+from adaptinf.storage.tables import Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Step 3: what leaves the pool."""
+
+    kept: np.ndarray
+    """Row numbers that stay, ascending, int64; exactly min(cap, N) of them."""
+    removed: np.ndarray
+    """Row numbers that leave, in the order of removal, int64."""
+    neighbour: np.ndarray
+    """Row number of the sample that `removed[i]` was most like; -1 where there is none."""
+    similarity: np.ndarray
+    """float32 cosine of `removed[i]` and its neighbour; NaN where there is none."""
+
+    def __repr__(self) -> str:
+        return f"Pruning({len(self.kept):,} kept, {len(self.removed):,} removed)"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per removed sample: `row`, `neighbour` (a row number, -1: none), `similarity`."""
+        return as_frame({"row": self.removed, "neighbour": self.neighbour, "similarity": self.similarity})
+
+    def _repr_html_(self) -> str:
+        """Return the removed samples as notebooks show them."""
+        return as_html(repr(self), self.to_pandas())
+
+    def in_rows(self, rows: np.ndarray, num_rows: int) -> Pruning:
+        """Return the pruning of `rows` (ascending) as one of all `num_rows` rows, of which the others stay."""
+        removed = rows[self.removed]
+        neighbour = np.where(self.neighbour >= 0, rows[self.neighbour] if len(rows) else -1, -1).astype(np.int64)
+        kept = np.setdiff1d(np.arange(num_rows, dtype=np.int64), removed, assume_unique=True)
+        return Pruning(kept=kept, removed=removed, neighbour=neighbour, similarity=self.similarity)
+
+    def table(self, ids: np.ndarray, labels: np.ndarray) -> Columns:
+        """Return pruned.parquet's columns: id, cluster, neighbour (id or empty), neighbour_stayed, similarity."""
+        has_neighbour = self.neighbour >= 0
+        neighbours = np.where(has_neighbour, ids[self.neighbour], "") if len(ids) else tables.text_array([])
+        return {
+            "id": tables.text_array(ids[self.removed]),
+            "cluster": np.asarray(labels)[self.removed].astype(np.int64),
+            "neighbour": tables.text_array(neighbours),
+            "neighbour_stayed": has_neighbour & np.isin(self.neighbour, self.kept),
+            "similarity": self.similarity.astype(np.float32),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPruning:
+    """What a step pruned, as it lies in the run folder: by id, without the samples that stay."""
+
+    stage: ClassVar[str] = "pruning"
+    SAMPLES: ClassVar[str] = "pruned.parquet"
+
+    table: Columns
+    """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
+    num_kept: int
+    """Samples that the pool holds afterwards."""
+
+    @property
+    def num_found(self) -> int:
+        """Samples that the step found in the pool."""
+        return self.num_kept + len(self.table["id"])
+
+    def save(self, folder: Path) -> None:
+        """Write pruned.parquet and info.json."""
+        tables.write_table(folder / self.SAMPLES, self.table)
+        tables.write_json(folder / store.INFO, {"rows": len(self.table["id"]), "kept": self.num_kept})
+
+    @classmethod
+    def load(cls, folder: Path) -> SavedPruning:
+        """Return the saved table."""
+        info = tables.read_json(folder / store.INFO)
+        return cls(table=tables.read_table(folder / cls.SAMPLES), num_kept=info["kept"])
+
+    def __repr__(self) -> str:
+        return f"SavedPruning({self.num_kept:,} kept, {len(self.table['id']):,} removed)"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per removed sample: `id`, `cluster`, `neighbour`, `neighbour_stayed`, `similarity`."""
+        return as_frame(self.table)
+
+    def _repr_html_(self) -> str:
+        """Return the removed samples as notebooks show them."""
+        return as_html(repr(self), self.to_pandas())

@@ -1,0 +1,75 @@
+"""The rows of a dataset: samples, and rows that are rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, TypedDict
+
+from adaptinf.words import counted
+
+
+class Block(TypedDict):
+    """One piece of a message: an image (in the order of `Sample.images`) or a text."""
+
+    type: str
+    text: str | None
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: list[Block]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One whole conversation: one or more turns, no, one or many images."""
+
+    id: str
+    """`<source>/<own id>`, unique in a pool."""
+    source: str
+    """Name of the dataset it came with."""
+    messages: tuple[Message, ...]
+    """The turns; roles are system, user and assistant."""
+    images: tuple[Path, ...] = ()
+    """Image files, one for each image block, in order."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else the row carried (skill, task, ...): for measuring; only oracle looks at the skill."""
+    notes: tuple[str, ...] = ()
+    """What the reader had to repair, in words."""
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """Role and text of each turn; `<image>` stands for an image."""
+        return tuple((turn["role"], " ".join(map(_text_of, turn["content"]))) for turn in self.messages)
+
+    def __repr__(self) -> str:
+        return f"Sample({self.id!r}: {counted(len(self.messages), 'turn')}, {counted(len(self.images), 'image')})"
+
+    def _repr_html_(self) -> str:
+        """Return the conversation and the image paths as notebooks show them."""
+        turns = "".join(f"<li><b>{escape(role)}</b>: {escape(text)}</li>" for role, text in self.turns)
+        images = "".join(f"<li><i>image</i>: {escape(str(path))}</li>" for path in self.images)
+        return f"<p>{escape(self.id)}</p><ul>{turns}{images}</ul>"
+
+
+def _text_of(block: Block) -> str:
+    return "<image>" if block["type"] == "image" else block["text"] or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A row that cannot become a sample, and why."""
+
+    file: str
+    """The file the row stands in."""
+    row: int
+    """0-based number of the row in its file; -1 when the file as a whole is meant."""
+    reason: str
+    """What is wrong, in words, with the value."""
+    id: str = ""
+    """The id it would have had; empty where the file as a whole is meant."""

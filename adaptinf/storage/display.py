@@ -1,0 +1,34 @@
+"""How tables look in a notebook: data frames, and HTML of a title and the first and last rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_ROWS = 10
+"""Rows of a table in a notebook; of a longer one the first and last five."""
+
+
+def as_frame(columns: Mapping[str, Any], *, index: Sequence[Any] | None = None, index_name: str = "") -> pd.DataFrame:
+    """Return named columns of equal length as a data frame, without copying them.
+
+    Args:
+        columns: name -> values.
+        index: labels of the rows; None: their numbers.
+        index_name: name of the index.
+    """
+    # Here, because a program that looks at no table shall not wait for pandas.
+    import pandas as pd
+
+    labels = None if index is None else pd.Index(index, name=index_name or None)
+    return pd.DataFrame(dict(columns), index=labels, copy=False)
+
+
+def as_html(title: str, *frames: pd.DataFrame) -> str:
+    """Return a paragraph and tables below it, each cut to SHOWN_ROWS rows."""
+    tables = "".join(frame.to_html(max_rows=SHOWN_ROWS, show_dimensions=len(frame) > SHOWN_ROWS) for frame in frames)
+    return f"<p>{escape(title)}</p>{tables}"
