@@ -153,7 +153,7 @@ class PoolView(Sequence[Sample]):
         return len(self.locations)
 
     def __repr__(self) -> str:
-        return f"PoolView({counted(len(self.places), 'sample')})"
+        return f"PoolView({counted(len(self.locations), 'sample')})"
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
