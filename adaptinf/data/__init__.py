@@ -1,4 +1,4 @@
-"""The records that travel between stages, one file each, and how each lies on disk."""
+"""The records that travel between stages, one module each, and the files that each is saved as."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ __all__ = [
 ]
 
 ARTIFACTS: tuple[type[store.Artifact], ...] = (Features, Clusters, Selection, Trained, Evaluation, SavedPruning)
-"""What the stages of a step return, in the order they are made; every step writes the last one."""
+"""What the stages of a step return, in order; every step writes the last one."""

@@ -33,11 +33,11 @@ class Clusters:
     centers: np.ndarray
     """K x D float32."""
     distances: np.ndarray
-    """N float32, Euclidean distance to the own center; NaN where the label is -1."""
+    """N float32, Euclidean distance to the center of the own cluster; NaN where the label is -1."""
     ids: np.ndarray = field(default_factory=lambda: tables.text_array([]))
-    """N ids, in the order of the rows that were clustered."""
+    """N ids, in the order of the clustered rows."""
     info: dict[str, Any] = field(default_factory=dict)
-    """How K was found: candidate numbers of clusters, their inertia, the knee."""
+    """How K was determined: candidate numbers of clusters, their inertia, the knee."""
 
     def table(self) -> Columns:
         """Return one row per sample: id, cluster, distance."""

@@ -1,4 +1,4 @@
-"""Evaluation: the skill matrix and the predictions behind its last row.
+"""Evaluation: the skill matrix and the predictions of its last row.
 
 Shapes: S skills, T rows of the skill matrix (row 0 = base model).
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The skill matrix so far, and the predictions behind its last row."""
+    """The skill matrix up to a step, and the predictions of its last row."""
 
     stage: ClassVar[str] = "evaluation"
     MATRIX: ClassVar[str] = "matrix.json"
@@ -31,17 +31,17 @@ class Evaluation:
     skills: tuple[str, ...]
     """S skill names."""
     introduced_at: np.ndarray
-    """S int64: first step whose dataset teaches the skill; -1: known to the base."""
+    """S int64: first step whose dataset has the skill; -1: known to the base model."""
     matrix: np.ndarray
     """T x S accuracies in 0..1; row 0 = base model, row t+1 = after step t; NaN = not tested."""
     num_items: np.ndarray
     """S int64: test items of each skill."""
     frequency: np.ndarray
-    """S float64: share of the stream's labelled samples that teach the skill; NaN when the data carry no skills."""
+    """S float64: share of the stream's labelled samples with the skill; NaN where the data have no skills."""
     predictions: Columns
     """One row per test item: skill, id, prediction, answer, score."""
     rejected: tuple[dict[str, Any], ...] = ()
-    """Rows of the test files that cannot be used, with skill, file, row and reason."""
+    """Rows of the test files that cannot be used: skill, file, row and reason of each."""
 
     def save(self, folder: Path) -> None:
         """Write predictions.parquet, matrix.json and, if rows were rejected, rejected.jsonl."""

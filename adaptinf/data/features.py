@@ -1,4 +1,4 @@
-"""Features: what extraction measured.
+"""Features: vectors, embeddings and scores from extraction.
 
 Shapes: N samples, D vector dims, H embedding dims.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What extraction measured: one vector, one embedding and one score per scorer for every sample."""
+    """Output of extraction: one vector, one embedding and one score per scorer for every sample."""
 
     stage: ClassVar[str] = "features"
     SCORES: ClassVar[str] = "scores.parquet"
@@ -31,16 +31,16 @@ class Features:
     ids: np.ndarray
     """N ids (object array of str), sorted."""
     vectors: np.ndarray
-    """N x D fp16, unit norm; zero rows for unscored samples. Empty (N x 0) once dropped by `extraction.keep: last`."""
+    """N x D fp16, unit norm; zero rows for unscored samples. Empty (N x 0) after removal by `extraction.keep: last`."""
     embeddings: np.ndarray
     """N x H fp16."""
     scores: dict[str, np.ndarray]
     """Scorer name -> N float64; NaN = unscored."""
     info: dict[str, Any]
-    """Who made it: model fingerprint, layer, dim, seed, counts."""
+    """Model fingerprint, layer, dim, seed, counts."""
 
     def save(self, folder: Path) -> None:
-        """Write scores.parquet and info.json, and the arrays unless extraction has left them in the folder already."""
+        """Write scores.parquet and info.json, and the arrays unless extraction has already written them there."""
         for name, array in ((self.VECTORS, self.vectors), (self.EMBEDDINGS, self.embeddings)):
             if not (folder / name).exists():
                 tables.write_array(folder / name, array)
@@ -62,7 +62,7 @@ class Features:
 
     @classmethod
     def drop_arrays(cls, folder: Path) -> None:
-        """Remove the saved vectors and embeddings; scores and info stay."""
+        """Remove the saved vectors and embeddings; scores and info are kept."""
         for name in (cls.VECTORS, cls.EMBEDDINGS):
             (folder / name).unlink(missing_ok=True)
 

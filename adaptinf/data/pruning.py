@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """Step 3: what leaves the pool."""
+    """Step 3: the samples that are pruned from the pool."""
 
     kept: np.ndarray
-    """Row numbers that stay, ascending, int64; exactly min(cap, N) of them."""
+    """Row numbers of the samples that stay, ascending, int64; exactly min(cap, N)."""
     removed: np.ndarray
-    """Row numbers that leave, in the order of removal, int64."""
+    """Row numbers of the pruned samples, in order of removal, int64."""
     neighbour: np.ndarray
-    """Row number of the sample that `removed[i]` was most like; -1 where there is none."""
+    """Row number of the sample that `removed[i]` is most similar to; -1 where there is none."""
     similarity: np.ndarray
-    """float32 cosine of `removed[i]` and its neighbour; NaN where there is none."""
+    """float32 cosine of `removed[i]` and its neighbour; NaN without a neighbour."""
 
     def __repr__(self) -> str:
         return f"Pruning({len(self.kept):,} kept, {len(self.removed):,} removed)"
@@ -44,7 +44,7 @@ class Pruning:
         return as_html(repr(self), self.to_pandas())
 
     def in_rows(self, rows: np.ndarray, num_rows: int) -> Pruning:
-        """Return the pruning of `rows` (ascending) as one of all `num_rows` rows, of which the others stay."""
+        """Return this pruning of `rows` (ascending) as a pruning of all `num_rows` rows; the others stay."""
         removed = rows[self.removed]
         neighbour = np.where(self.neighbour >= 0, rows[self.neighbour] if len(rows) else -1, -1).astype(np.int64)
         kept = np.setdiff1d(np.arange(num_rows, dtype=np.int64), removed, assume_unique=True)
@@ -65,7 +65,7 @@ class Pruning:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedPruning:
-    """What a step pruned, as it lies in the run folder: by id, without the samples that stay."""
+    """A step's pruning as saved in the run folder: by id, without the samples that stay."""
 
     stage: ClassVar[str] = "pruning"
     SAMPLES: ClassVar[str] = "pruned.parquet"
@@ -73,11 +73,11 @@ class SavedPruning:
     table: Columns
     """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
     num_kept: int
-    """Samples that the pool holds afterwards."""
+    """Number of samples in the pool afterwards."""
 
     @property
     def num_found(self) -> int:
-        """Samples that the step found in the pool."""
+        """Number of samples in the pool before the pruning."""
         return self.num_kept + len(self.table["id"])
 
     def save(self, folder: Path) -> None:

@@ -27,20 +27,20 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One whole conversation: one or more turns, no, one or many images."""
+    """One conversation: one or more turns, with no, one or several images."""
 
     id: str
     """`<source>/<own id>`, unique in a pool."""
     source: str
-    """Name of the dataset it came with."""
+    """Name of the dataset that it came with."""
     messages: tuple[Message, ...]
     """The turns; roles are system, user and assistant."""
     images: tuple[Path, ...] = ()
-    """Image files, one for each image block, in order."""
+    """Image files, one per image block, in order."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """What else the row carried (skill, task, ...): for measuring; only oracle looks at the skill."""
+    """Further keys of the row (skill, task, ...), for measurements; only oracle selects by the skill."""
     notes: tuple[str, ...] = ()
-    """What the reader had to repair, in words."""
+    """What the reader repaired, in words."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
@@ -66,10 +66,10 @@ class Rejected:
     """A row that cannot become a sample, and why."""
 
     file: str
-    """The file the row stands in."""
+    """The file that the row is in."""
     row: int
-    """0-based number of the row in its file; -1 when the file as a whole is meant."""
+    """Number of the row in its file, from 0; -1 for the file as a whole."""
     reason: str
-    """What is wrong, in words, with the value."""
+    """What is wrong, in words, including the value."""
     id: str = ""
-    """The id it would have had; empty where the file as a whole is meant."""
+    """The id that the sample would have; empty for the file as a whole."""

@@ -1,4 +1,4 @@
-"""Selection: the samples that step 2 chose to train on.
+"""Selection: the samples that step 2 selects for training.
 
 Shapes: N samples, K clusters.
 """
@@ -29,13 +29,13 @@ class Selection:
     CLUSTERS: ClassVar[str] = "clusters.parquet"
 
     indices: np.ndarray
-    """Chosen row numbers, ascending, int64; exactly min(budget, N) of them."""
+    """Row numbers of the selected samples, ascending, int64; exactly min(budget, N)."""
     ids: np.ndarray
     """Their ids, in the same order."""
     table: Columns
-    """One row a chosen sample, in the same order: id, cluster, scorer, score, bin (-1: none), rank in its cluster."""
+    """One row per selected sample, in their order: id, cluster, scorer, score, bin (-1: none), rank in its cluster."""
     clusters: Columns
-    """One row a cluster: cluster, size, budget, scorer, entropy_<scorer>, and joint where the method joins clusters.
+    """One row per cluster: cluster, size, budget, scorer, entropy_<scorer>; joint, if the method joins clusters.
 
     No rows for methods without clusters.
     """
@@ -49,7 +49,7 @@ class Selection:
 
     @classmethod
     def load(cls, folder: Path) -> Selection:
-        """Return the saved selection; `indices` count within it, as the pool's row numbers are not saved."""
+        """Return the saved selection; `indices` are 0, 1, ..., because row numbers of the pool are not saved."""
         table = tables.read_table(folder / cls.SAMPLES)
         clusters = tables.read_table(folder / cls.CLUSTERS)
         return cls(indices=np.arange(len(table["id"])), ids=table["id"], table=table, clusters=clusters)

@@ -1,4 +1,4 @@
-"""Trained: what the training stage says of itself; the weights lie beside it."""
+"""Trained: log and summary of the training stage, saved beside the weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished training stage. The weights lie in its folder: a PEFT adapter, or a whole model with its processor."""
+    """A finished training stage. Its folder has the weights: a PEFT adapter, or a whole model with its processor."""
 
     stage: ClassVar[str] = "model"
     LOG: ClassVar[str] = "trainer_log.json"
@@ -24,7 +24,7 @@ class Trained:
     log: list[dict[str, Any]] = field(default_factory=list)
     """The Trainer's own log: loss, learning rate, gradient norm by step."""
     info: dict[str, Any] = field(default_factory=dict)
-    """Samples trained, optimiser steps, final loss, what was left out."""
+    """Number of trained samples, optimiser steps, final loss, samples left out."""
 
     def save(self, folder: Path) -> None:
         """Write trainer_log.json and info.json beside the weights."""

@@ -1,4 +1,4 @@
-"""Loading any Hugging Face model, and turning conversations into tokens with the answers marked."""
+"""Loading Hugging Face models, and turning conversations into tokens with labels on the answers."""
 
 from adaptinf.models.loading import Learner, load
 

@@ -1,4 +1,4 @@
-"""LoRA adapters: begin one, continue one, merge one; and which weights `tune: full` trains."""
+"""LoRA adapters: creating, loading and merging them; and the weights that `tune: full` trains."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def begin_adapter(learner: Learner, seed: int) -> Learner:
 
 
 def load_adapter(learner: Learner, folder: Path) -> Learner:
-    """Return the learner with a saved adapter, ready to be trained further."""
+    """Return the learner with a saved adapter that can be trained further."""
     model = PeftModel.from_pretrained(learner.model, folder, is_trainable=True, local_files_only=True)
     return learner.with_model(model.eval())
 
 
 def merge_adapter(learner: Learner) -> Learner:
-    """Return the learner with its adapter added into the weights."""
+    """Return the learner with its adapter merged into the weights."""
     return learner.with_model(learner.model.merge_and_unload().eval())
 
 
 def unfreeze_all(learner: Learner) -> None:
-    """Make the language model and the projector trainable and freeze the rest (vision tower), in place."""
+    """Make the language model and the projector trainable and freeze all other weights (vision tower), in place."""
     trained = {id(weight) for weight in learner.model.get_decoder().parameters()}
     for module in (learner.model.get_output_embeddings(), learner.model.get_input_embeddings()):
         trained |= {id(weight) for weight in module.parameters()}

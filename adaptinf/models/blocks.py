@@ -1,4 +1,4 @@
-"""Finding the decoder blocks, their linear layers and the projector of any model, without a line for one family."""
+"""Finding the decoder blocks, their linear layers and the projector of any model, without code per model family."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from adaptinf.errors import ConfigError, ModelError
 
 PROJECTOR_WORDS = ("projector", "connector", "merger", "aligner", "resampler")
-"""What model families call the layer between vision tower and language model."""
+"""Names that model families give to the layer between vision tower and language model."""
 
 
 def base_model(model: Any) -> Any:
@@ -21,7 +21,7 @@ def base_model(model: Any) -> Any:
 def decoder_blocks(model: Any) -> nn.ModuleList:
     """Return the language model's transformer blocks, lowest first.
 
-    They are the longest list of modules in what the model calls its decoder.
+    They are the longest list of modules in the model's decoder.
 
     Raises:
         ModelError: the model has no such list.
@@ -48,11 +48,11 @@ def layer_numbers(layers: str | int | list[int], num_blocks: int) -> list[int]:
 
 
 def target_linears(block: nn.Module, names: list[str] | None = None) -> dict[str, nn.Module]:
-    """Return a block's linear layers by their name inside it; an adapted layer counts once, as the whole it computes.
+    """Return a block's linear layers by their name in the block; a layer with its adapter counts as one layer.
 
     Raises:
-        ConfigError: `names` (model.lora.target_modules) fits none of them.
-        ModelError: the block has no linear layer of a known kind at all, as in a model quantised by GPTQ or AWQ.
+        ConfigError: `names` (model.lora.target_modules) matches none of them.
+        ModelError: the block has no linear layer of a known class, as in a model quantised by GPTQ or AWQ.
     """
     found: dict[str, nn.Module] = {}
     for name, module in block.named_modules():
@@ -69,13 +69,13 @@ def target_linears(block: nn.Module, names: list[str] | None = None) -> dict[str
     if not chosen:
         known = sorted({name.split(".")[-1] for name in found})
         raise ConfigError(
-            f"model.lora.target_modules={names} fits no layer of a decoder block; known: {', '.join(known)}"
+            f"model.lora.target_modules={names} matches no layer of a decoder block; known: {', '.join(known)}"
         )
     return chosen
 
 
 def lora_targets(model: Any, names: list[str] | None) -> list[str]:
-    """Return the full names of all linear layers inside the decoder blocks, as PEFT takes them."""
+    """Return the full names of all linear layers in the decoder blocks, for PEFT."""
     targets = {id(linear) for block in decoder_blocks(model) for linear in target_linears(block, names).values()}
     return [name for name, module in model.named_modules() if id(module) in targets]
 
@@ -92,7 +92,7 @@ def projector_names(model: Any) -> list[str]:
 
 
 def _is_in(name: str, model: Any) -> bool:
-    """Tell whether a module lies inside the decoder blocks."""
+    """Return whether a module is inside the decoder blocks."""
     blocks = decoder_blocks(model)
     inside = {id(module) for block in blocks for module in block.modules()}
     return id(model.get_submodule(name)) in inside

@@ -1,8 +1,8 @@
-"""Conversations to tokens, with the answers marked.
+"""Conversations as tokens, with labels on the answers.
 
 Two ways to find the answer tokens, tried in this order: the chat template's own `{% generation %}` marks, or the text
-of the conversation rendered turn by turn, whose prefixes bound each answer. A template that fits neither is refused:
-never train on everything.
+of the conversation rendered turn by turn, whose prefixes bound each answer. A template for which neither works is
+refused, so that a model is never trained on the questions.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from adaptinf.errors import ModelError
 from adaptinf.models.loading import Learner
 
 IGNORED = -100
-"""Label of a token that is no answer token (the convention of torch's cross-entropy and of transformers)."""
+"""Label of a token outside the answers (the convention of torch's cross-entropy and of transformers)."""
 
 Images = Sequence[Image.Image]
 Span = tuple[int, int]
-"""First character, and one past the last."""
+"""First character, and one after the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """A batch as the model takes it; B samples, S tokens, right-padded."""
+    """A batch of model inputs; B samples, S tokens, right-padded."""
 
     inputs: dict[str, Tensor]
-    """Everything the processor returned: input_ids, attention_mask, pixel_values, ..."""
+    """Everything that the processor returned: input_ids, attention_mask, pixel_values, ..."""
     labels: Tensor
     """B x S; the token itself where it is part of an answer, IGNORED elsewhere."""
     cut: Tensor
     """B bools: the text was longer than max_length."""
     image_token: int
-    """Id of the tokens that stand for images; -1 for a text-only model."""
+    """Id of the image tokens; -1 for a text-only model."""
 
     def to(self, learner: Learner) -> Encoded:
-        """Return the batch on the learner's device, images in the type of its weights."""
+        """Return the batch on the learner's device, images in the dtype of its weights."""
         inputs = placed(self.inputs, learner)
         return replace(self, inputs=inputs, labels=self.labels.to(learner.device))
 
@@ -52,11 +52,11 @@ class Encoded:
 def encode(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Encoded:
     """Return whole conversations as a batch with answer labels, cut on the right at `max_length`.
 
-    A sample whose images reach beyond `max_length` keeps its images and loses all its labels: it has no answer
+    A sample whose image tokens extend beyond `max_length` keeps its images and loses all its labels: it has no answer
     token left, and the caller records it as unscored.
 
     Raises:
-        ModelError: the chat template's answers cannot be found, or the tags and images disagree.
+        ModelError: the answers cannot be found in the chat template's text, or the processor refuses the batch.
     """
     conversations = [_conversation(learner, sample.messages, own) for sample, own in zip(samples, images, strict=True)]
     texts, spans = _rendered(learner, conversations)
@@ -85,7 +85,7 @@ def encode_prompts(learner: Learner, samples: Sequence[Sample], images: Sequence
 
 
 def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
-    """Return a batch on the learner's device, floating-point inputs (images) in the type of its weights."""
+    """Return a batch on the learner's device, floating-point inputs (images) in the dtype of its weights."""
     dtype = learner.model.dtype
     return {
         name: value.to(learner.device, dtype if value.is_floating_point() else value.dtype)
@@ -94,7 +94,7 @@ def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
 
 
 def without_images(sample: Sample) -> Sample:
-    """Return the same conversation with its image blocks removed."""
+    """Return the conversation without its image blocks."""
     messages = tuple(
         Message(role=message["role"], content=[block for block in message["content"] if block["type"] != "image"])
         for message in sample.messages
@@ -103,7 +103,7 @@ def without_images(sample: Sample) -> Sample:
 
 
 def text_of(sample: Sample) -> str:
-    """Return all text of a conversation, for estimating its length."""
+    """Return the text of a conversation, to estimate its length."""
     return "\n".join(block["text"] or "" for message in sample.messages for block in message["content"])
 
 
@@ -113,7 +113,7 @@ def _template(learner: Learner) -> str:
 
 
 def _conversation(learner: Learner, messages: Sequence[Message], images: Images) -> list[dict[str, Any]]:
-    """Return messages as chat templates take them: image blocks carry their image, text-only models get a string."""
+    """Return messages for a chat template: image blocks contain their image; text-only models get plain text."""
     left = iter(images)
     turns: list[dict[str, Any]] = []
     for message in messages:
@@ -132,7 +132,7 @@ def _conversation(learner: Learner, messages: Sequence[Message], images: Images)
 def _refuse_images(blocks: list[dict[str, Any]], learner: Learner) -> None:
     if any(block["type"] == "image" for block in blocks):
         raise ModelError(
-            f"model.path={learner.config.path} reads text only, but a sample has images; use a vision model"
+            f"model.path={learner.config.path} reads text only, but a sample has images; use a vision-language model"
         )
 
 
@@ -141,7 +141,7 @@ def _refusal(learner: Learner, error: ValueError) -> ModelError:
 
 
 def _rendered(learner: Learner, conversations: list[Any]) -> tuple[list[str], list[list[Span]]]:
-    """Return the conversations as text, and where in it the answers stand."""
+    """Return the conversations as text, and the spans of the answers in it."""
     template = _template(learner)
     if re.search(r"\{%-?\s*generation\s*-?%\}", template):
         texts, spans = render_jinja_template(
@@ -162,13 +162,13 @@ def _tokenised(
     options: dict[str, Any] = {"return_offsets_mapping": True, "padding": True}
     bos = learner.tokenizer.bos_token
     if not learner.has_vision or (bos is not None and texts[0].startswith(bos)):
-        # As `apply_chat_template` does: a tokenizer's template says everything, a processor's may leave out the start.
+        # As in `apply_chat_template`: a tokenizer's template has all special tokens, a processor's may lack the first.
         options["add_special_tokens"] = False
     try:
         if learner.has_vision:
             given = [list(own) for own in images] if any(images) else None
             options |= {"padding_side": "right", "return_text_replacement_offsets": True}
-            # Only images as tensors: some processors would make one of the replacements as well, and fail.
+            # Tensors for images only: some processors would try to convert the replacements as well, and fail.
             batch = dict(learner.processor(text=texts, images=given, images_kwargs={"return_tensors": "pt"}, **options))
         else:
             learner.tokenizer.padding_side = "right"
@@ -205,15 +205,15 @@ def _answer_spans(learner: Learner, turns: list[Any], text: str) -> list[Span]:
         before, through = _render(learner, turns[:number], prompt=True), _render(learner, turns[: number + 1])
         if not (text.startswith(before) and text.startswith(through) and len(before) <= len(through)):
             raise ModelError(
-                f"the chat template of {learner.config.path} rewrites earlier turns, so answers cannot be told from "
-                "questions; put {% generation %} marks around the assistant's content in its chat_template.jinja"
+                f"the chat template of {learner.config.path} rewrites earlier turns, so the answers cannot be found; "
+                "put {% generation %} marks around the assistant's content in its chat_template.jinja"
             )
         spans.append((len(before), len(through)))
     return spans
 
 
 def _shifted(span: Span, replaced: list[Any]) -> Span:
-    """Move a span of the rendered text to where it stands after image tags grew into their placeholder tokens."""
+    """Return the span of the text in which image tags are replaced by their placeholder tokens."""
     ends = [item["span"][1] for item in replaced]
     growth = [item["new_span"][1] - item["span"][1] for item in replaced]
 
@@ -225,7 +225,7 @@ def _shifted(span: Span, replaced: list[Any]) -> Span:
 
 
 def _cut(batch: dict[str, Any], labels: Tensor, learner: Learner) -> Encoded:
-    """Cut everything that is B x S at max_length; a row with images beyond it keeps no label."""
+    """Cut every B x S input at max_length; a row with images beyond it keeps no label."""
     limit, shape = learner.config.max_length, labels.shape
     image_token = getattr(learner.processor, "image_token_id", None)
     image_token = -1 if image_token is None else int(image_token)
@@ -237,7 +237,7 @@ def _cut(batch: dict[str, Any], labels: Tensor, learner: Learner) -> Encoded:
     labels[loses_images] = IGNORED
     labels[:, limit:] = IGNORED
     if bool(loses_images.any()):
-        # Placeholders and image rows must stay in step, so these tokens stay; without labels they count for nothing.
+        # The number of placeholders must match the images, so these tokens stay; without labels they have no effect.
         return whole
     inputs = {name: value[:, :limit] if value.shape[:2] == shape else value for name, value in batch.items()}
     return replace(whole, inputs=inputs, labels=labels[:, :limit])

@@ -1,4 +1,4 @@
-"""Lengths before any image is decoded, and batches of similar length."""
+"""Numbers of tokens before any image is decoded, and batches of similar length."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from adaptinf.models.chat import encode, text_of
 from adaptinf.models.loading import Learner
 
 AUTO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 4_096}
-"""Tokens in a batch, padding included, where nothing else is said."""
+"""Tokens per batch, padding included, by kind of device, unless set otherwise."""
 TEXT_BLOCK = 1024
-"""Texts tokenised at once while lengths are estimated."""
-PROBE_SIZES = ((336, 336), (672, 336), (160, 448))
-"""Width and height of the blank images that tell whether an image's tokens depend on its size."""
+"""Number of texts tokenised at once to estimate lengths."""
+BLANK_SIZES = ((336, 336), (672, 336), (160, 448))
+"""Widths and heights of the blank images that show whether the number of tokens depends on an image's size."""
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 
 def auto_batch_tokens(device: torch.device) -> int:
-    """Return the tokens of a batch where nothing is known of the device but its kind."""
+    """Return the tokens per batch for a device of which only the kind is known."""
     return AUTO_BATCH_TOKENS.get(device.type, AUTO_BATCH_TOKENS["cpu"])
 
 
 def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
-    """Return the estimated tokens of each sample (int64): its text's, its chat template's, and its images'.
+    """Return the estimated number of tokens of each sample (int64): text, chat template and images.
 
-    No image is decoded; where the size of an image matters, its header is read. An estimate shapes batches only,
-    never a result.
+    No image is decoded; where the size of an image matters, its header is read. Estimates only decide which samples
+    share a batch; they never change a result.
     """
     image_tokens = ImageTokens(learner)
     an_exchange = _template_tokens(learner)
@@ -51,27 +51,27 @@ def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
 
 @dataclass
 class ImageTokens:
-    """Counts the tokens of images, by encoding a blank one of each size that occurs."""
+    """Counts the tokens of images by encoding one blank image of each size that occurs."""
 
     learner: Learner
-    """Whose processor is asked."""
+    """The learner whose processor is used."""
     known: dict[Size, int] = field(default_factory=dict)
-    """Size -> tokens."""
+    """Size -> number of tokens."""
 
     def __call__(self, path: Path) -> int:
-        """Return the tokens of an image file; of an ordinary image where its header cannot be read."""
+        """Return the number of tokens of an image file; that of a blank image where its header cannot be read."""
         if not self.learner.has_vision:
             return 0
-        size = (size_of(path) or PROBE_SIZES[0]) if self.depends_on_size else PROBE_SIZES[0]
+        size = (size_of(path) or BLANK_SIZES[0]) if self.depends_on_size else BLANK_SIZES[0]
         return self.of_size(size)
 
     @property
     def depends_on_size(self) -> bool:
         """Whether images of different sizes have different numbers of tokens."""
-        return len({self.of_size(size) for size in PROBE_SIZES}) > 1
+        return len({self.of_size(size) for size in BLANK_SIZES}) > 1
 
     def of_size(self, size: Size) -> int:
-        """Return the tokens of an image of that size.
+        """Return the number of tokens of an image of that size.
 
         Raises:
             ModelError: the processor gives an image no tokens.
@@ -85,31 +85,31 @@ class ImageTokens:
 
 
 def _template_tokens(learner: Learner) -> int:
-    """Return the tokens that the chat template adds to a question and its answer."""
+    """Return the number of tokens that the chat template adds to a question and its answer."""
     plain = learner.tokenizer("?\n.", add_special_tokens=False)["input_ids"]
     return max(0, _num_tokens(learner, []) - len(plain))
 
 
 def _num_tokens(learner: Learner, images: list[Image.Image]) -> int:
-    """Return the tokens of a shortest conversation about some images."""
+    """Return the number of tokens of a very short conversation about some images."""
     question = {"type": "text", "text": "?"}
     answer = Message(role="assistant", content=[{"type": "text", "text": "."}])
     blocks = [{"type": "image", "text": None} for _ in images]
     messages = (Message(role="user", content=[*blocks, question]), answer)  # type: ignore[list-item]
-    probe = Sample(id="probe/0", source="probe", messages=messages)
-    return int(encode(learner, [probe], [images]).labels.shape[1])
+    blank = Sample(id="blank/0", source="blank", messages=messages)
+    return int(encode(learner, [blank], [images]).labels.shape[1])
 
 
 def batches_in_order(
     lengths: np.ndarray, order: np.ndarray, batch_tokens: int, *, max_padding: float = 1.0
 ) -> Iterator[tuple[int, ...]]:
-    """Yield consecutive runs of `order`, each of one row at least.
+    """Yield consecutive parts of `order`, each of at least one row.
 
     Args:
         lengths: N tokens.
         order: row numbers.
-        batch_tokens: tokens of a batch at most, padding included.
-        max_padding: share of a batch's tokens that may be padding.
+        batch_tokens: largest number of tokens in a batch, padding included.
+        max_padding: largest share of padding among a batch's tokens.
     """
     batch: list[int] = []
     longest = total = 0

@@ -17,12 +17,12 @@ from adaptinf.errors import ModelError
 from adaptinf.models.blocks import decoder_blocks
 
 FINGERPRINT_ELEMENTS = 4096
-"""Elements of each weight that enter the fingerprint: training moves them all, so a sample tells two models apart."""
+"""Elements of each weight in the fingerprint: training changes all elements, so a subset distinguishes two models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A model with what it needs to read conversations."""
+    """A model with its processor and tokenizer."""
 
     model: Any
     """The torch module; Any, because transformers and PEFT models share no typed base class."""
@@ -31,9 +31,9 @@ class Learner:
     tokenizer: Any
     """The tokenizer, with a padding token."""
     has_vision: bool
-    """Whether the model takes images."""
+    """Whether the model accepts images."""
     config: ModelConfig
-    """The settings it was loaded with."""
+    """The settings that it was loaded with."""
 
     def __repr__(self) -> str:
         weights = sum(weight.numel() for weight in self.model.parameters())
@@ -50,17 +50,17 @@ class Learner:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change whenever any weight, name or shape does."""
+        """Sixteen hex digits that change when any weight, name or shape changes."""
         return _digest(self.model.state_dict())
 
     @property
     def adapter_fingerprint(self) -> str | None:
-        """The same of its LoRA adapter's weights alone; None for a model without one."""
+        """The fingerprint of the LoRA adapter's weights alone; None for a model without an adapter."""
         adapter = {name: weight for name, weight in self.model.state_dict().items() if "lora_" in name}
         return _digest(adapter) if adapter else None
 
     def with_model(self, model: Any) -> Learner:
-        """Return this learner around another model."""
+        """Return this learner with another model."""
         return replace(self, model=model)
 
 
@@ -90,7 +90,7 @@ def load(config: ModelConfig) -> Learner:
     model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
     processor = _load_part("processor", AutoProcessor if has_vision else AutoTokenizer, config.path, remote)
     tokenizer = processor.tokenizer if has_vision else processor
-    _check_text_side(tokenizer, processor, config.path)
+    _prepare_tokenizer(tokenizer, processor, config.path)
     decoder_blocks(model)
     return Learner(
         model=model.to(device).eval(), processor=processor, tokenizer=tokenizer, has_vision=has_vision, config=config
@@ -98,7 +98,7 @@ def load(config: ModelConfig) -> Learner:
 
 
 def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:
-    """Call `from_pretrained`; its many kinds of error become ours, with the cause attached."""
+    """Return the result of `from_pretrained`; each of its many kinds of error becomes a ModelError with its cause."""
     local = Path(path).is_dir()
     try:
         return loader.from_pretrained(path, local_files_only=local, **options)
@@ -109,23 +109,25 @@ def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> An
         raise ModelError(f"model.path={path}: the {what} cannot be loaded: {first_line}") from error
 
 
-def _check_text_side(tokenizer: Any, processor: Any, path: str) -> None:
+def _prepare_tokenizer(tokenizer: Any, processor: Any, path: str) -> None:
     if getattr(processor, "chat_template", None) is None and getattr(tokenizer, "chat_template", None) is None:
         raise ModelError(
-            f"model.path={path} has no chat template, so conversations cannot be written as its text; "
-            "put the family's chat_template.jinja into the model folder"
+            f"model.path={path} has no chat template, so conversations cannot be turned into text; "
+            "put the chat_template.jinja of its model family into the folder"
         )
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise ModelError(f"model.path={path}: the tokenizer has neither a padding nor an end token; set pad_token")
+            raise ModelError(
+                f"model.path={path}: the tokenizer has neither a padding nor an end token; set its pad_token"
+            )
         tokenizer.pad_token = tokenizer.eos_token
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the torch device for `model.device`; auto takes a GPU where there is one.
+    """Return the torch device for `model.device`; auto is a GPU where there is one.
 
     Raises:
-        ModelError: torch knows no such device, or it is not there.
+        ModelError: torch does not know the device, or the machine does not have it.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -146,7 +148,7 @@ def dtype_name(config: ModelConfig) -> str:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the torch dtype for `model.dtype`; auto is bfloat16 on a GPU that has it, float32 elsewhere."""
+    """Return the torch dtype for `model.dtype`; auto is bfloat16 on a GPU that supports it, float32 elsewhere."""
     if name == "auto":
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if has_bfloat16 else torch.float32

@@ -1,4 +1,4 @@
-"""A GPU's name, and running out of its memory, told from other errors."""
+"""The GPU's name, and its memory: recognising errors by lack of memory, and releasing the cache."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an accelerator or the machine had no memory left; torch has a class for the first only."""
+    """Return whether an accelerator or the machine ran out of memory; torch has a class for the first case only."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def release() -> None:
-    """Give an accelerator's cached memory back, so that a smaller batch finds it in one piece."""
+    """Release an accelerator's cached memory, so that a smaller batch can use it in one piece."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def gpu() -> str | None:
-    """Return the name of the GPU that torch takes first; None where it has none."""
+    """Return the name of the GPU that torch uses by default; None without a GPU."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None

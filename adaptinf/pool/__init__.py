@@ -1,7 +1,7 @@
-"""The training data pool: every dataset that ever arrived, minus the samples that were pruned.
+"""The training data pool: every dataset that has arrived, minus pruned samples and withdrawn datasets.
 
-A dataset is written once and never changed. Pruning leaves tombstones in the step folders, not gaps in the data: a
-later report must still be able to say why a sample went.
+A dataset is written once and never changed. Pruning lists ids in the step folders and deletes nothing, so that a later
+report can still show why a sample was pruned.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ __all__ = ["Pool", "PoolView", "StoredDataset", "add_dataset", "stored_datasets"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """The samples that are alive, in id order; texts and images stay on disk."""
+    """The samples in the pool, in id order; texts and images stay on disk."""
 
     ids: np.ndarray
     """N ids, ascending."""
     arrived: np.ndarray
-    """N int64: number of the dataset that each came with."""
+    """N int64: number of the dataset that each sample came with."""
     skills: np.ndarray
-    """N true skills, empty where the data name none: for measuring; of the built-in methods only oracle looks."""
+    """N true skills, empty where the data name none. For measurements; only oracle selects by them."""
     sources: np.ndarray
     """N dataset names."""
     datasets: tuple[StoredDataset, ...]
-    """Every dataset that arrived and was not withdrawn, in order."""
+    """Every dataset that has arrived and was not withdrawn, in order."""
     withdrawn: tuple[StoredDataset, ...]
-    """The others: nothing of them is in the pool."""
+    """The withdrawn datasets: none of their samples is in the pool."""
     restored: frozenset[str]
-    """Ids that were pruned once and brought back: they are not pruned again."""
+    """Ids of pruned samples that were restored: they are not pruned again."""
     locations: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
 
     @classmethod
     def open(cls, pool_folder: Path, steps_folder: Path, *, until: int | None = None) -> Pool:
-        """Return the pool as it is now, or as step `until` found it: datasets 0..until, prunings of the steps before.
+        """Return the current pool, or the pool of step `until`: datasets 0..until, without what earlier steps pruned.
 
         Raises:
             StoreError: a dataset, a table of pruned ids, restored.jsonl or withdrawn.jsonl is damaged.
@@ -107,11 +107,11 @@ class Pool:
         return self.view([id])[0]
 
     def samples(self, ids: Iterable[str]) -> list[Sample]:
-        """Return samples in the order of their ids, all in memory; `view` leaves them on disk."""
+        """Return the samples of some ids, in their order, all in memory; `view` leaves them on disk."""
         return list(self.view(ids))
 
     def view(self, ids: Iterable[str]) -> PoolView:
-        """Return a sequence that reads each sample from disk when it is asked for.
+        """Return a sequence that reads each sample from disk when it is accessed.
 
         Raises:
             DataError: an id is unknown or pruned.
@@ -125,15 +125,15 @@ class Pool:
         return PoolView(self.datasets, self.locations[positions])
 
     def skill_counts(self, num_datasets: int) -> dict[str, int]:
-        """Return how many samples of each named skill datasets 0..num_datasets-1 brought, pruned or not."""
+        """Return the number of samples per named skill in datasets 0..num_datasets-1, pruned ones included."""
         counted = [item for item in self.datasets if item.index < num_datasets]
         counts: Counter[str] = sum((item.skill_counts() for item in counted), Counter())
         return dict(sorted(counts.items()))
 
     def first_step_of_skill(self) -> dict[str, int]:
-        """Return the number of the first dataset that brought each named skill.
+        """Return the number of the first dataset with each named skill.
 
-        A skill that only withdrawn datasets brought counts as coming with the next one: there is nothing to forget.
+        A skill that only withdrawn datasets have gets the number of the next dataset: it cannot be forgotten.
         """
         num_arrived = 1 + max((item.index for item in (*self.datasets, *self.withdrawn)), default=-1)
         first = {skill: num_arrived for item in self.withdrawn for skill in item.skill_counts()}
@@ -142,7 +142,7 @@ class Pool:
 
 
 class PoolView(Sequence[Sample]):
-    """Some samples of a pool, read when they are asked for."""
+    """Some samples of a pool, read from disk when they are accessed."""
 
     def __init__(self, datasets: Sequence[StoredDataset], locations: np.ndarray) -> None:
         """`locations` as in `Pool`."""
@@ -173,7 +173,7 @@ def _joined(columns: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray:
-    """Return an object array in which equal texts are one object: a million rows name a handful of skills."""
+    """Return an object array in which equal texts share one object: a million rows have only a few skills."""
     encoded = column.combine_chunks().dictionary_encode()
     values: np.ndarray = tables.text_array(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
     return values

@@ -1,7 +1,7 @@
-"""What the user corrects in a pool: a pruned sample is restored, a whole dataset is withdrawn.
+"""The user's corrections of a pool: pruned samples that are restored, datasets that are withdrawn.
 
-Each correction is a line of pool/restored.jsonl or pool/withdrawn.jsonl with the first step that it counts for. So the
-pool of an older step stays what that step saw, and a step that is under way goes on with the pool that it began with.
+Each correction is a line of pool/restored.jsonl or pool/withdrawn.jsonl with the first step that it applies to. So the
+pool of an earlier step stays as it was, and an unfinished step continues with the pool that it started with.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ WITHDRAWN = "withdrawn.jsonl"
 
 
 def restored_ids(pool_folder: Path, *, until: int | None = None) -> dict[str, int]:
-    """Return the restored ids, each with the first step that it counts for; `until` leaves out those of later steps.
+    """Return the restored ids, each with the first step that it applies to; `until` leaves out later steps.
 
     Raises:
-        StoreError: a line is damaged; the message has its number.
+        StoreError: a line is damaged; the message has its line number.
     """
     return _first_steps(pool_folder / RESTORED, "id", until)
 
 
 def withdrawn_datasets(pool_folder: Path, *, until: int | None = None) -> dict[str, int]:
-    """Return the names of withdrawn datasets, each with the first step that it counts for; `until` as above.
+    """Return the names of withdrawn datasets, each with the first step that it applies to; `until` as above.
 
     Raises:
-        StoreError: a line is damaged; the message has its number.
+        StoreError: a line is damaged; the message has its line number.
     """
     return _first_steps(pool_folder / WITHDRAWN, "name", until)
 
 
 def note_restored(pool_folder: Path, id: str, step: int) -> None:
-    """Record that a sample is in the pool again from `step` on."""
+    """Record that a sample is back in the pool from `step` on."""
     pool_folder.mkdir(parents=True, exist_ok=True)
     store.append_line(pool_folder / RESTORED, {"id": id, "step": step})
 
@@ -59,9 +59,9 @@ def _first_steps(path: Path, key: str, until: int | None) -> dict[str, int]:
 def _record(line: str, number: int, path: Path, key: str) -> tuple[str, int]:
     try:
         record = json.loads(line)
-        # A line written by hand may leave the step out: it counts for all of them.
+        # A line written by hand may have no step: it applies to all steps.
         return str(record[key]), int(record.get("step", 0))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
-            f'{path} line {number} is not {{"{key}": ...}}: {line[:80]!r}; mend or delete the line'
+            f'{path} line {number} is not {{"{key}": ...}}: {line[:80]!r}; correct or delete the line'
         ) from error

@@ -1,4 +1,4 @@
-"""A dataset enters the pool: rows from a reader become an immutable Hugging Face `datasets` folder."""
+"""Adding a dataset to the pool: rows from a reader become an immutable Hugging Face `datasets` folder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from adaptinf.storage import store, tables
 STAGE = "pool"
 """Name of the stage in which a dataset joins the pool."""
 DATA_FILE = "data-00000-of-00001.arrow"
-"""What `datasets` calls the only file of an unsharded dataset."""
+"""Name that `datasets` gives to the only file of an unsharded dataset."""
 REPAIRED_FILE = "repaired.jsonl"
-"""In a dataset's folder: what the reader repaired, one line per sample."""
+"""File of a dataset's folder: what the reader repaired, one line per sample."""
 
-# `datasets` writes this many rows a batch; the writer holds one batch in memory.
+# `datasets` writes this many rows per batch; the writer holds one batch in memory.
 _ROWS_PER_BATCH = 1000
 _NAME = re.compile(r"[\w][\w.-]*(?<!\.part)")
 
@@ -50,15 +50,15 @@ def add_dataset(
         pool_folder: where the finished datasets are.
         index: number of the step that the dataset arrives at.
         name: the dataset's name, which is the source of all its samples.
-        rows: what `formats.read` yields; taken one at a time.
-        images: reference keeps absolute paths; copy puts each image into the folder once, named by its content.
+        rows: what `formats.read` yields; read one at a time.
+        images: reference stores absolute paths; copy copies each image into the folder once, named by its content.
         on_bad_row: reject lists bad rows in rejected.jsonl; stop raises at the first one.
         part: the unfinished folder.
-        progress: shows the rows as they are taken.
-        origin: what info.json shall say about where the rows come from: path, images, format.
+        progress: shows the rows as they are read.
+        origin: entries of info.json on where the rows come from: path, images, format.
 
     Raises:
-        ConfigError: the name is taken, or cannot be a folder's name.
+        ConfigError: the name is in use, or cannot be the name of a folder.
         DataError: a bad row under `on_bad_row: stop`, or an image that cannot be copied.
     """
     _check_name(pool_folder, name)
@@ -89,11 +89,13 @@ def add_dataset(
 
 def _check_name(pool_folder: Path, name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"dataset name {name!r} must be letters, digits, '_', '-' and '.', as it names a folder")
+        raise ConfigError(
+            f"dataset name {name!r} cannot be the name of a folder; use letters, digits, '_', '-' and '.'"
+        )
     for folder in pool_folder.glob(f"*-{name}"):
         if folder.name.partition("-")[0].isdigit() and folder.name.partition("-")[2] == name:
             raise ConfigError(
-                f"a dataset called {name!r} is in the pool already ({folder}); give the new one another name"
+                f"the pool already has a dataset called {name!r} ({folder}); give the new one another name"
             )
 
 
@@ -115,7 +117,7 @@ class _Counts:
 
 def _refuse(row: Rejected, file: IO[str], on_bad_row: str) -> None:
     if on_bad_row == "stop":
-        hint = "correct the row, or set data.on_bad_row=reject to go on without such rows"
+        hint = "correct the row, or set data.on_bad_row=reject to continue without such rows"
         raise DataError(f"{row.file} row {row.row}: {row.reason}; {hint}")
     file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
 
@@ -127,17 +129,17 @@ def _note(sample: Sample, file: IO[str]) -> None:
 
 @dataclass
 class ImageStore:
-    """Keeps images where they are, or copies them into a folder, each content once."""
+    """Gives the path to store for each image: its own, or that of a copy; each content is copied once."""
 
     folder: Path | None
-    """Where the copies go; None: nothing is copied."""
+    """Folder for the copies; None: nothing is copied."""
     num_bytes: int = 0
-    """Of all copies."""
+    """Bytes of all copies."""
     names: dict[Path, str] = field(default_factory=dict)
     contents: set[str] = field(default_factory=set)
 
     def stored(self, path: Path) -> str:
-        """Return the path to be kept for an image, copied first if that is wanted."""
+        """Return the path to store for an image, after copying it where copies are wanted."""
         if self.folder is None:
             return str(path.absolute())
         if path not in self.names:
@@ -208,7 +210,7 @@ class _Writer:
 
 
 def _features() -> Any:
-    """Return the columns of a dataset; Any: `datasets` is imported late, as it takes a second."""
+    """Return the columns of a dataset; Any, because `datasets` is imported here only: its import takes a second."""
     from datasets import Features, Value
 
     text = Value("string")

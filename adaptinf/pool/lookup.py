@@ -1,4 +1,4 @@
-"""One sample among everything that ever arrived, by its id; and the ids that may have been meant."""
+"""Finding a sample among everything that has arrived by its id, and ids similar to one that is unknown."""
 
 from __future__ import annotations
 
@@ -16,23 +16,21 @@ from adaptinf.pool import StoredDataset, stored_datasets
 from adaptinf.storage import store
 
 SUGGESTED = 3
-"""Ids that are suggested at most."""
+"""Largest number of suggested ids."""
 ID_FORM = "; an id is DATASET/OWN-ID, as in the run's tables"
-"""What is said where nothing similar is found."""
+"""End of the message where no similar id is found."""
 COMPARED = 2000
-"""Ids of a dataset that are compared letter by letter; comparing a million takes half a minute."""
-
-
+"""Largest number of ids per dataset that are compared letter by letter; comparing a million takes half a minute."""
 _NUMBER_AT_END = re.compile(r"(.*?)([0-9]{1,12})")
 
 
 class SampleLocation(NamedTuple):
-    """Where a sample lies, pruned or not."""
+    """Where a sample is stored, pruned or not."""
 
     dataset: StoredDataset
     """The dataset that it came with."""
     row: int
-    """Its row there."""
+    """Its row in that dataset, from 0."""
 
     def sample(self) -> Sample:
         """Return the sample."""
@@ -40,7 +38,7 @@ class SampleLocation(NamedTuple):
 
 
 def find(pool_folder: Path, id: str) -> SampleLocation | None:
-    """Return where a sample lies, whether it was pruned, withdrawn or not; None if no dataset has the id."""
+    """Return where a sample is stored, even if pruned or withdrawn; None if no dataset has the id."""
     source = id.partition("/")[0]
     for dataset in stored_datasets(pool_folder):
         if dataset.name == source:
@@ -55,31 +53,31 @@ class RejectedRow(NamedTuple):
     dataset: StoredDataset
     """The dataset that it came with."""
     file: str
-    """The file that it stands in."""
+    """The file that the row is in."""
     row: int
-    """Its 0-based number there."""
+    """Its number in that file, from 0."""
     reason: str
-    """What is wrong with it."""
+    """Why it was rejected."""
 
 
 def find_rejected(pool_folder: Path, id: str) -> RejectedRow | None:
-    """Return the rejected row that an id means: the id it would have had, else its number with six digits."""
+    """Return the rejected row of an id: the id that it would have, else its row number with six digits."""
     source = id.partition("/")[0]
     for dataset in stored_datasets(pool_folder):
         if dataset.name == source:
             lines = store.read_lines(dataset.folder / store.REJECTED)
             named = [line for line in lines if line.get("id") == id]
-            # Folders written before rejected rows had ids name them by number only.
+            # Older folders have rejected rows without ids, so these are found by number.
             for line in [*named, *(line for line in lines if f"{source}/{line['row']:06d}" == id)]:
                 return RejectedRow(dataset, line["file"], line["row"], line["reason"])
     return None
 
 
 def similar_ids(pool_folder: Path, id: str) -> list[str]:
-    """Return up to SUGGESTED ids that may have been meant, the likeliest first.
+    """Return up to SUGGESTED similar ids, the most likely first.
 
-    The same own id in another dataset or with other zeros in front comes first, then ids that look alike, then those
-    that hold what was asked for.
+    First the same own id in another dataset or with other leading zeros, then similarly spelled ids, then ids that
+    contain the text.
     """
     source, _, own = id.rpartition("/")
     datasets = stored_datasets(pool_folder)
@@ -96,12 +94,12 @@ def similar_ids(pool_folder: Path, id: str) -> list[str]:
 
 
 def did_you_mean(suggestions: Sequence[str]) -> str:
-    """Return the question with its suggestions, or nothing."""
+    """Return the end of a message that suggests ids; empty without suggestions."""
     return f"; did you mean {' or '.join(map(repr, suggestions))}?" if suggestions else ""
 
 
 def _with_own_id(dataset: StoredDataset, own: str) -> list[str]:
-    """Return the dataset's ids that are `own`, or end in the same number with other zeros in front."""
+    """Return the dataset's ids that are `own`, or end in the same number with other leading zeros."""
     match = _NUMBER_AT_END.fullmatch(own)
     numbers = [f"{match[1]}{int(match[2]):0{width}d}" for width in range(1, 13)] if match else []
     wanted = pa.array([f"{dataset.name}/{text}" for text in dict.fromkeys([own, *numbers])], pa.string())
@@ -117,7 +115,7 @@ def _containing(dataset: StoredDataset, own: str) -> list[str]:
 
 
 def _alike(dataset: StoredDataset, id: str) -> list[str]:
-    """Return ids of about the same length that look alike; of many, those that begin alike are compared."""
+    """Return similarly spelled ids of about the same length; of many, those with the longest common prefix."""
     ids = dataset.table["id"]
     length = pc.utf8_length(ids)
     candidates = ids.filter(pc.and_(pc.greater_equal(length, len(id) - 2), pc.less_equal(length, len(id) + 2)))

@@ -1,4 +1,4 @@
-"""Every dataset that arrived, and every sample of them, pruned or not; the pool only knows those that are in it.
+"""Every dataset that has arrived and every sample in it, pruned ones included; `Pool` has only those in the pool.
 
 Shapes: N samples.
 """
@@ -26,15 +26,15 @@ from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
 from adaptinf.storage import store, tables
 
 UNKNOWN = "unknown"
-"""Stands for what the data do not say: the true skill of a sample without one."""
+"""Value for what the data do not name: the true skill of an unlabelled sample."""
 FORMER_NAME = "mended"
-"""What repaired rows were called in info.json and in the name of their file; such folders stay readable."""
+"""Former name of repaired rows, as a key of info.json and as the name of their file; such folders are still read."""
 _DATASET_FOLDER = re.compile(r"(\d+)-(.+)(?<!\.part)")
 
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """One dataset folder, memory-mapped when it is first looked at."""
+    """One dataset folder, memory-mapped on first access."""
 
     index: int
     """Number of the step that it arrived at."""
@@ -44,17 +44,17 @@ class StoredDataset:
     """pool/NN-name."""
 
     def __reduce__(self) -> tuple[type[StoredDataset], tuple[int, str, Path]]:
-        """Travel to other processes as a path, to be mapped there again."""
+        """Pickle the path only; another process maps the files itself."""
         return StoredDataset, (self.index, self.name, self.folder)
 
     @cached_property
     def table(self) -> pa.Table:
-        """All rows, on disk until they are touched."""
+        """All rows; they stay on disk until they are accessed."""
         path = self.folder / DATA_FILE
         try:
             return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
         except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"{path} cannot be read ({error}); the dataset must be added again") from error
+            raise StoreError(f"{path} cannot be read ({error}); bring back a copy, or add the dataset again") from error
 
     @cached_property
     def _batches(self) -> tuple[list[pa.RecordBatch], list[int]]:
@@ -71,7 +71,7 @@ class StoredDataset:
             id=found["id"],
             source=found["source"],
             messages=tuple(found["messages"]),
-            # An absolute path stays as it is; that of a copied image starts from the dataset's folder.
+            # An absolute path is kept; the path of a copied image is relative to the dataset's folder.
             images=tuple(self.folder / path for path in found["images"]),
             meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
         )
@@ -88,7 +88,7 @@ class StoredDataset:
 
 
 def dataset_info(folder: Path) -> dict[str, Any]:
-    """Return a dataset's info.json, under the names that its keys have today.
+    """Return a dataset's info.json, with former names of its keys replaced by the present ones.
 
     Raises:
         StoreError: the file is missing or damaged.
@@ -98,14 +98,14 @@ def dataset_info(folder: Path) -> dict[str, Any]:
 
 
 def repairs(folder: Path, id: str) -> tuple[str, ...]:
-    """Return what the reader repaired in one sample of a dataset."""
+    """Return the reader's notes on what it repaired in one sample of a dataset."""
     path = folder / REPAIRED_FILE
     lines = store.read_lines(path if path.exists() else folder / f"{FORMER_NAME}.jsonl")
     return tuple(note for line in lines if line["id"] == id for note in line["notes"])
 
 
 def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
-    """Return the finished datasets of a pool in the order in which they arrived."""
+    """Return the finished datasets of a pool, in order of arrival."""
     folders = sorted(pool_folder.absolute().iterdir()) if pool_folder.is_dir() else []
     matches = [(_DATASET_FOLDER.fullmatch(folder.name), folder) for folder in folders if folder.is_dir()]
     found = [StoredDataset(int(match[1]), match[2], folder) for match, folder in matches if match]
@@ -114,20 +114,20 @@ def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Catalogue:
-    """Where each id came from; texts and images stay on disk."""
+    """The origin of each id; texts and images stay on disk."""
 
     ids: np.ndarray
     """N ids, ascending."""
     sources: np.ndarray
     """N dataset names."""
     arrived: np.ndarray
-    """N int64: number of the step that each came with."""
+    """N int64: number of the step at which each sample arrived."""
     skills: np.ndarray
     """N true skills; `unknown` where the data name none."""
     locations: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
     datasets: tuple[StoredDataset, ...]
-    """Every dataset that arrived, in order."""
+    """Every dataset that has arrived, in order."""
 
     @classmethod
     def of(cls, pool_folder: Path) -> Catalogue:
@@ -154,20 +154,20 @@ class Catalogue:
         return bool((self.skills != UNKNOWN).any())
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Return the row of each id, int64; -1 for an id of a dataset that is not in the pool folder any more."""
+        """Return the row of each id, int64; -1 for an id of a dataset that is no longer in the pool folder."""
         if not len(self.ids):
             return np.full(len(ids), -1, np.int64)
         positions = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         return np.where(self.ids[positions] == ids, positions, -1).astype(np.int64)
 
     def look_up(self, column: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Return one of this catalogue's text columns for some ids; `unknown` for an id that it does not have."""
+        """Return the values of one of this catalogue's text columns for some ids; `unknown` for an unknown id."""
         rows = self.rows(ids)
         known = column[rows] if len(column) else np.full(len(ids), UNKNOWN, object)
         return np.where(rows < 0, UNKNOWN, known).astype(object)
 
     def sample(self, id: str) -> Sample | None:
-        """Return one sample; None when its dataset is not in the pool folder any more."""
+        """Return one sample; None where its dataset is no longer in the pool folder."""
         row = int(self.rows(np.array([id], dtype=object))[0])
         if row < 0:
             return None

@@ -1,1 +1,1 @@
-"""Files: Parquet, .npy, JSON, and folders that are written whole."""
+"""Files on disk: Parquet tables, .npy arrays, JSON, and folders that are complete or absent."""

@@ -1,7 +1,7 @@
-"""The run folder: `.part`-and-rename, one lock, append-only logs.
+"""Complete folders and files: written under a `.part` name and renamed; one lock, append-only logs.
 
-A finished folder is whole, because it was written under another name, flushed to disk and renamed. So the state of a
-run is a function of the folders that exist, and resuming is skipping them.
+A folder with its final name is complete, because it was written under another name, flushed to disk and renamed. So
+the state of a run follows from the folders that exist, and resuming means skipping those.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Artifact(Protocol):
     """What a stage returns: it can be saved as a folder and loaded again."""
 
     stage: ClassVar[str]
-    """Name of the stage, which is also its folder's."""
+    """Name of the stage and of its folder."""
 
     def save(self, folder: Path) -> None:
-        """Write the artifact's files into a folder that exists."""
+        """Write the artifact's files to an existing folder."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -39,18 +39,18 @@ A = TypeVar("A", bound=Artifact)
 
 LOCK_NAME = ".lock"
 INFO = "info.json"
-"""Description of a finished folder: counts, settings, who made it."""
+"""Describes a finished folder: counts, settings, the model that it was made with."""
 REJECTED = "rejected.jsonl"
 """Rows that were not used, each with its reason."""
 
 
 def part_of(folder: Path) -> Path:
-    """Return the folder's name while it is being written."""
+    """Return the name that a folder or file has until it is complete."""
     return folder.with_name(folder.name + ".part")
 
 
 def once(folder: Path, kind: type[A], compute: Callable[[Path], A]) -> A:
-    """Return the artifact in `folder`, computing and saving it first if the folder does not exist.
+    """Return the artifact in `folder`; it is computed and saved first if the folder does not exist.
 
     `compute` receives the `.part` folder, where it may find and leave finished shards.
     """
@@ -62,19 +62,19 @@ def once(folder: Path, kind: type[A], compute: Callable[[Path], A]) -> A:
 
 
 def begin(folder: Path) -> Path:
-    """Return the `.part` folder of `folder`, made or found."""
+    """Return the `.part` folder of `folder`, created if it does not exist."""
     part = part_of(folder)
     part.mkdir(parents=True, exist_ok=True)
     return part
 
 
 def check_maker(path: Path, maker: dict[str, Any]) -> None:
-    """Compare who made what lies beside a JSON file with who would go on making it; never mix two models.
+    """Refuse to continue a folder that was begun with another model or other settings.
 
     Raises:
-        StoreError: they differ; the message names the first key that does.
+        StoreError: an entry of `maker` differs from the JSON file at `path`; the message names the first such key.
     """
-    # Through JSON and back, so that tuples and numpy numbers compare as they were written.
+    # Through JSON and back, so that tuples and numpy numbers compare equal to what was written.
     wanted = json.loads(tables.as_json_text(maker))
     found = tables.read_json(path)
     differing = [key for key, value in wanted.items() if found.get(key) != value]
@@ -82,7 +82,7 @@ def check_maker(path: Path, maker: dict[str, Any]) -> None:
         key = differing[0]
         raise StoreError(
             f"{path.parent} was made with {key}={found.get(key)!r}, now it is {wanted[key]!r}; "
-            "go back to the old setting, or delete that folder to begin it again"
+            "restore the former setting, or delete that folder to begin it again"
         )
 
 
@@ -98,12 +98,12 @@ def finish(folder: Path) -> None:
 
 
 def write_json_whole(path: Path, value: Any) -> None:
-    """Write a JSON file that is either the old or the new one, whatever happens meanwhile; NaN becomes null."""
+    """Write a JSON file atomically: after a crash it is the old or the new one; NaN becomes null."""
     write_text_whole(path, tables.as_json_text(value) + "\n")
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write a text file that is either the old or the new one, whatever happens meanwhile."""
+    """Write a text file atomically: after a crash it is the old or the new one."""
     part = part_of(path)
     part.write_text(text, encoding="utf-8")
     _fsync(part)
@@ -119,7 +119,7 @@ def _fsync(path: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder so that no half of it is ever taken for the whole."""
+    """Remove a folder; it is renamed first, so that a part of it is never taken for a complete one."""
     if folder.exists():
         doomed = part_of(folder)
         if doomed.exists():
@@ -130,10 +130,10 @@ def discard(folder: Path) -> None:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for one process; the operating system frees it when the process ends, however it ends.
+    """Lock a folder for this process; the operating system releases the lock when the process ends for any reason.
 
     Raises:
-        StoreError: another process holds it; the message has its number.
+        StoreError: another process holds the lock; the message has its process id.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK_NAME, "a+", encoding="utf-8") as file:
@@ -153,7 +153,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one record with the time to a .jsonl log; NaN becomes null."""
     line = json.dumps(tables.finite({"time": utc_now(), **record}), ensure_ascii=False, allow_nan=False)
     with open(path, "a+b") as file:
-        # A process killed in the middle of a line leaves a torn one; the next record must not be glued to it.
+        # A process killed while writing leaves an incomplete line; the next record starts on a line of its own.
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
@@ -162,11 +162,11 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a .jsonl log; lines torn by a crash are left out."""
+    """Return the records of a .jsonl log; lines left incomplete by a crash are skipped."""
     if not path.exists():
         return []
     records = []
-    # Not splitlines, which also breaks at separators that stand inside a text.
+    # Not splitlines, which also splits at line separators inside a text.
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
@@ -178,10 +178,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def utc_now() -> str:
-    """Return the present time in UTC, ISO 8601, to the second."""
+    """Return the current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the total bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Ground: Parquet tables, .npy arrays and JSON files as the run folder keeps them."""
+"""Parquet tables, .npy arrays and JSON files of the run folder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ WAY_OUT = "bring back a copy, or delete its folder and all later steps, so that 
 
 
 def text_array(values: Any) -> np.ndarray:
-    """Return a one-dimensional object array of `str`, the form that text columns take in memory."""
+    """Return a one-dimensional object array of `str`, the form of text columns in memory."""
     array = np.empty(len(values), dtype=object)
     listed = _as_list(values)
-    # One look at the types is cheaper than a million calls of `str` that change nothing.
+    # Checking the types is faster than a million calls of `str` that change nothing.
     array[:] = listed if set(map(type, listed)) <= {str} else [str(value) for value in listed]
     return array
 
@@ -38,7 +38,7 @@ def _as_list(values: Any) -> Any:
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write named columns of equal length as one Parquet file; text columns may be empty."""
     pq.write_table(pa.table({name: _as_arrow(values) for name, values in columns.items()}), path)
-    # Arrow would keep what it needed, a few hundred bytes a row, for a next time that may not come.
+    # Arrow would keep the memory, a few hundred bytes per row, for a later use that may not come.
     pa.default_memory_pool().release_unused()
 
 
@@ -103,7 +103,7 @@ def read_json(path: Path) -> Any:
 
 
 def finite(value: Any) -> Any:
-    """Return a value with only what JSON can hold: arrays as lists, NaN and infinities as None."""
+    """Return a value in the types that JSON has: arrays as lists, NaN and infinities as None."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -118,5 +118,5 @@ def finite(value: Any) -> Any:
 
 
 def digest(values: np.ndarray) -> str:
-    """Return sixteen hex digits that stand for an array of text, in its order."""
+    """Return a hash of an array of text as sixteen hex digits; it depends on the order."""
     return xxhash.xxh3_64_hexdigest("\x1f".join(values.tolist()).encode("utf-8", "surrogatepass"))

@@ -61,7 +61,7 @@ def test_layers_are_named_or_numbered():
 def test_target_modules_that_fit_nothing_are_refused_with_the_known_names(learner):
     block = decoder_blocks(learner.model)[0]
     assert set(target_linears(block, ["q_proj"])) == {"self_attn.q_proj"}
-    with pytest.raises(ConfigError, match="fits no layer of a decoder block; known: down_proj, gate_proj"):
+    with pytest.raises(ConfigError, match="matches no layer of a decoder block; known: down_proj, gate_proj"):
         target_linears(block, ["query"])
 
 
