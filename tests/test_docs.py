@@ -1,5 +1,6 @@
 """The documentation cannot rot unnoticed: commands, settings, links and the map are looked up, examples are run."""
 
+import ast
 import json
 import os
 import pkgutil
@@ -8,6 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,51 @@ def test_every_error_class_has_a_section_in_the_troubleshooting_page():
     for error in classes:
         section = page.partition(f"\n### {error.__name__}\n")[2].partition("\n##")[0]
         assert section.count("\n| `") >= 1, f"{error.__name__} has no section with a message"
+
+
+def literal_texts(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts of a module, with a null character for what an f-string puts in."""
+
+    def text(node: ast.expr) -> str:
+        if isinstance(node, ast.FormattedValue):
+            call = node.value
+            is_count = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "counted"
+            return f"\0 {ast.literal_eval(call.args[1])}s" if is_count else "\0"
+        return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(map(text, node.values))
+        elif isinstance(node, ast.Constant):
+            yield text(node)
+
+
+def message_parts(page: str) -> Iterator[str]:
+    """Yield the parts of the messages in a page's tables: two words or more between names, numbers and `...`."""
+    for line in page.splitlines():
+        for message in re.findall(r"`([^`]+)`", line.split(" | ")[0]) if line.startswith("| `") else []:
+            parts = [part.strip(" ,;:()=[]") for part in re.split(r"\.\.\.|<image>|\b[A-Z]\b|\d[\d,]*", message)]
+            yield from (part for part in parts if len(part.split()) > 1)
+
+
+MESSAGE_TABLES = {"troubleshooting.md": "## Common situations", "your-data.md": "In Python:"}
+"""Pages whose tables list messages, and where these tables end."""
+
+
+@pytest.mark.parametrize("name", MESSAGE_TABLES)
+def test_every_listed_message_is_one_of_the_code(name):
+    files = (ROOT / "adaptinf").rglob("*.py")
+    texts = "\0".join(text for path in files for text in literal_texts(ast.parse(path.read_text())))
+    parts = list(message_parts((ROOT / "docs" / name).read_text().partition(MESSAGE_TABLES[name])[0]))
+    assert len(parts) >= 20
+    assert [part for part in parts if part not in texts] == []
+
+
+def test_a_message_is_compared_by_its_words():
+    tree = ast.parse("""raise E(f"{path} has {counted(n, 'image')} but {m}" f"; keep {x}")""")
+    assert "\0 has \0 images but \0; keep \0" in list(literal_texts(tree))
+    table = "| message | what |\n|---|---|\n| `... has N images but 3 tags; ...`, `gone` | Delete `both of them`. |\n"
+    assert list(message_parts(table)) == ["images but"]
 
 
 def test_the_api_page_has_every_public_function():
