@@ -87,8 +87,10 @@ def _default(item: Any) -> str:
 
 def config_page() -> str:
     """Return every setting of stream.yaml with its type, its default and its help."""
-    intro = f"{MADE} Everything but `model.path` and `stream` has a default; `--set` overrides one setting of a run."
-    return "\n".join(["# All settings", "", intro, "", *_section("", RunConfig)])
+    intro = (
+        f"{MADE} All settings except `model.path` and `stream` have a default; `--set` overrides one setting of a run."
+    )
+    return "\n".join(["# Settings", "", intro, "", *_section("", RunConfig)])
 
 
 def _section(place: str, section: type[Section]) -> Iterator[str]:
