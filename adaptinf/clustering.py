@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from adaptinf.arrays.assignment import Assigned, Assigner, AssignWork
 from adaptinf.arrays.budgets import checked_count
+from adaptinf.arrays.mapped import MappedArray
 from adaptinf.arrays.seeded import checked_ids, derive_seed, hash_ids, id_order, number_keys, seeded_keys
-from adaptinf.arrays.threads import in_threads
 from adaptinf.arrays.tiles import as_rows, blocks, unit_rows, usable_rows
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError
+from adaptinf.executors import Executor, LocalExecutor
 
 FIT_BYTES = 2**29
 """At most 512 MiB of float32 rows are fitted."""
@@ -46,16 +49,14 @@ MAX_REPAIRS = 5
 logger = logging.getLogger(__name__)
 
 
-class Assigned(NamedTuple):
-    """Nearest center of each row."""
-
-    labels: np.ndarray
-    """int64; -1 for a row without a usable vector."""
-    distances: np.ndarray
-    """float32; NaN for a row without a usable vector."""
-
-
-def cluster(vectors: Any, *, ids: Sequence[str] | np.ndarray, clusters: str | int = "auto", seed: int = 0) -> Clusters:
+def cluster(
+    vectors: Any,
+    *,
+    ids: Sequence[str] | np.ndarray,
+    clusters: str | int = "auto",
+    seed: int = 0,
+    executor: Executor | None = None,
+) -> Clusters:
     """Return k-means clusters of the rows, the same for every order of the rows.
 
     Rows that are zero or not finite get label -1 and distance NaN. Where the pool is larger than a bound, a seeded
@@ -67,6 +68,7 @@ def cluster(vectors: Any, *, ids: Sequence[str] | np.ndarray, clusters: str | in
         clusters: `auto`, the knee of the inertia over the logarithm of K; or a number, capped by
             the number of different rows.
         seed: of the subsample and of the first centers.
+        executor: where rows are assigned to centers; None: this process. k-means itself is fitted in this process.
 
     Raises:
         ConfigError: `clusters` is neither `auto` nor a positive number.
@@ -86,7 +88,8 @@ def cluster(vectors: Any, *, ids: Sequence[str] | np.ndarray, clusters: str | in
         fit_MD = fit_MD[_subset(len(fit_MD), _fit_rows(num_clusters, rows_ND.shape[1]), seed)]
         centers_KD = _fit(fit_MD, num_clusters, seed).cluster_centers_ if num_clusters else fit_MD[:0]
 
-    centers_KD, assigned = _assign_and_repair(rows_ND, order, np.asarray(centers_KD, dtype=np.float32))
+    assign = partial(_assign, rows_ND, order, executor or LocalExecutor())
+    centers_KD, assigned = _assign_and_repair(rows_ND, order, np.asarray(centers_KD, dtype=np.float32), assign)
     info |= {"seed": seed, "fit_rows": len(fit_MD), "unscored": len(rows_ND) - len(usable)}
     return Clusters(labels=assigned.labels, centers=centers_KD, distances=assigned.distances, ids=names, info=info)
 
@@ -202,9 +205,11 @@ def _fit(rows_MD: np.ndarray, num_clusters: int, seed: int) -> KMeans:
         return KMeans(num_clusters, n_init=starts, max_iter=MAX_ITERATIONS, random_state=random_state).fit(rows_MD)
 
 
-def _assign_and_repair(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.ndarray) -> tuple[np.ndarray, Assigned]:
+def _assign_and_repair(
+    rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.ndarray, assign: Callable[[np.ndarray], Assigned]
+) -> tuple[np.ndarray, Assigned]:
     """Return centers and assignment; the center of an empty cluster moves to the row farthest from its own center."""
-    assigned = _assign(rows_ND, order, centers_KD)
+    assigned = assign(centers_KD)
     for _ in range(MAX_REPAIRS):
         sizes = np.bincount(assigned.labels[assigned.labels >= 0], minlength=len(centers_KD))
         empty = np.flatnonzero(sizes == 0)
@@ -213,25 +218,20 @@ def _assign_and_repair(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.nd
         far = np.argsort(-np.nan_to_num(assigned.distances[order]), kind="stable")[: len(empty)]
         centers_KD = centers_KD.copy()
         centers_KD[empty[: len(far)]] = unit_rows(rows_ND[order[far]], np.float32)[0]
-        assigned = _assign(rows_ND, order, centers_KD)
+        assigned = assign(centers_KD)
     return centers_KD, assigned
 
 
-def _assign(rows_ND: np.ndarray, order: np.ndarray, centers_KD: np.ndarray) -> Assigned:
-    """Return the nearest center of every row, read in blocks of id order, several at a time."""
+def _assign(rows_ND: np.ndarray, order: np.ndarray, executor: Executor, centers_KD: np.ndarray) -> Assigned:
+    """Return the nearest center of every row, read in blocks of id order."""
     labels = np.full(len(rows_ND), -1, dtype=np.int64)
     distances = np.full(len(rows_ND), np.nan, dtype=np.float32)
     if not len(centers_KD):
         return Assigned(labels, distances)
-    half_squares_K = np.einsum("kd,kd->k", centers_KD, centers_KD) / 2
-
-    def assign_block(block: slice) -> None:
-        rows = order[block]
-        units, usable = unit_rows(rows_ND[rows], np.float32)
-        nearest = (units @ centers_KD.T - half_squares_K).argmax(axis=1)
-        offsets = units - centers_KD[nearest]
-        labels[rows] = np.where(usable, nearest, -1)
-        distances[rows] = np.where(usable, np.sqrt(np.einsum("nd,nd->n", offsets, offsets)), np.nan)
-
-    in_threads(assign_block, list(blocks(len(order), 8 * max(rows_ND.shape[1], len(centers_KD)))))
+    work = AssignWork(rows=MappedArray(rows_ND), order=order, centers_KD=centers_KD)
+    shards = work.shards()
+    with executor.open(work) as workers:
+        for shard, found in zip(shards, workers.map(Assigner.assign, shards), strict=True):
+            rows = order[shard[0].start : shard[-1].stop]
+            labels[rows], distances[rows] = found
     return Assigned(labels, distances)

@@ -9,6 +9,7 @@ runs the remaining stages.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning,
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests
-from adaptinf.executors import make_executor
+from adaptinf.executors import Executor, make_executor
 from adaptinf.extraction import extract
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
@@ -54,24 +55,24 @@ def run_step(run: Run, step: int) -> None:
     """
     _check_turn(run, step)
     run = run.pin_settings()
-    with run.plugins():
-        _take_step(run, step)
+    with run.plugins(), closing(make_executor(run.settings)) as executor:
+        _take_step(run, step, executor)
 
 
-def _take_step(run: Run, step: int) -> None:
+def _take_step(run: Run, step: int, executor: Executor) -> None:
     tests = read_tests(run.settings.evaluation)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     join(run, step)
     pool = run.pool(step)
     if tests:
         _note_rejected(run, tests)
-        _evaluate(base, BASE_STEP, tests)
-    features = _extract(run, step, pool) if needs_features(run) else None
-    clusters = None if features is None else _cluster(run, step, features)
+        _evaluate(base, BASE_STEP, tests, executor)
+    features = _extract(run, step, pool, executor) if needs_features(run) else None
+    clusters = None if features is None else _cluster(run, step, features, executor)
     selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters))
     run.once(step, Trained, partial(_train, run, step, pool, selection))
     if tests:
-        _evaluate(run, step, tests)
+        _evaluate(run, step, tests, executor)
     run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters))
     _drop_old_arrays(run, step)
 
@@ -101,7 +102,7 @@ def _check_turn(run: Run, step: int) -> None:
         raise ConfigError(f"step {step} cannot run: step {run.num_finished} of {run.folder} is not finished")
 
 
-def _extract(run: Run, step: int, pool: Pool) -> Features:
+def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
     """Measure the pool with the model as it is before this step's training."""
 
     def compute(part: Path) -> Features:
@@ -110,7 +111,7 @@ def _extract(run: Run, step: int, pool: Pool) -> Features:
             learner_that_measures(run, step),
             run.settings.extraction,
             out=part,
-            executor=make_executor(run.settings.executor),
+            executor=executor,
             # The same sketch and virtual adapter in all steps, so that vectors of two steps can be compared.
             seed=run.settings.seed,
             progress=run.progress,
@@ -121,13 +122,14 @@ def _extract(run: Run, step: int, pool: Pool) -> Features:
     return features
 
 
-def _cluster(run: Run, step: int, features: Features) -> Clusters:
+def _cluster(run: Run, step: int, features: Features, executor: Executor) -> Clusters:
     """Find the pool's pseudo-skill clusters."""
 
     def compute(_: Path) -> Clusters:
         with run.progress.stage("cluster", len(features.ids)) as bar:
             wanted = run.settings.clustering.clusters
-            clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=run.seed("clusters", step))
+            seed = run.seed("clusters", step)
+            clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=seed, executor=executor)
             bar.advance(len(features.ids))
         return clusters
 
@@ -159,7 +161,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
 
 
 def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> Trained:
-    learner = learner_before(run, step)
+    learner = learner_before(run, step).make()
     if not len(selection.ids):
         # An empty dataset at the start of a stream: nothing to train on, the model stays unchanged.
         save_weights(learner, part)
@@ -169,13 +171,13 @@ def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) ->
     return train(samples, learner, run.settings.training, out=part, seed=seed, progress=run.progress)
 
 
-def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
+def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -> None:
     """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
-    whole_pool = Pool.open(run.pool_folder, run.steps_folder)
 
     def compute(_: Path) -> Evaluation:
         from adaptinf.evaluation.generation import evaluate
 
+        whole_pool = Pool.open(run.pool_folder, run.steps_folder)
         return evaluate(
             learner_after(run, step),
             tests,
@@ -189,6 +191,7 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest]) -> None:
             frequency=frequencies(run.settings.evaluation, whole_pool.skill_counts(step + 1)),
             # That of the step before, unless tests were added later.
             previous=run.newest(Evaluation, before=step),
+            executor=executor,
             progress=run.progress,
         )
 

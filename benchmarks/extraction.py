@@ -63,9 +63,9 @@ def _operations(learner: Any, samples: Any, config: Any) -> int:
     """Return the floating-point operations that measuring these samples needs, padding left out."""
     from adaptinf.doctor.cost import cost_of
     from adaptinf.extraction.batches import Preparer
-    from adaptinf.extraction.meter import meter
+    from adaptinf.extraction.meter import open_meter
 
-    with meter(learner, config, seed=0) as ready, Preparer(learner, samples, image=config.image) as preparer:
+    with open_meter(learner, config, seed=0) as ready, Preparer(learner, samples, image=config.image) as preparer:
         cost = cost_of(ready)
         return sum(cost.of(prepared) for prepared in preparer.prepared([row] for row in range(len(samples))))
 
@@ -88,7 +88,7 @@ def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -
     learner, samples, _ = _prepared(shape, has_vision, adapted)
     plan = make_plan(token_lengths(samples, learner), auto_batch_tokens(learner.device))
     with Preparer(learner, samples, image="unmeasured") as preparer:
-        batches = list(preparer.prepared(batch for shard in plan.shards for batch in shard.batches))
+        batches = list(preparer.prepared(plan.batches))
     head, seen = head_of(learner), []
 
     def skip(_: Any, args: Any) -> Any:
@@ -151,7 +151,7 @@ def bergson_way(shape: str) -> Work:
         }
     )
     plan = make_plan(token_lengths(samples, learner), auto_batch_tokens(learner.device))
-    batches = [list(batch) for shard in plan.shards for batch in shard.batches]
+    batches = [list(batch) for batch in plan.batches]
     inside = f"layers.{settings.layers // 2}."
     names = {
         name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from adaptinf.arrays import threads, tiles
 from adaptinf.clustering import cluster
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError, DataError
+from adaptinf.executors import LocalExecutor
 
 
 def names(num_rows: int) -> list[str]:
@@ -142,7 +144,8 @@ def test_entries_at_the_ends_of_their_type_do_not_overflow() -> None:
 def test_an_empty_cluster_gets_the_farthest_row() -> None:
     rows = np.array([[1.0, 0], [0.9, 0.1], [0, 1]], dtype=np.float32)
     centers = np.array([[1.0, 0], [-1, 0]], dtype=np.float32)  # nobody is near the second
-    repaired, assigned = clustering._assign_and_repair(rows, np.arange(3), centers)
+    assign = partial(clustering._assign, rows, np.arange(3), LocalExecutor())
+    repaired, assigned = clustering._assign_and_repair(rows, np.arange(3), centers, assign)
     assert assigned.labels.tolist() == [0, 0, 1]
     assert repaired[1].tolist() == [0, 1] and centers[1].tolist() == [-1, 0]
 

@@ -29,8 +29,6 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     ["adaptinf.pipeline", "adaptinf.evaluation.generation", "adaptinf.runs.learners", "datasets"]
 )
-SHARD_ROWS = 6
-"""Rows of a shard, so that forty samples make several."""
 
 
 class Kill(NamedTuple):
@@ -49,7 +47,7 @@ class Kill(NamedTuple):
 INSIDE = [
     Kill("pool/00-one", "adaptinf.pool.intake:_Writer.add", call=7),
     Kill("base/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
-    Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2, after=True),
+    Kill("steps/00/features", "adaptinf.extraction.work:_measure_batches", call=2, after=True),
     Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
     Kill("steps/00/clusters", "adaptinf.data:Clusters.save", after=True),
     Kill("steps/00/selection", "adaptinf.data:Selection.save", after=True),
@@ -58,7 +56,7 @@ INSIDE = [
     Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/pruning", "adaptinf.data:SavedPruning.save", after=True),
     Kill("pool/01-two", "adaptinf.pool.intake:_Writer.add", call=30),
-    Kill("steps/01/features", "adaptinf.extraction.shards:_measure_batches", call=3),
+    Kill("steps/01/features", "adaptinf.extraction.work:_measure_batches", call=3),
     Kill("steps/01/model", "adaptinf.training:_Reporter.on_save", call=2),
     Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),
 ]
@@ -90,12 +88,12 @@ def _in_child(
     import torch
 
     from adaptinf import cli
-    from adaptinf.extraction import plan as planning
+    from adaptinf.extraction import cuts
 
     # As at a terminal: what was started in a shell's background passes on that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
-    planning.SHARD_ROWS = SHARD_ROWS
+    cuts.SHARD_SECONDS = 0.0  # a shard per batch, so that forty samples make several
     if kill is not None:
         _patch(kill, partial(_wait, Path(out).with_suffix(".waiting")) if waits else _die)
     if renamed is not None:
@@ -200,9 +198,7 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_never_killed(stream,
             marks = sorted(out.glob("steps/00/model.part/checkpoints/*/complete"))
             assert [mark.parent.name for mark in marks] == ["checkpoint-1", "checkpoint-2"]
         if kill.target.endswith("_measure_batches") and not kill.after:
-            # The shard before may still have been on its way to the disk.
-            num_shards = len(list(store.part_of(out / kill.stage).glob("shards/shard-*.npz")))
-            assert kill.call - 2 <= num_shards <= kill.call - 1
+            assert len(list(store.part_of(out / kill.stage).glob("shards/shard-*.npz"))) == kill.call - 1
     assert run_command(stream, out) == 0
     assert outcome(out) == undisturbed
     assert not list(out.rglob("*.part"))
@@ -233,7 +229,7 @@ def test_files_that_cannot_grow_end_the_run_with_exit_code_2_and_nothing_half_do
 
 
 STOPS = [
-    Kill("steps/00/features", "adaptinf.extraction.shards:_measure_batches", call=2),
+    Kill("steps/00/features", "adaptinf.extraction.work:_measure_batches", call=2),
     Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
 ]
 

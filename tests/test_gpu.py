@@ -14,8 +14,8 @@ from adaptinf.evaluation.generation import generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.extraction import extract
 from adaptinf.extraction import plan as planning
-from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, probe_batch_tokens
-from adaptinf.extraction.meter import meter
+from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, fitting_batch_tokens
+from adaptinf.extraction.meter import open_meter
 from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
@@ -82,8 +82,8 @@ def test_a_batch_is_as_large_as_memory_allows(learner, monkeypatch):
     samples = [long_sample(number, 60) for number in range(96)]
     adapted = on(learner, "cuda")
     lengths = token_lengths(samples, adapted)
-    with meter(adapted, ExtractionConfig(dim=256), seed=0) as ready:
-        assert probe_batch_tokens(ready, samples, lengths) == MAX_BATCH_TOKENS
+    with open_meter(adapted, ExtractionConfig(dim=256), seed=0) as ready:
+        assert fitting_batch_tokens(ready, samples, lengths) == MAX_BATCH_TOKENS
         real = torch.cuda.mem_get_info
 
         def narrow(device=None):
@@ -91,7 +91,7 @@ def test_a_batch_is_as_large_as_memory_allows(learner, monkeypatch):
 
         monkeypatch.setattr(torch.cuda, "mem_get_info", narrow)
         torch.cuda.empty_cache()
-        chosen = probe_batch_tokens(ready, samples, lengths)
+        chosen = fitting_batch_tokens(ready, samples, lengths)
     assert int(lengths.max()) <= chosen < MAX_BATCH_TOKENS
 
 

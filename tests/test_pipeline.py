@@ -93,9 +93,9 @@ def test_with_continue_a_step_starts_from_the_adapter_of_the_step_before(two_dat
         assert torch.equal(weight, saved[name.replace(".default", "")]), name
     expected = load(made.config.model)
     plus_adapter(expected, made.stage_folder(1, Trained), scale=8 / 4)
-    torch.testing.assert_close(logits(learner_after(made, 1)), logits(expected), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(learner_after(made, 1).make()), logits(expected), rtol=1e-4, atol=1e-4)
     # What training at step 2 would start with computes the same as the model after step 1.
-    torch.testing.assert_close(logits(learner_before(made, 2)), logits(expected), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(learner_before(made, 2).make()), logits(expected), rtol=1e-4, atol=1e-4)
     assert not (made.stage_folder(1, Trained) / "model.safetensors").exists()
 
 
@@ -106,7 +106,7 @@ def test_with_merge_the_model_is_the_base_and_every_adapter(two_datasets, tmp_pa
     before = expected.model.model.multi_modal_projector.linear_1.weight.clone()
     for step in (0, 1):
         plus_adapter(expected, made.stage_folder(step, Trained), scale=8 / 4)
-    after = learner_after(made, 1)
+    after = learner_after(made, 1).make()
     torch.testing.assert_close(logits(after), logits(expected), rtol=1e-4, atol=1e-4)
     first = load(made.config.model)
     plus_adapter(first, made.stage_folder(0, Trained), scale=8 / 4)
@@ -118,17 +118,17 @@ def test_with_merge_the_model_is_the_base_and_every_adapter(two_datasets, tmp_pa
     assert torch.equal(after.model.model.multi_modal_projector.linear_1.weight, kept)
     assert not torch.equal(kept, before)
     # A new adapter begins where the merged model is.
-    torch.testing.assert_close(logits(learner_before(made, 2)), logits(after), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits(learner_before(made, 2).make()), logits(after), rtol=1e-5, atol=1e-5)
 
 
 def test_learners_from_the_run_folder_are_the_same_every_time(two_datasets, tmp_path):
     made = run(tmp_path, two_datasets[:1], training=LORA)
     again = Run.open(made.folder)
     for which in (learner_before, learner_after):
-        assert which(made, 0).fingerprint == which(again, 0).fingerprint
-    assert learner_after(made, -1).fingerprint == load(made.config.model).fingerprint
+        assert which(made, 0).make().fingerprint == which(again, 0).make().fingerprint
+    assert learner_after(made, -1).make().fingerprint == load(made.config.model).fingerprint
     fresh = begin_adapter(load(made.config.model), made.seed("adapter", 0))
-    assert learners.learner_that_measures(made, 0).fingerprint == fresh.fingerprint
+    assert learners.learner_that_measures(made, 0).make().fingerprint == fresh.fingerprint
 
 
 def test_a_run_replayed_from_its_own_configuration_selects_the_same(two_datasets, tmp_path):
@@ -178,7 +178,7 @@ def test_streams_at_their_edges_run_to_the_end(tmp_path, edge, tune):
     assert made.num_finished == len(datasets)
     if not any(EDGES[edge]):
         assert "The pool of step 2 is empty." in write_report([made.folder], tmp_path / "report.html").read_text()
-        assert learner_after(made, 1).fingerprint == load(made.config.model).fingerprint
+        assert learner_after(made, 1).make().fingerprint == load(made.config.model).fingerprint
 
 
 def test_sequential_does_not_learn_older_data_again_where_nothing_is_new(tmp_path):
@@ -383,7 +383,7 @@ def test_a_text_only_model_goes_through_every_stage(tmp_path):
     assert np.isnan(scores["image_grounding"]).all() and np.isfinite(scores["perplexity"]).all()
     assert (made.stage_folder(0, Trained) / "adapter_model.safetensors").exists()
     assert made.load(0, Evaluation).matrix.shape == (2, 1)
-    assert not torch.allclose(logits(learner_after(made, 0)), logits(load(made.config.model)), atol=1e-4)
+    assert not torch.allclose(logits(learner_after(made, 0).make()), logits(load(made.config.model)), atol=1e-4)
 
 
 def test_a_text_only_model_refuses_images_in_words(tmp_path):

@@ -159,7 +159,7 @@ def list_plugins(
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name the formats, scorers, selectors and metrics: built-in, of installed packages, and of your files."""
+    """List formats, scorers, selectors, metrics and executors: built-in, of installed packages, and of your files."""
     from adaptinf import registry
     from adaptinf.cli import console
 

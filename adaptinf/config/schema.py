@@ -238,9 +238,9 @@ class RunConfig(Section):
     evaluation: list[SkillConfig] = []
     """Skills to test after every step."""
     plugins: list[str] = []
-    """Python files with scorers, selectors, formats or metrics of your own."""
-    executor: Literal["local"] = "local"
-    """Where shards are worked on."""
+    """Python files with scorers, selectors, formats, metrics or executors of your own."""
+    executor: str = "local"
+    """Where extraction, clustering and evaluation are worked on (`adaptinf list`); local: in this process."""
     seed: int = Field(default=0, ge=0)
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None

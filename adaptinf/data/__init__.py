@@ -6,7 +6,7 @@ from adaptinf.data.clusters import Clusters
 from adaptinf.data.evaluation import Evaluation
 from adaptinf.data.features import Features
 from adaptinf.data.pruning import Pruning, SavedPruning
-from adaptinf.data.samples import Block, Message, Rejected, Sample
+from adaptinf.data.samples import Block, HasIds, Message, Rejected, Sample
 from adaptinf.data.selection import Selection
 from adaptinf.data.trained import Trained
 from adaptinf.storage import store
@@ -17,6 +17,7 @@ __all__ = [
     "Clusters",
     "Evaluation",
     "Features",
+    "HasIds",
     "Message",
     "Pruning",
     "Rejected",

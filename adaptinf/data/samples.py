@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+import numpy as np
 
 from adaptinf.words import counted
 
@@ -59,6 +61,16 @@ class Sample:
 
 def _text_of(block: Block) -> str:
     return "<image>" if block["type"] == "image" else block["text"] or ""
+
+
+@runtime_checkable
+class HasIds(Protocol):
+    """A sequence of samples that knows their ids without reading the samples."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """N ids (object array of str), in the order of the samples."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

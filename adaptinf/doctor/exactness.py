@@ -18,7 +18,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.data import Sample
 from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.hooks import linears_of
-from adaptinf.extraction.meter import Measured, Meter, meter
+from adaptinf.extraction.meter import Measured, Meter, open_meter
 from adaptinf.extraction.vectors import GRADIENT
 from adaptinf.extraction.vectors.gradient import AdapterGradients, sample_gradients
 from adaptinf.extraction.vectors.interface import Passed, Rows, one_call, unit_rows
@@ -56,7 +56,7 @@ def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence
     """
     if config.vector not in GRADIENT:
         return None
-    with meter(learner, config, seed=seed) as ready:
+    with open_meter(learner, config, seed=seed) as ready:
         assert isinstance(ready.kind, AdapterGradients)
         kind, ours = ready.kind, _measured(ready, samples, [[row] for row in range(len(samples))])
     errors = [0.0]

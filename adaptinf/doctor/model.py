@@ -21,7 +21,7 @@ from adaptinf.doctor.machine import Check, free_disk
 from adaptinf.errors import DataError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Preparer
-from adaptinf.extraction.meter import Meter, meter
+from adaptinf.extraction.meter import Meter, open_meter
 from adaptinf.extraction.plan import MAX_PADDING, make_plan
 from adaptinf.formats import read
 from adaptinf.formats.files import find_file, read_rows
@@ -79,7 +79,7 @@ def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check
         bar.advance()
         learner = _trial_learner(config)
         bar.advance()
-        with meter(learner, resolve(config).extraction, seed=config.seed) as ready:
+        with open_meter(learner, resolve(config).extraction, seed=config.seed) as ready:
             exact = _exactness(ready, samples, bar)
             speed = _timed(ready, samples, bar)
             peak = peak_operations(learner)
@@ -157,7 +157,7 @@ def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
     """Time batches in seeded order for a while; the first is for warming up."""
     lengths = token_lengths(samples, ready.learner)
     plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
-    batches = [batch for shard in plan.shards for batch in shard.batches]
+    batches = plan.batches
     order = np.random.default_rng(0).permutation(len(batches))
     cost, num_samples, num_tokens, num_padding, operations = cost_of(ready), 0, 0, 0, 0
     with Preparer(ready.learner, samples, image=ready.config.image) as preparer:

@@ -1,40 +1,11 @@
-"""Where shards are worked on. A worker writes its own shard and returns only a small summary."""
+"""Executors: where the shards of a stage are worked on, in this process or in others.
 
-from __future__ import annotations
+A stage hands over work, a small picklable description of what a worker needs (which model, which samples), and shards.
+An executor opens the work once in each of its workers and calls a function on every shard there; the results come back
+in the order of the shards. Which executor did it changes no result.
+"""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from adaptinf.executors.interface import Executor, Work, Workers, make_executor
+from adaptinf.executors.local import LocalExecutor
 
-from adaptinf.errors import ConfigError
-
-Shard = TypeVar("Shard")
-Summary = TypeVar("Summary")
-
-
-class Executor(Protocol):
-    """Maps a function over shards."""
-
-    def map(self, function: Callable[[Shard], Summary], shards: Iterable[Shard]) -> Iterator[Summary]:
-        """Yield one summary a shard, in the order of the shards."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalExecutor:
-    """This process, one shard after another."""
-
-    def map(self, function: Callable[[Shard], Summary], shards: Iterable[Shard]) -> Iterator[Summary]:
-        """Yield one summary a shard, in the order of the shards."""
-        return map(function, shards)
-
-
-def make_executor(name: str) -> Executor:
-    """Return the executor called `name`.
-
-    Raises:
-        ConfigError: no such executor.
-    """
-    if name != "local":
-        raise ConfigError(f"executor={name!r}: known: local")
-    return LocalExecutor()
+__all__ = ["Executor", "LocalExecutor", "Work", "Workers", "make_executor"]

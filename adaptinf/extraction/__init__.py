@@ -8,26 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-import adaptinf
-from adaptinf import registry
 from adaptinf.config import ExtractionConfig
-from adaptinf.data import Features, Sample
+from adaptinf.data import Features, HasIds, Sample
 from adaptinf.errors import DataError
-from adaptinf.executors import Executor, LocalExecutor
-from adaptinf.extraction.batch_size import tokens_per_batch
-from adaptinf.extraction.meter import Meter, meter
-from adaptinf.extraction.plan import Plan, make_plan
-from adaptinf.extraction.shards import SHARDS, ShardWorker, assemble, counts
-from adaptinf.models.lengths import token_lengths
+from adaptinf.executors import Executor, LocalExecutor, Workers
+from adaptinf.extraction.cuts import Cutter, left_over
+from adaptinf.extraction.plan import Plan
+from adaptinf.extraction.shards import (
+    MAKER_FILE,
+    PLAN_FILE,
+    SHARDS,
+    ShardFile,
+    ShardSummary,
+    assemble,
+    counts,
+    finished_shards,
+    read_summary,
+)
+from adaptinf.extraction.work import ExtractionWork, Extractor
 from adaptinf.models.loading import Learner
+from adaptinf.models.recipe import LearnerRecipe, check_can_travel
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage import store, tables
+from adaptinf.words import counted
 
 
 def extract(
     samples: Sequence[Sample],
-    learner: Learner,
+    learner: Learner | LearnerRecipe,
     config: ExtractionConfig,
     *,
     out: Path,
@@ -43,11 +53,12 @@ def extract(
 
     Args:
         samples: any sequence; rows come out in this order. Ids must be unique.
-        learner: the model; with an adapter its gradients are taken, without one those of a virtual adapter.
+        learner: the model, loaded or as a recipe, which other processes need; with an adapter its gradients are taken,
+            without one those of a virtual adapter.
         config: what to measure; see docs/extraction.md.
         out: folder for shards and arrays; made if missing.
         executor: where shards are worked on; None: this process.
-        seed: of the sketch, of probes and of virtual adapters.
+        seed: of the sketch, of the directions of `zeroth_order` and of virtual adapters.
         progress: where to report.
 
     Returns:
@@ -55,32 +66,43 @@ def extract(
 
     Raises:
         DataError: two samples share an id.
-        ModelError: the model, its adapter or its chat template is not fit for what the settings ask.
+        ModelError: the model, its adapter or its chat template is not fit for what the settings ask; or it is loaded,
+            and the executor works in other processes.
         StoreError: `out` holds features or shards of another model, adapter or setting, or a damaged shard.
     """
-    ids = tables.text_array([sample.id for sample in samples])
+    ids = _ids_of(samples)
     if len(set(ids)) < len(ids):
         raise DataError(f"{len(ids) - len(set(ids))} samples share an id with another; ids must be unique")
-    with meter(learner, config, seed=seed) as ready:
-        maker = _maker(ready, ids, seed)
+    executor, progress = executor or LocalExecutor(), progress or Silent()
+    if not executor.is_in_process:
+        check_can_travel(learner, executor)
+    work = ExtractionWork(
+        samples=samples,
+        learner=learner,
+        config=config,
+        seed=seed,
+        folder=out / SHARDS,
+        num_threads=torch.get_num_threads(),
+    )
+    with executor.open(work) as workers:
+        (facts,) = workers.map(Extractor.describe, [f"{len(ids)} rows, {tables.digest(ids)}"])
         if _is_finished(out):
-            store.check_maker(out / store.INFO, maker)
+            store.check_maker(out / store.INFO, facts.maker)
             return Features.load(out)
-        plan = _planned(samples, ready, maker, out / SHARDS)
-        summaries = []
-        with (
-            (progress or Silent()).stage("extract", len(samples)) as bar,
-            ShardWorker(ready, samples, out / SHARDS) as work,
-        ):
-            for summary in (executor or LocalExecutor()).map(work, plan.shards):
-                summaries.append(summary)
-                bar.advance(summary.num_rows)
-    info = {**maker, "tokens_per_batch": plan.batch_tokens, **counts(summaries)}
-    features = assemble(ids, plan.shards, ready.dim, out, info)
+        plan = _planned(workers, facts.maker, work.folder)
+        files, summaries = _measured(workers, plan, work, facts.row_bytes, progress)
+    info = {**facts.maker, "tokens_per_batch": plan.batch_tokens, **counts(summaries)}
+    features = assemble(ids, files, facts.maker["dim"], out, info)
     features.save(out)
     # Last: as long as they are there, whatever is killed goes on from them.
     store.discard(out / SHARDS)
     return features
+
+
+def _ids_of(samples: Sequence[Sample]) -> np.ndarray:
+    if isinstance(samples, HasIds):
+        return samples.ids
+    return tables.text_array([sample.id for sample in samples])
 
 
 def _is_finished(out: Path) -> bool:
@@ -89,42 +111,38 @@ def _is_finished(out: Path) -> bool:
     return (out / store.INFO).exists() and not (out / SHARDS).exists()
 
 
-def _planned(samples: Sequence[Sample], ready: Meter, maker: dict[str, Any], folder: Path) -> Plan:
+def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path) -> Plan:
     """Return the plan in the shards' folder; made and saved first if there is none yet.
 
     Raises:
         StoreError: the folder's shards were made with another model, adapter or setting.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "plan.parquet"
-    if (folder / "maker.json").exists():
-        store.check_maker(folder / "maker.json", maker)
-        return Plan.load(path)
-    lengths = token_lengths(samples, ready.learner)
-    plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
-    plan.save(path)
-    # After the plan: where it says who makes the shards, the plan is whole.
-    store.write_json_whole(folder / "maker.json", maker)
-    return plan
+    if (folder / MAKER_FILE).exists():
+        store.check_maker(folder / MAKER_FILE, maker)
+    else:
+        list(workers.map(Extractor.plan, [maker]))
+    return Plan.load(folder / PLAN_FILE)
 
 
-def _maker(ready: Meter, ids: np.ndarray, seed: int) -> dict[str, Any]:
-    """Return who makes these features: what must agree for shards to belong together."""
-    learner, config = ready.learner, ready.config
-    adapter = learner.adapter_fingerprint
-    return {
-        "model": learner.config.path,
-        "fingerprint": learner.fingerprint,
-        "adapter": "virtual" if adapter is None else "real",
-        "adapter_fingerprint": adapter,
-        "lora": learner.config.lora.model_dump(),
-        "max_length": learner.config.max_length,
-        "model_dtype": str(learner.model.dtype).removeprefix("torch."),
-        **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim"}),
-        "batch_tokens": config.batch_tokens,
-        "dim": ready.dim,
-        "scorers": registry.scorer.names(),
-        "seed": seed,
-        "code": adaptinf.__version__,
-        "ids": f"{len(ids)} rows, {tables.digest(ids)}",
-    }
+def _measured(
+    workers: Workers[Extractor], plan: Plan, work: ExtractionWork, row_bytes: int, progress: Progress
+) -> tuple[list[ShardFile], list[ShardSummary]]:
+    """Measure the batches of which there is no shard yet; return all shards and their summaries."""
+    files = finished_shards(work.folder, plan)
+    summaries = [read_summary(file) for file in files]
+    left = left_over(len(plan.batches), [file.batches for file in files])
+    if files and left and plan.num_threads not in (None, work.num_threads):
+        progress.note(
+            f"extraction began with {counted(plan.num_threads, 'thread')} and goes on with {work.num_threads}: "
+            "the last bits of some vectors and scores may differ from those of a run that was not interrupted"
+        )
+    cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)
+    with progress.stage("extract", len(work.samples)) as bar:
+        bar.advance(sum(summary.num_rows for summary in summaries))
+        for report in workers.map(Extractor.measure, cutter.shards(left)):
+            cutter.learn(len(report.file.batches), report.seconds)
+            bar.advance(report.summary.num_rows)
+            files.append(report.file)
+            summaries.append(report.summary)
+    return files, summaries

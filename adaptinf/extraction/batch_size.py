@@ -13,7 +13,7 @@ from adaptinf.extraction.meter import Meter
 from adaptinf.models.lengths import auto_batch_tokens
 from adaptinf.models.memory import is_out_of_memory
 
-PROBE_ROWS = 8
+TRIAL_ROWS = 8
 """Samples of the larger of two trial batches, the pool's longest ones."""
 MEMORY_SHARE = 0.8
 """Of the free memory, what batches may take: lengths are estimates, and allocators fragment."""
@@ -21,7 +21,7 @@ MAX_BATCH_TOKENS = 65_536
 """More tokens than this make no batch faster."""
 
 
-def probe_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
+def fitting_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
     """Return the tokens of a batch: a fixed number on a CPU, what fits on a GPU.
 
     Always a power of two, so that a little more or less free memory does not change the plan.
@@ -45,22 +45,22 @@ def probe_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndar
 
 
 def tokens_per_batch(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
-    """Return the tokens of a batch: those of the settings, or found by `probe_batch_tokens`."""
+    """Return the tokens of a batch: those of the settings, or found by `fitting_batch_tokens`."""
     wanted = ready.config.batch_tokens
-    return probe_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted
+    return fitting_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted
 
 
 def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], int], free: int) -> int:
     """Return the largest power of two of padded tokens whose batch takes `free` bytes at most, at least 1.
 
-    Memory is taken to grow linearly with tokens, from the longest sample alone to PROBE_ROWS of the longest.
+    Memory is taken to grow linearly with tokens, from the longest sample alone to TRIAL_ROWS of the longest.
 
     Args:
         lengths: N estimated tokens.
         peak_bytes: measures a batch of row numbers and returns the bytes that it took.
         free: bytes.
     """
-    longest = np.argsort(-lengths, kind="stable")[:PROBE_ROWS].tolist()
+    longest = np.argsort(-lengths, kind="stable")[:TRIAL_ROWS].tolist()
     top = max(1, int(lengths[longest[0]]))
     try:
         alone, together = peak_bytes(longest[:1]), peak_bytes(longest)

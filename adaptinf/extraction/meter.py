@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from adaptinf.config import ExtractionConfig
+from adaptinf.extraction import vectors
 from adaptinf.extraction.adapters import cheap_adapters
 from adaptinf.extraction.batches import Prepared
 from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
 from adaptinf.extraction.hooks import Trace, linears_of, traced
-from adaptinf.extraction.rerun import Replay, replaying
+from adaptinf.extraction.rerun import Rerun, rerunning
 from adaptinf.extraction.shortcuts import needs_mask, spare_last_feed_forward, without_mask
-from adaptinf.extraction.vectors import make_kind
-from adaptinf.extraction.vectors.interface import Passed, VectorKind, pooled, token_set, unit_rows
+from adaptinf.extraction.vectors import VectorKind
+from adaptinf.extraction.vectors.interface import Passed, pooled, token_set, unit_rows
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
 from adaptinf.models.chat import IGNORED, Encoded
@@ -84,7 +85,7 @@ class Meter:
     """Block whose input is the embedding."""
     is_masked: bool
     """Whether padding must be masked; not for a causal model, whose tokens never look to the right."""
-    replay: Replay | None
+    rerun: Rerun | None
     """Repeats the upper blocks; None where no kind of vector wants that."""
 
     @property
@@ -159,8 +160,8 @@ class Meter:
         return vectors.cpu().numpy(), torch.where(has_answer, norms, torch.nan).double().cpu().numpy()
 
     def _losses_again(self, answers: Answers, num_samples: int) -> Tensor:
-        assert self.replay is not None, "the kind of vector said that it wants a replay"
-        hidden_TH = self.replay()[answers.positions]
+        assert self.rerun is not None, "the kind of vector said that it wants a rerun"
+        hidden_TH = self.rerun()[answers.positions]
         losses_T = self.head.read(hidden_TH, answers.target_T, None).statistics.loss_T
         return mean_by_sample(losses_T.double(), answers.sample_T, num_samples)
 
@@ -198,7 +199,7 @@ def answers_of(batch: Encoded) -> Answers:
 
 
 @contextmanager
-def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[Meter]:
+def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[Meter]:
     """Hook a learner for measuring; on leaving, the hooks are gone and its weights trainable as before.
 
     Raises:
@@ -210,10 +211,10 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
     # Before anything runs, so that layers of an unknown kind are refused by name.
     linears = linears_of(learner, layers)
     head = head_of(learner)
-    kind = make_kind(learner, config, layers, linears, head, seed)
+    kind = vectors.make(learner, config, layers, linears, head, seed)
     with ExitStack() as stack:
         stack.enter_context(cheap_adapters(learner.model))
-        replay = stack.enter_context(replaying(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
+        rerun = stack.enter_context(rerunning(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
         middle = len(blocks) // 2
         trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers))
         is_masked = needs_mask(learner)
@@ -227,5 +228,5 @@ def meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[
             trace=trace,
             middle=middle,
             is_masked=is_masked,
-            replay=replay,
+            rerun=rerun,
         )

@@ -15,7 +15,7 @@ from adaptinf.models.loading import Learner
 
 
 @dataclass
-class Replay:
+class Rerun:
     """The last call of a learner's decoder, ready to be repeated from block `layer` up."""
 
     decoder: Any
@@ -45,44 +45,44 @@ class Replay:
 
 
 @contextmanager
-def replaying(learner: Learner, layer: int) -> Iterator[Replay]:
+def rerunning(learner: Learner, layer: int) -> Iterator[Rerun]:
     """Watch a learner's decoder; on leaving, the hooks are gone."""
     decoder = base_model(learner.model).get_decoder()
-    replay, blocks = Replay(decoder=decoder, layer=layer), decoder_blocks(learner.model)
+    rerun, blocks = Rerun(decoder=decoder, layer=layer), decoder_blocks(learner.model)
     with ExitStack() as stack:
         hooks = [
-            decoder.register_forward_pre_hook(_remember_call(replay), with_kwargs=True),
-            blocks[layer].register_forward_pre_hook(_remember_or_replace(replay), with_kwargs=True),
-            *(block.register_forward_hook(_remember_shape(replay, n)) for n, block in enumerate(blocks[:layer])),
+            decoder.register_forward_pre_hook(_remember_call(rerun), with_kwargs=True),
+            blocks[layer].register_forward_pre_hook(_remember_or_replace(rerun), with_kwargs=True),
+            *(block.register_forward_hook(_remember_shape(rerun, n)) for n, block in enumerate(blocks[:layer])),
         ]
         for hook in hooks:
             stack.callback(hook.remove)
-        yield replay
+        yield rerun
 
 
-def _remember_call(replay: Replay) -> Any:
+def _remember_call(rerun: Rerun) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not replay.is_running:
-            replay.call = (args, kwargs)
+        if not rerun.is_running:
+            rerun.call = (args, kwargs)
 
     return hook
 
 
-def _remember_or_replace(replay: Replay) -> Any:
+def _remember_or_replace(rerun: Rerun) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        if not replay.is_running:
-            replay.entry = first_hidden(args, kwargs).detach()
+        if not rerun.is_running:
+            rerun.entry = first_hidden(args, kwargs).detach()
             return None
-        assert replay.entry is not None, "the block ran"
-        return with_hidden(args, kwargs, replay.entry)
+        assert rerun.entry is not None, "the block ran"
+        return with_hidden(args, kwargs, rerun.entry)
 
     return hook
 
 
-def _remember_shape(replay: Replay, number: int) -> Any:
+def _remember_shape(rerun: Rerun, number: int) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if isinstance(output, tuple):
-            replay.returns_tuple[number] = len(output)
+            rerun.returns_tuple[number] = len(output)
 
     return hook
 

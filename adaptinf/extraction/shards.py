@@ -1,26 +1,33 @@
-"""Shards: what some batches gave lies safe on disk before the next are measured."""
+"""Shards: what some batches gave is safe on disk before the next are measured."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
 from adaptinf import registry
-from adaptinf.data import Features, Sample
-from adaptinf.errors import ModelError, StoreError
-from adaptinf.extraction.batches import Prepared, Preparer
-from adaptinf.extraction.meter import Measured, Meter
-from adaptinf.extraction.plan import Shard
-from adaptinf.models.memory import is_out_of_memory, release
+from adaptinf.data import Features
+from adaptinf.errors import StoreError
+from adaptinf.extraction.cuts import Shard
+from adaptinf.extraction.plan import Plan
 from adaptinf.storage import store, tables
+
+SHARDS = "shards"
+"""Folder of the shards, the plan and who makes them, inside the folder of the features; gone when those are whole."""
+PLAN_FILE, MAKER_FILE = "plan.parquet", "maker.json"
+"""Beside the shards: which samples share a batch; who makes the shards."""
+COUNTS = ("num_split", "num_tokens", "num_padding")
+"""Columns of a shard's file that hold one number."""
+_NAME = re.compile(r"shard-(\d+)-(\d+)\.npz")
+_OLD_NAME = re.compile(r"shard-(\d+)\.npz")
+"""A shard that was cut in advance: its number in the plan (`Plan.old_shards`)."""
 
 
 class ShardSummary(NamedTuple):
@@ -39,20 +46,53 @@ class ShardSummary(NamedTuple):
     unreadable: list[str]
 
 
-SHARDS = "shards"
-"""Folder of the shards, the plan and who makes them, inside the folder of the features; gone when those are whole."""
-COUNTS = ("num_split", "num_tokens", "num_padding")
-"""Columns of a shard's file that hold one number."""
+class ShardFile(NamedTuple):
+    """A finished shard."""
+
+    path: Path
+    """Its file."""
+    batches: range
+    """Numbers of its batches in the plan."""
 
 
-def shard_path(out: Path, number: int) -> Path:
-    """Return the file of a shard."""
-    return out / f"shard-{number:05d}.npz"
+def shard_path(folder: Path, shard: Shard) -> Path:
+    """Return the file of a shard, which is named after its first batch and the one after its last."""
+    return folder / f"shard-{shard.start:06d}-{shard.stop:06d}.npz"
+
+
+def finished_shards(folder: Path, plan: Plan) -> list[ShardFile]:
+    """Return the finished shards in a folder, in the order of their batches.
+
+    Raises:
+        StoreError: two files hold the same batch, or a file holds batches that the plan does not have.
+    """
+    found = []
+    for path in folder.glob("shard-*.npz"):
+        if match := _NAME.fullmatch(path.name):
+            found.append(ShardFile(path, range(int(match[1]), int(match[2]))))
+        elif match := _OLD_NAME.fullmatch(path.name):
+            number = int(match[1])
+            found.append(ShardFile(path, plan.old_shards[number] if number < len(plan.old_shards) else range(-1, 0)))
+    found.sort(key=lambda file: file.batches.start)
+    _check_ranges(found, len(plan.batches))
+    return found
+
+
+def _check_ranges(files: Sequence[ShardFile], num_batches: int) -> None:
+    stop = 0
+    for file in files:
+        if file.batches.start < stop or file.batches.stop > num_batches:
+            raise StoreError(f"{file.path} does not fit the plan in its folder; delete it to measure its samples again")
+        stop = file.batches.stop
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open a finished shard; Any, because numpy's archive has no public type. A damaged one is told by its name."""
+    """Open a finished shard; Any, because numpy's archive has no public type.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
             yield saved
@@ -60,120 +100,38 @@ def opened(path: Path) -> Iterator[Any]:
         raise StoreError(f"{path} cannot be read ({error}); delete it to have its samples measured again") from error
 
 
-class ShardWorker:
-    """Measures shards one after another; each is written in the background while the next is measured."""
-
-    def __init__(self, meter: Meter, samples: Sequence[Sample], out: Path) -> None:
-        self._meter, self._out = meter, out
-        self._preparer = Preparer(meter.learner, samples, image=meter.config.image)
-        self._writer = ThreadPoolExecutor(1, "write")
-        self._writing: Future[None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._preparer:
-            self._writer.shutdown(wait=True)
-        if error is None:
-            self._written()
-
-    def __call__(self, shard: Shard) -> ShardSummary:
-        """Measure one shard and have it written, unless it is there; a finished shard costs no decoding."""
-        path = shard_path(self._out, shard.number)
-        if path.exists():
-            with opened(path) as saved:
-                return _summary(shard, saved)
-        columns = _measure_batches(shard, self._meter, self._preparer)
-        # One write at a time on its way: a kill loses what was measured since the last write began, a shard at most,
-        # and the moment that the write takes.
-        self._written()
-        self._writing = self._writer.submit(_write, path, columns)
-        return _summary(shard, columns)
-
-    def _written(self) -> None:
-        """Wait for the shard that is being written; an error of the disk comes up here."""
-        if self._writing is not None:
-            self._writing.result()
-            self._writing = None
-
-
-def _write(path: Path, columns: dict[str, np.ndarray]) -> None:
+def write_shard(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """Write a shard's columns; a file that has its name is whole, also after a power cut."""
     part = store.part_of(path)
     with open(part, "wb") as file:
         np.savez(file, allow_pickle=False, **columns)
-        # Here it costs nobody time; a shard that has its name is whole even after a power cut.
         file.flush()
         os.fsync(file.fileno())
     part.rename(path)
 
 
-def _summary(shard: Shard, columns: Any) -> ShardSummary:
+def summary_of(columns: Any) -> ShardSummary:
+    """Return the summary of a shard's columns (Any: a dictionary or an open file)."""
     numbers = {name: int(columns[name]) for name in COUNTS}
     has_answer, has_vector = columns["has_answer"], np.any(columns["vectors"] != 0, axis=1)
+    unreadable = columns["unreadable"].tolist()
     return ShardSummary(
-        num_rows=len(shard.rows),
+        num_rows=len(columns["rows"]) + len(unreadable),
         num_without_answer=int((~has_answer).sum()),
         num_without_vector=int((has_answer & ~has_vector).sum()),
-        unreadable=columns["unreadable"].tolist(),
+        unreadable=unreadable,
         **numbers,
     )
 
 
-def _measure_batches(shard: Shard, meter: Meter, preparer: Preparer) -> dict[str, np.ndarray]:
-    """Return a shard's columns: rows, vectors, embeddings, one column a scorer, and what went wrong."""
-    rows: list[int] = []
-    unreadable: list[str] = []
-    measured: list[Measured] = []
-    num_split = 0
-    for prepared in preparer.prepared(shard.batches):
-        pieces = _measure_or_split(meter, preparer, prepared)
-        num_split += max(0, len(pieces) - 1)
-        rows += prepared.rows
-        unreadable += prepared.unreadable
-        measured += pieces
-    scores = {
-        f"score_{name}": np.concatenate([make()(piece.outcome) for piece in measured] or [np.zeros(0)])
-        for name, make in ((name, registry.scorer[name]) for name in registry.scorer.names())
-    }
-    return {
-        "rows": np.array(rows, dtype=np.int64),
-        "vectors": _stacked([piece.vectors for piece in measured]),
-        "embeddings": _stacked([piece.embeddings for piece in measured]),
-        "has_answer": np.concatenate([piece.has_answer for piece in measured] or [np.zeros(0, dtype=bool)]),
-        "unreadable": np.array(unreadable, dtype=np.str_),
-        "num_split": np.array(num_split),
-        "num_tokens": np.array(sum(piece.num_tokens for piece in measured)),
-        "num_padding": np.array(sum(piece.num_padding for piece in measured)),
-        **scores,
-    }
+def read_summary(file: ShardFile) -> ShardSummary:
+    """Return the summary of a finished shard.
 
-
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts).astype(np.float16) if parts else np.zeros((0, 0), np.float16)
-
-
-def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared) -> list[Measured]:
-    """Measure a batch; when memory runs out, measure its halves."""
-    if not prepared.rows:
-        return []
-    try:
-        return [meter.measure(prepared)]
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(prepared.rows) == 1:
-            raise ModelError(
-                f"{prepared.ids[0]} alone does not fit into the device's memory; "
-                "lower model.max_length, or measure with a smaller extraction.model"
-            ) from error
-    meter.trace.clear(None)
-    release()
-    middle = len(prepared.rows) // 2
-    halves = preparer.prepared([prepared.rows[:middle], prepared.rows[middle:]])
-    return [piece for half in halves for piece in _measure_or_split(meter, preparer, half)]
+    Raises:
+        StoreError: the file is damaged.
+    """
+    with opened(file.path) as saved:
+        return summary_of(saved)
 
 
 def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
@@ -194,13 +152,13 @@ def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
     }
 
 
-def assemble(ids: np.ndarray, shards: list[Shard], dim: int, out: Path, info: dict[str, Any]) -> Features:
-    """Copy the shards, which lie in `out / SHARDS`, into one array each in `out`, in the order of `ids`."""
+def assemble(ids: np.ndarray, files: Sequence[ShardFile], dim: int, out: Path, info: dict[str, Any]) -> Features:
+    """Copy the shards into one array each in `out`, in the order of `ids`."""
     scores = {name: np.full(len(ids), np.nan) for name in registry.scorer.names()}
     vectors = _new_array(out / Features.VECTORS, (len(ids), dim))
     embeddings = None
-    for shard in shards:
-        with opened(shard_path(out / SHARDS, shard.number)) as saved:
+    for file in files:
+        with opened(file.path) as saved:
             rows = saved["rows"]
             if embeddings is None and saved["embeddings"].shape[1]:
                 embeddings = _new_array(out / Features.EMBEDDINGS, (len(ids), saved["embeddings"].shape[1]))

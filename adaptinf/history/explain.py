@@ -22,7 +22,7 @@ from adaptinf.history.records import (
 )
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
-from adaptinf.pool.stored import repairs
+from adaptinf.pool.stored import repairs, stored_datasets
 from adaptinf.runs import Run
 from adaptinf.selection import Standing, standing
 from adaptinf.selection.coverage import TAIL_PERCENT
@@ -38,10 +38,10 @@ def sample_history(run: Run, id: str) -> SampleHistory:
         ConfigError: nothing has this id; similar ones are named.
         StoreError: a table of the run is damaged.
     """
-    place = find(run.pool_folder, id)
-    if place is None:
+    stored = find(stored_datasets(run.pool_folder), id)
+    if stored is None:
         return _history_of_rejected(run, id)
-    sample, arrived = place.sample(), place.dataset.index
+    sample, arrived = stored.read(), stored.dataset.index
     withdrawn_from = withdrawn_datasets(run.pool_folder).get(sample.source)
     restored_from = restored_ids(run.pool_folder).get(id)
     pruned_at, steps = None, []
@@ -58,7 +58,7 @@ def sample_history(run: Run, id: str) -> SampleHistory:
         turns=sample.turns,
         images=tuple(map(str, sample.images)),
         meta=dict(sample.meta),
-        notes=repairs(place.dataset.folder, id),
+        notes=repairs(stored.dataset.folder, id),
         restored_from=restored_from,
         withdrawn_from=withdrawn_from,
         steps=tuple(steps),
@@ -252,8 +252,8 @@ def _pruned(run: Run, step: int, id: str) -> PruningOutcome | None:
         return None
     table = pruning.table
     neighbour = table["neighbour"][row] or None
-    place = find(run.pool_folder, neighbour) if neighbour else None
-    sample = place.sample() if place else None
+    stored = find(stored_datasets(run.pool_folder), neighbour) if neighbour else None
+    sample = stored.read() if stored else None
     return PruningOutcome(
         similarity=float(table["similarity"][row]),
         neighbour=neighbour,

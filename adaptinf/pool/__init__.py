@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -98,18 +99,6 @@ class Pool:
         """Return the samples' ids and origins as notebooks show them."""
         return as_html(repr(self), self.to_pandas())
 
-    def sample(self, id: str) -> Sample:
-        """Return one sample.
-
-        Raises:
-            DataError: the id is unknown or pruned.
-        """
-        return self.view([id])[0]
-
-    def samples(self, ids: Iterable[str]) -> list[Sample]:
-        """Return the samples of some ids, in their order, all in memory; `view` leaves them on disk."""
-        return list(self.view(ids))
-
     def view(self, ids: Iterable[str]) -> PoolView:
         """Return a sequence that reads each sample from disk when it is accessed.
 
@@ -149,11 +138,25 @@ class PoolView(Sequence[Sample]):
         self.datasets = datasets
         self.locations = locations
 
+    def __reduce__(self) -> tuple[type[PoolView], tuple[Sequence[StoredDataset], np.ndarray]]:
+        """Travel to other processes as paths and row numbers."""
+        return PoolView, (self.datasets, self.locations)
+
     def __len__(self) -> int:
         return len(self.locations)
 
     def __repr__(self) -> str:
         return f"PoolView({counted(len(self.locations), 'sample')})"
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """N ids, in order; nothing else of the samples is read."""
+        found = np.empty(len(self), dtype=object)
+        for number in np.unique(self.locations[:, 0]):
+            is_here = self.locations[:, 0] == number
+            column = self.datasets[number].table["id"].take(pa.array(self.locations[is_here, 1]))
+            found[is_here] = tables.text_array(column)
+        return found
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

@@ -32,15 +32,15 @@ class SampleLocation(NamedTuple):
     row: int
     """Its row in that dataset, from 0."""
 
-    def sample(self) -> Sample:
+    def read(self) -> Sample:
         """Return the sample."""
         return self.dataset.sample(self.row)
 
 
-def find(pool_folder: Path, id: str) -> SampleLocation | None:
+def find(datasets: Sequence[StoredDataset], id: str) -> SampleLocation | None:
     """Return where a sample is stored, even if pruned or withdrawn; None if no dataset has the id."""
     source = id.partition("/")[0]
-    for dataset in stored_datasets(pool_folder):
+    for dataset in datasets:
         if dataset.name == source:
             row = pc.index(dataset.table["id"], pa.scalar(id, pa.string())).as_py()
             return SampleLocation(dataset, row) if row >= 0 else None

@@ -1,4 +1,4 @@
-"""Plug-ins by name: a format, a scorer, a selector or a metric is one file with one decorator.
+"""Plug-ins by name: a format, scorer, selector, metric or executor is one file with one decorator.
 
 A registry imports its own package at the first lookup of a name, so importing `adaptinf` stays fast and a new file
 needs no second edit; the first lookup also loads the plug-ins of installed packages. All these are known in the whole
@@ -28,6 +28,7 @@ __all__ = [
     "Registry",
     "Scope",
     "dataset_format",
+    "executor",
     "fingerprint",
     "load_plugins",
     "metric",
@@ -103,8 +104,9 @@ dataset_format: Registry[Any] = Registry("format", "adaptinf.formats")
 scorer: Registry[Any] = Registry("scorer", "adaptinf.scoring")
 selector: Registry[Any] = Registry("selector", "adaptinf.selection.methods")
 metric: Registry[Any] = Registry("metric", "adaptinf.evaluation.answers")
+executor: Registry[Any] = Registry("executor", "adaptinf.executors")
 
-REGISTRIES = (dataset_format, scorer, selector, metric)
+REGISTRIES = (dataset_format, scorer, selector, metric, executor)
 
 
 def load_plugins(paths: Iterable[str | Path]) -> Scope:
@@ -149,8 +151,11 @@ def scope(plugins: Iterable[str | Path] = ()) -> Iterator[Scope]:
 
 
 def fingerprint() -> Fingerprint:
-    """Return what the active scope sees, to be sent to a process that works on the same run."""
-    names = {kind.kind: tuple(kind.names()) for kind in REGISTRIES}
+    """Return what the active scope sees, to be sent to a process that works on the same run.
+
+    Executors are left out: one may be of a notebook's own, and no worker looks one up.
+    """
+    names = {kind.kind: tuple(kind.names()) for kind in REGISTRIES if kind is not executor}
     files = {**WHOLE_PROCESS.files, **active_scope().files}
     return Fingerprint(files={str(path): files[path] for path in files}, names=names, packages=packages())
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from adaptinf.data import Clusters, Features, Sample, SavedPruning, Selection
+from adaptinf.pool.lookup import find
 from adaptinf.pool.stored import UNKNOWN
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.thumbnails import Album
@@ -70,7 +71,8 @@ def _is_among(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
     """Return what the page shows of a sample: id, source, true skill, question, answer, numbers of its images."""
-    sample = fact.catalogue.sample(id)
+    stored = find(fact.catalogue.datasets, id)
+    sample = stored.read() if stored else None
     question, answer = question_and_answer(sample) if sample else ("(its dataset is not in the pool any more)", "")
     ids = np.array([id], dtype=object)
     skill = str(fact.catalogue.look_up(fact.catalogue.skills, ids)[0])

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adaptinf.data import Trained
-from adaptinf.models.adapters import begin_adapter, load_adapter, merge_adapter
-from adaptinf.models.loading import Learner, load
+from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.runs import Run
 
 
-def learner_before(run: Run, step: int) -> Learner:
-    """Return the learner as training at `step` starts: the model after the step before, with its adapter."""
+def learner_before(run: Run, step: int) -> LearnerRecipe:
+    """Return how to make the learner that training at `step` starts from: the model after the step before."""
     training = run.settings.training
     if training.tune == "full":
         return learner_after(run, step - 1)
     if training.adapter == "continue" and step > 0:
-        return load_adapter(load(run.settings.model), run.stage_folder(step - 1, Trained))
+        return LearnerRecipe(model=run.settings.model, continued=run.stage_folder(step - 1, Trained))
     seed_step = step if training.adapter == "merge" else 0
-    return begin_adapter(learner_after(run, step - 1), run.seed("adapter", seed_step))
+    return replace(learner_after(run, step - 1), new_adapter_seed=run.seed("adapter", seed_step))
 
 
-def learner_after(run: Run, step: int) -> Learner:
-    """Return the model after `step` with every adapter merged into its weights; step -1 is the base model."""
+def learner_after(run: Run, step: int) -> LearnerRecipe:
+    """Return how to make the model after `step` with every adapter merged into its weights; step -1: the base model."""
     model, training = run.settings.model, run.settings.training
     if training.tune == "full" and step >= 0:
-        trained = model.model_copy(update={"path": str(run.stage_folder(step, Trained))})
-        return load(trained)
-    learner = load(model)
+        return LearnerRecipe(model=model.model_copy(update={"path": str(run.stage_folder(step, Trained))}))
     first = 0 if training.adapter == "merge" else max(step, 0)
-    for older in range(first, step + 1):
-        learner = merge_adapter(load_adapter(learner, run.stage_folder(older, Trained)))
-    return learner
+    return LearnerRecipe(
+        model=model, merged=tuple(run.stage_folder(older, Trained) for older in range(first, step + 1))
+    )
 
 
-def learner_that_measures(run: Run, step: int) -> Learner:
-    """Return what extraction looks through: the learner before training, or the proxy that `extraction.model` names."""
+def learner_that_measures(run: Run, step: int) -> LearnerRecipe:
+    """Return how to make the model that extraction measures with: the learner before training, or a proxy.
+
+    The proxy is what `extraction.model` names.
+    """
     proxy = run.settings.extraction.model
     if proxy is not None:
-        return load(run.settings.model.model_copy(update={"path": proxy}))
+        return LearnerRecipe(model=run.settings.model.model_copy(update={"path": proxy}))
     return learner_before(run, step)

@@ -6,6 +6,7 @@ from adaptinf.data import SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.pool.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
+from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
 from adaptinf.words import known_names
 
@@ -19,16 +20,16 @@ def restore(run: Run, id: str) -> str:
     Raises:
         ConfigError: no dataset has the id (similar ones are named), it was never pruned, or its dataset is withdrawn.
     """
-    place = find(run.pool_folder, id)
-    if place is None:
+    stored = find(stored_datasets(run.pool_folder), id)
+    if stored is None:
         rejected = find_rejected(run.pool_folder, id)
         if rejected is not None:
             raise ConfigError(f"{id} was never in the pool: {rejected.file} row {rejected.row}, {rejected.reason}")
         hint = did_you_mean(similar_ids(run.pool_folder, id)) or ID_FORM
         raise ConfigError(f"{run.folder} has no sample {id!r}{hint}")
-    if place.dataset.name in withdrawn_datasets(run.pool_folder):
+    if stored.dataset.name in withdrawn_datasets(run.pool_folder):
         raise ConfigError(
-            f"{id} belongs to {place.dataset.name}, which is withdrawn; single samples of it cannot be restored"
+            f"{id} belongs to {stored.dataset.name}, which is withdrawn; single samples of it cannot be restored"
         )
     restored = restored_ids(run.pool_folder)
     if id in restored:

@@ -61,6 +61,7 @@ def _unknown_names(config: RunConfig) -> list[str]:
     formats = [item.format for item in config.stream] + [item.format for item in config.evaluation]
     named += [(registry.dataset_format, name) for name in formats if name]
     named += [(registry.metric, skill.metric) for skill in config.evaluation]
+    named += [(registry.executor, config.executor)]
     return [line for kind, name in named if (line := kind.complaint(name))]
 
 

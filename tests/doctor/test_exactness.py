@@ -7,7 +7,7 @@ import torch
 from adaptinf.config import ExtractionConfig, LoraConfig, ModelConfig
 from adaptinf.extraction.adapters import cheap_adapters
 from adaptinf.extraction.hooks import linears_of
-from adaptinf.extraction.meter import meter
+from adaptinf.extraction.meter import open_meter
 from adaptinf.extraction.vectors import gradient as gradients
 from adaptinf.extraction.vectors.gradient import adapter_gradients, make_factors, sample_gradients
 from adaptinf.models import load
@@ -46,7 +46,7 @@ def fit_for(family, samples):
 def gradients_and_scores(learner, twin, samples, layers, monkeypatch):
     """Return each sample's gradient by name before sketching, its scores, and autograd's gradients and slow scores."""
     caught = {}
-    with meter(learner, ExtractionConfig(layers=layers, dim=100_000), seed=SEED) as ready:
+    with open_meter(learner, ExtractionConfig(layers=layers, dim=100_000), seed=SEED) as ready:
         share = ready.kind.factors
         if twin is not learner:
             share_factors(share, twin)
@@ -126,7 +126,7 @@ def test_who_else_is_in_the_batch_changes_nothing(folders, ragged_samples, famil
     samples = fit_for(family, ragged_samples)
     config = ExtractionConfig(dim=256)
     alone = measured_alone(learner, samples, config)
-    with meter(learner, config, seed=SEED) as ready:
+    with open_meter(learner, config, seed=SEED) as ready:
         together, backwards = measure(ready, samples), measure(ready, samples[::-1])
     for other in (backwards.vectors[::-1], np.concatenate([one.vectors for one in alone])):
         assert np.all((together.vectors * other).sum(1) > 1 - 1e-5)
@@ -141,7 +141,7 @@ def test_a_sample_without_answer_tokens_is_unscored_and_spoils_no_other(learner,
     """Cut to sixteen tokens, the long question loses its answer; the images' samples lose theirs as well."""
     short = type(learner)(**{**vars(learner), "config": learner.config.model_copy(update={"max_length": 16})})
     samples = [ragged_samples[row] for row in (3, 4, 5)]
-    with meter(short, ExtractionConfig(dim=64), seed=SEED) as ready:
+    with open_meter(short, ExtractionConfig(dim=64), seed=SEED) as ready:
         cut, alone = measure(ready, samples), measure(ready, samples[2:])
     has_answer = [True, False, True]
     assert np.isfinite(cut.outcome.gradient_norm_B).tolist() == has_answer
@@ -153,7 +153,7 @@ def test_leaving_the_meter_restores_hooks_and_trainable_weights(learner):
     fresh = begin_adapter(learner, seed=0)
     trainable = [name for name, weight in fresh.model.named_parameters() if weight.requires_grad]
     before = fresh.fingerprint
-    with meter(fresh, ExtractionConfig(), seed=0):
+    with open_meter(fresh, ExtractionConfig(), seed=0):
         assert not any(weight.requires_grad for weight in fresh.model.parameters())
     assert [name for name, weight in fresh.model.named_parameters() if weight.requires_grad] == trainable
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in fresh.model.modules())

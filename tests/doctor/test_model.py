@@ -81,10 +81,10 @@ def test_operations_are_counted_from_the_weights(learner, ragged_samples):
     """2 a weight and token in the blocks; half of them again for a backward pass through the upper half."""
     from adaptinf.config import ExtractionConfig
     from adaptinf.doctor.cost import cost_of
-    from adaptinf.extraction.meter import meter
+    from adaptinf.extraction.meter import open_meter
     from adaptinf.models.blocks import decoder_blocks
 
-    with meter(learner, ExtractionConfig(), seed=0) as ready:
+    with open_meter(learner, ExtractionConfig(), seed=0) as ready:
         cost = cost_of(ready)
     blocks = sum(weight.numel() for weight in decoder_blocks(learner.model).parameters() if weight.dim() == 2)
     assert cost.blocks == 2 * blocks and cost.backward == 0.5

@@ -14,7 +14,7 @@ from torch import Tensor
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Sample
 from adaptinf.extraction.batches import prepare
-from adaptinf.extraction.meter import Measured, Meter, meter
+from adaptinf.extraction.meter import Measured, Meter, open_meter
 from adaptinf.models.adapters import begin_adapter, merge_adapter
 from adaptinf.models.blocks import base_model, decoder_blocks, target_linears
 from adaptinf.models.chat import IGNORED, encode, placed, without_images
@@ -34,7 +34,7 @@ def measure(ready: Meter, samples: Sequence[Sample], image: str = "removed") -> 
 
 
 def measured_alone(learner: Learner, samples: Sequence[Sample], config: ExtractionConfig) -> list[Measured]:
-    with meter(learner, config, seed=SEED) as ready:
+    with open_meter(learner, config, seed=SEED) as ready:
         return [measure(ready, [sample]) for sample in samples]
 
 

@@ -10,7 +10,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.doctor.exactness import autograd_error
 from adaptinf.errors import ModelError
 from adaptinf.extraction.adapters import cheap_adapters
-from adaptinf.extraction.meter import meter
+from adaptinf.extraction.meter import open_meter
 from adaptinf.models.blocks import lora_targets
 from tests.extraction.reference import SEED, measure
 
@@ -36,7 +36,7 @@ def test_plain_and_rank_stabilised_adapters_have_autograds_gradient_and_no_dropo
     adapted.model.train()  # as a trainer leaves it
     assert autograd_error(learner.with_model(adapted.model.eval()), CONFIG, ragged_samples[:3], seed=SEED) <= 1e-5
     adapted.model.train()
-    with meter(adapted, CONFIG, seed=SEED) as ready:
+    with open_meter(adapted, CONFIG, seed=SEED) as ready:
         first, second = measure(ready, ragged_samples), measure(ready, ragged_samples)
     np.testing.assert_array_equal(first.vectors, second.vectors)
     assert adapted.model.training
@@ -50,7 +50,7 @@ def test_plain_and_rank_stabilised_adapters_have_autograds_gradient_and_no_dropo
     ],
 )
 def test_adapters_for_which_the_formula_does_not_hold_are_refused_by_name(learner, options, message):
-    with pytest.raises(ModelError, match=message), meter(with_peft(learner, **options), CONFIG, seed=SEED):
+    with pytest.raises(ModelError, match=message), open_meter(with_peft(learner, **options), CONFIG, seed=SEED):
         pass
 
 
@@ -60,7 +60,7 @@ def test_two_active_adapters_are_refused(learner):
     adapted.model.add_adapter("second", PeftLoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
     adapted.model.base_model.set_adapter(["default", "second"])
     assert list(adapted.model.base_model.active_adapters) == ["default", "second"]
-    with pytest.raises(ModelError, match="2 active adapters.*set_adapter"), meter(adapted, CONFIG, seed=SEED):
+    with pytest.raises(ModelError, match="2 active adapters.*set_adapter"), open_meter(adapted, CONFIG, seed=SEED):
         pass
 
 
@@ -72,7 +72,7 @@ def test_a_block_of_unknown_quantised_layers_is_refused_by_their_names(learner):
         for name, module in list(block.named_modules()):
             if isinstance(module, torch.nn.Linear):
                 block.set_submodule(name, QuantLinear())
-    with pytest.raises(ModelError, match="only .*QuantLinear.*unquantised"), meter(learner, CONFIG, seed=SEED):
+    with pytest.raises(ModelError, match="only .*QuantLinear.*unquantised"), open_meter(learner, CONFIG, seed=SEED):
         pass
 
 
@@ -91,9 +91,9 @@ def in_four_bits(learner):
 def test_a_base_quantised_by_bitsandbytes_is_refused_on_a_cpu_but_for_its_hidden_states(learner, ragged_samples):
     narrow = in_four_bits(learner)
     with pytest.raises(ModelError, match="bitsandbytes, which has no gradient on a CPU"):
-        with meter(narrow, CONFIG, seed=SEED):
+        with open_meter(narrow, CONFIG, seed=SEED):
             pass
-    with meter(narrow, CONFIG.model_copy(update={"vector": "hidden"}), seed=SEED) as ready:
+    with open_meter(narrow, CONFIG.model_copy(update={"vector": "hidden"}), seed=SEED) as ready:
         assert np.isfinite(measure(ready, ragged_samples).vectors).all()
 
 
@@ -108,7 +108,7 @@ def test_a_base_quantised_by_bitsandbytes_has_autograds_gradient_on_a_gpu(learne
 def test_measuring_leaves_the_weights_bit_by_bit_and_the_adapter_beside_them(learner, ragged_samples, dtype):
     adapted = with_peft(learner.with_model(learner.model.to(dtype)))
     before = {name: weight.clone() for name, weight in adapted.model.state_dict().items()}
-    with meter(adapted, CONFIG, seed=SEED) as ready:
+    with open_meter(adapted, CONFIG, seed=SEED) as ready:
         measure(ready, ragged_samples[:2])
     after = adapted.model.state_dict()
     assert all(

@@ -16,8 +16,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features
 from adaptinf.errors import DataError, StoreError
 from adaptinf.extraction import batches as preparing
-from adaptinf.extraction import extract, shards
-from adaptinf.extraction import plan as planning
+from adaptinf.extraction import cuts, extract, work
 from adaptinf.extraction import shards as assembling
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.storage import tables
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(planning, "SHARD_ROWS", 2)
+    monkeypatch.setattr(cuts, "SHARD_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ class Interrupted(Exception):
 
 def interrupt(monkeypatch, learner, samples, out, *, after):
     """Extract until `after` shards are written."""
-    real, calls = shards._measure_batches, []
+    real, calls = work._measure_batches, []
 
     def measure(*args):
         if len(calls) == after:
@@ -103,7 +102,7 @@ def interrupt(monkeypatch, learner, samples, out, *, after):
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_measure_batches", measure)
+        patch.setattr(work, "_measure_batches", measure)
         with pytest.raises(Interrupted):
             extract(samples, learner, CONFIG, out=out)
     return len(list(out.glob("shards/shard-*.npz")))
@@ -114,8 +113,8 @@ def test_finished_shards_are_not_measured_again_and_open_no_image(learner, sampl
     out = tmp_path / "out"
     assert interrupt(monkeypatch, learner, samples, out, after=1) == 1
     measured = []
-    real = shards._measure_batches
-    monkeypatch.setattr(shards, "_measure_batches", lambda *args: measured.append(args[0].number) or real(*args))
+    real = work._measure_batches
+    monkeypatch.setattr(work, "_measure_batches", lambda *args: measured.append(args[0].start) or real(*args))
     resumed = extract(samples, learner, CONFIG, out=out)
     assert measured and min(measured) == 1
     np.testing.assert_array_equal(resumed.vectors, whole.vectors)
@@ -127,7 +126,7 @@ def test_when_all_shards_are_there_no_image_is_opened(learner, samples, tmp_path
     with pytest.raises(Interrupted):
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(planning, "SHARD_ROWS", 2)
+    monkeypatch.setattr(cuts, "SHARD_SECONDS", 0.0)
     monkeypatch.setattr(preparing, "open_image", lambda path: pytest.fail(f"{path} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
@@ -159,7 +158,7 @@ def test_finished_features_are_loaded_and_those_of_another_adapter_refused(learn
     first = extract(samples, adapted, CONFIG, out=tmp_path)
     assert first.info["adapter"] == "real" and first.info["adapter_fingerprint"] == adapted.adapter_fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_measure_batches", lambda *_: pytest.fail("measured again"))
+        patch.setattr(work, "_measure_batches", lambda *_: pytest.fail("measured again"))
         again = extract(samples, adapted, CONFIG, out=tmp_path)
     np.testing.assert_array_equal(first.vectors, again.vectors)
     with torch.no_grad():
@@ -234,14 +233,14 @@ def test_no_sample_gives_empty_features(learner, tmp_path):
 
 def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(learner, samples, tmp_path, monkeypatch):
     whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
-    real = extraction.Meter.measure
+    real = work.Meter.measure
 
     def measure(self, prepared):
         if len(prepared.rows) > 1:
             raise torch.OutOfMemoryError
         return real(self, prepared)
 
-    monkeypatch.setattr(extraction.Meter, "measure", measure)
+    monkeypatch.setattr(work.Meter, "measure", measure)
     split = extract(samples, learner, CONFIG, out=tmp_path / "split")
     assert split.info["batches_split"] > 0
     assert_same(whole, split)
@@ -254,8 +253,8 @@ def test_ids_that_occur_twice_are_refused(learner, samples, tmp_path):
 
 def test_a_damaged_shard_is_told_by_its_name(learner, samples, tmp_path, monkeypatch):
     interrupt(monkeypatch, learner, samples, tmp_path, after=1)
-    (tmp_path / "shards" / "shard-00000.npz").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(StoreError, match=r"shard-00000\.npz"):
+    (tmp_path / "shards" / "shard-000000-000001.npz").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(StoreError, match=r"shard-000000-000001\.npz"):
         extract(samples, learner, CONFIG, out=tmp_path)
 
 
@@ -267,7 +266,7 @@ def test_a_full_disk_is_an_error_and_not_a_bus_error_and_costs_no_shard(learner,
         patch.setattr(assembling.os, "posix_fallocate", full)
         with pytest.raises(OSError, match="No space left"):
             extract(samples, learner, CONFIG, out=tmp_path)
-    monkeypatch.setattr(shards, "_measure_batches", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(work, "_measure_batches", lambda *_: pytest.fail("measured again"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 

@@ -17,7 +17,6 @@ from tests.helpers.families import write_llama
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["adaptinf.extraction", "adaptinf.models", "adaptinf.scoring"])
 NUM_SAMPLES = 60
-SHARD_ROWS = 5
 FILES = ("vectors.npy", "embeddings.npy", "scores.parquet", "info.json")
 
 
@@ -33,12 +32,11 @@ def extraction(model: str, out: str, started) -> None:
     import torch
 
     from adaptinf.config import ExtractionConfig, ModelConfig
-    from adaptinf.extraction import extract
-    from adaptinf.extraction import plan as planning
+    from adaptinf.extraction import cuts, extract
     from adaptinf.models import load
 
     torch.set_num_threads(1)
-    planning.SHARD_ROWS = SHARD_ROWS
+    cuts.SHARD_SECONDS = 0.0  # a shard per batch
     learner = load(ModelConfig(path=model, dtype="float32", max_length=512))
     started.set()
     extract(samples(), learner, ExtractionConfig(dim=64, batch_tokens=256), out=Path(out))

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from adaptinf.config import ModelConfig
 from adaptinf.errors import StoreError
-from adaptinf.extraction import plan as planning
 from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, fitting_tokens
 from adaptinf.extraction.plan import MAX_PADDING, Plan, make_plan
 from adaptinf.models import load
 from adaptinf.models.chat import encode
 from adaptinf.models.lengths import ImageTokens, token_lengths
+from adaptinf.storage import tables
 from tests.extraction.reference import open_all
 from tests.helpers.conversations import conversation, say
 from tests.helpers.families import write_idefics3
@@ -24,7 +24,7 @@ LENGTHS = st.lists(st.integers(1, 3000), max_size=200).map(np.array)
 @given(lengths=LENGTHS, batch_tokens=st.integers(1, 10_000))
 def test_every_row_is_in_one_batch_within_the_tokens_and_with_little_padding(lengths, batch_tokens):
     plan = make_plan(lengths.astype(np.int64), batch_tokens)
-    batches = [batch for shard in plan.shards for batch in shard.batches]
+    batches = plan.batches
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
         padded = len(batch) * max(lengths[row] for row in batch)
@@ -34,24 +34,23 @@ def test_every_row_is_in_one_batch_within_the_tokens_and_with_little_padding(len
     assert longest == sorted(longest, reverse=True)
 
 
-def test_shards_have_at_least_512_rows_and_at_most_a_batch_more():
-    lengths = np.random.default_rng(0).integers(20, 400, 5000)
-    plan = make_plan(lengths, 4096)
-    sizes = [len(shard.rows) for shard in plan.shards]
-    assert all(512 <= size <= 512 + 4096 // 20 for size in sizes[:-1]) and sum(sizes) == 5000
-    assert [shard.number for shard in plan.shards] == list(range(len(sizes)))
-
-
 @given(lengths=LENGTHS)
 def test_a_plan_survives_the_disk(tmp_path_factory, lengths):
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "SHARD_ROWS", 7)
-        plan = make_plan(lengths.astype(np.int64), 500)
+    plan = make_plan(lengths.astype(np.int64), 500, num_threads=3)
     plan.save(path)
     again = Plan.load(path)
-    assert again.shards == plan.shards
-    assert again.batch_tokens == (500 if len(lengths) else 0)
+    assert again.batches == plan.batches and again.old_shards == ()
+    assert (again.batch_tokens, again.num_threads) == ((500, 3) if len(lengths) else (0, None))
+
+
+def test_a_plan_of_a_version_that_cut_shards_in_advance_names_their_batches(tmp_path):
+    columns = {"row": [4, 1, 0, 2, 3, 5], "batch": [0, 0, 1, 2, 2, 3], "shard": [0, 0, 0, 1, 1, 2]}
+    path = tmp_path / "plan.parquet"
+    tables.write_table(path, {**{name: np.array(values) for name, values in columns.items()}, "batch_tokens": [9] * 6})
+    plan = Plan.load(path)
+    assert plan.batches == [(4, 1), (0,), (2, 3), (5,)] and plan.num_threads is None
+    assert plan.old_shards == (range(0, 2), range(2, 3), range(3, 4))
 
 
 def test_a_torn_plan_is_told_by_its_name(tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from adaptinf.config import ExtractionConfig, ModelConfig
 from adaptinf.extraction import meter as measuring
-from adaptinf.extraction.meter import answers_of, meter
+from adaptinf.extraction.meter import answers_of, open_meter
 from adaptinf.extraction.shortcuts import needs_mask, without_mask
 from adaptinf.extraction.vectors import interface as vectors
 from adaptinf.models import load
@@ -33,7 +33,7 @@ def test_a_model_whose_tokens_look_to_the_right_keeps_its_mask(learner, ragged_s
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", both_ways)
     assert needs_mask(learner)
-    with meter(learner, CONFIG, seed=SEED) as ready:
+    with open_meter(learner, CONFIG, seed=SEED) as ready:
         assert ready.is_masked
 
 
@@ -52,7 +52,7 @@ def test_the_last_feed_forward_layer_sees_answers_only_and_nothing_changes(
     seen = []
     feed_forward = decoder_blocks(trained.model)[-1].mlp
     batch = encode(trained, ragged_samples, [open_all(sample) for sample in ragged_samples])
-    with meter(trained, config, seed=SEED) as ready:
+    with open_meter(trained, config, seed=SEED) as ready:
         hook = feed_forward.gate_proj.register_forward_hook(lambda _, args, output: seen.append(args[0].shape[:-1]))
         sparing = measure(ready, ragged_samples, image="unmeasured")
         hook.remove()
@@ -60,7 +60,7 @@ def test_the_last_feed_forward_layer_sees_answers_only_and_nothing_changes(
     assert seen == [(1, num_answers) if layers == "middle" else batch.labels.shape]
     monkeypatch.setattr(measuring, "spare_last_feed_forward", lambda *_: [])
     monkeypatch.setattr(measuring, "needs_mask", lambda _: True)
-    with meter(trained, config, seed=SEED) as ready:
+    with open_meter(trained, config, seed=SEED) as ready:
         whole = measure(ready, ragged_samples, image="unmeasured")
     assert np.all((sparing.vectors * whole.vectors).sum(1) > 1 - 1e-6)
     np.testing.assert_allclose(sparing.embeddings, whole.embeddings, rtol=1e-4, atol=1e-5)
@@ -71,7 +71,7 @@ def test_the_last_feed_forward_layer_sees_answers_only_and_nothing_changes(
 @pytest.mark.parametrize("vector", ["gradient", "fisher"])
 def test_gradients_of_a_few_samples_at_a_time_are_the_same(learner, ragged_samples, monkeypatch, vector):
     config = CONFIG.model_copy(update={"vector": vector})
-    with meter(with_adapter(learner), config, seed=SEED) as ready:
+    with open_meter(with_adapter(learner), config, seed=SEED) as ready:
         whole = measure(ready, ragged_samples)
         monkeypatch.setitem(vectors.CHUNK_BYTES, "cpu", 1)
         one_by_one = measure(ready, ragged_samples)

@@ -6,7 +6,7 @@ import torch
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.errors import ModelError
-from adaptinf.extraction.meter import meter
+from adaptinf.extraction.meter import open_meter
 from adaptinf.extraction.vectors.interface import token_set
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, target_linears
@@ -42,12 +42,12 @@ def slow_fisher(learner, sample):
 
 
 def test_fisher_vectors_are_row_and_column_norms_of_the_full_weight_gradient(learner, ragged_samples):
-    with meter(learner, ExtractionConfig(vector="fisher", dim=100_000), seed=SEED) as ready:
+    with open_meter(learner, ExtractionConfig(vector="fisher", dim=100_000), seed=SEED) as ready:
         found = measure(ready, ragged_samples)
     for row, sample in enumerate(ragged_samples):
         assert cosines(found.vectors[row], slow_fisher(learner, sample)) > 1 - 1e-6
     folded = ExtractionConfig(vector="fisher", dim=256)
-    with meter(learner, folded, seed=SEED) as ready:
+    with open_meter(learner, folded, seed=SEED) as ready:
         sketched = measure(ready, ragged_samples).vectors
     assert sketched.shape == (len(ragged_samples), 256)
     errors = sketched @ sketched.T - found.vectors @ found.vectors.T
@@ -64,7 +64,7 @@ def slow_hidden(learner, sample, chosen, layers):
 @pytest.mark.parametrize("name", ["all_but_first", "text", "question", "answer"])
 def test_hidden_vectors_and_embeddings_are_means_over_the_named_tokens(learner, ragged_samples, name):
     config = ExtractionConfig(vector="hidden", layers=[1, 3], vector_tokens=name, embedding_tokens=name)
-    with meter(learner, config, seed=SEED) as ready:
+    with open_meter(learner, config, seed=SEED) as ready:
         found = measure(ready, ragged_samples)
     assert np.isnan(found.outcome.gradient_norm_B).all()
     assert not np.isnan(found.outcome.loss_T).any()
@@ -91,7 +91,7 @@ def test_hidden_vectors_and_embeddings_are_means_over_the_named_tokens(learner, 
 def test_zeroth_order_slopes_are_the_gradients_products_with_the_same_probes_for_all(learner, ragged_samples, how):
     learner, twin = adapted(learner, how)
     config = ExtractionConfig(vector="zeroth_order", probes=6)
-    with meter(learner, config, seed=SEED) as ready:
+    with open_meter(learner, config, seed=SEED) as ready:
         found = measure(ready, ragged_samples)
         kind = ready.kind
         assert isinstance(kind, ZerothOrder)
@@ -119,13 +119,13 @@ def test_zeroth_order_slopes_are_the_gradients_products_with_the_same_probes_for
 def test_zeroth_order_is_refused_in_half_precision(learner):
     learner = learner.with_model(learner.model.to(torch.bfloat16))
     with pytest.raises(ModelError, match="zeroth_order takes differences.*float32"):
-        with meter(learner, ExtractionConfig(vector="zeroth_order"), seed=SEED):
+        with open_meter(learner, ExtractionConfig(vector="zeroth_order"), seed=SEED):
             pass
 
 
 def test_a_blank_image_is_a_zero_one_in_its_place(learner, ragged_samples):
     samples = ragged_samples[:4]
-    with meter(learner, ExtractionConfig(), seed=SEED) as ready:
+    with open_meter(learner, ExtractionConfig(), seed=SEED) as ready:
         grounding = scores_of(measure(ready, samples, image="blank"))["image_grounding"]
     for row, sample in enumerate(samples):
         if not sample.images:
@@ -144,7 +144,7 @@ def test_a_blank_image_is_a_zero_one_in_its_place(learner, ragged_samples):
 
 
 def test_image_grounding_can_be_left_out_and_nothing_else_changes(learner, ragged_samples):
-    with meter(learner, ExtractionConfig(), seed=SEED) as ready:
+    with open_meter(learner, ExtractionConfig(), seed=SEED) as ready:
         whole = measure(ready, ragged_samples)
         without = measure(ready, ragged_samples, image="unmeasured")
     assert np.isnan(scores_of(without)["image_grounding"]).all()
@@ -162,7 +162,7 @@ def test_a_models_own_change_of_its_logits_is_respected(learner, ragged_samples,
 
     monkeypatch.setattr(type(learner.model), "forward", capped)
     trained = with_adapter(learner)
-    with meter(trained, ExtractionConfig(), seed=SEED) as ready:
+    with open_meter(trained, ExtractionConfig(), seed=SEED) as ready:
         assert not ready.head.is_plain
         found = scores_of(measure(ready, ragged_samples))
     for row, sample in enumerate(ragged_samples):

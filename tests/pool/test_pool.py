@@ -20,7 +20,7 @@ from adaptinf.data import Rejected, Sample, SavedPruning
 from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.formats import read
 from adaptinf.pool import Pool, add_dataset, intake, stored_datasets
-from adaptinf.pool.stored import FORMER_NAME, dataset_info, repairs
+from adaptinf.pool.stored import FORMER_NAME, StoredDataset, dataset_info, repairs
 from adaptinf.storage import tables
 
 
@@ -77,9 +77,9 @@ def test_samples_come_back_as_they_were_in_id_order(two: Path, tmp_path: Path) -
     assert pool.arrived.tolist() == [0, 0, 0, 1, 1]
     assert pool.skills.tolist() == ["y", "", "x", "z", "y"]
     assert pool.sources.tolist() == ["first"] * 3 + ["second"] * 2
-    assert pool.sample("first/b") == sample("b", "first", meta={"other": [1, None]})
+    assert pool.view(["first/b"])[0] == sample("b", "first", meta={"other": [1, None]})
     wanted = ["second/a", "first/c", "second/a"]
-    assert [item.id for item in pool.samples(wanted)] == wanted
+    assert [item.id for item in pool.view(wanted)] == wanted
 
 
 def test_a_view_reads_any_place_at_any_time(two: Path, tmp_path: Path) -> None:
@@ -96,13 +96,23 @@ def test_a_view_reads_any_place_at_any_time(two: Path, tmp_path: Path) -> None:
     assert len(pickle.dumps(view)) < 2000, "a view travels as paths, not as data"
 
 
+def test_ids_of_a_view_are_known_without_reading_its_samples(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool.open(two, tmp_path / "steps")
+    monkeypatch.setattr(StoredDataset, "sample", lambda *_: pytest.fail("a sample was read"))
+    wanted = ["second/a", "first/c", "second/a", "first/a"]
+    assert pool.view(wanted).ids.tolist() == wanted
+    assert pool.view(wanted)[1:3].ids.tolist() == wanted[1:3] and pool.view([]).ids.tolist() == []
+
+
 def test_tombstones_hide_samples_and_restoring_brings_them_back(two: Path, tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     prune(steps, 0, ["first/a", "first/c"])
     prune(steps, 1, ["second/b"])
     assert Pool.open(two, steps).ids.tolist() == ["first/b", "second/a"]
     with pytest.raises(DataError, match="'first/a' is not in the pool"):
-        Pool.open(two, steps).sample("first/a")
+        Pool.open(two, steps).view(["first/a"])[0]
     (two / "restored.jsonl").write_text('{"id": "first/c"}\n\n{"id": "unknown"}\n')
     assert Pool.open(two, steps).ids.tolist() == ["first/b", "first/c", "second/a"]
 
@@ -225,7 +235,7 @@ def test_copied_images_live_in_the_dataset_once_and_survive_a_move(tmp_path: Pat
     for path in set(images):
         path.unlink()
     (tmp_path / "pool").rename(tmp_path / "moved")
-    found = Pool.open(tmp_path / "moved", tmp_path / "steps").sample("toy/a").images
+    found = Pool.open(tmp_path / "moved", tmp_path / "steps").view(["toy/a"])[0].images
     assert {path.read_bytes() for path in found} == contents
     assert all(path.stem == hashlib.sha256(path.read_bytes()).hexdigest() for path in found)
     assert len(list((tmp_path / "moved" / "00-toy" / "images").iterdir())) == 2
@@ -234,7 +244,7 @@ def test_copied_images_live_in_the_dataset_once_and_survive_a_move(tmp_path: Pat
 def test_referenced_images_keep_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     add(tmp_path / "pool", 0, "toy", [sample("a", "toy", images=(Path("a.png"),))])
-    assert Pool.open(Path("pool"), Path("steps")).sample("toy/a").images == (tmp_path / "a.png",)
+    assert Pool.open(Path("pool"), Path("steps")).view(["toy/a"])[0].images == (tmp_path / "a.png",)
 
 
 def test_an_image_that_vanished_before_it_was_copied_is_named(tmp_path: Path) -> None:
@@ -261,7 +271,7 @@ def test_many_rows_are_written_in_batches_and_found_at_random(tmp_path: Path, mo
     with pa.ipc.open_stream(str(tmp_path / "pool" / "00-toy" / intake.DATA_FILE)) as stream:
         assert max(batch.num_rows for batch in stream) == 7
     for number in numbers[:20]:
-        assert pool.sample(f"toy/{number:03d}") == sample(f"{number:03d}", "toy")
+        assert pool.view([f"toy/{number:03d}"])[0] == sample(f"{number:03d}", "toy")
 
 
 def test_order_is_that_of_python_for_any_letters(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from adaptinf.pipeline import run_all, run_step
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import find, similar_ids
+from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
 from adaptinf.runs.status import status_of
@@ -189,8 +190,9 @@ def test_what_cannot_be_taken_back_is_refused_with_what_may_have_been_meant(tmp_
     amending.withdraw(run, gone[0].partition("/")[0])
     with pytest.raises(ConfigError, match="which is withdrawn"):
         amending.restore(run, gone[0])
-    assert find(run.pool_folder, "one/007").sample().id == "one/007"
-    assert find(run.pool_folder, "one/008") is None and find(run.pool_folder, "four/001") is None
+    datasets = stored_datasets(run.pool_folder)
+    assert find(datasets, "one/007").read().id == "one/007"
+    assert find(datasets, "one/008") is None and find(datasets, "four/001") is None
     assert similar_ids(run.pool_folder, "completely different and long") == []
 
 

@@ -16,11 +16,13 @@ from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.loading import Learner
 
+__all__ = ["VectorKind", "make"]
+
 GRADIENT = ("gradient", "auto")
 """Names of the sketched gradient: where no method asks for another vector, `auto` is the paper's."""
 
 
-def make_kind(
+def make(
     learner: Learner,
     config: ExtractionConfig,
     layers: list[int],

@@ -1,0 +1,207 @@
+"""Extraction as work for an executor: a hooked model that makes the plan and measures shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import adaptinf
+from adaptinf import registry
+from adaptinf.config import ExtractionConfig
+from adaptinf.data import Sample
+from adaptinf.errors import ModelError
+from adaptinf.extraction.batch_size import tokens_per_batch
+from adaptinf.extraction.batches import Prepared, Preparer
+from adaptinf.extraction.cuts import Shard
+from adaptinf.extraction.meter import Measured, Meter, open_meter
+from adaptinf.extraction.plan import make_plan
+from adaptinf.extraction.shards import (
+    MAKER_FILE,
+    PLAN_FILE,
+    ShardFile,
+    ShardSummary,
+    shard_path,
+    summary_of,
+    write_shard,
+)
+from adaptinf.models.lengths import token_lengths
+from adaptinf.models.loading import Learner
+from adaptinf.models.memory import is_out_of_memory, release
+from adaptinf.models.recipe import LearnerRecipe, made
+from adaptinf.models.threads import torch_threads
+from adaptinf.storage import store
+
+
+class Facts(NamedTuple):
+    """What is known of an extraction once its model is loaded."""
+
+    maker: dict[str, Any]
+    """Who makes these features: what must agree for shards to belong together."""
+    row_bytes: int
+    """Bytes of one sample's vector and embedding."""
+
+
+class ShardReport(NamedTuple):
+    """A shard that a worker has measured and written."""
+
+    file: ShardFile
+    """Where it is."""
+    summary: ShardSummary
+    """What was counted."""
+    seconds: float
+    """How long it took the worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionWork:
+    """Measuring samples with one model."""
+
+    samples: Sequence[Sample]
+    """All samples of the extraction; a view of the pool is sent to other processes as paths and row numbers."""
+    learner: Learner | LearnerRecipe
+    """The model that measures: loaded, within this process, or how to make it."""
+    config: ExtractionConfig
+    """What to measure."""
+    seed: int
+    """Of the sketch, of the directions of `zeroth_order` and of virtual adapters."""
+    folder: Path
+    """Of the shards."""
+    num_threads: int
+    """Torch's threads in each worker, as the last bits depend on them."""
+
+    @contextmanager
+    def open(self) -> Iterator[Extractor]:
+        """Load the model unless it is loaded, hook it, and start the threads that prepare batches."""
+        with (
+            torch_threads(self.num_threads),
+            open_meter(made(self.learner), self.config, seed=self.seed) as meter,
+            Preparer(meter.learner, self.samples, image=self.config.image) as preparer,
+        ):
+            yield Extractor(meter=meter, preparer=preparer, work=self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """A hooked model, and what prepares its batches."""
+
+    meter: Meter
+    """Measures batches."""
+    preparer: Preparer
+    """Makes batches of the samples."""
+    work: ExtractionWork
+    """What is to be done."""
+
+    def describe(self, ids: str) -> Facts:
+        """Return what must agree for shards to belong together, and the size of a row.
+
+        Args:
+            ids: stands for the ids of all samples.
+        """
+        hidden_size = int(self.meter.learner.model.config.get_text_config().hidden_size)
+        return Facts(
+            maker=_maker(self.meter, ids, self.work.seed),
+            row_bytes=np.dtype(np.float16).itemsize * (self.meter.dim + hidden_size),
+        )
+
+    def plan(self, maker: dict[str, Any]) -> None:
+        """Make the plan and leave it, with its maker, in the shards' folder."""
+        folder, samples = self.work.folder, self.work.samples
+        lengths = token_lengths(samples, self.meter.learner)
+        batch_tokens = tokens_per_batch(self.meter, samples, lengths)
+        make_plan(lengths, batch_tokens, num_threads=torch.get_num_threads()).save(folder / PLAN_FILE)
+        # After the plan: where its maker is known, the plan is whole.
+        store.write_json_whole(folder / MAKER_FILE, maker)
+
+    def measure(self, shard: Shard) -> ShardReport:
+        """Measure a shard and write it."""
+        started = time.monotonic()
+        columns = _measure_batches(shard, self.meter, self.preparer)
+        path = shard_path(self.work.folder, shard)
+        write_shard(path, columns)
+        return ShardReport(
+            file=ShardFile(path, range(shard.start, shard.stop)),
+            summary=summary_of(columns),
+            seconds=time.monotonic() - started,
+        )
+
+
+def _maker(meter: Meter, ids: str, seed: int) -> dict[str, Any]:
+    learner, config = meter.learner, meter.config
+    adapter = learner.adapter_fingerprint
+    return {
+        "model": learner.config.path,
+        "fingerprint": learner.fingerprint,
+        "adapter": "virtual" if adapter is None else "real",
+        "adapter_fingerprint": adapter,
+        "lora": learner.config.lora.model_dump(),
+        "max_length": learner.config.max_length,
+        "model_dtype": str(learner.model.dtype).removeprefix("torch."),
+        **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim"}),
+        "batch_tokens": config.batch_tokens,
+        "dim": meter.dim,
+        "scorers": registry.scorer.names(),
+        "seed": seed,
+        "code": adaptinf.__version__,
+        "ids": ids,
+    }
+
+
+def _measure_batches(shard: Shard, meter: Meter, preparer: Preparer) -> dict[str, np.ndarray]:
+    """Return a shard's columns: rows, vectors, embeddings, one column per scorer, and what went wrong."""
+    rows: list[int] = []
+    unreadable: list[str] = []
+    measured: list[Measured] = []
+    num_split = 0
+    for prepared in preparer.prepared(shard.batches):
+        pieces = _measure_or_split(meter, preparer, prepared)
+        num_split += max(0, len(pieces) - 1)
+        rows += prepared.rows
+        unreadable += prepared.unreadable
+        measured += pieces
+    scores = {
+        f"score_{name}": np.concatenate([make()(piece.outcome) for piece in measured] or [np.zeros(0)])
+        for name, make in ((name, registry.scorer[name]) for name in registry.scorer.names())
+    }
+    return {
+        "rows": np.array(rows, dtype=np.int64),
+        "vectors": _stacked([piece.vectors for piece in measured]),
+        "embeddings": _stacked([piece.embeddings for piece in measured]),
+        "has_answer": np.concatenate([piece.has_answer for piece in measured] or [np.zeros(0, dtype=bool)]),
+        "unreadable": np.array(unreadable, dtype=np.str_),
+        "num_split": np.array(num_split),
+        "num_tokens": np.array(sum(piece.num_tokens for piece in measured)),
+        "num_padding": np.array(sum(piece.num_padding for piece in measured)),
+        **scores,
+    }
+
+
+def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts).astype(np.float16) if parts else np.zeros((0, 0), np.float16)
+
+
+def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared) -> list[Measured]:
+    """Measure a batch; when memory runs out, measure its halves."""
+    if not prepared.rows:
+        return []
+    try:
+        return [meter.measure(prepared)]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(prepared.rows) == 1:
+            raise ModelError(
+                f"{prepared.ids[0]} alone does not fit into the device's memory; "
+                "lower model.max_length, or measure with a smaller extraction.model"
+            ) from error
+    meter.trace.clear(None)
+    release()
+    middle = len(prepared.rows) // 2
+    halves = preparer.prepared([prepared.rows[:middle], prepared.rows[middle:]])
+    return [piece for half in halves for piece in _measure_or_split(meter, preparer, half)]

@@ -1,0 +1,63 @@
+"""How a learner is made, as a description that can be sent to other processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptinf.config import ModelConfig
+from adaptinf.errors import ModelError
+from adaptinf.models.adapters import begin_adapter, load_adapter, merge_adapter
+from adaptinf.models.loading import Learner, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerRecipe:
+    """A model, the adapters merged into its weights, and the adapter on top of them: one that goes on, or a new one."""
+
+    model: ModelConfig
+    """The model to load; after full tuning `path` is the folder of the trained one."""
+    merged: tuple[Path, ...] = ()
+    """Folders of the adapters that are added into the weights, in this order."""
+    continued: Path | None = None
+    """Folder of the adapter that is trained further; None: none."""
+    new_adapter_seed: int | None = None
+    """Seed of an adapter that is begun; None: none is begun."""
+
+    def make(self, device: str | None = None) -> Learner:
+        """Return the learner, newly loaded.
+
+        Args:
+            device: where to load it, as `model.device`; None: where its settings say.
+
+        Raises:
+            ModelError: the model or an adapter cannot be loaded.
+        """
+        learner = load(self.model if device is None else self.model.model_copy(update={"device": device}))
+        for folder in self.merged:
+            learner = merge_adapter(load_adapter(learner, folder))
+        if self.continued is not None:
+            learner = load_adapter(learner, self.continued)
+        return learner if self.new_adapter_seed is None else begin_adapter(learner, self.new_adapter_seed)
+
+
+def made(learner: Learner | LearnerRecipe) -> Learner:
+    """Return a learner as it is, or make the one that a recipe describes."""
+    return learner.make() if isinstance(learner, LearnerRecipe) else learner
+
+
+def check_can_travel(learner: Learner | LearnerRecipe, executor: object) -> None:
+    """Refuse a loaded learner where work leaves this process.
+
+    Args:
+        learner: what the work needs.
+        executor: the executor that takes the work to other processes.
+
+    Raises:
+        ModelError: the learner is loaded, so that it could not be sent.
+    """
+    if isinstance(learner, Learner):
+        raise ModelError(
+            f"{type(executor).__name__} works in other processes, which cannot be sent a loaded model; give a "
+            "LearnerRecipe instead of the Learner, or leave out the executor to work in this process"
+        )
