@@ -51,13 +51,13 @@ INSIDE = [
     Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
     Kill("steps/00/clusters", "adaptinf.data:Clusters.save", after=True),
     Kill("steps/00/selection", "adaptinf.data:Selection.save", after=True),
-    Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
+    Kill("steps/00/model", "adaptinf.training.trainer:Reporter.on_step_end", call=3),
     Kill("steps/00/model", "adaptinf.training:save_weights", after=True),
     Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/pruning", "adaptinf.data:SavedPruning.save", after=True),
     Kill("pool/01-two", "adaptinf.pool.intake:_Writer.add", call=30),
     Kill("steps/01/features", "adaptinf.extraction.work:_measure_batches", call=3),
-    Kill("steps/01/model", "adaptinf.training:_Reporter.on_save", call=2),
+    Kill("steps/01/model", "adaptinf.training.trainer:Reporter.on_save", call=2),
     Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),
 ]
 """In the order of a run: each process takes up what the one before left, and dies in turn."""
@@ -230,7 +230,7 @@ def test_files_that_cannot_grow_end_the_run_with_exit_code_2_and_nothing_half_do
 
 STOPS = [
     Kill("steps/00/features", "adaptinf.extraction.work:_measure_batches", call=2),
-    Kill("steps/00/model", "adaptinf.training:_Reporter.on_step_end", call=3),
+    Kill("steps/00/model", "adaptinf.training.trainer:Reporter.on_step_end", call=3),
 ]
 
 

@@ -17,7 +17,7 @@ from adaptinf.config import TrainingConfig
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
-from adaptinf.training import Trained, train
+from adaptinf.training import Trained, collator, train, trainer
 from tests.helpers.conversations import conversation, say
 
 FULL = TrainingConfig(tune="full", learning_rate=1e-3, batch_size=2, micro_batch_size=2)
@@ -49,14 +49,14 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
     log = train(ragged_samples, whole, config, out=tmp_path / "whole", seed=1)
     assert log.info["optimizer_steps"] == 6
 
-    real = training._Reporter.on_step_end
+    real = trainer.Reporter.on_step_end
 
     def stop(self, args, state, control, **kwargs):
         if state.global_step == 5:
             raise Interrupted
         real(self, args, state, control, **kwargs)
 
-    monkeypatch.setattr(training._Reporter, "on_step_end", stop)
+    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
     with pytest.raises(Interrupted):
         train(ragged_samples, fresh(learner, tune, projector), config, out=tmp_path / "out", seed=1)
     monkeypatch.undo()
@@ -67,7 +67,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
 
     steps = []
     monkeypatch.setattr(
-        training._Reporter, "on_step_end", lambda self, args, state, control, **_: steps.append(state.global_step)
+        trainer.Reporter, "on_step_end", lambda self, args, state, control, **_: steps.append(state.global_step)
     )
     resumed = fresh(learner, tune, projector)
     again = train(ragged_samples, resumed, config, out=tmp_path / "out", seed=1)
@@ -123,8 +123,8 @@ def test_a_loss_that_is_no_number_in_the_last_steps_only_is_seen_as_well(
     learner, ragged_samples, tmp_path, monkeypatch
 ):
     """A log line is written every so many steps; after the last one there is the mean over all steps."""
-    real = training._arguments
-    monkeypatch.setattr(training, "_arguments", lambda *args: replace(real(*args), logging_steps=100))
+    real = training.training_arguments
+    monkeypatch.setattr(training, "training_arguments", lambda *args: replace(real(*args), logging_steps=100))
     with torch.no_grad():
         learner.model.get_input_embeddings().weight.fill_(float("nan"))
     with pytest.raises(ModelError, match=r"loss is nan at optimiser step 3"):
@@ -134,7 +134,7 @@ def test_a_loss_that_is_no_number_in_the_last_steps_only_is_seen_as_well(
 
 @given(number=st.integers(1, 300), most=st.integers(1, 400))
 def test_micro_batches_fill_a_batch_exactly(number, most):
-    micro = training.largest_divisor(number, most)
+    micro = trainer.largest_divisor(number, most)
     assert number % micro == 0 and micro <= most
     assert all(number % other for other in range(micro + 1, min(most, number) + 1))
 
@@ -150,7 +150,7 @@ def test_what_was_left_out_before_a_kill_is_still_named_afterwards(learner, ragg
         if state.global_step == args.max_steps or "test/lost" in self.collator.unreadable and state.global_step > 1:
             raise Interrupted
 
-    monkeypatch.setattr(training._Reporter, "on_step_end", stop)
+    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
     with pytest.raises(Interrupted):
         train(samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
     monkeypatch.undo()
@@ -191,13 +191,13 @@ def test_an_image_that_is_gone_does_not_stop_a_batch_of_one(learner, ragged_samp
 
 
 def test_a_folder_of_images_that_is_gone_stops_the_training(learner, ragged_samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "MOST_GONE", 3)
+    monkeypatch.setattr(collator, "MAX_UNREADABLE_IN_A_ROW", 3)
     lost = [
         conversation(f"{n}", say("user", "<image>", "?"), say("assistant", "!"), images=(tmp_path / f"{n}.png",))
         for n in range(4)
     ]
     one_each = FULL.model_copy(update={"batch_size": 1, "micro_batch_size": 1})
-    with pytest.raises(DataError, match=r"images of 3 samples in a row .* bring them back"):
+    with pytest.raises(DataError, match=r"images of 3 consecutive samples .* put the image folder back"):
         train([*lost, ragged_samples[0]], learner, one_each, out=tmp_path / "out", seed=1)
 
 
