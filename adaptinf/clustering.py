@@ -28,23 +28,23 @@ from adaptinf.executors import Executor, LocalExecutor
 FIT_BYTES = 2**29
 """At most 512 MiB of float32 rows are fitted."""
 FIT_ROWS_PER_CLUSTER = 256
-"""So many rows a cluster are fitted (faiss' bound too); the inertia is about 1/256 above that of a full fit."""
+"""At most this many rows per cluster are fitted (as in faiss); the inertia is about 1/256 above that of a full fit."""
 KNEE_ROWS = 6_000
-"""Rows of the subsample on which the number of clusters is sought, so `auto` finds at most 200."""
+"""Rows of the subsample on which the number of clusters is searched, so that `auto` finds at most 200."""
 KNEE_DIM = 256
-"""Wider vectors are sketched to this many dims for that search only; squared distances keep within about 10 %."""
+"""Wider vectors are sketched to this many dims for that search only; squared distances change by about 10 %."""
 MIN_CLUSTER_SIZE = 30
-"""Samples a cluster on average, at least, for `auto` (docs/clusters.md)."""
+"""Mean number of samples per cluster, at least, for `auto` (docs/clusters.md)."""
 GRID_RATIO = 2**0.5
 """Step of the geometric grid of numbers of clusters."""
 NUM_STARTS = 3
-"""k-means runs of a small fit, of which the best counts."""
+"""Runs of k-means in a small fit, of which the best is used."""
 SMALL_FIT = 10**6
-"""Rows times clusters up to which a fit is small; a larger one runs once."""
+"""Rows times clusters up to which a fit is small; k-means runs once in a larger one."""
 MAX_ITERATIONS = 50
-"""Of one k-means run; later ones move the inertia by less than 0.1 %."""
+"""Iterations of one k-means run; later ones change the inertia by less than 0.1 %."""
 MAX_REPAIRS = 5
-"""Rounds of moving empty centers to the farthest rows."""
+"""Rounds in which centers of empty clusters are moved to the farthest rows."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ def cluster(
 ) -> Clusters:
     """Return k-means clusters of the rows, the same for every order of the rows.
 
-    Rows that are zero or not finite get label -1 and distance NaN. Where the pool is larger than a bound, a seeded
-    subsample is fitted and everything is assigned in blocks, so a memory-mapped pool is never held as a whole.
+    Rows that are zero or not finite get label -1 and distance NaN. Of a large pool, a seeded subsample is fitted. All
+    rows are assigned in blocks, so a memory-mapped array is never read into memory as a whole.
 
     Args:
         vectors: N x D numbers (array, memmap or tensor); rows are scaled to length 1.
@@ -81,7 +81,7 @@ def cluster(
     usable = order[usable_rows(rows_ND)[order]]
     keys = seeded_keys(hash_ids(names[usable]), seed, "subsample")
 
-    # One thread, because sums of several threads arrive in any order and the last bits decide between close centers.
+    # One thread, because several add in varying order, and the last bits decide between close centers.
     with threadpool_limits(limits=1):
         fit_MD = _subsample(rows_ND, usable, keys, _fit_rows(wanted or KNEE_ROWS // MIN_CLUSTER_SIZE, rows_ND.shape[1]))
         num_clusters, info = _number_of_clusters(fit_MD, wanted, seed)
@@ -121,7 +121,7 @@ def _subsample(rows_ND: np.ndarray, usable: np.ndarray, keys: np.ndarray, limit:
 
 
 def _number_of_clusters(fit_MD: np.ndarray, wanted: int | None, seed: int) -> tuple[int, dict[str, Any]]:
-    """Return K and how it was found."""
+    """Return K, and how it was found."""
     num_distinct = _count_distinct(fit_MD)
     if wanted is None:
         return _knee(fit_MD, num_distinct, seed)
@@ -138,7 +138,7 @@ def _count_distinct(fit_MD: np.ndarray) -> int:
 
 
 def _knee(fit_MD: np.ndarray, num_distinct: int, seed: int) -> tuple[int, dict[str, Any]]:
-    """Return the K at the knee of the inertia, sought on a grid and once more between the knee's neighbours."""
+    """Return the K at the knee of the inertia, searched on a grid and again between the neighbours of the knee."""
     rows = _sketch(fit_MD[_subset(len(fit_MD), KNEE_ROWS, seed)], seed)
     largest = max(min(len(rows) // MIN_CLUSTER_SIZE, num_distinct), min(1, num_distinct))
     if largest <= 1:
@@ -176,7 +176,7 @@ def _sketch(rows_MD: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _grid(smallest: int, largest: int) -> list[int]:
-    """Return a geometric grid of whole numbers, both ends in it."""
+    """Return a geometric grid of whole numbers that contains both ends."""
     num_steps = int(np.log(largest / smallest) / np.log(GRID_RATIO))
     return sorted({*(round(smallest * GRID_RATIO**i) for i in range(num_steps + 1)), largest})
 
@@ -189,7 +189,7 @@ def _between(low: int, high: int) -> list[int]:
 def _farthest_below_chord(x: np.ndarray, y: np.ndarray) -> int:
     """Return the index of the point farthest below the straight line from the first to the last point.
 
-    The last one where no point lies below: a curve that only bends down has not reached its knee yet.
+    The last one if no point is below it: a curve that only bends down has no knee in this range.
     """
     chord = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
     below = chord - y
@@ -200,7 +200,7 @@ def _fit(rows_MD: np.ndarray, num_clusters: int, seed: int) -> KMeans:
     starts = NUM_STARTS if len(rows_MD) * num_clusters <= SMALL_FIT else 1
     random_state = derive_seed(seed, "k-means", num_clusters) % 2**32
     with warnings.catch_warnings():
-        # Rows that differ in the last bit only; the empty clusters they cause are repaired below.
+        # Rows that differ in the last bit only cause empty clusters, which are repaired below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(num_clusters, n_init=starts, max_iter=MAX_ITERATIONS, random_state=random_state).fit(rows_MD)
 

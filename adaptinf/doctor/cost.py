@@ -40,7 +40,7 @@ class Cost:
     def of(self, prepared: Prepared) -> int:
         """Return the operations of measuring a batch, padding left out: what is useful, not what is done."""
         total = 0
-        for batch, again in ((prepared.batch, self.backward), (prepared.bare, 0.0)):
+        for batch, again in ((prepared.batch, self.backward), (prepared.without_images, 0.0)):
             if batch is None:
                 continue
             lengths = batch.inputs["attention_mask"].sum(1).double()

@@ -1,4 +1,4 @@
-"""Evaluation: skills tested after every step, the skill matrix, and what it says about learning and forgetting.
+"""Evaluation: skills tested after every step, the skill matrix, and metrics of learning and forgetting.
 
 `metrics` and `answers` are plain numpy and text; `skills` reads test files; `generation` is the part that runs the
 model.

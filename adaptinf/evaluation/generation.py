@@ -1,4 +1,4 @@
-"""Testing the model: answers by batched greedy decoding, one more row of the skill matrix."""
+"""Testing the model: answers by greedy decoding in batches, and the next row of the skill matrix."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Shapes: matrix_TS has T rows and S skills; row 0 is the base model, row t+1 comes after step t. `introduced_at` has S
 numbers: the first step whose dataset teaches the skill, -1 for a skill that the base knows. Scores are in 0..1; NaN =
-not tested. A metric that nothing defines is NaN. Formulas: docs/evaluation.md, after Chaudhry et al. 2018 and
+not tested. A metric without any defined term is NaN. Formulas: docs/evaluation.md, after Chaudhry et al. 2018 and
 Lopez-Paz & Ranzato 2017; relative gain and forgetting rate are documented variants of the paper's, whose exact formulas
 could not be re-read.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from adaptinf.errors import DataError
 
 NEARLY = 0.99
-"""Of one test item: saved scores are rounded, and 1/12 may have become 0.083333."""
+"""Share of one test item that counts as one: saved scores are rounded, so that 1/12 may be 0.083333."""
 RARE = 0.5
 """A skill is rare when its share of the stream is below this times an equal share."""
 
@@ -65,7 +65,7 @@ def average_incremental_accuracy(matrix: Any, introduced_at: Any) -> float:
 
 
 def relative_gain(matrix: Any, reference: Any, num_items: Any = None) -> float:
-    """Return the mean over skills of 100 * last row / reference, in percent; see `comparable` for who is left out.
+    """Return the mean over skills of 100 * last row / reference, in percent; `comparable` says which skills count.
 
     `reference` has S numbers: the upper reference, multitask's last row where it was run.
     """
@@ -77,9 +77,9 @@ def relative_gain(matrix: Any, reference: Any, num_items: Any = None) -> float:
 
 
 def comparable(scores: Any, num_items: Any = None) -> np.ndarray:
-    """Return which of S scores others can be a percentage of: one test item at least is right.
+    """Return S bools: whether a score can be the base of a percentage, as at least one test item is right.
 
-    Without `num_items` (S numbers) every score above 0 will do.
+    Without `num_items` (S numbers) this is every score above 0.
     """
     scores_S = np.asarray(scores, np.float64)
     is_one: np.ndarray = np.isfinite(scores_S) & (scores_S > 0) & (scores_S >= NEARLY * _one_item(num_items))
@@ -87,7 +87,7 @@ def comparable(scores: Any, num_items: Any = None) -> np.ndarray:
 
 
 def _one_item(num_items: Any) -> np.ndarray:
-    """Return what one right test item is of a skill's accuracy, S numbers; 0 where `num_items` is not known."""
+    """Return the accuracy that one right test item gives, S numbers; 0 where `num_items` is not known."""
     if num_items is None:
         return np.zeros(1)
     share_S: np.ndarray = 1.0 / np.maximum(np.asarray(num_items), 1)
@@ -101,7 +101,7 @@ def forgetting_rate(matrix: Any, introduced_at: Any, num_items: Any = None) -> F
     """
     rows, first = _both(matrix, introduced_at)
     before, after = rows[:-1], rows[1:]
-    # The row of introduction is first + 1; from there on each next row can forget.
+    # The row of introduction is first + 1; each later row can forget.
     is_after = np.arange(1, len(rows))[:, None] > (first + 1)[None, :]
     is_tested = is_after & np.isfinite(before) & np.isfinite(after)
     is_usable = is_tested & comparable(before, num_items)
@@ -110,7 +110,7 @@ def forgetting_rate(matrix: Any, introduced_at: Any, num_items: Any = None) -> F
 
 
 def forward_transfer(matrix: Any, introduced_at: Any) -> float:
-    """Return the mean over skills of R[row before introduction] - R[row 0]: what other data taught of a skill."""
+    """Return the mean over skills of R[row before introduction] - R[row 0]: the effect of other skills' data."""
     rows, first = _both(matrix, introduced_at)
     return _mean(
         np.array([rows[step, skill] - rows[0, skill] for skill, step in enumerate(first) if 0 < step < len(rows)])
@@ -118,7 +118,7 @@ def forward_transfer(matrix: Any, introduced_at: Any) -> float:
 
 
 def backward_transfer(matrix: Any, introduced_at: Any) -> float:
-    """Return the mean over skills of R[last] - R[row of introduction]: what later steps added or took."""
+    """Return the mean over skills of R[last] - R[row of introduction]: the effect of later steps."""
     rows, first = _both(matrix, introduced_at)
     last = len(rows) - 1
     return _mean(
@@ -140,7 +140,7 @@ def max_forgetting(matrix: Any, introduced_at: Any) -> float:
 def _checked(matrix: Any) -> np.ndarray:
     rows = np.asarray(matrix, np.float64)
     if rows.ndim != 2 or not rows.size:
-        raise DataError(f"the skill matrix has shape {rows.shape}; it needs one row at least and one column a skill")
+        raise DataError(f"the skill matrix has shape {rows.shape}; it needs at least one row, and one column per skill")
     return rows
 
 

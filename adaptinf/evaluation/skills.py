@@ -29,7 +29,7 @@ class SkillTest:
     items: tuple[Sample, ...]
     """Conversations that end with the right answer."""
     rejected: tuple[Rejected, ...]
-    """Rows that cannot be used; counted and shown, never tested."""
+    """Rows that cannot be used; they are counted and shown, and never tested."""
 
 
 def read_tests(skills: Sequence[SkillConfig]) -> list[SkillTest]:
@@ -69,11 +69,11 @@ def introductions(
 ) -> np.ndarray:
     """Return the step that introduces each skill (S int64).
 
-    As configured; else the first dataset whose samples carry the skill; else 0 where no sample carries any skill. A
-    dataset that has not arrived yet, or is `withdrawn`, counts as the next one, so the skill has nothing to forget; so
-    does one that is still to come because others are named in the data and this skill is not.
+    As configured; otherwise the first dataset whose samples carry the skill, or 0 if no sample carries any skill. A
+    dataset that has not arrived, or is `withdrawn`, counts as the next one, so that the skill has nothing to forget;
+    so does the dataset of a skill that no sample carries while samples carry others.
     """
-    # A withdrawn dataset keeps its number but can no longer be meant by its name.
+    # A withdrawn dataset keeps its number, but its name no longer refers to it.
     names = ["" if dataset.name in withdrawn else dataset.name for dataset in stream]
     return np.array([_introduction(skill, names, first_steps) for skill in skills], dtype=np.int64)
 
@@ -99,7 +99,7 @@ def frequencies(skills: Sequence[SkillConfig], counts: dict[str, int]) -> np.nda
 def extend_matrix(previous: Evaluation | None, skills: Sequence[str], row: np.ndarray, *, step: int) -> np.ndarray:
     """Return the skill matrix after a step (step+2 x S; -1 is the base model), its last row being `row`.
 
-    What earlier rows did not test is NaN there: a skill that came later, and whole steps without a test.
+    Where earlier rows were not tested they are NaN: for skills that came later, and in steps without a test.
     """
     older = np.full((step + 1, len(skills)), np.nan)
     if previous is not None:
@@ -115,7 +115,7 @@ def right_answer(item: Sample) -> str:
 
 
 def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the table skill, id, prediction, answer, score; `predictions` go through the tests in order."""
+    """Return the table skill, id, prediction, answer, score; `predictions` are in the order of the tests."""
     items = [(test.config, item) for test in tests for item in test.items]
     answers = [right_answer(item) for _, item in items]
     scores = [
@@ -137,7 +137,7 @@ def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, Any]]:
 
 
 def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[DatasetConfig]) -> list[str]:
-    """Return a line for each skill whose `introduced_at` is no dataset of a stream that is known to its end."""
+    """Return a line for each skill whose `introduced_at` is no dataset of the complete stream."""
     known = [*(dataset.name for dataset in stream), BASE, "-1", *map(str, range(len(stream)))]
     return [
         f"evaluation of {skill.skill}: introduced_at={skill.introduced_at!r} is no dataset of the stream; "

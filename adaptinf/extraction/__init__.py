@@ -47,7 +47,7 @@ def extract(
 ) -> Features:
     """Measure every sample with the model as it is now, and leave the features in the folder `out`.
 
-    Finished shards found in `out` are kept, so a run that was killed goes on; a finished `out` is loaded. A sample
+    Finished shards found in `out` are kept, so a run that was killed continues; a finished `out` is loaded. A sample
     without an answer token, or with an image that cannot be opened any more, is unscored: NaN scores, a zero vector,
     counted in `info`.
 
@@ -94,7 +94,7 @@ def extract(
     info = {**facts.maker, "tokens_per_batch": plan.batch_tokens, **counts(summaries)}
     features = assemble(ids, files, facts.maker["dim"], out, info)
     features.save(out)
-    # Last: as long as they are there, whatever is killed goes on from them.
+    # Last, so that a kill before the features are complete leaves the shards to continue from.
     store.discard(out / SHARDS)
     return features
 
@@ -106,7 +106,7 @@ def _ids_of(samples: Sequence[Sample]) -> np.ndarray:
 
 
 def _is_finished(out: Path) -> bool:
-    """Tell whether an extraction ended here: it writes info.json, and only then do the shards go."""
+    """Return whether an extraction was completed here: info.json is written before the shards are deleted."""
     shutil.rmtree(store.part_of(out / SHARDS), ignore_errors=True)
     return (out / store.INFO).exists() and not (out / SHARDS).exists()
 
@@ -134,7 +134,7 @@ def _measured(
     left = left_over(len(plan.batches), [file.batches for file in files])
     if files and left and plan.num_threads not in (None, work.num_threads):
         progress.note(
-            f"extraction began with {counted(plan.num_threads, 'thread')} and goes on with {work.num_threads}: "
+            f"extraction began with {counted(plan.num_threads, 'thread')} and continues with {work.num_threads}: "
             "the last bits of some vectors and scores may differ from those of a run that was not interrupted"
         )
     cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)

@@ -1,10 +1,10 @@
-"""Adapters made cheap while a model measures: in the weights in float32, one product more a layer in bfloat16.
+"""Cheaper adapters while a model measures: merged in float32, one additional product per layer in bfloat16.
 
 W + s B A gives the same outputs and the same gradients of them, so scores and vectors agree up to float32 rounding. In
-bfloat16 most of an adapter's small change would be rounded away, so there it stays beside the weights. But PEFT keeps
-its factors in float32, whose products take a GPU longer than those of the weights, and scales and adds the output in
-passes of their own. Here the factors are rounded to bfloat16, as they are in mixed-precision training, and the second
-product adds itself to what the weights gave.
+bfloat16 most of an adapter's small change would be rounded away, so there it stays unmerged. But PEFT keeps its factors
+in float32, whose products are slower on a GPU than those of the weights, and scales and adds the output in separate
+passes. Here the factors are rounded to bfloat16, as in mixed-precision training, and the second product is added in
+place to the output of the weights.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from transformers.pytorch_utils import Conv1D
 
 @contextmanager
 def cheap_adapters(model: nn.Module) -> Iterator[None]:
-    """Merge the adapters of float32 linear layers and shorten those of bfloat16 ones; on leaving, all is as it was.
+    """Merge the adapters of float32 linear layers and shorten those of bfloat16 ones; restore everything on leaving.
 
-    Takes a copy of the float32 weights, or of the factors, meanwhile.
+    A copy of the float32 weights, or of the factors, is held in the block.
     """
     # Any: PEFT layers have methods and members that torch's stubs do not know.
     layers: list[Any] = [module for module in model.modules() if hasattr(module, "lora_A")]
@@ -40,7 +40,7 @@ def cheap_adapters(model: nn.Module) -> Iterator[None]:
 
 
 def _is_plain(layer: Any) -> bool:
-    """Tell whether a PEFT layer has one active adapter, and that is s B A and nothing else."""
+    """Return whether a PEFT layer has one active adapter, which is s B A and nothing else."""
     return len(layer.active_adapters) == 1 and not layer.lora_variant and not any(layer.lora_bias.values())
 
 
@@ -53,7 +53,7 @@ def _merged(layer: Any) -> Iterator[None]:
         yield
     finally:
         layer.unmerge()
-        # Subtracting what was added leaves the last bits different.
+        # Unmerging subtracts, which does not restore the last bits.
         weight.data.copy_(kept)
 
 

@@ -14,11 +14,11 @@ from adaptinf.models.lengths import auto_batch_tokens
 from adaptinf.models.memory import is_out_of_memory
 
 TRIAL_ROWS = 8
-"""Samples of the larger of two trial batches, the pool's longest ones."""
+"""Samples in the larger of two trial batches: the longest of the pool."""
 MEMORY_SHARE = 0.8
-"""Of the free memory, what batches may take: lengths are estimates, and allocators fragment."""
+"""Share of the free memory that batches may take: lengths are estimates, and allocators fragment."""
 MAX_BATCH_TOKENS = 65_536
-"""More tokens than this make no batch faster."""
+"""Larger batches are not faster."""
 
 
 def fitting_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
@@ -67,7 +67,7 @@ def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], in
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        # One long sample at a time; what is too large even so is told by name when its turn comes.
+        # One long sample at a time; one that is too large even so is named when it is measured.
         return _power_of_two(top)
     a_token = max(1.0, (together - alone) / (top * max(1, len(longest) - 1)))
     fixed = max(0.0, alone - a_token * top)

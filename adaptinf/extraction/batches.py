@@ -1,6 +1,6 @@
-"""Batches ready for the model before it asks: images decoded by several threads, conversations encoded by one.
+"""Batches prepared ahead of the model: images decoded by several threads, conversations encoded by one.
 
-One thread encodes, because a tokenizer is not made to be used by two at once.
+One thread encodes, because tokenizers are not thread-safe.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOOK_AHEAD = 2
 """Batches that are being prepared while one is measured."""
 MAX_DECODERS = 8
-"""Threads that decode images, at most; no more than there are cores."""
+"""Threads that decode images, at most; never more than there are cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +35,21 @@ class Prepared:
     """A batch as the model takes it."""
 
     rows: tuple[int, ...]
-    """Row number of each sample of the batch; those with an unreadable image are left out."""
+    """Row number of each sample of the batch, without those that have an unreadable image."""
     ids: tuple[str, ...]
     """Their ids."""
     batch: Encoded | None
     """The conversations; None when no sample is left."""
-    seeing: tuple[int, ...]
+    with_images: tuple[int, ...]
     """Which samples of the batch have images, 0-based."""
-    bare: Encoded | None
-    """Those samples once more, without what the images show; None when there are none, or it is not to be known."""
+    without_images: Encoded | None
+    """Those samples again, images removed or blank; None if there are none, or image grounding is not measured."""
     unreadable: tuple[str, ...] = ()
-    """Ids of samples with an image that cannot be opened any more."""
+    """Ids of samples with an image that can no longer be opened."""
 
 
 REMOVED = ("removed", "auto")
-"""Names of the paper's comparison, the conversation without its images; `auto` where no method asks for another."""
+"""Values of `extraction.image` that compare with the conversation without its images, as in the paper."""
 
 
 def prepare(
@@ -59,16 +59,17 @@ def prepare(
 
     `image` says what the text is compared with for image grounding, as `extraction.image`.
     """
-    seeing = tuple(place for place, sample in enumerate(samples) if sample.images)
+    with_images = tuple(number for number, sample in enumerate(samples) if sample.images)
     batch = encode(learner, samples, images) if samples else None
-    bare = None
-    if seeing and image in REMOVED:
-        bare = encode(learner, [without_images(samples[place]) for place in seeing], [()] * len(seeing))
-    elif seeing and image == "blank":
-        chosen = [(samples[place], images[place]) for place in seeing]
-        bare = blank(encode(learner, [sample for sample, _ in chosen], [own for _, own in chosen]))
+    compared = None
+    if with_images and image in REMOVED:
+        texts = [without_images(samples[number]) for number in with_images]
+        compared = encode(learner, texts, [()] * len(texts))
+    elif with_images and image == "blank":
+        chosen = [(samples[number], images[number]) for number in with_images]
+        compared = blank(encode(learner, [sample for sample, _ in chosen], [own for _, own in chosen]))
     ids = tuple(sample.id for sample in samples)
-    return Prepared(rows=tuple(rows), ids=ids, batch=batch, seeing=seeing, bare=bare)
+    return Prepared(rows=tuple(rows), ids=ids, batch=batch, with_images=with_images, without_images=compared)
 
 
 def blank(batch: Encoded) -> Encoded:
@@ -93,12 +94,12 @@ class Preparer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What nobody waits for any more is dropped, so that an error or Ctrl-C is not held up by decoding.
+        # Pending work is cancelled, so that an error or Ctrl-C does not wait for decoding.
         for pool in (self._decoders, self._encoder):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def prepared(self, batches: Iterable[Sequence[int]]) -> Iterator[Prepared]:
-        """Yield the batches of row numbers in their order, some always on their way."""
+        """Yield the batches of row numbers in their order, while the next LOOK_AHEAD are being prepared."""
         waiting: deque[Future[Prepared]] = deque()
         for rows in batches:
             waiting.append(self._start(rows))
@@ -129,7 +130,7 @@ class Preparer:
 
 
 def _open_all(sample: Sample) -> Images | None:
-    """Return a sample's images; None if one cannot be opened (it could when the dataset was added)."""
+    """Return a sample's images; None if one cannot be opened, though it could when the dataset was added."""
     try:
         return [open_image(path) for path in sample.images]
     except DataError as error:

@@ -1,7 +1,7 @@
-"""The output head in float32, chunk by chunk: what each answer token says, and the loss's gradient, in one sweep.
+"""The output head in float32, chunk by chunk: statistics of each answer token, and the gradient of the loss.
 
-No logits of a whole batch exist at once, and none at all outside of answers; the gradient is written down, not traced
-(four running sums over the vocabulary give every score).
+The logits of a whole batch never exist at once, and none are computed outside of answers. The gradient is computed by
+its formula, without autograd; four sums over the vocabulary give every score.
 
 Shapes: T answer tokens of a batch, V vocabulary, H hidden size, B samples.
 """
@@ -22,11 +22,11 @@ from adaptinf.models.loading import Learner
 CHUNK_BYTES = {"cuda": 256 * 2**20, "cpu": 16 * 2**20}
 """Float32 logits that exist at once."""
 LEAST_LOGIT = -1e4
-"""Below the largest by this much, a token's probability is 0 whatever the logit, even minus infinity."""
+"""A token whose logit is this far below the largest has probability 0; it also replaces minus infinity."""
 
 
 class TokenStatistics(NamedTuple):
-    """One number an answer token, float32."""
+    """One number per answer token, float32."""
 
     loss_T: Tensor
     """-log p(y)."""
@@ -37,12 +37,12 @@ class TokenStatistics(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What the head gave."""
+    """What was read from the head."""
 
     statistics: TokenStatistics
     """Of every answer token."""
     outputs: Tensor
-    """The last tensor that autograd still knows: T x H hidden states, or T x V logits of a model that changes them."""
+    """The last tensor in autograd's graph: T x H hidden states, or T x V logits of a model that changes them."""
     gradient: Tensor | None
     """Gradient of the weighted losses with respect to `outputs`; None where no weights were given."""
 
@@ -52,13 +52,13 @@ class Head:
     """A model's output head."""
 
     module: Any
-    """What turns hidden states into logits."""
+    """The module that maps hidden states to logits."""
     is_plain: bool
-    """A linear layer whose result is the model's logits. If not, the model's own logits are used, unchunked."""
+    """Whether it is a linear layer that gives the model's logits; if not, the model's own logits are read whole."""
 
     @torch.no_grad()
     def read(self, hidden_TH: Tensor, targets_T: Tensor, weights_T: Tensor | None) -> Read:
-        """Return statistics and, for sum_t weights_t loss_t, the gradient; of a plain head."""
+        """Return the statistics and the gradient of sum_t weights_t loss_t, of a plain head."""
         weight_VH: Tensor = self.module.weight.float()
         bias_V = None if self.module.bias is None else self.module.bias.float()
         parts, gradients = [_none(hidden_TH)], [weight_VH.new_zeros(0, weight_VH.shape[1])]
@@ -75,7 +75,7 @@ class Head:
 
 
 def read_logits(logits_TV: Tensor, targets_T: Tensor, weights_T: Tensor | None) -> Read:
-    """Return the same from logits that the model made itself."""
+    """Return the same from logits that the model computed itself."""
     with torch.no_grad():
         statistics, slope = consume(logits_TV.float().clone(), targets_T, weights_T)
     return Read(statistics, logits_TV, None if slope is None else slope.to(logits_TV.dtype))
@@ -86,8 +86,8 @@ def consume(
 ) -> tuple[TokenStatistics, Tensor | None]:
     """Return the tokens' statistics and d(sum_t weights_t loss_t)/d logits (T x V); the float32 logits are used up.
 
-    With e = exp(z - max z), Z = sum e and o = Z - e_y, summed without e_y so that nothing cancels when the model is
-    sure: loss = log(1 + o / e_y), ||p - onehot||^2 = (sum_{j != y} e_j^2 + o^2) / Z^2.
+    With e = exp(z - max z), Z = sum e and o = Z - e_y, summed without e_y so that nothing cancels when p(y) is close to
+    1: loss = log(1 + o / e_y), ||p - onehot||^2 = (sum_{j != y} e_j^2 + o^2) / Z^2.
     """
     z_TV = logits_TV.sub_(logits_TV.amax(-1, keepdim=True)).clamp_(min=LEAST_LOGIT)
     answers_T1 = targets_T[:, None]
@@ -117,7 +117,7 @@ def mean_by_sample(values_T: Tensor, sample_T: Tensor, num_samples: int) -> Tens
 
 
 def head_of(learner: Learner) -> Head:
-    """Return the learner's output head; one short forward tells whether the model changes what the head gives.
+    """Return the learner's output head; a short forward pass shows whether the model changes the head's output.
 
     Raises:
         ModelError: the model has none.
@@ -125,12 +125,15 @@ def head_of(learner: Learner) -> Head:
     model = learner.model
     module = base_model(model).get_output_embeddings()
     if module is None:
-        raise ModelError(f"{type(base_model(model)).__name__} has no output head, so answers have no probability")
+        raise ModelError(
+            f"{type(base_model(model)).__name__} has no output head, so its answers have no probabilities; "
+            "choose a model that generates text"
+        )
     return Head(module=module, is_plain=type(module) is nn.Linear and _is_last(module, learner))
 
 
 def _is_last(module: nn.Module, learner: Learner) -> bool:
-    """Tell whether the model's logits are the head's output as it is: no scale, no soft cap."""
+    """Return whether the model's logits are exactly the head's output, without a scale or soft cap."""
     seen: list[Tensor] = []
     hook = module.register_forward_hook(lambda _, args, output: seen.append(output))
     token = learner.tokenizer("a", add_special_tokens=False, return_tensors="pt")["input_ids"][:, :1]

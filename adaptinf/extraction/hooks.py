@@ -1,7 +1,7 @@
-"""Cutting the model at the target block and catching what its linear layers see, for any architecture.
+"""Hooks that begin autograd's graph at the target block and record its linear layers, for any architecture.
 
-Everything is frozen, so the blocks below build no graph; the lowest target block's input is detached and asked for a
-gradient, so autograd's graph begins there. What the linears take and give is kept for `autograd.grad`.
+Everything is frozen, so the blocks below build no graph; the input of the lowest target block is detached and requires
+a gradient, so the graph begins there. Inputs and outputs of the linears are kept for `autograd.grad`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from adaptinf.models.loading import Learner
 
 @dataclass
 class Trace:
-    """What one forward pass left behind."""
+    """What the hooks recorded in one forward pass."""
 
     inputs: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Linear name -> its inputs, one a call, B x S x d_in; of passes with a graph."""
+    """Linear name -> its inputs, one per call, B x S x d_in; of passes with a graph."""
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Linear name -> its outputs, one a call, B x S x d_out; of passes with a graph."""
+    """Linear name -> its outputs, one per call, B x S x d_out; of passes with a graph."""
     hidden: dict[int, Tensor] = field(default_factory=dict)
     """Block number -> its input, B x S x H."""
     answers: Tensor | None = None
-    """Input of the output head where a token of an answer is predicted, T x H."""
+    """Input of the output head at the positions that predict an answer token, T x H."""
     positions: Tensor | None = None
-    """B x S bools: where those are. Elsewhere no logit is computed."""
+    """B x S bools: these positions. Elsewhere no logit is computed."""
 
     def clear(self, positions: Tensor | None) -> None:
-        """Forget the last pass and say where the next one needs the head."""
+        """Forget the last pass and set the positions at which the next one needs the head."""
         self.inputs.clear()
         self.outputs.clear()
         self.hidden.clear()
@@ -44,7 +44,7 @@ class Trace:
 
 @contextmanager
 def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) -> Iterator[Trace]:
-    """Freeze the learner and hook it; on leaving, everything is as it was.
+    """Freeze the learner and hook it; everything is restored on leaving.
 
     Args:
         learner: the model.
@@ -81,7 +81,7 @@ def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
 
 @contextmanager
 def _frozen(model: Any) -> Iterator[None]:
-    """Switch to evaluation mode without any trainable weight."""
+    """Switch to evaluation mode, with no weight trainable."""
     was_training, trainable = model.training, [weight for weight in model.parameters() if weight.requires_grad]
     model.eval().requires_grad_(False)
     try:

@@ -1,4 +1,4 @@
-"""One batch through the model, once: scores, vectors, embeddings.
+"""One pass of a batch through the model: scores, vectors, embeddings.
 
 Shapes: B samples, S tokens, T answer tokens of the batch, H hidden size.
 """
@@ -32,14 +32,14 @@ from adaptinf.scoring import ForwardPass
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one batch gave."""
+    """What was measured on one batch."""
 
     vectors: np.ndarray
     """B x dim float32, unit norm; zero rows for samples without answer tokens or with a vector that is not finite."""
     embeddings: np.ndarray
-    """B x H float32, within float16's range; zero rows where it is not finite."""
+    """B x H float32, within the range of float16; zero rows where the embedding is not finite."""
     has_answer: np.ndarray
-    """B bools: whether a token of an answer is left."""
+    """B bools: whether the sample has an answer token within `max_length`."""
     outcome: ForwardPass
     """What scorers read."""
     num_tokens: int
@@ -53,7 +53,7 @@ class Answers:
     """The answer tokens of a batch, T of them."""
 
     positions: Tensor
-    """B x S bools: where they are predicted, one place before they stand."""
+    """B x S bools: the positions that predict them, one before their own."""
     sample_T: Tensor
     """Sample of each."""
     target_T: Tensor
@@ -63,7 +63,7 @@ class Answers:
 
     @property
     def weight_T(self) -> Tensor:
-        """1 / n: the sum of per-sample means is what is derived, so a row's gradient is its own sample's."""
+        """1 / n: the loss is the sum of the samples' means, so the gradient of a row is that of its own sample."""
         return 1.0 / self.count_B[self.sample_T]
 
 
@@ -80,13 +80,13 @@ class Meter:
     head: Head
     """The model's output head."""
     trace: Trace
-    """Where the hooks leave what they catch."""
+    """What the hooks record."""
     middle: int
     """Block whose input is the embedding."""
     is_masked: bool
-    """Whether padding must be masked; not for a causal model, whose tokens never look to the right."""
+    """Whether padding must be masked; not for a causal model, whose tokens never attend to the right."""
     rerun: Rerun | None
-    """Repeats the upper blocks; None where no kind of vector wants that."""
+    """Runs the upper blocks again; None where the kind of vector does not need that."""
 
     @property
     def dim(self) -> int:
@@ -94,7 +94,10 @@ class Meter:
         return self.kind.dim
 
     def measure(self, prepared: Prepared) -> Measured:
-        """Return everything about a batch: one forward; where wanted a truncated backward, one without images."""
+        """Return everything about a batch, from one forward pass, a truncated backward and a pass without images.
+
+        The last two only where they are needed.
+        """
         assert prepared.batch is not None, "an empty batch is not measured"
         batch = prepared.batch.to(self.learner)
         answers = answers_of(batch)
@@ -140,7 +143,7 @@ class Meter:
         deltas: dict[str, list[Tensor]] = {name: [] for name in self.trace.outputs}
         for (name, _), delta in zip(calls, found, strict=True):
             deltas[name].append(delta)
-        # The graph holds every activation above the cut; nothing needs it any more.
+        # The graph holds every activation above the cut, and is no longer needed.
         self.trace.outputs.clear()
         return deltas
 
@@ -160,7 +163,7 @@ class Meter:
         return vectors.cpu().numpy(), torch.where(has_answer, norms, torch.nan).double().cpu().numpy()
 
     def _losses_again(self, answers: Answers, num_samples: int) -> Tensor:
-        assert self.rerun is not None, "the kind of vector said that it wants a rerun"
+        assert self.rerun is not None, "open_meter prepares it for kinds that rerun"
         hidden_TH = self.rerun()[answers.positions]
         losses_T = self.head.read(hidden_TH, answers.target_T, None).statistics.loss_T
         return mean_by_sample(losses_T.double(), answers.sample_T, num_samples)
@@ -168,17 +171,17 @@ class Meter:
     @torch.no_grad()
     def _losses_without_images(self, prepared: Prepared) -> np.ndarray:
         losses = np.full(len(prepared.rows), np.nan)
-        if prepared.bare is not None:
-            bare = prepared.bare.to(self.learner)
+        if prepared.without_images is not None:
+            bare = prepared.without_images.to(self.learner)
             answers = answers_of(bare)
             loss_T = self._forward(bare, answers).statistics.loss_T
-            own = mean_by_sample(loss_T, answers.sample_T, len(prepared.seeing))
-            losses[list(prepared.seeing)] = own.double().cpu().numpy()
+            own = mean_by_sample(loss_T, answers.sample_T, len(prepared.with_images))
+            losses[list(prepared.with_images)] = own.double().cpu().numpy()
         return losses
 
 
 def _storable(embeddings_BH: Tensor) -> Tensor:
-    """Return rows that float16 can hold: longer ones scaled down, for only their direction counts, and no NaN."""
+    """Return rows that float16 can hold: long ones scaled down, as only the direction is used, and zeros for NaN."""
     largest_B1 = embeddings_BH.abs().amax(1, keepdim=True)
     fitting = embeddings_BH * (torch.finfo(torch.float16).max / largest_B1).clamp(max=1.0)
     return torch.where(largest_B1.isfinite(), fitting, 0.0)
@@ -200,15 +203,15 @@ def answers_of(batch: Encoded) -> Answers:
 
 @contextmanager
 def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[Meter]:
-    """Hook a learner for measuring; on leaving, the hooks are gone and its weights trainable as before.
+    """Hook a learner for measuring; on leaving, hooks are removed and its weights trainable as before.
 
     Raises:
-        ConfigError: `layers` names a block that is not there.
-        ModelError: the model has no output head, an adapter of an unknown kind, or is not fit for the kind of vector.
+        ConfigError: `layers` names a block that the model does not have.
+        ModelError: the model has no output head or an adapter of an unknown kind, or does not suit the kind of vector.
     """
     blocks = decoder_blocks(learner.model)
     layers = layer_numbers(config.layers, len(blocks))
-    # Before anything runs, so that layers of an unknown kind are refused by name.
+    # Before anything runs, so that a layer of an unknown kind is refused with its name.
     linears = linears_of(learner, layers)
     head = head_of(learner)
     kind = vectors.make(learner, config, layers, linears, head, seed)

@@ -1,4 +1,4 @@
-"""Running the upper blocks again on the same batch: the images and the blocks below are not computed anew."""
+"""Running the upper blocks again on the same batch, without computing images and lower blocks again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Rerun:
 
 @contextmanager
 def rerunning(learner: Learner, layer: int) -> Iterator[Rerun]:
-    """Watch a learner's decoder; on leaving, the hooks are gone."""
+    """Record the calls of a learner's decoder, so that they can be rerun; the hooks are removed on leaving."""
     decoder = base_model(learner.model).get_decoder()
     rerun, blocks = Rerun(decoder=decoder, layer=layer), decoder_blocks(learner.model)
     with ExitStack() as stack:
@@ -89,7 +89,7 @@ def _remember_shape(rerun: Rerun, number: int) -> Any:
 
 @contextmanager
 def _skipped(blocks: list[nn.Module], returns_tuple: dict[int, int]) -> Iterator[None]:
-    """Let blocks hand on what they get."""
+    """Make blocks return their input unchanged."""
 
     def identity(number: int) -> Any:
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -104,5 +104,5 @@ def _skipped(blocks: list[nn.Module], returns_tuple: dict[int, int]) -> Iterator
         yield
     finally:
         for block in blocks:
-            # The attribute of the instance hid the method of the class.
+            # Removing the attribute of the instance restores the method of the class.
             del block.forward

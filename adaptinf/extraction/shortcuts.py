@@ -1,6 +1,6 @@
-"""Work that no result needs: a mask where causality masks already, the last feed-forward layer outside of answers.
+"""Omitted work: the padding mask of causal models, and the last feed-forward layer outside of answers.
 
-Both leave every number that is read as it was, up to rounding.
+Neither changes a result, except by rounding.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from adaptinf.models.blocks import base_model, decoder_blocks
 from adaptinf.models.loading import Learner
 
 FEED_FORWARD = "mlp"
-"""What nearly all families call a block's feed-forward layer; in others nothing is spared."""
+"""The name of a block's feed-forward layer in nearly all families; in others it is computed for all tokens."""
 TRIAL = "one two three"
 """Text of the trial."""
 PADDING = 4
 """Tokens of padding behind it."""
 CLOSE = 1e-2
-"""Relative difference up to which two outputs are the same but for rounding, in bfloat16 too."""
+"""Two outputs with at most this relative difference differ only by rounding, also in bfloat16."""
 
 
 def needs_mask(learner: Learner) -> bool:
-    """Tell whether padding on the right changes what a model says about the tokens before it; one short trial tells.
+    """Return whether padding on the right changes a model's output for the tokens before it, as found in a short trial.
 
-    To a causal model it does not, and without a mask attention costs half.
+    In a causal model it does not, and attention without a mask costs half.
     """
     ids = learner.tokenizer(TRIAL, add_special_tokens=False, return_tensors="pt")["input_ids"].to(learner.device)
     padding = torch.full((1, PADDING), learner.tokenizer.pad_token_id, device=learner.device)
@@ -48,7 +48,7 @@ def needs_mask(learner: Learner) -> bool:
 def without_mask(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a right-padded batch's inputs without its mask.
 
-    Where tokens have types, some families let the first part of a sequence see all of it, padding included; those
+    Families whose tokens have types may let the first part of a sequence attend to all of it, padding included; they
     keep their mask.
     """
     has_types = any(name.endswith("token_type_ids") for name in inputs)
@@ -56,9 +56,9 @@ def without_mask(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def spare_last_feed_forward(learner: Learner, trace: Trace, layers: list[int]) -> list[RemovableHandle]:
-    """Let the last block's feed-forward layer see answer positions only; return the hooks.
+    """Compute the last block's feed-forward layer at answer positions only; return the hooks.
 
-    Above it only the head follows, which reads nothing else. Not where the last block is measured itself.
+    Only the head follows, which reads nothing else. Does nothing where the last block itself is measured.
     """
     blocks = decoder_blocks(learner.model)
     module = getattr(blocks[-1], FEED_FORWARD, None)
@@ -66,11 +66,11 @@ def spare_last_feed_forward(learner: Learner, trace: Trace, layers: list[int]) -
         return []
 
     def choose(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        assert trace.positions is not None, "a pass says where its answers are"
+        assert trace.positions is not None, "set before each pass"
         return (args[0][trace.positions].unsqueeze(0), *args[1:])
 
     def put_back(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        assert trace.positions is not None, "a pass says where its answers are"
+        assert trace.positions is not None, "set before each pass"
         whole = output.new_zeros(*trace.positions.shape, output.shape[-1])
         return whole.index_put((trace.positions,), output[0])
 
@@ -78,6 +78,6 @@ def spare_last_feed_forward(learner: Learner, trace: Trace, layers: list[int]) -
 
 
 def _is_token_wise(module: nn.Module) -> bool:
-    """Tell whether a layer is made of linear ones and functions without weights, so that tokens do not meet in it."""
+    """Return whether a layer consists of linear layers and functions without weights, which treat each token alone."""
     leaves = [leaf for leaf in module.modules() if not list(leaf.children())]
     return all(isinstance(leaf, nn.Linear | Conv1D) or not list(leaf.parameters()) for leaf in leaves)

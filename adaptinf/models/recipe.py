@@ -13,7 +13,7 @@ from adaptinf.models.loading import Learner, load
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerRecipe:
-    """A model, the adapters merged into its weights, and the adapter on top of them: one that goes on, or a new one."""
+    """A model, the adapters merged into its weights, and the adapter on top of them, continued or new."""
 
     model: ModelConfig
     """The model to load; after full tuning `path` is the folder of the trained one."""

@@ -190,4 +190,4 @@ def test_going_on_with_another_number_of_threads_is_reported_once(learner, tmp_p
     torch.set_num_threads(2)
     extract(samples(), learner, CONFIG, out=tmp_path, progress=(said := Notes()))
     (note,) = said.texts
-    assert note.startswith("extraction began with 1 thread and goes on with 2: the last bits")
+    assert note.startswith("extraction began with 1 thread and continues with 2: the last bits")

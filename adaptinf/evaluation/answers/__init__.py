@@ -1,4 +1,4 @@
-"""Answer metrics: one a file, each a function (prediction, answer) -> score in 0..1, under one decorator."""
+"""Answer metrics: one per file, each a function (prediction, answer) -> score in 0..1 with one decorator."""
 
 from __future__ import annotations
 

@@ -8,5 +8,5 @@ from adaptinf.registry import metric
 
 @metric("exact")
 def exact_match(prediction: str, answer: str) -> float:
-    """Return 1 where both texts agree but for case, spaces and a full stop at the end; else 0."""
+    """Return 1 where both texts agree except for case, spaces and a full stop at the end; else 0."""
     return float(normalised(prediction) == normalised(answer))

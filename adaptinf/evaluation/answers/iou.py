@@ -7,7 +7,7 @@ import re
 from adaptinf.registry import metric
 
 MIN_IOU = 0.5
-"""A box counts as found from here on (the grounding literature's Acc@0.5)."""
+"""The least IoU of a box that counts as found (Acc@0.5 in the grounding literature)."""
 
 Box = tuple[float, float, float, float]
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

@@ -19,7 +19,7 @@ from adaptinf.models.loading import Learner
 __all__ = ["VectorKind", "make"]
 
 GRADIENT = ("gradient", "auto")
-"""Names of the sketched gradient: where no method asks for another vector, `auto` is the paper's."""
+"""Values of `extraction.vector` that mean the sketched gradient; `auto` where the method does not ask for another."""
 
 
 def make(
@@ -33,7 +33,7 @@ def make(
     """Return the kind of vector that `extraction.vector` names, for the target linears of the blocks `layers`.
 
     Raises:
-        ModelError: an adapter of an unknown kind, or a model that is not fit for the kind of vector.
+        ModelError: an adapter of an unknown kind, or a model that does not suit the kind of vector.
     """
     device = learner.device
     if config.vector == "hidden":
@@ -49,7 +49,7 @@ def make(
         sketch = make_sketch(size, config.dim, seed=seed, name="fisher", device=device) if folded else None
         return Fisher(size=size, sketch=sketch)
     _check_differences(learner, head)
-    return ZerothOrder(linears=linears, factors=factors, num_probes=config.probes, seed=seed)
+    return ZerothOrder(linears=linears, factors=factors, num_directions=config.probes, seed=seed)
 
 
 def _check_differentiable(learner: Learner, linears: dict[str, nn.Module]) -> None:
@@ -64,7 +64,7 @@ def _check_differentiable(learner: Learner, linears: dict[str, nn.Module]) -> No
 
 
 def _check_differences(learner: Learner, head: Head) -> None:
-    """Refuse a model whose losses are too coarse for finite differences, or cannot be read again."""
+    """Refuse a model whose losses are too coarse for finite differences, or cannot be computed from hidden states."""
     if learner.model.dtype != torch.float32:
         raise ModelError(
             f"extraction.vector=zeroth_order takes differences of losses that {learner.model.dtype} rounds away; "

@@ -1,7 +1,7 @@
-"""`vector: fisher`: how much each row and each column of a weight matrix is wanted to change, whatever the sign.
+"""`vector: fisher`: norms of the rows and columns of each linear's weight gradient (not in the paper).
 
 For every target linear, the norms of the rows and of the columns of the sample's full weight gradient
-dW = sum_t delta_t x_t^T, each block of numbers at unit length (not in the paper).
+dW = sum_t delta_t x_t^T, each of the two groups scaled to unit length.
 
 Shapes: B samples, S tokens, I inputs and O outputs of a linear.
 """
@@ -24,12 +24,12 @@ class Fisher:
     size: int
     """Sum of I + O over the linears."""
     sketch: Sketch | None
-    """Folds them to `dim`; None where they are no more than that."""
+    """Folds them to `dim`; None where there are at most that many."""
     needs_gradient = True
 
     @property
     def watched(self) -> list[int]:
-        """None: only the linears count."""
+        """None: the kind reads the linears only."""
         return []
 
     @property

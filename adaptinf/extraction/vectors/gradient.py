@@ -1,8 +1,8 @@
-"""Exact per-sample adapter gradients from what the linear layers took and the gradient of what they gave.
+"""Exact per-sample adapter gradients from the inputs of linear layers and the gradients of their outputs.
 
 y = W x + s B A x, with A: r x d_in, B: d_out x r. For one sample, X: S x d_in and D = dL/dY: S x d_out give
     dL/dB = s D^T (X A^T)          dL/dA = s (D B)^T X
-(LoRA's chain rule; checked against autograd in the tests). Only x and dL/dy are needed, so W never is.
+(the chain rule for LoRA; checked against autograd in the tests). x and dL/dy suffice; W is not needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Factors:
     down_RI: Tensor
     """A, r x d_in, float32."""
     up_OR: Tensor | None
-    """B, d_out x r, float32; None: B = 0, so dL/dA is zero and left out."""
+    """B, d_out x r, float32; None: B = 0, so dL/dA is zero and not computed."""
     scale: float
     """s = alpha / r (rank-stabilised adapters: alpha / sqrt(r))."""
     num_out: int
@@ -57,7 +57,7 @@ class AdapterGradients:
 
     @property
     def watched(self) -> list[int]:
-        """None: only the linears count."""
+        """None: the kind reads the linears only."""
         return []
 
     def __call__(self, passed: Passed) -> Rows:
@@ -108,7 +108,7 @@ def make_factors(
     layer's name, and B = 0.
 
     Raises:
-        ModelError: an adapter for which the formula does not hold (DoRA, a bias), or several at once.
+        ModelError: an adapter for which the formula does not hold (DoRA, a bias), or several active ones.
     """
     return {name: _make(name, module, lora, seed, device) for name, module in linears.items()}
 
@@ -149,7 +149,7 @@ def _adapter_of(name: str, module: nn.Module) -> tuple[Tensor, Tensor | None, fl
             "train the adapter without it (use_dora: false), or merge it into the model first"
         )
     down, up = layer.lora_A[active].weight.detach(), layer.lora_B[active].weight.detach()
-    # A fresh adapter has B = 0: dL/dA vanishes, and is not computed.
+    # A new adapter has B = 0, so dL/dA is zero and is not computed.
     return down, (up if bool(up.any()) else None), float(layer.scaling[active])
 
 

@@ -1,4 +1,4 @@
-"""`vector: hidden`: what the target blocks take in, averaged over some of the tokens. One forward pass, no backward."""
+"""`vector: hidden`: input of the target blocks, averaged over some of the tokens. One forward pass, no backward."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from adaptinf.extraction.vectors.interface import Passed, Rows, pooled, token_se
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenStates:
-    """Mean hidden states of the blocks, one after the other; no gradient, so no gradient norm either."""
+    """Mean hidden states of the blocks, concatenated; without a gradient, so without a gradient norm."""
 
     layers: list[int]
     """Block numbers."""
     tokens: str
-    """Which tokens: a name that `token_set` knows."""
+    """Name of a token set, as in `token_set`."""
     hidden_size: int
     """H."""
     needs_gradient = False
 
     @property
     def dim(self) -> int:
-        """One H a block."""
+        """H per block."""
         return self.hidden_size * len(self.layers)
 
     @property

@@ -1,4 +1,4 @@
-"""What the vector of a sample is: `extraction.vector` names one of four kinds, one file each.
+"""What a kind of vector is; `extraction.vector` names one of four, one file each.
 
 Shapes: B samples, D vector dims, S tokens, H hidden size.
 """
@@ -23,10 +23,11 @@ class Passed:
     batch: Encoded
     """The batch."""
     trace: Trace
-    """What the hooks caught."""
+    """What the hooks recorded."""
     deltas: dict[str, list[Tensor]]
-    """Linear name -> gradients of the samples' losses with respect to its outputs, one a call, B x S x d_out; empty for
-    a kind that needs none."""
+    """Linear name -> gradients of the samples' losses with respect to its outputs, one per call, B x S x d_out.
+
+    Empty for a kind that needs none."""
     losses_again: Callable[[], Tensor]
     """Runs the blocks from the lowest target up once more and returns B mean losses."""
 
@@ -35,9 +36,9 @@ class Rows(NamedTuple):
     """A batch's vectors."""
 
     vectors_BD: Tensor
-    """Float32, any length; zero or not finite where there is none."""
+    """Float32, of any norm; zero or not finite where a sample has no vector."""
     norms_B: Tensor
-    """Norms of the gradients that the vectors stand for; NaN where the kind knows none."""
+    """Norms of the gradients that the vectors stand for; NaN for kinds without gradients."""
 
 
 class VectorKind(Protocol):
@@ -50,12 +51,12 @@ class VectorKind(Protocol):
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether the deltas are wanted: one truncated backward."""
+        """Whether the kind needs the deltas, at the price of a truncated backward pass."""
         ...
 
     @property
     def watched(self) -> list[int]:
-        """Blocks whose input is wanted."""
+        """Numbers of the blocks whose input the kind needs."""
         ...
 
     def __call__(self, passed: Passed) -> Rows:
@@ -64,13 +65,13 @@ class VectorKind(Protocol):
 
 
 CHUNK_BYTES = {"cuda": 2**28, "cpu": 2**23}
-"""Gradients of samples that exist at once: a batch of short samples has many of them."""
+"""Bytes of per-sample gradients that exist at once; a batch of short samples has many."""
 
 
 def in_chunks(x_BSI: Tensor, delta_BSO: Tensor, num_weights: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what a linear took and the gradient of what it gave, a few samples at a time.
+    """Yield a linear's input and the gradient of its output, a few samples at a time.
 
-    `num_weights` float32 numbers a sample are made of them, CHUNK_BYTES at most for all.
+    From each sample `num_weights` float32 numbers are made, at most CHUNK_BYTES at a time.
     """
     size = max(1, CHUNK_BYTES.get(x_BSI.device.type, CHUNK_BYTES["cpu"]) // (4 * num_weights))
     yield from zip(torch.split(x_BSI, size), torch.split(delta_BSO, size), strict=True)
@@ -84,12 +85,12 @@ def unit_rows(rows: Tensor) -> Tensor:
 
 
 def one_call(calls: list[Tensor]) -> Tensor:
-    """Return the B x S x d tensors of a linear's calls as one: to its weight they are one longer sequence."""
+    """Return the B x S x d tensors of a linear's calls as one longer sequence; its weight gradient is the same."""
     return calls[0] if len(calls) == 1 else torch.cat(calls, 1)
 
 
 def token_set(name: str, batch: Encoded) -> Tensor:
-    """Return the B x S bools of the tokens that a hidden state is averaged over."""
+    """Return the B x S bools of the tokens whose hidden states are averaged."""
     is_token = batch.inputs["attention_mask"].bool()
     is_answer = batch.labels != IGNORED
     first = is_token & (is_token.cumsum(1) == 1)

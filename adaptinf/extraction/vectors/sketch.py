@@ -1,8 +1,8 @@
 """The balanced count-sketch: permute, sign, fold.
 
-S(g) = sum over rows of (sign * g[permutation]) padded and folded to `dim` columns. Inner products are kept in
-expectation, and the variance of a squared norm is at most 2/dim of its square, as for a dense random projection; but
-it costs one addition an element, needs no scatter, and the same seed gives the same matrix on every device.
+S(g) = sum over rows of (sign * g[permutation]) padded and folded to `dim` columns. Inner products are preserved in
+expectation, and the variance of a squared norm is at most 2/dim of its square, as for a dense random projection. It
+costs one addition per element, needs no scatter, and the same seed gives the same matrix on every device.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sketch:
 def make_sketch(size: int, dim: int, *, seed: int, name: str, device: torch.device) -> Sketch:
     """Return the sketch for one named part of the gradient; sketches of parts add up to a sketch of the whole."""
     generator = np.random.default_rng(derive_seed(seed, "sketch", name, size, dim))
-    # Columns that no row would fold into are drawn from as well, so a part smaller than `dim` spreads over all of it.
+    # At least `dim` places, so that a part smaller than `dim` is spread over all columns.
     places = max(size, dim)
     order = generator.permutation(places)
     signs = generator.integers(0, 2, places) * 2.0 - 1.0

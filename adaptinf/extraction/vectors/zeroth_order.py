@@ -1,10 +1,11 @@
 """`vector: zeroth_order`: slopes of the loss along a few fixed directions of the adapter, by finite differences.
 
-The P numbers (L(theta + eps z_p) - L(theta - eps z_p)) / 2 eps stand for the gradient's inner products with P seeded
-probes z_p, the same for every sample: the paper's variant for little memory. It saves memory, not time: the upper
-blocks run 2 P times more. The reference draws new probes for each sample, which makes vectors meaningless.
+The P numbers (L(theta + eps z_p) - L(theta - eps z_p)) / 2 eps estimate the gradient's inner products with P seeded
+directions z_p (`extraction.probes`), the same for every sample: the paper's variant for little memory. It saves memory,
+not time: the upper blocks run 2 P times more. The reference draws new directions for each sample, so that vectors of
+two samples cannot be compared.
 
-Shapes: B samples, S tokens, I inputs and O outputs of a linear, R rank, P probes.
+Shapes: B samples, S tokens, I inputs and O outputs of a linear, R rank, P directions.
 """
 
 from __future__ import annotations
@@ -23,47 +24,47 @@ from adaptinf.extraction.vectors.gradient import Factors
 from adaptinf.extraction.vectors.interface import Passed, Rows
 
 STEP = 1e-3
-"""eps (MeZO's value); the error of a central difference is of the order of its square."""
+"""eps (MeZO's value); the error of a central difference is proportional to its square."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZerothOrder:
-    """Directional derivatives along seeded probes of signs."""
+    """Directional derivatives along seeded directions of signs."""
 
     linears: dict[str, nn.Module]
     """The target linears."""
     factors: dict[str, Factors]
     """Their adapters."""
-    num_probes: int
+    num_directions: int
     """P."""
     seed: int
-    """Of the probes."""
+    """Of the directions."""
     needs_gradient = False
 
     @property
     def watched(self) -> list[int]:
-        """None: losses are all it takes."""
+        """None: the kind reads losses only."""
         return []
 
     @property
     def dim(self) -> int:
-        """One number a probe."""
-        return self.num_probes
+        """One number per direction."""
+        return self.num_directions
 
     def __call__(self, passed: Passed) -> Rows:
         """Return the batch's slopes; their root mean square estimates the gradient's norm, for E (z.g)^2 = |g|^2."""
         slopes = []
-        for probe in range(self.num_probes):
-            directions = {name: self.direction(name, probe) for name in self.factors}
+        for number in range(self.num_directions):
+            directions = {name: self.direction(name, number) for name in self.factors}
             above, below = (self._losses(passed, directions, sign * STEP) for sign in (1, -1))
             slopes.append((above - below) / (2 * STEP))
         vectors = torch.stack(slopes, 1).float()
         return Rows(vectors, vectors.square().mean(1).sqrt())
 
-    def direction(self, name: str, probe: int) -> tuple[Tensor | None, Tensor]:
-        """Return one probe's signs for A (R x I; None where B = 0, for then the slope along A is 0) and B (O x R)."""
+    def direction(self, name: str, number: int) -> tuple[Tensor | None, Tensor]:
+        """Return one direction's signs for A (R x I; None where B = 0, as the slope along A is 0) and B (O x R)."""
         own = self.factors[name]
-        generator = np.random.default_rng(derive_seed(self.seed, "probe", probe, name))
+        generator = np.random.default_rng(derive_seed(self.seed, "probe", number, name))
         rank, num_in = own.down_RI.shape
         num_out = own.num_out
         signs = generator.integers(0, 2, rank * (num_in + num_out), dtype=np.int8) * 2 - 1
@@ -83,7 +84,7 @@ def _moved(
     directions: dict[str, tuple[Tensor | None, Tensor]],
     step: float,
 ) -> Iterator[None]:
-    """Let the linears answer as if their adapters' weights stood `step` further along the directions."""
+    """Make the linears compute as if their adapters' weights were moved by `step` along the directions."""
     with ExitStack() as stack:
         for name, module in linears.items():
             hook = module.register_forward_hook(_added(factors[name], *directions[name], step))
