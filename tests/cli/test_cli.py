@@ -77,10 +77,10 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(call, tmp_path, monkeypa
 def test_a_run_that_cannot_get_anywhere_is_refused_before_a_model_is_loaded(
     call, tmp_path, dataset, monkeypatch, changes, reason
 ):
-    from adaptinf.runs import learners
+    from adaptinf.models import recipe
 
     if "/no/such" not in reason:
-        monkeypatch.setattr(learners, "load", lambda *_: pytest.fail("a model was loaded"))
+        monkeypatch.setattr(recipe, "load", lambda *_: pytest.fail("a model was loaded"))
     stream = write_stream(tmp_path / "s.yaml", [dataset], **{**QUICK, **changes})
     code, _, err = call("run", stream, "--out", tmp_path / "run", "--quiet")
     assert code == 2 and reason in err
@@ -275,7 +275,7 @@ def test_validate_with_a_model_shows_what_is_learnt(call, dataset):
 def test_list_names_every_plug_in_with_a_line_of_its_own(call, tmp_path):
     code, out, _ = call("list", "--json")
     found = json.loads(out)
-    assert code == 0 and set(found) == {"format", "scorer", "selector", "metric"}
+    assert code == 0 and set(found) == {"format", "scorer", "selector", "metric", "executor"}
     assert all(line for kind in found.values() for line in kind.values())
     code, out, _ = call("list")
     assert code == 0 and "adapt" in out and "perplexity" in out

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from adaptinf import registry
 from adaptinf.clustering import cluster
 from adaptinf.config import ExtractionConfig, ModelConfig, RunConfig
 from adaptinf.errors import ConfigError, ModelError
-from adaptinf.evaluation.generation import generate
+from adaptinf.evaluation.generation import AnswerWork, generate
 from adaptinf.executors import LocalExecutor, make_executor, worker
 from adaptinf.extraction import extract
 from adaptinf.models import LearnerRecipe
@@ -24,6 +24,9 @@ from adaptinf.progress import Silent
 from adaptinf.runs import preflight
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.other_process import OtherProcess
+
+RECIPE = LearnerRecipe(model=ModelConfig(path=str(BASE_PATH), device="meta"))
+"""The device is replaced where the learner is made."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,32 @@ def test_rows_are_assigned_to_the_same_clusters_in_another_process(other, tmp_pa
     assert here.labels[3] == -1
 
 
+def threads_of_torch(tool: object, shard: None) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def test_a_worker_has_as_many_threads_as_its_work_says(other):
+    for number in (1, 3):
+        work = AnswerWork(
+            learner=replace(RECIPE, model=ModelConfig(path=str(BASE_PATH))), items=(), limits=(), num_threads=number
+        )
+        with other.open(work) as workers:
+            assert list(workers.map(threads_of_torch, [None])) == [number]
+
+
+@pytest.mark.parametrize("name", registry.executor.names())
+def test_every_executor_keeps_order_and_closes_the_work(name, tmp_path):
+    executor = make_executor(RunConfig(executor=name))
+    with executor.open(Adding(10, tmp_path)) as workers:
+        for _ in range(2):
+            assert [total for total, _ in workers.map(add, range(5))] == [10, 11, 12, 13, 14]
+        assert list(workers.map(add, [])) == []
+    executor.close()
+    if executor.is_in_process:
+        assert (tmp_path / "closed").exists()
+
+
 def test_a_recipe_is_made_on_the_device_that_is_asked_for():
-    recipe = LearnerRecipe(model=ModelConfig(path=str(BASE_PATH), device="meta"))
-    assert recipe.make("cpu").device.type == "cpu"
+    assert RECIPE.model.device == "meta" and RECIPE.make("cpu").device.type == "cpu"

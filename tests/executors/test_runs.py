@@ -45,10 +45,10 @@ def finished_run(folder: Path, executor: str) -> Run:
     (folder.parent / "mine.py").write_text(PLUGINS)
     data = folder.parent / "data"
     data.mkdir(exist_ok=True)
-    datasets = [write_dataset(data, "one", rows(20)), write_dataset(data, "two", rows(20, word="item"))]
+    datasets = [write_dataset(data, "one", rows(12)), write_dataset(data, "two", rows(12, word="item"))]
     tests = [
-        write_test(data, "colours", rows(8)[::2]),
-        write_test(data, "sums", rows(8)[1::2], metric="same_length"),
+        write_test(data, "colours", rows(4)[::2]),
+        write_test(data, "sums", rows(4)[1::2], metric="same_length"),
     ]
     changes = {"plugins": [str(folder.parent / "mine.py")], "selection": {"scorers": SCORERS}}
     training = {"tune": "lora", "learning_rate": 5.0e-3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ class Killed(BaseException):
     """Stands for a kill."""
 
 
-def killed_after(monkeypatch, learner, out, seconds):
+def killed_after(monkeypatch, learner, out, seconds, **options):
     """Extract with a model that takes a second per batch on a clock of its own; kill it, and return batches measured.
 
     The clock is that of the worker; writing takes no time.
@@ -119,7 +120,7 @@ def killed_after(monkeypatch, learner, out, seconds):
         patch.setattr(work.Meter, "measure", measure)
         patch.setattr(work.time, "monotonic", lambda: now[0])
         with pytest.raises(Killed):
-            extract(samples(), learner, CONFIG, out=out)
+            extract(samples(), learner, CONFIG, out=out, **options)
     return measured
 
 
@@ -138,6 +139,36 @@ def test_a_kill_with_a_slow_model_loses_about_the_time_that_a_shard_takes(learne
         if seconds == 10:
             assert extracted(learner, out) == whole
     assert max(lost) == 2, "a shard of three batches that lacked its last"
+
+
+class Backwards:
+    """Takes all shards at once and works on the last one first, as workers of different speed may."""
+
+    is_in_process = True
+
+    @contextmanager
+    def open(self, work):
+        with work.open() as tool:
+            self.tool = tool
+            yield self
+
+    def map(self, function, shards):
+        results = [function(self.tool, shard) for shard in reversed(list(shards))]
+        yield from reversed(results)
+
+    def close(self):
+        pass
+
+
+def test_workers_may_finish_shards_in_any_order_also_before_a_kill(learner, tmp_path, monkeypatch):
+    whole = extracted(learner, tmp_path / "whole")
+    assert extracted(learner, tmp_path / "backwards", executor=Backwards()) == whole
+    out = tmp_path / "killed"
+    killed_after(monkeypatch, learner, out, 4, executor=Backwards())
+    plan = Plan.load(out / "shards" / "plan.parquet")
+    done = [file.batches for file in finished_shards(out / "shards", plan)]
+    assert done[0].start > 0 and done[-1].stop == len(plan.batches)
+    assert extracted(learner, out) == whole
 
 
 def as_an_older_version_left_it(folder):
