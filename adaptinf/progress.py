@@ -16,19 +16,19 @@ class Bar(Protocol):
         ...
 
     def took(self, seconds: float) -> None:
-        """Report how long the stage took in another process; what is heard here may come late."""
+        """Report the seconds that the stage took in another process, whose messages may arrive late."""
         ...
 
 
 class Progress(Protocol):
-    """Shows stages."""
+    """Shows stages and single lines of text."""
 
     def stage(self, title: str, total: int | None, unit: str = "samples") -> AbstractContextManager[Bar]:
         """Show one stage of `total` items (None: not known) while the block runs."""
         ...
 
     def note(self, text: str) -> None:
-        """Say one line between stages."""
+        """Show one line of text."""
         ...
 
 
@@ -50,22 +50,22 @@ class Silent:
         yield _NoBar()
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Prefixed:
-    """Puts words in front of every title of another progress."""
+    """Passes everything on to another progress, with a prefix before each title."""
 
     progress: Progress
     """What shows the stages."""
     prefix: str
-    """The words."""
+    """Text before each title."""
 
     def stage(self, title: str, total: int | None, unit: str = "samples") -> AbstractContextManager[Bar]:
-        """Show the stage under its longer title."""
+        """Show the stage, its title prefixed."""
         return self.progress.stage(f"{self.prefix} {title}", total, unit)
 
     def note(self, text: str) -> None:
-        """Say one line."""
+        """Show one line of text."""
         self.progress.note(text)

@@ -1,4 +1,4 @@
-"""Words that messages share: counts, durations, sizes, and the names that may have been meant."""
+"""Parts of messages: counts, durations, sizes, and suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adaptinf.errors import ConfigError
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration in words: 8.4 s, 3 min 20 s, 5 h 02 min."""
+    """Return a duration as text: 8.4 s, 3 min 20 s, 5 h 02 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)
@@ -24,7 +24,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Return bytes in words, in powers of 1000 as disks are sold: 18.4 MB, 2.1 GB."""
+    """Return a number of bytes as text, in powers of 1000: 18.4 MB, 2.1 GB."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -33,17 +33,17 @@ def format_bytes(count: float) -> str:
 
 
 def known_names(name: object, known: Collection[str]) -> str:
-    """Return all known names, the nearest in front: "did you mean 'adapt'? known: adapt, dbp"."""
+    """Return all known names, preceded by the most similar one: "did you mean 'adapt'? known: adapt, dbp"."""
     near = difflib.get_close_matches(str(name), known, n=1)
     question = f"did you mean {near[0]!r}? " if near else ""
     return f"{question}known: {', '.join(known) or 'none'}"
 
 
 def check_name(place: str, value: object, known: Collection[str]) -> None:
-    """Refuse the value of a setting that is not one of the known names.
+    """Check that the value of a setting is one of the known names.
 
     Raises:
-        ConfigError: with place and value, the nearest name and all of them.
+        ConfigError: it is not; the message has place and value, the most similar name and all names.
     """
     if value not in known:
         raise ConfigError(f"{place}={value!r}: {known_names(value, known)}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.cli.progress import make_progress
-from adaptinf.compare import THREADS_PER_RUN, Planned, check_plan, plan, run_planned
+from adaptinf.compare import THREADS_PER_RUN, PlannedRun, check_plan, plan, run_planned
 from adaptinf.compare.variants import Cap, ComparisonRow
 from adaptinf.demo.benchmark import prepare
 from adaptinf.models.memory import gpu
@@ -231,7 +231,7 @@ def _recorded(name: str) -> list[RunRecord]:
     return list(found.values())
 
 
-def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[Planned]:
+def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
     overrides = [f"{key}={value}" for key, value in experiment.settings.items()]
     return plan(
         experiment.rows,
@@ -242,7 +242,7 @@ def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list
     )
 
 
-def _record(planned: Planned, experiment: Experiment) -> RunRecord | None:
+def _record(planned: PlannedRun, experiment: Experiment) -> RunRecord | None:
     """Return the record of a run that has finished its stream."""
     one = Run.open(planned.folder)
     if one.num_finished < len(one.config.stream):

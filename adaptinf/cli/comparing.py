@@ -88,7 +88,7 @@ def compare(
             num_steps=steps,
             num_workers=workers,
             cache=folder.cache,
-            on_finished=folder.meanwhile(),
+            on_finished=folder.writer(),
         )
         table, _ = folder.write()
         page = folder.write_report()

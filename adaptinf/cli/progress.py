@@ -1,4 +1,4 @@
-"""Progress that a person sees: bars on a terminal, plain lines in a log or a pipe, nothing with --quiet."""
+"""Progress on standard error: bars on a terminal, plain lines in a log or a pipe, nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.words import format_seconds
 
 SECONDS_BETWEEN_LINES = 15.0
-"""A log that is not a terminal gets a line this often while a stage runs."""
+"""A log gets a line this often while a stage runs."""
 
 
 def make_progress(*, quiet: bool = False) -> Progress:
-    """Return what suits where standard error goes: bars on a terminal, lines elsewhere, nothing when quiet."""
+    """Return the progress for standard error: bars on a terminal, lines elsewhere, nothing when quiet."""
     if quiet:
         return Silent()
     return Terminal() if sys.stderr.isatty() else Lines()
 
 
 def counts_line(done: int, total: int | None, unit: str, seconds: float) -> str:
-    """Return how far a stage is: its counts, its rate so far, and the time left at that rate."""
+    """Return the state of a stage: items done, rate so far, and the time left at that rate."""
     rate = done / max(seconds, 1e-9)
     of_total = "" if total is None else f"/{total:,}"
     left = "" if not total or not rate else f", {format_seconds((total - done) / rate)} left"
@@ -32,18 +32,18 @@ def counts_line(done: int, total: int | None, unit: str, seconds: float) -> str:
 
 
 def summary_line(title: str, done: int, unit: str, seconds: float) -> str:
-    """Return what a finished stage leaves: its counts, seconds and rate."""
+    """Return the line of a finished stage: its items, seconds and rate."""
     return f"{title}: {done:,} {unit} in {format_seconds(seconds)} ({done / max(seconds, 1e-9):,.0f}/s)"
 
 
 @dataclass(kw_only=True)
 class _Timed:
-    """Counts what is done, on a clock."""
+    """Counts items and measures time."""
 
     done: int = 0
     started: float = field(default_factory=time.monotonic)
     seconds: float | None = None
-    """What the stage took, where somebody else measured it."""
+    """Seconds of the stage, where another process measured them."""
 
     def took(self, seconds: float) -> None:
         self.seconds = seconds
@@ -55,7 +55,7 @@ class _Timed:
 
 @dataclass
 class _LineBar(_Timed):
-    """Writes a line now and then: title, counts, rate, time left."""
+    """Writes a line every SECONDS_BETWEEN_LINES: title, counts, rate, time left."""
 
     title: str
     total: int | None
@@ -77,7 +77,7 @@ class _LineBar(_Timed):
 
 @dataclass(frozen=True)
 class Lines:
-    """Plain lines, for a log or a pipe: one at the end of a stage, and one now and then while it runs."""
+    """Plain lines, for a log or a pipe: one per SECONDS_BETWEEN_LINES while a stage runs, one at its end."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     """Where the lines go."""
@@ -96,7 +96,7 @@ class Lines:
 
 
 class Terminal:
-    """Bars of `rich`: one a stage, with rate and time left; several stages may be under way at once."""
+    """Bars of `rich`: one per stage, with rate and time left; several stages may run at once."""
 
     def __init__(self) -> None:
         self._bars: Any = None
@@ -128,12 +128,12 @@ class Terminal:
 
 
 def _rich_bars() -> Any:
-    """Return the bars' display; Any, because rich is imported only where there is a terminal to draw on."""
+    """Return the display of the bars; Any, because rich is imported only where standard error is a terminal."""
     from rich import progress
     from rich.console import Console
 
     columns = (
-        # Narrow enough for 80 columns with a million samples; what does not fit would be cut in the middle of a number.
+        # Narrow enough for 80 columns with a million samples; a wider line would be cut within a number.
         progress.TextColumn("{task.description:<20}", markup=False),
         progress.BarColumn(bar_width=10),
         progress.TextColumn("{task.fields[said]}", markup=False),

@@ -1,10 +1,10 @@
 """The folder of a comparison: its rows, their run folders, comparison.json, table.md and report.html.
 
-OUT/rows.json               every row that was ever asked for, in order, the stream and the settings that all share
+OUT/rows.json               every row in the order of request, the stream, and the settings that all rows share
 OUT/<row>/seed-<n>/         run folders
-OUT/shared/                 links to what runs have in common; may be deleted
-OUT/comparison.json         environment and one record a run: enough to make every table again
-OUT/table.md  report.html   for people
+OUT/shared/                 stages that several runs share, as hard links; may be deleted
+OUT/comparison.json         environment and one record per run: enough to make every table again
+OUT/table.md  report.html   the results for readers
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from adaptinf.storage import store, tables
 
 ROWS, RECORDS, TABLE = "rows.json", "comparison.json", "table.md"
 SHARE_OF_TIME = 0.05
-"""Of the time since the last one that writing the table between two runs may take: the cores belong to the runs."""
+"""Largest share of the time that may be spent on writing tables while runs work."""
 
 
 @dataclass(frozen=True)
 class ComparisonFolder:
-    """Where a comparison lies."""
+    """The folder of a comparison."""
 
     path: Path
-    """The folder."""
+    """Its path."""
 
     def run_folder(self, row: ComparisonRow, seed: int) -> Path:
         """Return the run folder of a row and seed."""
@@ -50,27 +50,27 @@ class ComparisonFolder:
 
     @property
     def cache(self) -> StageCache:
-        """Where runs share what they have in common."""
+        """Cache of the stages that runs share."""
         return StageCache(self.path / "shared")
 
     def remember(self, rows: Sequence[ComparisonRow], stream: str, settings: Mapping[str, Any]) -> None:
-        """Note rows that are new; nothing is written when one of them is known as something else.
+        """Add new rows to rows.json; nothing is written if a row of that name exists with other settings.
 
         Args:
             rows: the rows.
             stream: name of the stream.
-            settings: what all rows and seeds share, as `shared_settings` names it.
+            settings: settings that all rows and seeds share, from `shared_settings`.
 
         Raises:
-            ConfigError: a row of that name has another method, other settings or another cap, or the stream or a
-                shared setting differs from that of the rows that are there; or the folder is something else.
+            ConfigError: a row of that name has another method, other settings or another cap; the stream or a shared
+                setting differs from that of the existing rows; or the folder holds something else.
         """
         Run.refuse_run(self.path)
         saved = self._saved()
         if not saved and (strange := [name for name in (RECORDS, TABLE, REPORT) if (self.path / name).exists()]):
-            raise ConfigError(f"{self.path} is no comparison and has a {strange[0]}; choose another --out")
+            raise ConfigError(f"{self.path} is not a comparison but has a {strange[0]}; choose another --out")
         if saved and saved["stream"] != stream:
-            raise ConfigError(f"{self.path} compares on {saved['stream']}, not on {stream}; choose another --out")
+            raise ConfigError(f"{self.path} compares runs on {saved['stream']}, not {stream}; choose another --out")
         if saved:
             _refuse_other_settings(self.path, saved["settings"], tables.finite(settings))
         by_name = {row.name: row for row in self.rows()}
@@ -78,23 +78,23 @@ class ComparisonFolder:
             old = by_name.setdefault(row.name, row)
             if old.as_json() != row.as_json():
                 raise ConfigError(
-                    f"{self.path} has a row {row.name!r} already: {old.as_json()}, now {row.as_json()}; "
-                    "give the new one another name, or choose another --out"
+                    f"{self.path} already has a row {row.name!r}: {old.as_json()}, now {row.as_json()}; "
+                    "give the new row another name, or choose another --out"
                 )
         listed = {name: row.as_json() for name, row in by_name.items()}
         store.write_json_whole(self.path / ROWS, {"stream": stream, "settings": settings, "rows": listed})
 
     def rows(self) -> list[ComparisonRow]:
-        """Return every row that was ever asked for."""
+        """Return every row that was ever requested."""
         return [ComparisonRow(name=name, **value) for name, value in self._saved().get("rows", {}).items()]
 
     def _saved(self) -> dict[str, Any]:
-        """Return what rows.json holds: stream, settings, rows; nothing before the first row (Any: as JSON is)."""
+        """Return the content of rows.json: stream, settings, rows; empty before the first row (Any: JSON values)."""
         path = self.path / ROWS
         return dict(tables.read_json(path)) if path.exists() else {}
 
     def runs(self) -> list[tuple[ComparisonRow, Run]]:
-        """Return every run that has finished a step, by row and seed."""
+        """Return every run that has finished a step, ordered by row and seed."""
         found = []
         for row in self.rows():
             folders = [path.parent for path in (self.path / row.name).glob(f"seed-*/{CONFIG}")]
@@ -103,25 +103,25 @@ class ComparisonFolder:
         return found
 
     def write(self) -> tuple[ResultsTable, list[RunRecord]]:
-        """Write comparison.json and table.md anew from all runs, and return the table and its records.
+        """Rewrite comparison.json and table.md from all runs, and return the table and its records.
 
         Raises:
             ConfigError: no run has finished a step yet.
         """
         runs = self.runs()
         if not runs:
-            raise ConfigError(f"{self.path}: no run has finished a step yet")
+            raise ConfigError(f"{self.path}: no run has finished a step yet; run `adaptinf compare` until one has")
         stream = self._saved()["stream"]
         records = [record_of(run, name=row.name, settings=row.changes, stream=stream) for row, run in runs]
         order = list(dict.fromkeys(row.name for row, _ in runs))
-        around = environment(threads_per_run=THREADS_PER_RUN, gpu=gpu())
-        store.write_text_whole(self.path / RECORDS, records_text(around, records, order))
+        current = environment(threads_per_run=THREADS_PER_RUN, gpu=gpu())
+        store.write_text_whole(self.path / RECORDS, records_text(current, records, order))
         table = results_table(records, order)
         store.write_text_whole(self.path / TABLE, long_table(table))
         return table, records
 
-    def meanwhile(self) -> Callable[[], None]:
-        """Return what writes comparison.json and table.md while runs go on, in a small share of the time."""
+    def writer(self) -> Callable[[], None]:
+        """Return a function to call while runs work: it rewrites the tables, unless that would take too much time."""
         ended, took = time.monotonic(), 0.0
 
         def write() -> None:
@@ -141,7 +141,7 @@ class ComparisonFolder:
 
 
 def shared_settings(config: RunConfig) -> dict[str, Any]:
-    """Return what all rows and seeds over a stream.yaml share: setting -> value, `a.b` for a setting of a section."""
+    """Return the settings that all rows and seeds over a stream.yaml share: name -> value, `a.b` within a section."""
     own = {"seed", "selection.method", *FREE_KEYS}
     found: dict[str, Any] = {}
     for key, section in config.model_dump().items():
@@ -156,6 +156,6 @@ def _refuse_other_settings(path: Path, before: Mapping[str, Any], now: Mapping[s
         was, wanted = before.get(name), now.get(name)
         if was != wanted and not has_grown(name, was, wanted):
             raise ConfigError(
-                f"{path} compares with {name}={was!r}, now it is {wanted!r}, and its rows would not be comparable; "
-                "choose another --out"
+                f"{path} is a comparison with {name}={was!r}, now it is {wanted!r}: its rows would not be comparable; "
+                "go back to the old value, or choose another --out"
             )

@@ -1,4 +1,4 @@
-"""Which runs a comparison needs: one per row and seed, each with its folder and settings, checked before any starts."""
+"""The runs of a comparison: one per row and seed, with folder and settings, all checked before the first one starts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from adaptinf.config import RunConfig
 from adaptinf.runs import preflight
 
 ConfigOf = Callable[[int, str], RunConfig]
-"""Seed, method -> the settings that all rows of the method share."""
+"""(seed, method) -> the settings that all rows of the method share."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedRun:
     """One run of a comparison."""
 
     row: ComparisonRow
@@ -28,11 +28,11 @@ class Planned:
     config: RunConfig
     """Its settings."""
     label: str
-    """What its progress is called."""
+    """Its name in progress lines."""
 
 
 def same_config(config: RunConfig) -> ConfigOf:
-    """Return what gives every seed the same settings: a stream.yaml has one set of data and one base model."""
+    """Return a function that gives every seed the same settings, for a stream.yaml: one set of data and one base."""
     return lambda seed, _: config.model_copy(update={"seed": seed})
 
 
@@ -43,16 +43,16 @@ def plan(
     folder_of: Callable[[ComparisonRow, int], Path],
     *,
     cap: Cap | None = None,
-) -> list[Planned]:
-    """Return every run, seed by seed, so that what is finished first can be compared in pairs.
+) -> list[PlannedRun]:
+    """Return every run, ordered by seed, so that the first runs to finish are pairs of one seed.
 
     Raises:
-        ConfigError: an unknown method or setting.
+        ConfigError: unknown method or setting.
     """
     methods = dict.fromkeys(row.method for row in rows)
     configs = {(seed, method): config_of(seed, method) for seed in seeds for method in methods}
     return [
-        Planned(
+        PlannedRun(
             row=row,
             seed=seed,
             folder=folder_of(row, seed),
@@ -69,8 +69,8 @@ def _config_of_row(config: RunConfig, row: ComparisonRow, seed: int, cap: Cap | 
         return row_config(config, row, seed, cap=cap)
 
 
-def check_plan(planned: Sequence[Planned]) -> None:
-    """Check what every run names before any folder is made.
+def check_plan(planned: Sequence[PlannedRun]) -> None:
+    """Check the settings of every run before any folder is made.
 
     Raises:
         ConfigError: as `preflight.check`.

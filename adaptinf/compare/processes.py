@@ -1,4 +1,4 @@
-"""Runs in worker processes: as many at once as there are cores, with their progress shown in one place."""
+"""Runs in worker processes: one per core at a time, with the progress of all shown by the parent process."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from adaptinf.compare.planning import Planned
+from adaptinf.compare.planning import PlannedRun
 from adaptinf.compare.remote import Relay, Remote
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.cache import StageCache
 
 POLL_SECONDS = 0.2
-"""How often the parent looks for messages, and a worker for its parent."""
+"""How often the parent process looks for messages, and a worker for its parent."""
 THREADS_PER_RUN = 1
-"""The other cores have runs of their own."""
+"""Each core has a run of its own."""
 
 
 def run_planned(
-    planned: Sequence[Planned],
+    planned: Sequence[PlannedRun],
     *,
     progress: Progress,
     num_steps: int | None = None,
@@ -37,18 +37,18 @@ def run_planned(
     cache: StageCache | None = None,
     on_finished: Callable[[], None] | None = None,
 ) -> list[Run]:
-    """Run everything that is planned, going on where an earlier call stopped, and return the runs.
+    """Carry out the planned runs, resuming where an earlier call stopped, and return them.
 
     Args:
         planned: the runs.
-        progress: where to report; workers send their bars here.
-        num_steps: steps of the stream to take; None: all.
-        num_workers: processes at once, one thread each; None: one a core, and one in all where they share a GPU.
-        cache: where runs share what they have in common; None: each makes its own.
-        on_finished: called whenever a run has finished while others go on.
+        progress: shows the progress of all workers.
+        num_steps: number of steps of the stream to run; None: all.
+        num_workers: processes at once, one thread each; None: one per core, a single one if they would share a GPU.
+        cache: cache of the stages that runs share; None: each run computes its own.
+        on_finished: called when a run has finished while others still work.
 
     Raises:
-        ConfigError: a run folder with other settings.
+        ConfigError: a run folder exists with other settings.
     """
     runs = [Run.create(one.folder, one.config) for one in planned]
     unfinished = []
@@ -63,28 +63,28 @@ def run_planned(
 
 
 def _run_unfinished(
-    unfinished: Sequence[tuple[Planned, int]],
+    unfinished: Sequence[tuple[PlannedRun, int]],
     progress: Progress,
     num_workers: int | None,
     cache: StageCache | None,
     on_finished: Callable[[], None] | None,
 ) -> None:
-    workers = min(num_workers or _fitting_workers(unfinished), len(unfinished))
+    workers = min(num_workers or _default_workers(unfinished), len(unfinished))
     context = multiprocessing.get_context("spawn")
     manager = SyncManager(ctx=context)
     manager.start(_end_with_parent, (os.getpid(),))
     others = set(multiprocessing.active_children())
     with manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
-        with _ctrl_c_later():
+        with _ctrl_c_delayed():
             futures = [pool.submit(_run_one, one.folder, steps, queue, one.label, cache) for one, steps in unfinished]
             processes = set(multiprocessing.active_children()) - others
         relay = Relay(progress)
         try:
             _relay_until_done(futures, queue, relay, on_finished)
         except BaseException:
-            # Whoever stops, or is told of a failure, must not wait for hours of other runs: a run may be killed at any
-            # moment and goes on from there. Cancelling would not do, as the pool has handed out the next ones already.
+            # Ctrl-C or a failure must not wait for hours of other runs: a run can be killed at any moment and resumes
+            # from there. Cancelling is not enough, because the pool has already started the next runs.
             for process in processes:
                 process.kill()
             raise
@@ -93,8 +93,8 @@ def _run_unfinished(
 
 
 @contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Keep Ctrl-C for the end of the block, and for good from processes begun in it: their parent ends them."""
+def _ctrl_c_delayed() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block. Processes started in the block never get it: their parent ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -102,8 +102,8 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _fitting_workers(unfinished: Sequence[tuple[Planned, int]]) -> int:
-    """Return one run a core; only one where a model works on an accelerator, whose memory may not hold two."""
+def _default_workers(unfinished: Sequence[tuple[PlannedRun, int]]) -> int:
+    """Return one worker per core; a single one where models use an accelerator, whose memory may not hold two."""
     import torch
 
     devices = {one.config.model.device for one, _ in unfinished}
@@ -115,23 +115,23 @@ def _fitting_workers(unfinished: Sequence[tuple[Planned, int]]) -> int:
 def _relay_until_done(
     futures: Sequence[Future[None]], queue: Any, relay: Relay, on_finished: Callable[[], None] | None
 ) -> None:
-    """Show the workers' messages until all are done; the first failure is raised at once."""
+    """Show the messages of the workers until all of them are done; the first failure is raised at once."""
     num_done = 0
     while True:
-        _relay_for_a_moment(queue, relay)
+        _relay_for_poll_seconds(queue, relay)
         done = [future for future in futures if future.done()]
         for future in done:
             future.result()
         if len(done) == len(futures):
-            _relay_for_a_moment(queue, relay)  # their last words
+            _relay_for_poll_seconds(queue, relay)  # the last messages
             return
         if len(done) > num_done and on_finished is not None:
             on_finished()
         num_done = len(done)
 
 
-def _relay_for_a_moment(queue: Any, relay: Relay) -> None:
-    """Show what comes within POLL_SECONDS; where messages never pause, runs that end are seen all the same."""
+def _relay_for_poll_seconds(queue: Any, relay: Relay) -> None:
+    """Show the messages of the next POLL_SECONDS; the time limit holds even if messages never pause."""
     end = time.monotonic() + POLL_SECONDS
     while (left := end - time.monotonic()) > 0:
         try:
@@ -141,27 +141,27 @@ def _relay_for_a_moment(queue: Any, relay: Relay) -> None:
 
 
 def _begin_worker(parent: int) -> None:
-    """Prepare a worker: one thread, as the other cores have workers of their own, and an end when its parent ends."""
+    """Prepare a worker: one thread, because each core has a worker, and an end when its parent ends."""
     import torch
     from threadpoolctl import threadpool_limits
     from transformers.utils import logging
 
     torch.set_num_threads(THREADS_PER_RUN)
-    threadpool_limits(limits=THREADS_PER_RUN)  # NumPy's BLAS too; clustering and pruning take as many threads as it has
+    threadpool_limits(limits=THREADS_PER_RUN)  # NumPy's BLAS as well, which sets the threads of clustering and pruning
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     _end_with_parent(parent)
 
 
 def _end_with_parent(parent: int) -> None:
-    """Have this process end when its parent does, killed or not."""
+    """Make this process end when its parent ends, however it ends."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
-    # The parent was killed: nobody waits for this work, and its lock must not outlive it.
+    # The parent was killed: its work is not needed any more, and the lock of the run must be released.
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Progress between processes: a worker sends what happens in it through a queue, the parent shows it."""
+"""Progress of worker processes: a worker sends its messages through a queue, and the parent process shows them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from adaptinf.progress import Bar, Progress
 
 
 class Remote:
-    """Sends what happens in a worker process to the process that shows it, through a queue."""
+    """The progress of a worker: sends every message to the parent process through a queue."""
 
     def __init__(self, queue: Any, name: str) -> None:
-        """`queue` is a multiprocessing queue; `name` goes in front of every title."""
+        """`queue` is a multiprocessing queue; `name` precedes every title."""
         self.queue, self.name = queue, name
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Bar]:
-        """Report the stage's begin, progress and end, with the seconds in between."""
+        """Send the start of the stage, its progress, and its end with its seconds."""
         started = time.monotonic()
         self.queue.put(("begin", self.name, (f"{self.name}: {title}", total, unit)))
         yield _RemoteBar(self)
@@ -39,18 +39,18 @@ class _RemoteBar:
         self.remote.queue.put(("advance", self.remote.name, count))
 
     def took(self, seconds: float) -> None:
-        """Do nothing: a stage of this process is measured here."""
+        """Do nothing: `stage` measures the seconds itself."""
 
 
 class Relay:
-    """Shows what `Remote`s of other processes send."""
+    """Shows the messages that `Remote`s in other processes send."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self._open: dict[str, tuple[Any, Bar]] = {}
 
     def show(self, message: tuple[str, str, Any]) -> None:
-        """Show one message from the queue."""
+        """Show one message of the queue."""
         kind, name, value = message
         if kind == "note":
             self.progress.note(value)
@@ -65,7 +65,7 @@ class Relay:
             context.__exit__(None, None, None)
 
     def close(self) -> None:
-        """End every stage that is still open, because its worker failed."""
+        """Close every open stage, for workers that failed."""
         for context, _ in self._open.values():
             context.__exit__(None, None, None)
         self._open.clear()

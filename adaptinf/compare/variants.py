@@ -1,4 +1,4 @@
-"""The rows of a comparison: methods by their names, and variants of a method with settings of their own."""
+"""The rows of a comparison: methods, and variants of methods with settings of their own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Cap = Literal["auto", "none"] | int
 """As `pruning.cap`."""
 
 CAPPED = frozenset({"lite_adapt"})
-"""Methods that prune to the cap in a comparison unless `cap` says otherwise; all others keep their pool."""
+"""Methods that prune to the cap in a comparison without `cap`; all others keep their whole pool."""
 RESERVED = ("shared", "data")
-"""Folders of a comparison that are no row."""
+"""Folders of a comparison that are not rows."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _INSTEAD = {
     "selection.method": "write `method:`",
@@ -32,46 +32,46 @@ _INSTEAD = {
     "plugins": "name them in the stream",
     "made_by": "leave it out",
 }
-"""Settings that a variant may not change, and what to do instead."""
+"""Settings that a variant may not change -> what to do instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
-    """One row of the table."""
+    """One row of a comparison: a method, or a variant of one."""
 
     name: str
-    """Its name, which is also its folder's."""
+    """Name of the row and of its folder."""
     method: str
-    """Its selector."""
+    """Name of its selector."""
     settings: Mapping[str, Any]
-    """Settings that differ from the stream's: `a.b` -> value."""
+    """Settings that differ from those of the stream: `a.b` -> value."""
     cap: Cap | None = None
-    """The cap of this row alone; None: that of the comparison."""
+    """Cap of this row alone; None: that of the comparison."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return a value for JSON."""
+        """Return the row as JSON values."""
         return {"method": self.method, "settings": dict(self.settings), "cap": self.cap}
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What the row changes of the stream's settings, its own cap included."""
+        """Settings in which the row differs from the stream, its own cap included."""
         return {**self.settings, **({} if self.cap is None else {"cap": self.cap})}
 
 
 def rows_of(methods: Sequence[str], variants: Path | None = None) -> list[ComparisonRow]:
-    """Return the rows of methods, then those of a file of variants.
+    """Return the rows of the methods, then those of the file of variants.
 
     Raises:
-        ConfigError: there is none, a name comes twice or cannot be a folder, or the file is wrong.
+        ConfigError: there are no rows, a name occurs twice or cannot be a folder name, or the file is not valid.
     """
     rows = [ComparisonRow(name=method, method=method, settings={}) for method in methods]
     rows += [] if variants is None else _read(variants)
     if not rows:
-        raise ConfigError("there is nothing to compare; name --methods (`adaptinf list` has them) or --variants")
+        raise ConfigError("there is nothing to compare; give --methods (`adaptinf list` names them) or --variants")
     names = [row.name for row in rows]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"two rows are called {name!r}; give a variant a name of its own")
+            raise ConfigError(f"two rows are called {name!r}; give each row a name of its own")
         _check_name(name)
     return rows
 
@@ -79,45 +79,46 @@ def rows_of(methods: Sequence[str], variants: Path | None = None) -> list[Compar
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name.endswith(".part"):
         raise ConfigError(
-            f"{name!r} cannot be a row: it names a folder, so letters, digits, '.', '_' and '-', 64 at most, "
-            "and no .part at the end"
+            f"{name!r} cannot be the name of a row, which is also a folder; use letters, digits, '.', '_' and '-', "
+            "at most 64, the first one a letter or digit, without .part at the end"
         )
     if name in RESERVED:
-        raise ConfigError(f"{name!r} cannot be a row: the comparison has a folder of that name; choose another")
+        raise ConfigError(f"{name!r} cannot be the name of a row: it is a folder of every comparison; rename it")
 
 
 def _read(path: Path) -> list[ComparisonRow]:
     if not path.is_file():
-        raise ConfigError(f"{path} is not a file")
+        raise ConfigError(f"--variants {path} is not a file; give a YAML file of rows")
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path} must map names to settings, such as `fisher: {{method: adapt, ...}}`")
+        raise ConfigError(f"{path} does not map names to settings; write lines like `fisher: {{method: adapt, ...}}`")
     return [_row(str(name), value, f"{path}: {name}") for name, value in found.items()]
 
 
 def _row(name: str, value: Any, where: str) -> ComparisonRow:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
         raise ConfigError(
-            f"{where}: write `method:` and settings, such as {{method: adapt, extraction.vector: fisher}}"
+            f"{where}: the method is missing; write `method:` and settings, "
+            "such as {method: adapt, extraction.vector: fisher}"
         )
     if name in registry.selector.names() and name != value["method"]:
-        raise ConfigError(f"{where}: {name} is a method; a variant of {value['method']} needs another name")
+        raise ConfigError(f"{where}: {name} is a method; give the variant of {value['method']} another name")
     settings = {str(key): item for key, item in value.items() if key not in ("method", "cap")}
     for key in settings:
         for refused, instead in _INSTEAD.items():
             if key == refused or key.startswith(f"{refused}."):
-                raise ConfigError(f"{where}: a variant may not set {key}; {instead}")
+                raise ConfigError(f"{where}: a variant cannot set {key}; {instead}")
     return ComparisonRow(name=name, method=value["method"], settings=settings, cap=_cap(value.get("cap"), where))
 
 
 def parse_cap(text: str | None) -> Cap | None:
-    """Return what `--cap` says.
+    """Return the cap that `--cap` asks for; None without the option.
 
     Raises:
-        ConfigError: it is no cap.
+        ConfigError: it is not a cap.
     """
     value: Any = int(text) if text is not None and text.isdecimal() else text
     return _cap(value, "--cap")
@@ -127,31 +128,31 @@ def _cap(value: Any, where: str) -> Cap | None:
     is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
     if value is None or value in ("auto", "none") or is_number:
         return value  # type: ignore[no-any-return]  # checked right here
-    raise ConfigError(f"{where}: cap {value!r} must be auto (4 x the budget), none, or a number of samples")
+    raise ConfigError(f"{where}: cap {value!r} is not valid; give auto (4 x the budget), none, or a number of samples")
 
 
 def row_config(config: RunConfig, row: ComparisonRow, seed: int, *, cap: Cap | None = None) -> RunConfig:
     """Return the configuration of one row and seed.
 
-    Without `cap` only `lite_adapt` is capped, at the stream's own cap if it has one; with it all rows but multitask
-    share that cap. A row's own cap comes first.
+    Without `cap` only `lite_adapt` has a cap: that of the stream if it has one, otherwise 4 x the budget. With `cap`
+    all rows except multitask have that cap. The cap of a row itself takes precedence.
 
     Raises:
-        ConfigError: an unknown method or setting, or `lite_adapt` without a cap, which would be `adapt`.
+        ConfigError: unknown method or setting, or `lite_adapt` without a cap, which would be `adapt`.
     """
     where = f"row {row.name}"
     _ = registry.selector[row.method]
     method = method_config(config, row.method, seed)
     if row.method == UPPER_REFERENCE:
         if row.cap not in (None, "none"):
-            raise ConfigError(f"{where}: {row.method} trains on everything that ever came, so it can have no cap")
+            raise ConfigError(f"{where}: {row.method} trains on the whole pool and cannot have a cap; leave it out")
         wanted: Cap = "none"
     elif row.cap is not None:
         wanted = row.cap
     else:
         wanted = method.pruning.cap if cap is None else cap
     if wanted == "none" and row.method in CAPPED:
-        raise ConfigError(f"{where}: {row.method} is adapt with a cap; leave it out, or give it one")
+        raise ConfigError(f"{where}: {row.method} without a cap is adapt; leave the row out, or give it a cap")
     capped = method.model_copy(update={"pruning": method.pruning.model_copy(update={"cap": wanted})})
     return configuration.with_settings(capped, row.settings, where=where) if row.settings else capped
 
@@ -162,7 +163,7 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
     Raises:
         ConfigError: no such method.
     """
-    # What the stream asks of one method is not asked of the others that do not know it.
+    # Options of the stream that this method does not know are meant for other methods.
     known = known_options(method)
     own: dict[str, Any] = {name: None for name in ("budgets", "choose", "sampling") if name not in known}
     own["options"] = {name: value for name, value in config.selection.options.items() if name in known}

@@ -1,1 +1,1 @@
-"""A finished run as numbers: records, tables, intervals, paired tests."""
+"""Results of finished runs: records, tables, intervals, paired tests."""

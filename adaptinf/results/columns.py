@@ -1,4 +1,4 @@
-"""The columns of every table of runs: what a number is called, what it means, and how it is written."""
+"""The columns of all results tables: name and meaning of each number, and its text."""
 
 from __future__ import annotations
 
@@ -12,57 +12,58 @@ from adaptinf.results.summary import Summary
 from adaptinf.words import format_seconds
 
 LEAST_P = 0.001
-"""Below this a p-value is only said to be below it."""
+"""Smaller p-values are written as < LEAST_P."""
 
 
 class Column(NamedTuple):
     """One column of a table."""
 
     field: str
-    """Its field of `Summary`."""
+    """Field of `Summary` that it shows."""
     heading: str
     """Short name."""
     factor: float
-    """What the field is multiplied by."""
+    """Factor from the field to the unit of the table."""
     meaning: str
-    """One sentence for whoever meets it first."""
+    """Definition in one sentence."""
 
 
 COLUMNS = (
-    Column("macro", "accuracy", 100.0, "Percent of test answers right after the last step, mean over skills."),
-    Column("micro", "micro", 100.0, "The same, each skill weighted by its share of the stream."),
-    Column("rare", "rare", 100.0, "Mean over rare skills: those with less than half of an equal share of the stream."),
+    Column("macro", "accuracy", 100.0, "Percent of correct test answers after the last step, mean over skills."),
+    Column("micro", "micro", 100.0, "The same, with each skill weighted by its share of the stream."),
+    Column("rare", "rare", 100.0, "Mean over rare skills: skills with less than half of an equal share of the stream."),
     Column("common", "common", 100.0, "Mean over the other skills."),
-    Column("relative_gain", "rel. gain", 1.0, "Accuracy in percent of a reference, mean over skills."),
-    Column("worst_skill", "worst", 100.0, "The skill with the lowest accuracy after the last step."),
-    Column("over_time", "over time", 100.0, "Mean over steps of the accuracy on the skills taught so far."),
+    Column("relative_gain", "rel. gain", 1.0, "Accuracy in percent of the reference accuracy, mean over skills."),
+    Column("worst_skill", "worst", 100.0, "Lowest accuracy of any skill after the last step."),
+    Column("over_time", "over time", 100.0, "Mean over steps of the accuracy on the skills introduced so far."),
     Column("forgetting_signed", "forgetting", 1.0, "Mean loss of a learnt skill from one step to the next, in percent"
-           " of what it had; gains count as negative losses, so below zero is good."),
-    Column("forgetting_clipped", "(clipped)", 1.0, "The same with gains counted as zero: losses only."),
-    Column("forgetting_left_out", "left out", 1.0, "Pairs of skill and step that the two rates leave out: less than one"
-           " test item was right before, so no share of it can be lost."),
-    Column("max_forgetting", "max. forgetting", 100.0, "Points from the best that a skill had since it was taught to"
-           " what it has in the end, mean over skills; the last step does not count as best."),
-    Column("backward_transfer", "bwd transfer", 100.0, "Points that a skill gained or lost from the step that taught"
-           " it to the end; below zero is forgetting."),
-    Column("forward_transfer", "fwd transfer", 100.0, "Points that a skill gained before its own data arrived."),
-    Column("samples_trained", "trained", 1.0, "Samples trained on over all steps, epochs not counted."),
-    Column("selection_seconds", "selection", 1.0, "Time for extraction, clustering, selection and pruning."),
-    Column("training_seconds", "training", 1.0, "Time for training."),
+           " of its earlier accuracy; gains count as negative, so values below zero are good."),
+    Column("forgetting_clipped", "(clipped)", 1.0, "The same, with gains counted as zero."),
+    Column("forgetting_left_out", "left out", 1.0, "Pairs of skill and step that both rates leave out, because the"
+           " earlier accuracy was below one test item."),
+    Column("max_forgetting", "max. forgetting", 100.0, "Best accuracy of a skill since its introduction, the last"
+           " step excluded, minus its accuracy after the last step, in points, mean over skills."),
+    Column("backward_transfer", "bwd transfer", 100.0, "Accuracy of a skill after the last step minus that after the"
+           " step that introduced it, in points, mean over skills; below zero is forgetting."),
+    Column("forward_transfer", "fwd transfer", 100.0, "Points that a skill gained before its own data arrived, mean"
+           " over skills."),
+    Column("samples_trained", "trained", 1.0, "Samples trained on in all steps; epochs are not counted."),
+    Column("selection_seconds", "selection", 1.0, "Time of extraction, clustering, selection and pruning."),
+    Column("training_seconds", "training", 1.0, "Time of training."),
 )  # fmt: skip
 COLUMN = {column.field: column for column in COLUMNS}
 """Field -> its column."""
 
 
 def cell(column: Column, members: Sequence[Summary], *, with_ends: bool = True) -> str:
-    """Return the mean over seeds as text, with half of its 95 % interval where there are several."""
+    """Return the mean over seeds as text, with half of its 95 % interval if there are several seeds."""
     interval = interval_of(column, members)
     if np.isnan(interval.mean):
         return "–"
     if column.field.endswith("seconds"):
         return format_seconds(interval.mean)
     if column.field == "forgetting_left_out":
-        return number(interval.mean).removesuffix(".0")  # a count, and an interval of it says nothing
+        return number(interval.mean).removesuffix(".0")  # a count, whose interval is not meaningful
     if column.field == "samples_trained":
         return f"{interval.mean:,.0f}"
     return with_interval(interval) if with_ends else number(interval.mean)
@@ -74,20 +75,20 @@ def interval_of(column: Column, members: Sequence[Summary]) -> Interval:
 
 
 def with_interval(interval: Interval) -> str:
-    """Return 23.4, or 23.4 ± 1.2 where the interval is known."""
+    """Return 23.4, or 23.4 ± 1.2 if the interval is known."""
     if np.isnan(interval.low):
         return number(interval.mean)
     return f"{number(interval.mean)} ± {interval.high - interval.mean:.1f}"
 
 
 def number(value: float) -> str:
-    """Return a number with one digit and a real minus sign; never -0.0."""
+    """Return a number with one decimal and a minus sign (U+2212); never -0.0."""
     text = f"{value:.1f}"
     return ("0.0" if text == "-0.0" else text).replace("-", "−")
 
 
 def signed(value: float) -> str:
-    """Return a number with one digit and its sign."""
+    """Return a number with one decimal and its sign."""
     text = number(value)
     return text if text.startswith("−") or text == "0.0" else f"+{text}"
 
@@ -101,7 +102,7 @@ def paired_test_text(test: PairedTest) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """Return a p-value as it stands after the letter p."""
+    """Return a p-value as it follows the letter p: "= 0.031", "< 0.001"."""
     if p_value < LEAST_P:
         return f"< {LEAST_P}"
     return f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"

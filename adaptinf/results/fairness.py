@@ -1,4 +1,4 @@
-"""Whether the rows of a table may be compared: the same training budget, the same test items, one cap, all steps."""
+"""Whether the rows of a table are comparable: the same training budget, test items, cap and number of steps."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from adaptinf.results.summary import BASELINE
 
 
 def common_budget(records: Sequence[RunRecord]) -> int:
-    """Return the samples a step that most runs may train on; of two as frequent the smaller one."""
+    """Return the most frequent budget, in samples per step; of equally frequent ones the smallest."""
     counts = Counter(record.budget for record in records)
     return min(counts, key=lambda budget: (-counts[budget], budget)) if counts else 0
 
 
 def trained_more(records: Sequence[RunRecord]) -> list[str]:
-    """Return a line for each row that trained on more samples in a step than the common budget."""
+    """Return one line per row that trained on more samples in a step than the common budget."""
     budget, lines = common_budget(_bounded(records)), {}
     for record in _bounded(records):
         for number, step in enumerate(record.steps):
             if step.trained > budget and record.name not in lines:
                 lines[record.name] = (
                     f"{record.name} trained on {step.trained:,} samples in step {number} of seed {record.seed}; the "
-                    f"budget of this comparison is {budget:,}: give it the same budget, or a comparison of its own"
+                    f"budget of this comparison is {budget:,}; give it the same budget, or compare it separately"
                 )
     return list(lines.values())
 
 
 def trained_fewer(records: Sequence[RunRecord]) -> dict[str, list[int]]:
-    """Return, for each row that trained on fewer samples than the others in any step, how many in each of its seeds.
+    """Return the samples that each row trained on less than the others: row -> one number per seed; only rows with any.
 
-    What the others trained on is the most of any row in that step and seed, within the budget.
+    "The others" is the row that trained on most samples in the same step and seed, within the budget.
     """
     budget, bounded = common_budget(_bounded(records)), _bounded(records)
     most: dict[tuple[int, int], int] = {}
@@ -54,16 +54,16 @@ def _bounded(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def fewer_lines(missing: dict[str, list[int]]) -> list[str]:
-    """Return a line for each row that trained on fewer samples."""
+    """Return one line per row that trained on fewer samples."""
     lines = []
     for name, counts in missing.items():
         number = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-        lines.append(f"{name} trained on {number} fewer samples a seed than the others")
+        lines.append(f"{name} trained on {number} fewer samples per seed than the others")
     return lines
 
 
 def item_lines(records: Sequence[RunRecord]) -> list[str]:
-    """Return a line for each run that answered other test items than random replay (or the first row) of its seed."""
+    """Return one line per run that answered other test items than random replay (or the first row) with its seed."""
     lines = []
     for seed in sorted({record.seed for record in records}):
         own = [record for record in records if record.seed == seed]
@@ -73,38 +73,38 @@ def item_lines(records: Sequence[RunRecord]) -> list[str]:
             if wrong:
                 some = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
                 lines.append(
-                    f"seed {seed}: {record.name} and {first.name} answered different test items of {some}; they are "
-                    "not compared item by item: delete the run that is out of date, and run it again"
+                    f"seed {seed}: {record.name} and {first.name} answered different test items of {some}, so they are "
+                    "not compared item by item; delete the run that is out of date and run it again"
                 )
     return lines
 
 
 def cap_lines(records: Sequence[RunRecord]) -> list[str]:
-    """Return in a line which rows are capped, and whether by one cap."""
+    """Return one line that names the rows with a cap, and whether they have the same cap."""
     caps: dict[int, list[str]] = {}
     for record in records:
         if record.cap is not None and record.name not in caps.setdefault(record.cap, []):
             caps[record.cap].append(record.name)
     if not caps:
-        return ["no row has a cap on its pool"]
+        return ["no row has a cap"]
     parts = [f"{cap:,} samples ({', '.join(names)})" for cap, names in sorted(caps.items())]
-    words = "capped rows share one cap" if len(caps) == 1 else "caps differ"
+    words = "all rows with a cap have the same" if len(caps) == 1 else "caps differ"
     return [f"{words}: {'; '.join(parts)}"]
 
 
 def complete(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
-    """Return the records that have come as far as the furthest, and a line that names the others."""
+    """Return the records with the largest number of finished steps, and a line that names the others."""
     most = max((len(record.steps) for record in records), default=0)
     behind = [record for record in records if len(record.steps) < most]
     if not behind:
         return list(records), []
     names = ", ".join(f"{record.name} seed {record.seed} ({len(record.steps)})" for record in behind)
     kept = [record for record in records if len(record.steps) == most]
-    return kept, [f"left out, as they have not finished {most} steps like the others: {names}"]
+    return kept, [f"left out, because they have not finished all {most} steps: {names}"]
 
 
 def seed_lines(records: Sequence[RunRecord]) -> list[str]:
-    """Return a line for all rows that lack the same seeds, which others have."""
+    """Return one line per set of seeds that rows lack while others have them."""
     all_seeds = sorted({record.seed for record in records})
     rows: dict[str, list[str]] = {}
     for name in dict.fromkeys(record.name for record in records):
@@ -112,7 +112,7 @@ def seed_lines(records: Sequence[RunRecord]) -> list[str]:
         lacking = ", ".join(str(seed) for seed in all_seeds if seed not in seeds)
         rows.setdefault(lacking, []).append(name)
     return [
-        f"not run with seeds {lacking}, so means over fewer: {', '.join(names)}"
+        f"not run with seeds {lacking}, so their means are over fewer seeds: {', '.join(names)}"
         for lacking, names in rows.items()
         if lacking
     ]

@@ -1,4 +1,4 @@
-"""95 % intervals: over seeds of one method, and of the difference of two methods on the same test items."""
+"""95 % intervals: of a mean over seeds, and of the difference of two methods on the same test items."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from scipy.special import stdtrit
 
 LEVEL = 0.95
-"""Of all intervals that we print."""
+"""Confidence level of all intervals."""
 NUM_DRAWS = 4_000
-"""Bootstrap draws: the ends of a 95 % interval then move by a few hundredths of its width."""
+"""Bootstrap draws: with another seed, the ends of a 95 % interval move by a few hundredths of its width."""
 MAX_DRAWN_VALUES = 1_000
-"""Above this many different values a resampled mean is drawn from its normal limit, in no memory to speak of."""
+"""With more different values than this, a resampled mean is drawn from its normal limit, which needs little memory."""
 
 Differences = Mapping[str, np.ndarray]
-"""Skill -> one method's score minus the other's on each test item that both answered."""
+"""Skill -> score of one method minus that of the other, per test item that both answered."""
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval; NaN ends where it cannot be told."""
+    """A mean with its 95 % interval; the ends are NaN where they are not known."""
 
     mean: float
     low: float
@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
-    """Return the mean of one number a seed and its 95 % t-interval; NaN ends below two finite values."""
+    """Return the mean of one number per seed and its 95 % t-interval; ends are NaN below two finite values."""
     finite = np.array([value for value in values if np.isfinite(value)], dtype=np.float64)
     if not len(finite):
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -40,14 +40,14 @@ def over_seeds(values: Sequence[float]) -> Interval:
 
 
 class PairedTest(NamedTuple):
-    """One method against another on the same seeds and test items."""
+    """Test of one method against another on the same seeds and test items."""
 
     interval: Interval
     """Mean difference and its 95 % interval."""
     p_value: float
-    """Two-sided: how often a resampled mean is on the other side of 0; never below 1 / NUM_DRAWS."""
+    """Two-sided: twice the share of resampled means on the other side of 0; at least 1 / NUM_DRAWS."""
     effect: float
-    """The mean in standard deviations of the seeds' differences; NaN where they have none."""
+    """Mean difference in standard deviations over seeds; NaN with one seed or without deviation."""
 
 
 def paired_test(
@@ -57,14 +57,14 @@ def paired_test(
     same_items: bool = False,
     seed: int = 0,
 ) -> PairedTest:
-    """Return how far one method is above another over seeds, skills and items.
+    """Return the mean difference of two methods over seeds, skills and items, with interval and p-value.
 
     Seeds are resampled first, then the items of each skill. Skills count equally, as in average accuracy, or by the
-    `weights` of each seed, as in micro accuracy: a skill without a positive weight does not count, and where none has
-    one everything is NaN. With one seed only the items vary, so interval and p-value say nothing about another seed.
+    `weights` of each seed, as in micro accuracy: a skill without a positive weight is left out, and if no skill has one
+    all results are NaN. With one seed only the items vary, so interval and p-value do not cover other seeds.
 
-    With `same_items` all seeds answered the same items, in one order: they are drawn once for all seeds, because what
-    is peculiar to an item is so in every seed and does not average out over seeds.
+    With `same_items` all seeds answered the same items in the same order. Items are then drawn once for all seeds: the
+    difficulty of an item is the same in every seed, so it does not average out over seeds.
     """
     shares = [_shares(skills, None if weights is None else weights[row]) for row, skills in enumerate(seeds)]
     if not all(shares):
@@ -77,7 +77,7 @@ def paired_test(
         drawn = np.stack([_resampled_means(skills, share, rng) for skills, share in zip(seeds, shares, strict=True)])
     exact = np.array([_mean(skills, share) for skills, share in zip(seeds, shares, strict=True)])
     which = rng.integers(0, len(seeds), (NUM_DRAWS, len(seeds)))
-    # A seed that is drawn twice has items of its own drawn twice, independently.
+    # If a seed is drawn twice, its items are drawn twice, independently.
     draws = np.arange(NUM_DRAWS)[:, None] if same_items else rng.integers(0, NUM_DRAWS, which.shape)
     means = drawn[which, draws].mean(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -95,7 +95,7 @@ def _two_sided(means: np.ndarray) -> float:
 
 
 def _shares(skills: Differences, weights: Mapping[str, float] | None) -> dict[str, float]:
-    """Return each skill's share of the mean, by name, as the draws are made in this order; all of them sum to 1."""
+    """Return skill -> its share of the mean; shares sum to 1. Sorted by name, because draws are made in this order."""
     raw = {name: 1.0 if weights is None else float(weights.get(name, 0.0)) for name in sorted(skills)}
     usable = {name: weight for name, weight in raw.items() if np.isfinite(weight) and weight > 0}
     total = sum(usable.values())
@@ -107,7 +107,7 @@ def _mean(skills: Differences, shares: Mapping[str, float]) -> float:
 
 
 def _resampled_means(skills: Differences, shares: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Return NUM_DRAWS means over skills of one seed, the items of each drawn anew."""
+    """Return NUM_DRAWS means over skills of one seed, with the items of each skill resampled."""
     means = np.zeros(NUM_DRAWS)
     for name, share in shares.items():
         means += share * _resampled(skills[name], rng)
@@ -117,7 +117,7 @@ def _resampled_means(skills: Differences, shares: Mapping[str, float], rng: np.r
 def _resampled_together(
     seeds: Sequence[Differences], shares: Sequence[Mapping[str, float]], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return seeds x NUM_DRAWS means over skills; each draw takes the same items in all seeds."""
+    """Return seeds x NUM_DRAWS means over skills; each draw has the same items in all seeds."""
     means = np.zeros((len(seeds), NUM_DRAWS))
     for name in dict.fromkeys(name for share in shares for name in share):
         items = np.stack([skills[name] for skills in seeds], axis=1)
@@ -127,7 +127,7 @@ def _resampled_together(
 
 
 def _resampled_rows(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return NUM_DRAWS means of as many rows, drawn with replacement."""
+    """Return NUM_DRAWS means of len(rows) rows drawn with replacement."""
     count = len(rows)
     values, counts = np.unique(rows, axis=0, return_counts=True)
     if len(values) > MAX_DRAWN_VALUES:
@@ -139,7 +139,7 @@ def _resampled_rows(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _resampled(items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     count = len(items)
-    # Scores are mostly 0 or 1, so differences have three values: how often each is drawn is all that matters.
+    # Scores are mostly 0 or 1, so differences have three values, and only the count of each is drawn.
     values, counts = np.unique(items, return_counts=True)
     if len(values) > MAX_DRAWN_VALUES:
         return rng.normal(items.mean(), items.std() / np.sqrt(count), NUM_DRAWS)

@@ -1,4 +1,4 @@
-"""A comparison as Markdown: a short table for a README, and one with everything."""
+"""A comparison as Markdown: a short table for a README, and a long one with all columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def short_table(table: ResultsTable) -> str:
 
 
 def long_table(table: ResultsTable) -> str:
-    """Return everything that is known of each row, in three tables, with the meaning of every column."""
+    """Return all numbers of each row in three tables, followed by the meaning of every column."""
     quality, cost = COLUMNS[:7], COLUMNS[7:]
     tables = [
         [["method", "seeds", *map(_heading, quality)], *(_cells(row, quality, with_seeds=True) for row in table.rows)],
@@ -59,7 +59,7 @@ def _differences(row: ResultsRow) -> list[str]:
 
 
 def difference_text(row: ResultsRow, which: str) -> str:
-    """Return a row's difference to the baseline with interval and p-value; a dash where there is none."""
+    """Return the difference of a row to the baseline with interval and p-value; a dash if there is none."""
     return "–" if row.against is None else paired_test_text(getattr(row.against, which))
 
 
@@ -72,6 +72,6 @@ def _heading(column: Column) -> str:
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a Markdown table, the first one as its head."""
+    """Return rows as a Markdown table; the first row is its head."""
     head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])

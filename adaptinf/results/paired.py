@@ -1,4 +1,4 @@
-"""One method against another on the same seeds and test items."""
+"""The difference of two methods on the same seeds and test items."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from adaptinf.results.records import ItemScores, RunRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two runs of one seed."""
+    """Two runs with the same seed."""
 
     skills: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    """Skill -> scores of both on the items that both answered, in one order."""
+    """Skill -> scores of both runs on the items that both answered, in the same order."""
     items: Mapping[str, str]
-    """Skill -> what stands for these items: where it is the same, another pair has the same ones in the same order."""
+    """Skill -> a key of these items: pairs with the same key have the same items in the same order."""
     frequency: Mapping[str, float]
-    """Skill -> its share of the stream; NaN: not known."""
+    """Skill -> its share of the stream; NaN: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """How far a method is above another; accuracies in 0..1."""
+    """A method against another one; accuracies in 0..1."""
 
     accuracy: float
     """Average accuracy of the method on the shared items, mean over seeds."""
     baseline: float
-    """The same of the other one."""
+    """The same for the other method."""
     macro: PairedTest
-    """Their difference in average accuracy."""
+    """Difference of the average accuracies."""
     micro: PairedTest
-    """The same, each skill weighted by its share of the stream; NaN where the data name no skills."""
+    """The same, with each skill weighted by its share of the stream; NaN if the data name no skills."""
     num_skills: int
-    """Skills that both test."""
+    """Number of skills that both test."""
     num_seeds: int
-    """Seeds that both have."""
+    """Number of seeds that both have."""
 
 
 def compare_pairs(pairs: Sequence[Pair]) -> PairedDifference:
-    """Return how the first of each pair stands to the second; every pair shares a skill at least."""
+    """Return the difference of the first and second runs of all pairs; each pair must share a skill."""
     differences = [{skill: one - other for skill, (one, other) in pair.skills.items()} for pair in pairs]
     same_items = all(pair.items == pairs[0].items for pair in pairs)
     return PairedDifference(
@@ -56,7 +56,7 @@ def compare_pairs(pairs: Sequence[Pair]) -> PairedDifference:
 
 
 def paired_difference(records: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> PairedDifference | str:
-    """Return how the seeds of one row stand to those of another, or why that cannot be said."""
+    """Return the difference of two rows over their common seeds, or the reason why they cannot be compared."""
     others = {record.seed: record for record in baseline}
     pairs = [(record, others[record.seed]) for record in records if record.seed in others]
     if not pairs:
@@ -64,13 +64,13 @@ def paired_difference(records: Sequence[RunRecord], baseline: Sequence[RunRecord
     for one, other in pairs:
         wrong = other_items(one, other)
         if wrong:
-            return f"other test items of {', '.join(wrong)} in seed {one.seed}"
+            return f"different test items of {', '.join(wrong)} in seed {one.seed}"
     found = [_pair(one, other) for one, other in pairs]
     return compare_pairs(found) if all(pair.skills for pair in found) else "no test items"
 
 
 def other_items(one: RunRecord, other: RunRecord) -> list[str]:
-    """Return the skills of which two runs have not answered the same test items."""
+    """Return the skills whose test items differ between two runs."""
     skills = list(dict.fromkeys([*one.items, *other.items]))
     return [skill for skill in skills if _digest(one.items.get(skill)) != _digest(other.items.get(skill))]
 
@@ -80,7 +80,7 @@ def _digest(items: ItemScores | None) -> str:
 
 
 def frequency_of(record: RunRecord) -> dict[str, float]:
-    """Return each skill's share of the stream."""
+    """Return skill -> its share of the stream."""
     return dict(zip(record.skills, record.frequency.tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""From a run folder to its record."""
+"""Make the record of a run from its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adaptinf.runs import Run
 from adaptinf.storage import tables
 
 SELECTION_STAGES = tuple(kind.stage for kind in (Features, Clusters, Selection, SavedPruning))
-"""Stages whose seconds are the price of choosing."""
+"""Stages whose seconds count as the cost of selection."""
 
 
 def record_of(
@@ -28,14 +28,14 @@ def record_of(
     stream: str = "",
     in_detail: bool = True,
 ) -> RunRecord:
-    """Return what a run amounts to after its last finished step.
+    """Return the record of a run after its last finished step.
 
     Args:
         run: the run.
-        name: of its row; None: its method's.
-        settings: what the row changes of the stream's settings.
+        name: name of its row; None: that of its method.
+        settings: settings in which the row differs from the stream.
         stream: name of the stream.
-        in_detail: also what has to be read of the pool and the model: agreement, share of rare skills, fingerprint.
+        in_detail: whether to read the pool and the model too, for agreement, share of rare skills and fingerprint.
     """
     config, num_steps = run.config, run.num_finished
     evaluation = run.load(num_steps - 1, Evaluation)
@@ -65,7 +65,7 @@ def record_of(
 
 
 def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
-    """Return the test items of each skill that has any."""
+    """Return skill -> its test items, for skills that have any."""
     table = evaluation.predictions
     found = {}
     for skill in evaluation.skills:
@@ -73,7 +73,7 @@ def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
         if len(rows) and "id" in table:
             rows = rows[np.argsort(table["id"][rows], kind="stable")]
             scores = np.rint(table["score"][rows] * THOUSAND) / THOUSAND
-            # With the right answers, as rows without an id are only numbered, and a test file may be corrected.
+            # Correct answers are part of the digest: a test file may be edited, and its rows may have no ids.
             words = np.concatenate([table["id"][rows], table["answer"][rows]])
             found[skill] = ItemScores(digest=tables.digest(words), scores=scores)
     return found
@@ -113,7 +113,7 @@ def _step_record(
 
 
 def _skills_at(run: Run, step: int, rare: set[str]) -> tuple[float | None, float | None]:
-    """Return how well a step's clusters agree with the true skills, and the share of rare ones among the chosen."""
+    """Return the agreement of a step's clusters with the true skills, and the share of rare skills in its selection."""
     selection = run.load(step, Selection)
     if selection is None:
         return None, None
@@ -131,7 +131,7 @@ def _agreement(clusters: Clusters | None, chosen: tables.Columns, skill_of: Mapp
         return None
     from sklearn.metrics import adjusted_rand_score
 
-    # A method that joins clusters to skills is judged by those.
+    # If the method joins clusters, the joint clusters are compared with the skills.
     names = chosen.get("joint", chosen["cluster"]).tolist()
     joint = dict(zip(chosen["cluster"].tolist(), names, strict=True))
     pairs = [
@@ -146,7 +146,7 @@ def _agreement(clusters: Clusters | None, chosen: tables.Columns, skill_of: Mapp
 
 @lru_cache(maxsize=64)
 def model_fingerprint(path: str) -> str | None:
-    """Return sixteen hex digits of the files of a model's folder; None where the path is no folder."""
+    """Return sixteen hex digits of the files of a model folder; None if the path is not a folder."""
     folder = Path(path)
     if not folder.is_dir():
         return None

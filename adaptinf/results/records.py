@@ -1,4 +1,4 @@
-"""A finished run as one record: enough to make every table and test again without its folder.
+"""The record of a finished run: enough to make every table and test again without its folder.
 
 Shapes: S skills, T rows of the skill matrix (row 0 = base model).
 """
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MATRIX_DIGITS = 6
-"""Of accuracies, which are in 0..1."""
+"""Decimals of accuracies, which are in 0..1."""
 THOUSAND = 1000
-"""Scores of test items are kept in thousandths where they are not all 0 or 1."""
+"""Scores of test items are stored in thousandths, unless all of them are 0 or 1."""
 UNSCORED = -1
-"""Stands among thousandths for an item that its metric could not score."""
+"""Stored instead of thousandths for an item that its metric could not score."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ItemScores:
-    """One skill's test items after the last step, in the order of their ids."""
+    """Test items of one skill after the last step, in the order of their ids."""
 
     digest: str
-    """Stands for ids and right answers: two runs with the same one answered the same items."""
+    """Hash of ids and correct answers: runs with the same digest answered the same items."""
     scores: np.ndarray
-    """One score an item, 0..1, to three decimals."""
+    """One score per item, 0..1, to three decimals."""
 
     def packed(self) -> dict[str, Any]:
-        """Return a value for JSON: bits as hexadecimal digits where all scores are 0 or 1, else thousandths."""
+        """Return JSON values: bits as hexadecimal digits if all scores are 0 or 1, otherwise thousandths."""
         if np.isin(self.scores, (0.0, 1.0)).all():
             bits = np.packbits(self.scores.astype(np.uint8)).tobytes().hex()
             return {"digest": self.digest, "items": len(self.scores), "bits": bits}
@@ -48,7 +48,7 @@ class ItemScores:
 
     @classmethod
     def unpacked(cls, value: Mapping[str, Any]) -> ItemScores:
-        """Return what `packed` packed."""
+        """Return the items that `packed` stored."""
         if "bits" in value:
             bits = np.unpackbits(np.frombuffer(bytes.fromhex(value["bits"]), np.uint8))[: value["items"]]
             return cls(digest=value["digest"], scores=bits.astype(np.float64))
@@ -63,21 +63,21 @@ class StepRecord:
     dataset: str
     """Name of the dataset that arrived."""
     pool: int
-    """Samples in the pool as the step found it."""
+    """Samples in the pool at the start of the step."""
     trained: int
-    """Samples trained on; those that could not be read or have no answer are not counted."""
+    """Samples trained on, without those that could not be read or have no answer token."""
     optimizer_steps: int
-    """Of training."""
+    """Optimizer steps of training."""
     selection_seconds: float
-    """Extraction, clustering, selection and pruning; what was shared with other runs counts for each."""
+    """Seconds of extraction, clustering, selection and pruning; shared stages count for each run."""
     training_seconds: float
-    """Training."""
+    """Seconds of training."""
     evaluation_seconds: float
-    """Testing after the step."""
+    """Seconds of the evaluation after the step."""
     agreement: float | None = None
-    """Adjusted Rand index of clusters and true skills; None where either is missing."""
+    """Adjusted Rand index of clusters and true skills; None if either is missing."""
     rare_share: float | None = None
-    """Share of the chosen samples that teach a rare skill; None where the data name no skills."""
+    """Share of the selected samples that teach a rare skill; None if the data name no skills."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -87,31 +87,31 @@ class RunRecord:
     name: str
     """Name of its row in the table."""
     method: str
-    """Its selector."""
+    """Name of its selector."""
     seed: int
     """Its seed."""
     settings: dict[str, Any]
-    """What the row changes of the stream's settings."""
+    """Settings in which the row differs from the stream."""
     stream: str
     """Name of the stream or benchmark."""
     model: str
     """Name of the base model's folder."""
     fingerprint: str | None
-    """Of the base model's files; None where they are not in a folder."""
+    """Hash of the files of the base model; None if they are not in a folder."""
     budget: int
     """Samples to train on in one step."""
     cap: int | None
     """Samples that the pool may hold; None: no cap."""
     skills: tuple[str, ...]
-    """S names; none where no skill is tested."""
+    """S names; empty if no skill is tested."""
     introduced_at: np.ndarray
     """S int64, as in `Evaluation`."""
     matrix: np.ndarray
-    """T x S accuracies in 0..1, NaN: not tested."""
+    """T x S accuracies in 0..1; NaN: not tested."""
     num_items: np.ndarray
     """S int64: test items."""
     frequency: np.ndarray
-    """S shares of the stream, NaN: not known."""
+    """S shares of the stream; NaN: unknown."""
     items: dict[str, ItemScores]
     """Skill -> its test items after the last step."""
     steps: tuple[StepRecord, ...]
@@ -145,7 +145,7 @@ class RunRecord:
         return f"<p>{escape(repr(self))}</p>{self.to_pandas().to_html()}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return a value for JSON."""
+        """Return the record as JSON values."""
         return {
             **vars(self),
             "skills": list(self.skills),
@@ -159,7 +159,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunRecord:
-        """Return the record that `as_json` made a value of."""
+        """Return the record that `as_json` stored."""
         num_skills = len(value["skills"])
         arrays = {
             "introduced_at": np.array(value["introduced_at"], np.int64),
@@ -176,7 +176,7 @@ class RunRecord:
 
 
 class SavedComparison(NamedTuple):
-    """What a comparison.json holds."""
+    """The content of a comparison.json."""
 
     environment: dict[str, Any]
     """Versions, commit, processor, threads, date."""
@@ -190,9 +190,9 @@ class SavedComparison(NamedTuple):
 
 
 def records_text(environment: Mapping[str, Any], records: Sequence[RunRecord], rows: Sequence[str] = ()) -> str:
-    """Return the JSON of a comparison: its environment, the order of its rows, and one record a line."""
+    """Return the JSON of a comparison: its environment, the order of its rows, and one record per line."""
     ordered = sorted(records, key=lambda record: (record.name, record.seed))
-    # One line each: a second run of one seed then differs in one line, and a table of numbers is no page of lines.
+    # One line per record: if one run is repeated, one line differs; and matrices do not take a page each.
     lines = ",\n".join(_line(record.as_json()) for record in ordered)
     names = list(dict.fromkeys([*rows, *(record.name for record in ordered)]))
     return f'{{"environment": {_line(environment)},\n"rows": {_line(names)},\n"records": [\n{lines}\n]}}\n'
@@ -203,14 +203,14 @@ def _line(value: Any) -> str:
 
 
 def read_records(path: Path) -> SavedComparison:
-    """Return what a comparison.json holds.
+    """Return the content of a comparison.json.
 
     Raises:
-        StoreError: the file is missing, damaged, or something else.
+        StoreError: the file is missing, damaged, or not a comparison.
     """
     found = tables.read_json(path)
     try:
         records = [RunRecord.from_json(value) for value in found["records"]]
         return SavedComparison(dict(found["environment"]), list(found["rows"]), records)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} is no comparison ({error!r}); `adaptinf compare` writes one") from error
+        raise StoreError(f"{path} is not a comparison ({error!r}); `adaptinf compare` writes one") from error

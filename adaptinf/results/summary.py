@@ -1,4 +1,4 @@
-"""What a finished run amounts to, in one row."""
+"""The summary of a run: the numbers of its row in a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFERENCES = (BASELINE, "sequential", UPPER_REFERENCE, "oracle")
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One run in numbers; accuracies in 0..1, gains and rates in percent."""
+    """The numbers of one run; accuracies in 0..1, gains and rates in percent."""
 
     name: str
     """Name of the row."""
@@ -33,19 +33,19 @@ class Summary:
     seed: int
     """Seed of the run."""
     num_steps: int
-    """Finished steps."""
+    """Number of finished steps."""
     macro: float
     """Average accuracy over skills."""
     micro: float
-    """Average accuracy weighted by the stream's frequencies."""
+    """Average accuracy, each skill weighted by its share of the stream."""
     rare: float
     """Average accuracy over rare skills."""
     common: float
     """Average accuracy over the other skills."""
     relative_gain: float
-    """Percent of the reference; NaN without one."""
+    """Accuracy in percent of the reference, mean over skills; NaN without a reference."""
     gain_left_out: int
-    """Skills that the relative gain leaves out, as their reference is below one test item."""
+    """Skills that the relative gain leaves out because their reference is below one test item."""
     worst_skill: float
     """The lowest accuracy of any skill."""
     over_time: float
@@ -55,25 +55,25 @@ class Summary:
     forgetting_clipped: float
     """Forgetting rate in percent, gains counted as 0."""
     forgetting_left_out: int
-    """(skill, step) pairs that both rates leave out, as less than one test item was right before."""
+    """(skill, step) pairs that both rates leave out because the earlier accuracy was below one test item."""
     max_forgetting: float
-    """Best earlier accuracy of a skill minus its last, mean over skills, 0..1."""
+    """Best earlier accuracy of a skill minus its last one, mean over skills, 0..1."""
     backward_transfer: float
     """Last accuracy of a skill minus that right after its introduction, mean over skills, 0..1."""
     forward_transfer: float
-    """What other data taught of a skill before its own came, 0..1."""
+    """Accuracy that a skill gained before its own data arrived, mean over skills, 0..1."""
     samples_trained: int
-    """Samples trained on over all steps, epochs not counted."""
+    """Samples trained on in all steps; epochs are not counted."""
     selection_seconds: float
-    """Extraction, clustering, selection and pruning."""
+    """Seconds of extraction, clustering, selection and pruning."""
     training_seconds: float
-    """Training."""
+    """Seconds of training."""
 
 
 def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summary:
-    """Return a run's row of the table. `reference` has one upper-reference accuracy a skill, for the relative gain."""
+    """Return the summary of a run. `reference`: S upper-reference accuracies for the relative gain; None: it is NaN."""
     is_tested = bool(record.skills)
-    # A run that tests no skill has a row of its costs.
+    # A run that tests no skill has a row as well, for its costs.
     matrix = record.matrix if is_tested else np.full((1, 1), np.nan)
     first = record.introduced_at if is_tested else np.zeros(1, np.int64)
     frequency = record.frequency if is_tested else np.full(1, np.nan)
@@ -136,14 +136,14 @@ def reference_for(record: RunRecord, records: Sequence[RunRecord]) -> tuple[np.n
 
 
 def summaries(records: Sequence[RunRecord]) -> tuple[list[Summary], list[str]]:
-    """Return one row a record, and the names of the relative gain's references; several only where skills differ."""
+    """Return one summary per record, and the names of the references; several only if the skills of runs differ."""
     found = [reference_for(record, records) for record in records]
     rows = [summarise(record, reference=reference) for record, (reference, _) in zip(records, found, strict=True)]
     return rows, list(dict.fromkeys(name for _, name in found))
 
 
 def summary_rows(runs: Sequence[Run]) -> tuple[list[Summary], str]:
-    """Return one row a run, and the name of the relative gain's reference."""
+    """Return one summary per run, and the name of the reference of the relative gain."""
     rows, references = summaries([record_of(run, in_detail=False) for run in runs])
     return rows, "; or ".join(references)
 

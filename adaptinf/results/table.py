@@ -123,9 +123,10 @@ class ResultsTable:
     def note_lines(self, *, with_relative_gain: bool = True) -> list[str]:
         """Return the lines below a table: seeds, budget, reference of the relative gain, notes, errors."""
         seeds = ", ".join(map(str, self.seeds))
-        spread = ", ± is half of a 95 % t-interval over seeds" if len(self.seeds) > 1 else "; one seed says little"
+        chance = "; with a single seed, small differences may be chance"
+        spread = ", ± is half of a 95 % t-interval over seeds" if len(self.seeds) > 1 else chance
         return [
-            f"seeds {seeds}{spread}; budget {self.budget:,} samples a step",
+            f"seeds {seeds}{spread}; budget {self.budget:,} samples per step",
             *([f"relative gain in % of: {'; or '.join(self.references)}"] if with_relative_gain else []),
             *(f"{MARK} {line}" if "fewer samples" in line else line for line in self.notes),
             *(f"NOT COMPARABLE: {line}" for line in self.errors),

@@ -78,7 +78,7 @@ def test_a_comparison_writes_its_runs_records_table_and_page(compared, ran, stre
     for name in ("comparison.json", "rows.json", "table.md", "report.html", "sequential/seed-1/steps/01/pruning"):
         assert (tmp_path / "out" / name).exists(), name
     # The second dataset has six samples, the budget is eight.
-    assert "sequential †" in out and "† sequential trained on 2 fewer samples a seed than the others" in out
+    assert "sequential †" in out and "† sequential trained on 2 fewer samples per seed than the others" in out
     assert "best of the sequential run" in out and "no row has a cap" in out
     saved = read_records(tmp_path / "out" / "comparison.json")
     assert [(one.name, one.seed, one.stream) for one in saved.records] == [
@@ -107,7 +107,7 @@ def test_more_methods_seeds_and_variants_add_to_a_comparison(compared, ran, stre
     )
     assert code == 0
     assert ran == [("sequential", 0), ("random_replay", 0), ("slow", 0), ("random_replay", 3), ("slow", 3)]
-    assert "left out, as they have not finished 2 steps like the others: sequential seed 0 (1)" in said
+    assert "left out, because they have not finished all 2 steps: sequential seed 0 (1)" in said
     assert compared(stream, "--methods", "sequential", "--seeds", "0,3", "--out", out)[0] == 0
     saved = read_records(out / "comparison.json")
     assert len(saved.records) == 6 and saved.rows == ["sequential", "random_replay", "slow"]
@@ -118,7 +118,7 @@ def test_more_methods_seeds_and_variants_add_to_a_comparison(compared, ran, stre
     found = json.loads(said)
     assert [row["name"] for row in found["rows"]] == saved.rows and found["seeds"] == [0, 3]
     assert found["rows"][2]["against_random_replay"]["macro"]["p_value"] <= 1
-    assert "capped rows share one cap: 12 samples (slow)" in found["notes"]
+    assert "all rows with a cap have the same: 12 samples (slow)" in found["notes"]
 
 
 def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_time(tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_the_table_so_far_is_written_while_runs_go_on_and_takes_little_of_their_
         now[0] += 2.0
 
     monkeypatch.setattr(folder.ComparisonFolder, "write", write)
-    finished = folder.ComparisonFolder(tmp_path).meanwhile()
+    finished = folder.ComparisonFolder(tmp_path).writer()
     for _ in range(10):
         now[0] += 10.0
         finished()
@@ -156,8 +156,8 @@ def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(comp
         ([], "nothing to compare"),
         (["--methods", "adapt", "--seeds", "0,x"], "--seeds '0,x' must be numbers"),
         (["--methods", "adapt", "--seeds", ","], "must be numbers"),
-        (["--methods", "adapt", "--cap", "lots"], "cap 'lots' must be auto"),
-        (["--methods", "lite_adapt", "--cap", "none"], "lite_adapt is adapt with a cap"),
+        (["--methods", "adapt", "--cap", "lots"], "cap 'lots' is not valid; give auto"),
+        (["--methods", "lite_adapt", "--cap", "none"], "lite_adapt without a cap is adapt"),
         (["--methods", "adapt", "--set", "extraction.vectr=x"], "did you mean 'vector'"),
         (["--methods", "adapt", "--set", "selection.scorers=[perplexty]"], "did you mean 'perplexity'"),
     ],
@@ -194,18 +194,18 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, 
     assert compared(stream, "--variants", variants, "--out", out)[0] == 0
     variants.write_text("mine: {method: random_replay, cap: 13}\n")
     code, _, err = compared(stream, "--variants", variants, "--out", out)
-    assert code == 2 and "has a row 'mine' already" in err and "another name" in err
+    assert code == 2 and "already has a row 'mine'" in err and "another name" in err
     other = stream.with_name("other.yaml")
     other.write_text(stream.read_text())
     code, _, err = compared(other, "--methods", "sequential", "--out", out)
-    assert code == 2 and "compares on pets, not on other" in err
+    assert code == 2 and "compares runs on pets, not other" in err
     code, _, err = compared(stream, "--methods", "sequential", "--out", out, "--set", "training.epochs=3")
-    assert code == 2 and "compares with training.epochs=1, now it is 3" in err and "another --out" in err
+    assert code == 2 and "is a comparison with training.epochs=1, now it is 3" in err and "another --out" in err
     code, _, err = compared(stream, "--methods", "sequential", "--out", out / "mine" / "seed-0")
     assert code == 2 and "is a run folder, and its report would be overwritten; choose another --out" in err
     (tmp_path / "table.md").touch()
     code, _, err = compared(stream, "--methods", "sequential", "--out", tmp_path)
-    assert code == 2 and "is no comparison and has a table.md; choose another --out" in err
+    assert code == 2 and "is not a comparison but has a table.md; choose another --out" in err
     with store.lock(out):
         code, _, err = compared(stream, "--methods", "sequential", "--out", out)
     assert code == 2 and re.search(r"is in use by process \d+", err)

@@ -12,7 +12,7 @@ import pytest
 
 from adaptinf import config as configuration
 from adaptinf.cli.console_tables import show_summary
-from adaptinf.compare import Planned, plan, processes, run_planned, same_config
+from adaptinf.compare import PlannedRun, plan, processes, run_planned, same_config
 from adaptinf.compare.variants import ComparisonRow
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig
 from adaptinf.data import Evaluation, SavedPruning, Trained
@@ -76,7 +76,7 @@ def test_the_table_names_its_reference_and_how_far_each_is_from_random(tmp_path,
     assert saved["rows"][0]["relative_gain"] is None
 
 
-def planned_methods(config: RunConfig, names: list[str], folder: Path, *, seeds=(0,)) -> list[Planned]:
+def planned_methods(config: RunConfig, names: list[str], folder: Path, *, seeds=(0,)) -> list[PlannedRun]:
     rows = [ComparisonRow(name=name, method=name, settings={}) for name in names]
     return plan(rows, seeds, same_config(config), lambda row, seed: folder / row.name / f"seed-{seed}")
 
@@ -142,7 +142,7 @@ def test_one_run_at_a_time_where_they_would_share_a_gpu(tmp_path, monkeypatch, d
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     config = RunConfig(model=ModelConfig(path="x", device=device))
     planned = planned_methods(config, ["adapt", "sequential"], tmp_path)
-    assert processes._fitting_workers([(one, 1) for one in planned]) == wanted
+    assert processes._default_workers([(one, 1) for one in planned]) == wanted
 
 
 @pytest.mark.slow

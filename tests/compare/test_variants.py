@@ -45,20 +45,20 @@ def test_the_variants_of_the_documentation_are_rows(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[1]", "must map names to settings"),
+        ("[1]", "does not map names to settings"),
         ("{", "is not valid YAML"),
-        ("a: 3", "a: write `method:`"),
+        ("a: 3", "a: the method is missing; write `method:`"),
         ("a: {extraction.vector: fisher}", "write `method:`"),
-        ("a/b: {method: adapt}", "'a/b' cannot be a row"),
-        ("a.part: {method: adapt}", "cannot be a row"),
-        ("shared: {method: adapt}", "has a folder of that name"),
-        ("random_replay: {method: adapt}", "random_replay is a method; a variant of adapt needs another name"),
+        ("a/b: {method: adapt}", "'a/b' cannot be the name of a row, which is also a folder"),
+        ("a.part: {method: adapt}", "cannot be the name of a row, which is also a folder"),
+        ("shared: {method: adapt}", "it is a folder of every comparison"),
+        ("random_replay: {method: adapt}", "random_replay is a method; give the variant of adapt another name"),
         ("adapt: {method: adapt}", "two rows are called 'adapt'"),
-        ("a: {method: adapt, seed: 3}", "may not set seed; name seeds with --seeds"),
-        ("a: {method: adapt, pruning.cap: 3}", "may not set pruning.cap; write `cap:`"),
+        ("a: {method: adapt, seed: 3}", "cannot set seed; name seeds with --seeds"),
+        ("a: {method: adapt, pruning.cap: 3}", "cannot set pruning.cap; write `cap:`"),
         ("a: {method: adapt, selection.method: dbp}", "write `method:`"),
-        ("a: {method: adapt, cap: -3}", "cap -3 must be auto"),
-        ("a: {method: adapt, cap: yes}", "cap True must be auto"),
+        ("a: {method: adapt, cap: -3}", "cap -3 is not valid; give auto"),
+        ("a: {method: adapt, cap: yes}", "cap True is not valid; give auto"),
     ],
 )
 def test_a_wrong_file_of_variants_is_told_with_its_place(tmp_path, text, reason):
@@ -98,11 +98,11 @@ def test_a_cap_for_all_is_shared_by_every_row_but_multitask():
 
 def test_no_cap_at_all_leaves_no_sense_to_lite_adapt_but_a_row_may_have_its_own():
     assert row_config(CONFIG, row("adapt"), 0, cap="none").cap is None
-    with pytest.raises(ConfigError, match="lite_adapt is adapt with a cap; leave it out, or give it one"):
+    with pytest.raises(ConfigError, match="lite_adapt without a cap is adapt; leave the row out, or give it a cap"):
         row_config(CONFIG, row("lite_adapt"), 0, cap="none")
     assert row_config(CONFIG, row("lite_adapt", cap=15), 0, cap="none").cap == 15
     assert row_config(CONFIG, row("adapt", cap="none"), 0, cap=25).cap is None
-    with pytest.raises(ConfigError, match="multitask trains on everything"):
+    with pytest.raises(ConfigError, match="multitask trains on the whole pool and cannot have a cap"):
         row_config(CONFIG, row("multitask", cap=15), 0)
 
 

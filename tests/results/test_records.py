@@ -93,7 +93,7 @@ def test_a_file_that_is_no_comparison_is_told(tmp_path):
     path = tmp_path / "comparison.json"
     for wrong in ({"rows": []}, {"environment": {}, "rows": [], "records": [{"name": "x"}]}, [1]):
         path.write_text(json.dumps(wrong))
-        with pytest.raises(StoreError, match=r"is no comparison .*adaptinf compare"):
+        with pytest.raises(StoreError, match=r"is not a comparison .*adaptinf compare"):
             read_records(path)
 
 

@@ -87,7 +87,7 @@ def test_any_row_is_judged_also_one_without_a_seed_of_its_own():
     records = [*three_rows((0, 1)), record("mine", seed=7)]
     table = results_table(records)
     assert next(row for row in table.rows if row.name == "mine").against is None
-    assert "not run with seeds 0, 1, so means over fewer: mine" in table.notes
+    assert "not run with seeds 0, 1, so their means are over fewer seeds: mine" in table.notes
 
 
 def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
@@ -99,10 +99,10 @@ def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
     ]
     table = results_table(records)
     assert [row.num_fewer for row in table.rows] == [0, 4, 0, 0] and table.errors == []
-    assert "sequential trained on 4 fewer samples a seed than the others" in table.notes
+    assert "sequential trained on 4 fewer samples per seed than the others" in table.notes
     show_comparison(table)
     said = capsys.readouterr().out
-    assert "sequential †" in said and "† sequential trained on 4 fewer samples a seed than the others" in said
+    assert "sequential †" in said and "† sequential trained on 4 fewer samples per seed than the others" in said
     assert "| sequential † |" in short_table(table)
 
 
@@ -136,9 +136,9 @@ def test_runs_that_are_behind_are_left_out_and_named():
 
 def test_caps_are_said(capsys):
     capped = [record("lite_adapt", cap=40), record("lite_two", cap=40), record("random_replay")]
-    assert "capped rows share one cap: 40 samples (lite_adapt, lite_two)" in results_table(capped).notes
+    assert "all rows with a cap have the same: 40 samples (lite_adapt, lite_two)" in results_table(capped).notes
     assert any(line.startswith("caps differ") for line in results_table([*capped, record("other", cap=20)]).notes)
-    assert "no row has a cap on its pool" in results_table([record("adapt")]).notes
+    assert "no row has a cap" in results_table([record("adapt")]).notes
 
 
 def test_every_printer_has_the_same_numbers(capsys):
@@ -155,7 +155,7 @@ def test_every_printer_has_the_same_numbers(capsys):
         assert ("multitask, after the last step" in text) == (text != short)
     assert short.count("\n| ") == 4 and "| forgetting (clipped) |" in short
     assert "- fisher: adapt, `extraction.vector: fisher`" in long
-    assert "not run with seeds 1, so means over fewer: fisher" in said
+    assert "not run with seeds 1, so their means are over fewer seeds: fisher" in said
 
 
 def test_what_is_not_known_is_a_dash(capsys):
