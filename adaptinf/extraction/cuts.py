@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 SHARD_SECONDS = 60.0
 """A shard is made to take about this long."""
-SHARD_BYTES = 2**26
-"""A shard ends before its arrays, which wait in memory for the disk, would have more (64 MiB)."""
+SHARD_BYTES = 2**25
+"""A shard ends before its arrays, which are in memory until they are written, exceed this (32 MiB)."""
 GROWTH = 4
 """A shard has at most this many times the batches of a measured one: the first batches say little about the speed."""
 

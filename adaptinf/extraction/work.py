@@ -157,33 +157,45 @@ def _measure_batches(shard: Shard, meter: Meter, preparer: Preparer) -> dict[str
     """Return a shard's columns: rows, vectors, embeddings, one column per scorer, and what went wrong."""
     rows: list[int] = []
     unreadable: list[str] = []
-    measured: list[Measured] = []
-    num_split = 0
+    pieces: list[dict[str, np.ndarray]] = []
+    num_split = num_tokens = num_padding = 0
     for prepared in preparer.prepared(shard.batches):
-        pieces = _measure_or_split(meter, preparer, prepared)
-        num_split += max(0, len(pieces) - 1)
+        measured = _measure_or_split(meter, preparer, prepared)
         rows += prepared.rows
         unreadable += prepared.unreadable
-        measured += pieces
-    scores = {
-        f"score_{name}": np.concatenate([make()(piece.outcome) for piece in measured] or [np.zeros(0)])
-        for name, make in ((name, registry.scorer[name]) for name in registry.scorer.names())
-    }
+        pieces += [_columns_of(piece) for piece in measured]
+        num_split += max(0, len(measured) - 1)
+        num_tokens += sum(piece.num_tokens for piece in measured)
+        num_padding += sum(piece.num_padding for piece in measured)
+    pieces = pieces or [_no_columns()]
     return {
         "rows": np.array(rows, dtype=np.int64),
-        "vectors": _stacked([piece.vectors for piece in measured]),
-        "embeddings": _stacked([piece.embeddings for piece in measured]),
-        "has_answer": np.concatenate([piece.has_answer for piece in measured] or [np.zeros(0, dtype=bool)]),
+        **{name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]},
         "unreadable": np.array(unreadable, dtype=np.str_),
         "num_split": np.array(num_split),
-        "num_tokens": np.array(sum(piece.num_tokens for piece in measured)),
-        "num_padding": np.array(sum(piece.num_padding for piece in measured)),
-        **scores,
+        "num_tokens": np.array(num_tokens),
+        "num_padding": np.array(num_padding),
     }
 
 
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts).astype(np.float16) if parts else np.zeros((0, 0), np.float16)
+def _columns_of(measured: Measured) -> dict[str, np.ndarray]:
+    """Return the columns of a batch; float16 at once, as they wait in memory for the other batches of the shard."""
+    return {
+        "vectors": measured.vectors.astype(np.float16),
+        "embeddings": measured.embeddings.astype(np.float16),
+        "has_answer": measured.has_answer,
+        **{f"score_{name}": registry.scorer[name]()(measured.outcome) for name in registry.scorer.names()},
+    }
+
+
+def _no_columns() -> dict[str, np.ndarray]:
+    """Return the columns of no batch, which do not know how long vectors and embeddings are."""
+    return {
+        "vectors": np.zeros((0, 0), np.float16),
+        "embeddings": np.zeros((0, 0), np.float16),
+        "has_answer": np.zeros(0, dtype=bool),
+        **{f"score_{name}": np.zeros(0) for name in registry.scorer.names()},
+    }
 
 
 def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared) -> list[Measured]:
