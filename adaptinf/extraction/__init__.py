@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,7 @@ def extract(
             and the executor works in other processes.
         StoreError: `out` holds features or shards of another model, adapter or setting, or a damaged shard.
     """
-    ids = _ids_of(samples)
-    if len(set(ids)) < len(ids):
-        raise DataError(f"{len(ids) - len(set(ids))} samples share an id with another; ids must be unique")
+    ids = _unique_ids(samples)
     executor, progress = executor or LocalExecutor(), progress or Silent()
     if not executor.is_in_process:
         check_can_travel(learner, executor)
@@ -99,10 +98,14 @@ def extract(
     return features
 
 
-def _ids_of(samples: Sequence[Sample]) -> np.ndarray:
-    if isinstance(samples, HasIds):
-        return samples.ids
-    return tables.text_array([sample.id for sample in samples])
+def _unique_ids(samples: Sequence[Sample]) -> np.ndarray:
+    ids = samples.ids if isinstance(samples, HasIds) else tables.text_array([sample.id for sample in samples])
+    repeated = [id for id, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{counted(len(repeated), 'id')} used by several samples, e.g. {repeated[0]!r}; give each sample its own"
+        )
+    return ids
 
 
 def _is_finished(out: Path) -> bool:

@@ -247,7 +247,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(learner, sam
 
 
 def test_ids_that_occur_twice_are_refused(learner, samples, tmp_path):
-    with pytest.raises(DataError, match="1 samples share an id"):
+    with pytest.raises(DataError, match="1 id used by several samples, e.g. 'test/"):
         extract([*samples, samples[0]], learner, CONFIG, out=tmp_path)
 
 

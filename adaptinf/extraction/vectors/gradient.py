@@ -138,7 +138,7 @@ def _adapter_of(name: str, module: nn.Module) -> tuple[Tensor, Tensor | None, fl
     (active,) = layer.active_adapters
     if getattr(layer, "lora_bias", {}).get(active, False):
         raise ModelError(
-            f"layer {name} has an adapter with a bias, whose gradient is no part of a vector: "
+            f"layer {name} has an adapter with a bias, whose gradient is not part of a vector: "
             "train the adapter with lora_bias: false"
         )
     variant = getattr(layer, "lora_variant", {}).get(active)
