@@ -127,6 +127,9 @@ def test_a_killed_step_is_finished_as_the_old_version_finishes_it(old, asked, do
     assert asked("status", old)["steps_finished"] == 3
     assert before == {path: path.stat().st_mtime_ns for path in before}, "finished stages were made again"
 
+    lines = [json.loads(line) for line in (old / "metrics.jsonl").read_text().splitlines()]
+    assert [line["repaired"] for line in lines if line["stage"] == "pool" and line["step"] == 2][-1] == 2
+
     expected, step = FIXTURE / "expected", old / "steps" / "02"
     log, wanted = (json.loads((path / "trainer_log.json").read_text()) for path in (step / "model", expected))
     assert [line["loss"] for line in log] == pytest.approx([line["loss"] for line in wanted], rel=1e-3)
