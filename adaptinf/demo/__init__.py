@@ -1,1 +1,1 @@
-"""The demo: a small real stream of instruction datasets, and a tiny pre-trained vision-language model to run it on."""
+"""The demo and the built-in benchmarks: small streams of instruction datasets, and tiny pre-trained models."""

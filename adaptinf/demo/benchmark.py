@@ -1,9 +1,9 @@
-"""mini-liit: small lifelong benchmarks that the package makes itself, so that a comparison is one command.
+"""mini-liit: small lifelong benchmarks that the package generates, so that a comparison is one command.
 
     adaptinf compare mini-liit-quick --methods adapt_plus,random_replay,oracle --seeds 0,1,2
 
-Each seed has a stream, tests and order of its own, and one of the base models in turn: so intervals over seeds cover
-what a claim must not depend on. docs/mini-liit.md has the design, which was fixed before methods were compared on it.
+Each seed has its own stream, tests and order, and the base models alternate over seeds, so intervals over seeds include
+this variation. docs/mini-liit.md describes the design, which was fixed before methods were compared on it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from adaptinf.selection import wishes
 from adaptinf.storage import store
 
 VALIDATION = ":validation"
-"""Behind a benchmark's name: its validation split is tested, on which choices may be made."""
+"""Suffix of a benchmark's name: evaluation on its validation split, which may be used to choose settings."""
 STREAM_FILE, VALIDATION_FILE = "stream.yaml", "validation.yaml"
-"""In each seed's data folder."""
+"""Files of each seed's data folder: the configurations for the test and the validation split."""
 CLUSTERS = "clustering.clusters"
-"""The setting."""
+"""Name of the setting for the number of clusters."""
 NUM_CLUSTERS = 100
-"""Of k-means, for methods without a number of their own; a knee would take a quarter of a run, and there is none."""
+"""Number of k-means clusters for methods without their own; a search for a knee takes a quarter of a run and fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,13 @@ class Benchmark:
     scale: float
     """Share of the mixture's sizes."""
     budget: int
-    """Samples trained on in one step."""
+    """Samples to train on per step."""
     tests_per_skill: int = 200
-    """Test items of each skill."""
+    """Number of test items per skill."""
     validation_per_skill: int = 50
-    """Validation items of each skill."""
+    """Number of validation items per skill."""
     is_text_only: bool = False
-    """Whether the model is the base's language model alone."""
+    """Whether the model is only the language model of the base model."""
 
 
 BENCHMARKS = {
@@ -64,28 +64,28 @@ BENCHMARKS = {
 
 
 def is_benchmark(name: str) -> bool:
-    """Tell whether a name, with or without `:validation`, is a benchmark's."""
+    """Return whether a name, with or without `:validation`, is the name of a benchmark."""
     return name.removesuffix(VALIDATION) in BENCHMARKS
 
 
 def prepare(
     name: str, folder: Path, seed: int, overrides: Sequence[str] = (), *, method: str | None = None
 ) -> RunConfig:
-    """Return the configuration of one seed of a benchmark, its data written to `folder`/seed-<n> if they are not there.
+    """Return the configuration of one seed of a benchmark; its data are written to `folder`/seed-<n> if absent.
 
     Args:
-        name: one of BENCHMARKS; with `:validation` behind it the validation split takes the place of the tests.
-        folder: where data go.
-        seed: of stream, tests and runs; also decides the base model.
+        name: one of BENCHMARKS; with the suffix `:validation` the validation split replaces the tests.
+        folder: parent of the data folders.
+        seed: seed of stream, tests and runs; it also determines the base model.
         overrides: `a.b=1`, as for `configuration.load`.
-        method: the selector it is for; one that has a number of clusters of its own has that, all others NUM_CLUSTERS.
+        method: the selector that is run; NUM_CLUSTERS applies unless the selector has its own number of clusters.
 
     Raises:
-        ConfigError: no such benchmark or method, or an override is wrong.
-        StoreError: another process is writing data there.
+        ConfigError: the benchmark or method does not exist, or an override is wrong.
+        StoreError: another process is writing to the folder.
     """
     if not is_benchmark(name):
-        raise ConfigError(f"no benchmark is called {name!r}; known: {', '.join(BENCHMARKS)}")
+        raise ConfigError(f"there is no benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name.removesuffix(VALIDATION)]
     data = folder / f"seed-{seed}"
     if not data.exists():
@@ -102,7 +102,7 @@ def prepare(
 
 
 def _write(benchmark: Benchmark, folder: Path, seed: int) -> None:
-    """Write the data, stream.yaml, and a twin of it that tests the validation split."""
+    """Write the data, stream.yaml, and validation.yaml, which evaluates on the validation split."""
     base_path = BASE_PATHS[seed % len(BASE_PATHS)]
     model_path = str(base_path.resolve())
     if benchmark.is_text_only:

@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 
 SIZE = 64
 CELL = 8
-"""Boxes lie on a grid of SIZE / CELL = 8 cells a side, so their coordinates are integers from 0 to 8."""
+"""Boxes lie on a grid of SIZE / CELL = 8 cells per side, so their coordinates are integers from 0 to 8."""
 
 COLORS = {
     "red": (214, 40, 40),
@@ -26,15 +26,15 @@ COLORS = {
     "black": (16, 16, 16),
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
-PLACES = (
+REGIONS = (
     "top left", "top", "top right",
     "left", "middle", "right",
     "bottom left", "bottom", "bottom right",
 )  # fmt: skip
-"""Names of the nine ninths of an image, row by row."""
+"""Names of the nine regions of an image, row by row."""
 
 _JITTER = 14
-"""A colour differs by up to this much per channel from its name's."""
+"""Largest difference per channel between a drawn colour and its entry in COLORS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +55,13 @@ def pick(rng: np.random.Generator, options: tuple[str, ...] | list[str], count: 
 
 
 def tint(rng: np.random.Generator, color: str) -> tuple[int, int, int]:
-    """Return a shade of a colour."""
+    """Return a random shade of a named colour as RGB."""
     shade = np.clip(np.array(COLORS[color]) + rng.integers(-_JITTER, _JITTER + 1, 3), 0, 255)
     return int(shade[0]), int(shade[1]), int(shade[2])
 
 
 def backdrop(rng: np.random.Generator, color: str | None = None) -> Image.Image:
-    """Return a background: plain, shaded, blotchy, striped or speckled; grey unless a colour is named."""
+    """Return a background: plain, shaded, blotchy, striped or speckled; grey unless a colour is given."""
     base = np.full(3, rng.integers(95, 165)) + rng.integers(-6, 7, 3) if color is None else np.array(tint(rng, color))
     kind = int(rng.integers(5))
     contrast = 18.0 if color is None else 14.0
@@ -71,7 +71,7 @@ def backdrop(rng: np.random.Generator, color: str | None = None) -> Image.Image:
 
 
 def _relief(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
-    """Return values from -1 to 1: nothing, a ramp, blotches, stripes or speckles."""
+    """Return SIZE x SIZE values from -1 to 1: constant, a ramp, blotches, stripes or speckles."""
     if kind == 0:
         return np.zeros((SIZE, SIZE))
     if kind == 1:
@@ -87,7 +87,7 @@ def _relief(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
 
 
 def paint(rng: np.random.Generator, things: list[Thing], background: Image.Image | None = None) -> Pixels:
-    """Return an image of the things, drawn at twice the size and reduced so that edges are smooth."""
+    """Return an image of the things, drawn at twice the size and then reduced, which smooths the edges."""
     canvas = background or backdrop(rng)
     overlay = Image.new("RGBA", (2 * SIZE, 2 * SIZE))
     draw = ImageDraw.Draw(overlay)
@@ -126,7 +126,7 @@ def _outline(shape: str) -> tuple[tuple[float, float], ...]:
 
 
 def box_at(center: tuple[float, float], width: int, height: int | None = None) -> tuple[int, int, int, int]:
-    """Return a box around a centre, pushed inside the image."""
+    """Return a box around a centre, moved inside the image where necessary."""
     height = width if height is None else height
     left = int(np.clip(round(center[0] - width / 2), 0, SIZE - width))
     top = int(np.clip(round(center[1] - height / 2), 0, SIZE - height))
@@ -136,7 +136,7 @@ def box_at(center: tuple[float, float], width: int, height: int | None = None) -
 def box_in(
     rng: np.random.Generator, cell: tuple[int, int], num_cells: int, low: int, high: int
 ) -> tuple[int, int, int, int]:
-    """Return a box of `low` to `high` pixels inside one cell of a `num_cells` x `num_cells` division."""
+    """Return a box of `low` to `high` pixels inside one cell of a grid of `num_cells` x `num_cells`."""
     side = SIZE / num_cells
     width = int(rng.integers(low, high + 1))
     slack = max(0.0, (side - width) / 2)
@@ -145,7 +145,7 @@ def box_in(
 
 
 def lettering(rng: np.random.Generator, word: str) -> Pixels:
-    """Return a sign: one word of four letters in ink on a board, a letter in each quarter of its width."""
+    """Return a sign: a word of four letters on a board, one letter in each quarter of its width."""
     ink, board = (
         (("white", "black")[:: rng.choice([1, -1])])
         if rng.random() < 0.5
@@ -171,7 +171,7 @@ def _letter_mask(letter: str, size: int) -> Image.Image:
 
 
 def bars(rng: np.random.Generator, heights: dict[str, int]) -> Pixels:
-    """Return a bar chart, one bar of `height` x 12 pixels per colour, left to right."""
+    """Return a bar chart: from left to right one bar per colour, `height` x 12 pixels high."""
     canvas = Image.fromarray(np.full((SIZE, SIZE, 3), rng.integers(190, 225), dtype=np.uint8))
     draw = ImageDraw.Draw(canvas)
     slot = SIZE // len(heights)

@@ -1,4 +1,4 @@
-"""The language model inside a tiny vision-language model, as a text-only model of its own."""
+"""The language model of a tiny vision-language model, saved as a text-only model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_language_model(base_path: Path, folder: Path) -> None:
-    """Write the language model of a LLaVA folder, with its tokenizer and chat template, as an ordinary Llama folder."""
+    """Write the language model of a LLaVA folder, with its tokenizer and chat template, as a Llama model folder."""
     import torch
     from transformers import AutoTokenizer, LlamaForCausalLM, LlavaForConditionalGeneration
 

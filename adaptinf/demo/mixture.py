@@ -1,50 +1,52 @@
-"""What a stream is made of: which skills each dataset teaches, how unevenly, and how redundant and noisy it is."""
+"""Composition of a stream: the skills of each dataset with their shares, its redundancy and its noise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FEWEST = 8
-"""Every skill of a dataset has at least this many samples, however small the scale."""
+MIN_SAMPLES = 8
+"""Smallest number of samples per skill of a dataset, at any scale."""
 
 KNOWN_TO_BASE = ("color", "shape", "count")
-"""Skills that the base model answers well above chance; they count as introduced before the stream."""
+"""Skills in which the base model is well above chance; they count as introduced before the stream."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """The recipe of a stream."""
+    """Composition of a stream."""
 
     sizes: Mapping[str, int]
-    """Samples of each dataset at scale 1, in order of arrival."""
+    """Number of samples per dataset at scale 1, in order of arrival."""
     shares: Mapping[str, Mapping[str, float]]
-    """Share of each skill in its dataset."""
+    """Share of each skill in each dataset."""
     noisy: frozenset[str]
-    """Datasets with wrong answers."""
+    """Datasets with some wrong answers."""
     noise: float = 0.03
-    """Share of wrong answers in a noisy dataset: each is the right answer to another question of the same skill."""
+    """Share of wrong answers in a noisy dataset; each is the correct answer to another question of the same skill."""
     unique: float = 0.5
-    """Share of original content in a skill; the rest are near-duplicates of it."""
+    """Share of originals among the samples of a skill; the rest are near-duplicates of them."""
     zipf: float = 0.8
-    """A near-duplicate copies the r-th original with probability proportional to r ** -zipf."""
+    """Exponent: a near-duplicate copies the r-th original with probability proportional to r ** -zipf."""
     multi_turn: float = 0.25
-    """Share of two-turn conversations, in skills that have two questions to ask."""
+    """Share of conversations with two questions, in skills that allow two."""
 
     def counts(self, scale: float) -> dict[str, dict[str, int]]:
         """Return the number of samples per dataset and skill."""
         return {
-            dataset: {skill: max(FEWEST, round(self.sizes[dataset] * scale * share)) for skill, share in shares.items()}
+            dataset: {
+                skill: max(MIN_SAMPLES, round(self.sizes[dataset] * scale * share)) for skill, share in shares.items()
+            }
             for dataset, shares in self.shares.items()
         }
 
     @property
     def skills(self) -> tuple[str, ...]:
-        """Every skill that the stream teaches, in order of arrival."""
+        """Every skill of the stream, in order of arrival."""
         return tuple(dict.fromkeys(skill for shares in self.shares.values() for skill in shares))
 
     def introduced_at(self, skill: str) -> str:
-        """Return the first dataset that teaches a skill, or `base`."""
+        """Return the first dataset with a skill, or `base` if the base model knows it."""
         if skill in KNOWN_TO_BASE:
             return "base"
         return next(dataset for dataset, shares in self.shares.items() if skill in shares)
@@ -71,7 +73,7 @@ LIIT = Mixture(
     },
     noisy=frozenset({"llava", "m3it", "visionflan"}),
 )  # fmt: skip
-"""Six datasets after the paper's, 20 400 samples: the demo's stream, and that of mini-liit."""
+"""Six datasets named after the paper's, 20 400 samples: the stream of the demo and of mini-liit."""
 
 LIIT_B = Mixture(
     sizes={"visionflan": 4000, "lamm": 2400, "m3it": 6000, "mantis": 1200, "minigpt4": 1800, "llava": 5000},
@@ -96,7 +98,7 @@ LIIT_B = Mixture(
     unique=0.2,
     zipf=1.1,
 )  # fmt: skip
-"""The same skills in another order, other ones rare, more redundant and noisier, 20 400 samples: mini-liit-b."""
+"""The same skills in another order with other rare ones, more redundancy and noise, 20 400 samples: mini-liit-b."""
 
 TEXT = Mixture(
     sizes={"dolly": 3000, "flan": 4000, "alpaca": 1500, "oasst": 600, "sharegpt": 2400},

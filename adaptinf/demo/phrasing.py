@@ -1,4 +1,4 @@
-"""Wording: paraphrases of a question, framing words around it, and where the image tags go."""
+"""Wording of questions: paraphrases, words before and after them, and the position of image tags."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from adaptinf.demo.sources import Split
 
 HELD_OUT = 2
-"""The last paraphrases of every skill never occur in training; this many."""
+"""Number of paraphrases per skill, the last ones, that never occur in training."""
 HELD_OUT_SHARE = 0.3
-"""Share of test and validation questions that use a held-out paraphrase."""
+"""Share of test and validation questions with a held-out paraphrase."""
 
 OPENERS = (
     "Please help me. ", "Quick question: ", "Hi! ", "I wonder: ", "Tell me: ", "Can you answer this? ",
@@ -23,17 +23,17 @@ CLOSERS = (
     " Thanks in advance.", " Just the answer.", " It matters to me.", " Only if you are sure.",
 )  # fmt: skip
 _FRAMED = 0.4
-"""Probability of an opener, and of a closer."""
+"""Probability of an opener, and probability of a closer."""
 _BUCKETS: dict[Split, frozenset[int]] = {
     "train": frozenset(range(2, 8)),
     "validation": frozenset({1}),
     "test": frozenset({0}),
 }
-"""Questions without an image are split by a hash of their text, or a test question could be a training one."""
+"""Hash values (mod 8) of each split: text-only questions are split by their text, so that none is in two splits."""
 
 
 class Exchange(NamedTuple):
-    """One question, as the words that fill a paraphrase, and its answer."""
+    """One question, given by the words that fill in a paraphrase, and its answer."""
 
     slots: dict[str, str]
     answer: str
@@ -42,7 +42,7 @@ class Exchange(NamedTuple):
 def ask(
     rng: np.random.Generator, paraphrases: tuple[str, ...], slots: dict[str, str], split: Split, *, hashed: bool
 ) -> str:
-    """Return a framed question; `hashed` makes its text one that belongs to the split."""
+    """Return a question with openers and closers; with `hashed`, one whose text belongs to the split."""
     while True:
         question = _frame(rng, _choose(rng, paraphrases, split).format(**slots))
         if not hashed or zlib.crc32(question.encode()) % 8 in _BUCKETS[split]:

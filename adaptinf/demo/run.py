@@ -1,4 +1,4 @@
-"""`adaptinf demo`: the whole loop on the small stream, by the same path as anybody's data."""
+"""`adaptinf demo`: a comparison of methods on the small stream, with the code that runs on any data."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from adaptinf.storage import store
 def run_demo(
     out: Path, *, methods: Sequence[str], seed: int, progress: Progress, num_steps: int | None = None
 ) -> list[Run]:
-    """Write the stream into `out`/data if it is not there, run every method over it, and return the runs.
+    """Write the stream to `out`/data if absent, run every method on it, and return the runs.
 
     Raises:
-        ConfigError: an unknown method, or `out` holds a demo with other settings.
+        ConfigError: a method is unknown, or `out` holds a demo with other settings.
     """
     for method in methods:
         _ = registry.selector[method]
@@ -38,7 +38,7 @@ def run_demo(
 
 
 def demo_data(folder: Path, seed: int) -> Path:
-    """Return stream.yaml in `folder`, written first if the folder is not there."""
+    """Return the path of stream.yaml in `folder`; the stream is written first if the folder does not exist."""
     if not folder.exists():
         part = store.begin(folder)
         write_stream(part, scale=DEMO_SCALE, tests_per_skill=DEMO_TESTS_PER_SKILL, seed=seed)

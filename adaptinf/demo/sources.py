@@ -16,23 +16,23 @@ from adaptinf.demo.canvas import SIZE, Pixels, backdrop, tint
 Split = Literal["train", "validation", "test"]
 
 DIGIT_ROWS: dict[Split, range] = {"train": range(0, 1250), "validation": range(1250, 1400), "test": range(1400, 1797)}
-"""Which of scikit-learn's 1797 digits each split draws from; the last rows come from other writers."""
+"""Rows of scikit-learn's 1797 digits for each split; the last rows are from other writers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photograph:
-    """One photograph and what there is to know about it."""
+    """One photograph and facts about it."""
 
     package: str
-    """The installed package that ships the file."""
+    """The installed package that contains the file."""
     path: str
     """The file inside that package."""
     name: str
     """What it shows."""
     kind: str
-    """The sort of thing it shows."""
+    """The category of what it shows."""
     place: str
-    """Where one finds it."""
+    """Where it is usually found."""
 
 
 def _photo(name: str, kind: str, place: str, file: str, folder: str = "skimage.data") -> Photograph:
@@ -56,9 +56,9 @@ PHOTOGRAPHS = (
 )
 
 _SHORT_SIDE = 160
-"""Photographs are reduced to this once, so that a crop costs microseconds."""
+"""Shorter side, in pixels, to which photographs are reduced once, so that a crop takes microseconds."""
 _OFFSETS = 4
-"""Crop windows are told apart by where they start, on a 4 x 4 checkerboard of the possible offsets."""
+"""Crop windows are assigned to splits by their offset, on a 4 x 4 grid of the possible offsets."""
 
 
 @cache
@@ -71,10 +71,10 @@ def _load_photograph(index: int) -> Image.Image:
 
 
 def crop(rng: np.random.Generator, index: int, split: Split) -> Pixels:
-    """Return a window of a photograph, 55-85 % of its short side.
+    """Return a window of a photograph, 55-85 % of its shorter side.
 
-    Windows of two splits never start in the same cell of the checkerboard, so a test window is one that no training
-    item shows, though they overlap.
+    Windows of two splits never start in the same cell of the grid, so no training item has the window of a test item,
+    although they overlap.
     """
     image = _load_photograph(index)
     side = rng.uniform(0.55, 0.85) * _SHORT_SIDE

@@ -1,4 +1,4 @@
-"""Write the demo stream: six datasets after the paper's, as LLaVA JSON and PNG files, with a test file per skill."""
+"""Writing a stream: datasets as LLaVA JSON with PNG images, and one test file per skill."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from adaptinf.demo.skills import SKILLS, Content, Skill
 from adaptinf.demo.sources import Split
 
 BASE_PATHS = tuple(Path(__file__).parent / name for name in ("base", "base-b", "base-c"))
-"""The tiny vision-language models that come with the package: one tower, three language models of different seeds."""
+"""The tiny vision-language models of the package: one vision tower, three language models of different seeds."""
 BASE_PATH = BASE_PATHS[0]
-"""The one that the demo uses."""
+"""The model of the demo."""
 
 LORA = {"rank": 16, "alpha": 32}
-"""A small virtual adapter for a small model."""
+"""Settings `model.lora`: a small adapter for a small model."""
 VECTOR_DIM = 1024
-"""Length of the vectors."""
+"""Setting `extraction.dim`: length of the vectors."""
 
 DEMO_SCALE = 0.11
 """Scale of `adaptinf demo`."""
 DEMO_TESTS_PER_SKILL = 12
-"""Test items per skill at that size."""
+"""Number of test items per skill of `adaptinf demo`."""
 BUDGET = 1000
-"""Recommended samples per step at scale 1; it shrinks with the scale, but not below _LEAST_BUDGET."""
-_LEAST_BUDGET = 225
+"""Recommended budget at scale 1; it is proportional to the scale, but at least _MIN_BUDGET."""
+_MIN_BUDGET = 225
 EPOCHS = 4
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 8
 
 _SHIFT = 1
-"""A near-duplicate is moved by up to this many pixels; more would change boxes."""
+"""Largest shift of a near-duplicate in pixels; a larger one would change boxes."""
 _BRIGHTNESS = 0.1
 _NOISE_SD = 4.0
 _LEVELS_MASK = 0xF8
-"""Pixels keep five bits a channel: no visible change, files of half the size."""
+"""Pixels keep five bits per channel: no visible change, files of half the size."""
 
 LlavaRow = dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Album:
-    """Writes images under one folder and hands out their names."""
+    """Writes images to one folder and returns their names."""
 
     folder: Path
     """The `images` folder."""
     prefix: str
-    """Sub-folder and start of each name."""
+    """Subfolder and first part of each name."""
 
     def save(self, images: Sequence[Pixels], number: int) -> list[str]:
         names = [f"{self.prefix}{number:06d}{'abc'[i] if len(images) > 1 else ''}.png" for i in range(len(images))]
@@ -75,9 +75,9 @@ def write_stream(
     seed: int = 0,
     model_path: str | None = None,
 ) -> Path:
-    """Write the stream under a folder and return the path of its stream.yaml, which is written last.
+    """Write the stream to a folder and return the path of its stream.yaml, which is written last.
 
-    The same arguments give the same bytes. Tests do not depend on `scale`.
+    The same arguments give the same bytes. The tests do not depend on `scale`.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for dataset in mixture.sizes:
@@ -91,8 +91,8 @@ def write_stream(
 
 
 def budget_at(scale: float) -> int:
-    """Return the recommended number of samples per step."""
-    return max(_LEAST_BUDGET, round(BUDGET * scale))
+    """Return the recommended budget: samples to train on per step."""
+    return max(_MIN_BUDGET, round(BUDGET * scale))
 
 
 def _config(mixture: Mixture, scale: float, seed: int, model_path: str | None) -> dict[str, object]:
@@ -122,12 +122,12 @@ def _config(mixture: Mixture, scale: float, seed: int, model_path: str | None) -
 
 
 def _rng(seed: int, *names: str) -> np.random.Generator:
-    """Return a generator of its own for each purpose, so that no part of the stream depends on another's size."""
+    """Return a separate generator for each purpose, so that no part of the stream depends on the size of another."""
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
 def _skills(mixture: Mixture) -> dict[str, Skill]:
-    """Return the mixture's skills, in the order of all."""
+    """Return the mixture's skills, in the order of SKILLS."""
     return {name: skill for name, skill in SKILLS.items() if name in mixture.skills}
 
 
@@ -159,7 +159,7 @@ def _write_held_out(folder: Path, mixture: Mixture, split: Split, count: int, se
 
 
 def _contents(rng: np.random.Generator, mixture: Mixture, skill: Skill, count: int) -> Iterator[Content]:
-    """Yield originals, then near-duplicates of them, a few originals copied far more often than the rest."""
+    """Yield originals, then near-duplicates of them; a few originals are copied far more often than the others."""
     num_originals = max(1, round(mixture.unique * count))
     originals = [_some_turns(rng, skill.draw(rng, "train"), mixture.multi_turn) for _ in range(num_originals)]
     yield from originals
@@ -175,7 +175,7 @@ def _some_turns(rng: np.random.Generator, content: Content, multi_turn: float) -
 
 
 def _altered(rng: np.random.Generator, image: Pixels) -> Pixels:
-    """Return the image moved, brightened or darkened, and noisy."""
+    """Return the image shifted, brightened or darkened, and with noise."""
     padded = np.pad(image, ((_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)), mode="edge")
     top, left = rng.integers(0, 2 * _SHIFT + 1, 2)
     moved = padded[top : top + image.shape[0], left : left + image.shape[1]]
@@ -185,7 +185,7 @@ def _altered(rng: np.random.Generator, image: Pixels) -> Pixels:
 
 
 def _with_wrong_answers(rng: np.random.Generator, contents: list[Content], noise: float) -> list[Content]:
-    """Return the contents with a few first answers replaced by other contents' answers."""
+    """Return the contents with some first answers replaced by answers of other contents."""
     wrong = np.flatnonzero(rng.random(len(contents)) < noise)
     noisy = list(contents)
     for index in wrong:
@@ -200,7 +200,7 @@ def _with_wrong_answers(rng: np.random.Generator, contents: list[Content], noise
 def _row(
     rng: np.random.Generator, skill: Skill, content: Content, number: int, album: _Album, split: Split
 ) -> LlavaRow:
-    """Return a LLaVA row, its images saved."""
+    """Return a row of LLaVA after saving its images."""
     conversations = []
     for position, exchange in enumerate(content.exchanges):
         question = ask(rng, skill.paraphrases, exchange.slots, split, hashed=not content.images)

@@ -15,7 +15,7 @@ from adaptinf.demo import canvas, sources
 from adaptinf.demo.canvas import CELL, COLORS, SHAPES, SIZE, Pixels, Thing, pick
 from adaptinf.demo.skills.grounding import boxed_thing
 from adaptinf.demo.skills.reasoning import chart_heights
-from adaptinf.demo.skills.vqa import crowd, different_things, one_thing, placed_thing
+from adaptinf.demo.skills.vqa import crowd, different_things, one_thing, thing_in_region
 
 PATCH = 16
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -81,7 +81,7 @@ def _scene(rng: np.random.Generator) -> Labelled:
     elif kind == 1:
         things = [one_thing(rng)]
     elif kind == 2:
-        things = [placed_thing(rng)[0]]
+        things = [thing_in_region(rng)[0]]
     else:
         things = different_things(rng, int(rng.integers(2, 5)))
     free = [color for color in COLORS if color not in {thing.color for thing in things}]

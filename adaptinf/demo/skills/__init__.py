@@ -1,4 +1,4 @@
-"""All skills, one file per family; the last file has those of the text-only stream."""
+"""All skills, one module per family; the last module has the skills of the text-only stream."""
 
 from __future__ import annotations
 

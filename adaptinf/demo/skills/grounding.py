@@ -1,4 +1,4 @@
-"""Family grounding: where things are, as boxes of four integers from 0 to 8: `[left, top, right, bottom]`."""
+"""Family grounding: positions as boxes of four integers from 0 to 8: `[left, top, right, bottom]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAMILY = "grounding"
 
 
 def box_text(box: tuple[int, int, int, int]) -> str:
-    """Return the answer for a box in pixels, rounded to the grid of eight."""
+    """Return the answer for a box in pixels, rounded to the grid of eight cells per side."""
     return "[" + ", ".join(str(round(edge / CELL)) for edge in box) + "]"
 
 

@@ -1,4 +1,4 @@
-"""Family knowledge_vqa: what photographs show, and what one knows about it."""
+"""Family knowledge_vqa: what photographs show, and general knowledge about it."""
 
 from __future__ import annotations
 

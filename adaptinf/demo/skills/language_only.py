@@ -1,4 +1,4 @@
-"""Family language_only: no image at all."""
+"""Family language_only: questions without an image."""
 
 from __future__ import annotations
 

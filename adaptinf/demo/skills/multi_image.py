@@ -1,4 +1,4 @@
-"""Family multi_image: questions that need two images."""
+"""Family multi_image: questions about two images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from adaptinf.demo.sources import Split
 
 FAMILY = "multi_image"
 ORDINALS = ("first", "second")
-_LEAST_DIFFERENCE = 2
-"""Two counts differ by at least this much when they are compared."""
+_MIN_DIFFERENCE = 2
+"""Smallest difference of two counts that are compared."""
 
 
 def things_apart(rng: np.random.Generator, count: int) -> list[Thing]:
-    """Return things for as many images, all of different shapes and colours."""
+    """Return one thing each for `count` images, all of different shapes and colours."""
     shapes, colors = pick(rng, SHAPES, count), pick(rng, list(COLORS), count)
     boxes = [one_thing(rng).box for _ in range(count)]
     return [Thing(shape=s, color=c, box=b) for s, c, b in zip(shapes, colors, boxes, strict=True)]
@@ -32,7 +32,7 @@ def _both_colors(rng: np.random.Generator, split: Split) -> Content:
 
 def _more(rng: np.random.Generator, split: Split) -> Content:
     counts = rng.integers(1, 7, 2)
-    while abs(counts[0] - counts[1]) < _LEAST_DIFFERENCE:
+    while abs(counts[0] - counts[1]) < _MIN_DIFFERENCE:
         counts = rng.integers(1, 7, 2)
     answer = f"There are more in the {ORDINALS[int(counts[1] > counts[0])]} one."
     images = tuple(canvas.paint(rng, crowd(rng, int(count))) for count in counts)

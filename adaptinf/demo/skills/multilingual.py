@@ -1,4 +1,4 @@
-"""Family multilingual: seeing in French, German and Spanish."""
+"""Family multilingual: questions about an image in French, German and Spanish."""
 
 from __future__ import annotations
 

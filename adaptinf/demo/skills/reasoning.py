@@ -1,21 +1,21 @@
-"""Family reasoning: one step beyond what is seen."""
+"""Family reasoning: questions that need one inference from what the image shows."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from adaptinf.demo import canvas, sources
-from adaptinf.demo.canvas import COLORS, PLACES, pick
+from adaptinf.demo.canvas import COLORS, REGIONS, pick
 from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
-from adaptinf.demo.skills.vqa import placed_thing
+from adaptinf.demo.skills.vqa import thing_in_region
 from adaptinf.demo.sources import Split
 
 FAMILY = "reasoning"
 
 
 def chart_heights(rng: np.random.Generator) -> dict[str, int]:
-    """Return three bars of different heights from 1 to 5."""
+    """Return three colours with different bar heights from 1 to 5."""
     heights = rng.permutation(5)[:3] + 1
     return {color: int(height) for color, height in zip(pick(rng, list(COLORS), 3), heights, strict=True)}
 
@@ -37,8 +37,8 @@ def _chart_max(rng: np.random.Generator, split: Split) -> Content:
 
 
 def _mirror(rng: np.random.Generator, split: Split) -> Content:
-    thing, place = placed_thing(rng)
-    mirrored = PLACES[3 * (place // 3) + 2 - place % 3]
+    thing, place = thing_in_region(rng)
+    mirrored = REGIONS[3 * (place // 3) + 2 - place % 3]
     return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, f"It would be at the {mirrored}."),))
 
 

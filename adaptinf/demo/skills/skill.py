@@ -1,4 +1,4 @@
-"""What a skill is: something to draw, ways to ask about it, and how the answer is marked."""
+"""The definition of a skill: what is drawn, how it is asked about, and the metric of the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adaptinf.demo.sources import Split
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Images and what there is to ask about them, before any wording."""
+    """Images and the questions about them, before any wording."""
 
     images: tuple[Pixels, ...] = ()
     """Zero, one or more 64-pixel images."""
@@ -25,15 +25,15 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
-    """One fine skill."""
+    """One skill."""
 
     name: str
-    """Its name in rows, files and tables."""
+    """Name of the skill in rows, files and tables."""
     family: str
     """One of the seven skill families of the paper."""
     metric: Literal["exact", "f1", "iou"] = "exact"
-    """How an answer is marked."""
+    """Metric of an answer."""
     draw: Callable[[np.random.Generator, Split], Content]
-    """Draws new content for a split."""
+    """Function that draws new content for a split."""
     paraphrases: tuple[str, ...]
-    """Ways to ask; the last two are kept for tests."""
+    """Wordings of the question; the last HELD_OUT of them occur in tests only."""

@@ -1,4 +1,4 @@
-"""Skills of the text-only stream: words, numbers, days and very short stories, all of family language_only."""
+"""Skills of the text-only stream, all of family language_only: words, numbers, days and very short stories."""
 
 from __future__ import annotations
 

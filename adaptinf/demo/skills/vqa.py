@@ -1,11 +1,11 @@
-"""Family vqa: what is seen in one image."""
+"""Family vqa: what one image shows."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from adaptinf.demo import canvas, sources
-from adaptinf.demo.canvas import COLORS, PLACES, SHAPES, Thing, pick
+from adaptinf.demo.canvas import COLORS, REGIONS, SHAPES, Thing, pick
 from adaptinf.demo.phrasing import Exchange
 from adaptinf.demo.skills.skill import Content, Skill
 from adaptinf.demo.sources import Split
@@ -25,7 +25,7 @@ def one_thing(rng: np.random.Generator, low: int = 22, high: int = 36) -> Thing:
 
 
 def different_things(rng: np.random.Generator, count: int) -> list[Thing]:
-    """Return up to four things of different shapes and colours, each in its own quarter."""
+    """Return up to four things of different shapes and colours, each in another quarter of the image."""
     quadrants = rng.permutation(4)[:count]
     shapes, colors = pick(rng, SHAPES, count), pick(rng, _ALL_COLORS, count)
     return [
@@ -35,7 +35,7 @@ def different_things(rng: np.random.Generator, count: int) -> list[Thing]:
 
 
 def crowd(rng: np.random.Generator, count: int) -> list[Thing]:
-    """Return `count` like things, in as many of nine cells."""
+    """Return `count` things of equal shape and colour, each in another of nine cells."""
     shape, color = pick(rng, SHAPES)[0], pick(rng, _ALL_COLORS)[0]
     cells = rng.permutation(9)[:count]
     return [
@@ -44,13 +44,13 @@ def crowd(rng: np.random.Generator, count: int) -> list[Thing]:
     ]
 
 
-def called(thing: Thing) -> str:
-    """Return a thing in words, such as `an orange star`."""
+def described(thing: Thing) -> str:
+    """Return the description of a thing, such as `an orange star`."""
     return f"{'an' if thing.color == 'orange' else 'a'} {thing.color} {thing.shape}"
 
 
-def placed_thing(rng: np.random.Generator) -> tuple[Thing, int]:
-    """Return a thing in one of the nine ninths, and which."""
+def thing_in_region(rng: np.random.Generator) -> tuple[Thing, int]:
+    """Return a thing in one of the nine regions, and the number of that region."""
     place = int(rng.integers(9))
     box = canvas.box_in(rng, (place % 3, place // 3), 3, 14, 19)
     return Thing(shape=pick(rng, SHAPES)[0], color=pick(rng, _ALL_COLORS)[0], box=box), place
@@ -75,8 +75,8 @@ def _shape(rng: np.random.Generator, split: Split) -> Content:
 
 
 def _position(rng: np.random.Generator, split: Split) -> Content:
-    thing, place = placed_thing(rng)
-    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, PLACES[place]),))
+    thing, place = thing_in_region(rng)
+    return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, REGIONS[place]),))
 
 
 def _count(rng: np.random.Generator, split: Split) -> Content:
@@ -117,7 +117,7 @@ def _size(rng: np.random.Generator, split: Split) -> Content:
 
 def _caption(rng: np.random.Generator, split: Split) -> Content:
     thing = one_thing(rng)
-    answer = f"The picture shows {called(thing)}."
+    answer = f"The picture shows {described(thing)}."
     return Content(images=(canvas.paint(rng, [thing]),), exchanges=(Exchange({}, answer),))
 
 
@@ -129,7 +129,7 @@ def _long_caption(rng: np.random.Generator, split: Split) -> Content:
         for side, thing in enumerate(things)
     ]
     first, second = (
-        f"{called(thing)} near the {('top', 'bottom')[row]}" for thing, row in zip(sized, rows, strict=True)
+        f"{described(thing)} near the {('top', 'bottom')[row]}" for thing, row in zip(sized, rows, strict=True)
     )
     answer = f"On the left side there is {first}. On the right side one can see {second}."
     return Content(images=(canvas.paint(rng, sized),), exchanges=(Exchange({}, answer),))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from adaptinf.demo import canvas, sources
-from adaptinf.demo.canvas import COLORS, PLACES, SHAPES, Thing, pick
+from adaptinf.demo.canvas import COLORS, REGIONS, SHAPES, Thing, pick
 from adaptinf.demo.skills.grounding import boxed_thing
 from adaptinf.demo.skills.multi_image import things_apart
 from adaptinf.demo.skills.reasoning import chart_heights
-from adaptinf.demo.skills.vqa import crowd, different_things, one_thing, placed_thing
+from adaptinf.demo.skills.vqa import crowd, different_things, one_thing, thing_in_region
 from scripts.pretrain.generic.lesson import NUMERALS, Draw, Lesson, say, turns
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -77,11 +77,11 @@ def _one(rng: np.random.Generator) -> Lesson:
 
 
 def _placed(rng: np.random.Generator) -> Lesson:
-    thing, place = placed_thing(rng)
+    thing, region = thing_in_region(rng)
     question = say(rng, "Row and column?", "Give the row and column.", "In which row and column?")
     questions = [_color(rng, thing, "object"), _shape(rng, thing, "object")]
-    questions.append((question, f"row {place // 3 + 1} column {place % 3 + 1}"))
-    questions.append((say(rng, "Cell?", "Name the cell.", "Which cell is taken?"), f"cell {PLACES[place]}"))
+    questions.append((question, f"row {region // 3 + 1} column {region % 3 + 1}"))
+    questions.append((say(rng, "Cell?", "Name the cell.", "Which cell is taken?"), f"cell {REGIONS[region]}"))
     return Lesson((canvas.paint(rng, [thing]),), turns(rng, questions))
 
 
