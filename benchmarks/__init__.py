@@ -1,1 +1,1 @@
-"""Scripts that measure time and memory; run one with `python -m benchmarks.<name>`. Results lie in `results/`."""
+"""Scripts that measure time and memory; run one with `python -m benchmarks.<name>`. Their results are in `results/`."""

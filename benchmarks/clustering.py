@@ -1,4 +1,4 @@
-"""Step 1 in numbers: `cluster` against scikit-learn's MiniBatchKMeans and against what any way must do.
+"""Time and memory of step 1: `cluster` compared with scikit-learn's MiniBatchKMeans and with a lower bound.
 
 python -m benchmarks.clustering            # about three minutes
 python -m benchmarks.clustering --quick    # seconds; shows that the script runs, not how fast the code is
@@ -22,7 +22,7 @@ from benchmarks.samples import clustered_rows, ids_of, labels_of, shapeless_rows
 
 DIM = 512
 NUM_BLOBS = 300
-"""True clusters of the made-up rows, more than are asked for, so that every way has to compromise."""
+"""True clusters of the synthetic rows: more than are requested, so that every method has to compromise."""
 SHAPELESS = "no clusters at all"
 SHAPES = (f"{NUM_BLOBS} blobs", SHAPELESS)
 
@@ -40,7 +40,7 @@ def ours(path: Path, clusters: int | str) -> Work:
 
 
 def plain(path: Path, clusters: int) -> Work:
-    """The usual way: all rows in memory at unit length, one fit, one assignment."""
+    """The usual method: all rows in memory at unit length, one fit, one assignment."""
     vectors = np.load(path, mmap_mode="r")
 
     def work() -> dict[str, Any]:
@@ -53,7 +53,7 @@ def plain(path: Path, clusters: int) -> Work:
 
 
 def bare_bound(path: Path, clusters: int) -> Work:
-    """No more than what any assignment must do: read every row once, as float32, and multiply it with every center."""
+    """A lower bound on any assignment: read every row once, as float32, and multiply it with every center."""
     vectors = np.load(path, mmap_mode="r")
     centers = np.random.default_rng(0).standard_normal((clusters, vectors.shape[1]), dtype=np.float32)
 
@@ -100,7 +100,7 @@ def measured_cases(path: Path, num_clusters: int, quick: bool) -> dict[str, Meas
         f"cluster, K = {num_clusters}, one core": measure(ours, cores=1, **arguments),
         f"bare bound: read and multiply once, K = {num_clusters}": measure(bare_bound, **arguments),
     }
-    if quick:  # a process costs a second or two of imports, however small its arrays
+    if quick:  # imports take a second or two per process, however small the arrays
         return cases
     return cases | {
         f"scikit-learn MiniBatchKMeans, K = {num_clusters}, all cores": measure(plain, **arguments),
@@ -110,7 +110,7 @@ def measured_cases(path: Path, num_clusters: int, quick: bool) -> dict[str, Meas
 
 
 def quality(case: Measured, usual: Measured) -> dict[str, object]:
-    """Return the columns about the clusters; inertia over all rows, in percent of the usual way's."""
+    """Return the columns about the clusters; inertia over all rows, in percent of that of the usual method."""
     if "inertia" not in case.figures:
         return {"clusters": "", "fitted rows": "", "inertia, %": ""}
     return {

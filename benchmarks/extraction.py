@@ -1,4 +1,4 @@
-"""Extraction against the reference's way, a bare forward pass, and bergson: one model, one set of samples, one run.
+"""Extraction compared with the reference's method, a plain forward pass and bergson, on one model and set of samples.
 
     python -m benchmarks.extraction [--shape cpu-medium] [--cases ours forward] [--rounds 3] [--quick] [--out FOLDER]
 
@@ -24,13 +24,13 @@ from benchmarks.reporting import RESULTS, Report, num_cores, row_of, significant
 from benchmarks.shapes import SHAPES, Shape
 
 REFERENCE_SAMPLES = 32
-"""The reference takes one sample after the other, so a few tell its rate."""
+"""The reference processes one sample at a time, so a few are enough to measure its rate."""
 WARM_UP = 48
-"""Samples that are measured before the clock runs, so that kernels are chosen and memory is taken."""
+"""Samples that are measured before timing starts, so that kernels are selected and memory is allocated."""
 TRAINING_BATCH, TRAINING_MICRO_BATCH = 16, 4
-"""Samples of an optimiser step, and of them at once."""
+"""Samples per optimiser step, and samples per forward pass."""
 BERGSON_DIM = 24
-"""Columns and rows that bergson projects each linear layer's gradient to."""
+"""Columns and rows to which bergson projects the gradient of each linear layer."""
 
 
 def our_way(
@@ -41,7 +41,7 @@ def our_way(
     has_vision: bool = True,
     adapted: bool = True,
 ) -> Work:
-    """Everything that extraction gives, from reading images to arrays on disk."""
+    """The whole extraction, from reading images to arrays on disk."""
     from adaptinf.config import ExtractionConfig
     from adaptinf.doctor.cost import peak_operations
     from adaptinf.extraction import extract
@@ -60,7 +60,7 @@ def our_way(
 
 
 def _operations(learner: Any, samples: Any, config: Any) -> int:
-    """Return the floating-point operations that measuring these samples needs, padding left out."""
+    """Return the floating-point operations of measuring these samples, without padding."""
     from adaptinf.doctor.cost import cost_of
     from adaptinf.extraction.batches import Preparer
     from adaptinf.extraction.meter import open_meter
@@ -71,7 +71,7 @@ def _operations(learner: Any, samples: Any, config: Any) -> int:
 
 
 def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -> Work:
-    """The same batches through the model without a graph, and through our head: the least that scores cost.
+    """The same batches through the model without a graph, and through our head: a lower bound on the cost of scores.
 
     The fastest way we know: adapters inside the weights, no mask; images and text are ready before.
     """
@@ -117,7 +117,7 @@ def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -
 
 
 def reference_way(shape: str, *, projects: bool) -> Work:
-    """The authors' way, with or without its projection."""
+    """The authors' method, with or without its projection."""
     from benchmarks.reference import Reference
 
     learner, samples, settings = _prepared(shape, True, True)
@@ -131,7 +131,7 @@ def reference_way(shape: str, *, projects: bool) -> Work:
 
 
 def bergson_way(shape: str) -> Work:
-    """Bergson on the text-only twin: the seven linears of the middle block, the same batches and labels as ours."""
+    """Bergson on the text-only twin: the seven linear layers of the middle block, with our batches and labels."""
     import torch
     from bergson import GradientProcessor, IndexConfig, collect_gradients
     from datasets import Dataset
@@ -172,7 +172,7 @@ def bergson_way(shape: str) -> Work:
 
 
 def training(shape: str) -> Work:
-    """Training the adapter on the same samples for an epoch; its checkpoints are left out."""
+    """Training of the adapter on the same samples for one epoch, without checkpoints."""
     from adaptinf.config import TrainingConfig
     from adaptinf.training import train
 
@@ -188,7 +188,7 @@ def training(shape: str) -> Work:
 
 
 class _Clock:
-    """Progress that only notes the time of every optimiser step."""
+    """Progress that only records the time of every optimiser step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -259,9 +259,9 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "twin: bergson": (bergson_way, {}),
     "sketch": (sketch_error, {}),
 }
-"""Name -> what is measured."""
+"""Name -> case to measure, with its arguments."""
 ONCE = (reference_way, bergson_way, training, sketch_error)
-"""Not repeated in one process."""
+"""Cases that are not repeated in one process."""
 RATIOS = (
     ("reference's way / ours, everything", "reference's way", "ours, with image grounding", ">= 3"),
     ("the same without its projection", "reference's way, no projection", "ours, with image grounding", ">= 1.5"),
@@ -276,15 +276,17 @@ RATIOS = (
     ("answer states / training on the same", "ours, answer states (adapt_plus)", "training", "none"),
     ("bergson / ours on the text-only twin", "twin: bergson", "twin: ours", ">= 2"),
 )
-"""What is told of it, how many times longer what takes, than what, and the aim."""
+"""Ratios of times in the result: description, first case, second case, target of first over second."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="cpu-medium")
-    parser.add_argument("--cases", nargs="+", default=[""], help="cases whose names begin so; all if left out")
-    parser.add_argument("--rounds", type=int, default=3, help="every case this many times, in turn; the fastest counts")
-    parser.add_argument("--repeats", type=int, default=2, help="of a case in its process; the slowest ones have one")
+    parser.add_argument("--cases", nargs="+", default=[""], help="run only cases whose names begin with one of these")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds over all cases; the fastest counts")
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="repeats per case and process; the slowest cases have one"
+    )
     parser.add_argument("--quick", action="store_true", help="the shape `tiny`, one round")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     arguments = parser.parse_args()
@@ -304,7 +306,7 @@ def main() -> None:
             case, options = CASES[name]
             repeats = 1 if case in ONCE else arguments.repeats
             measured = measure(case, repeats=repeats, shape=name_of_shape, **options)
-            # At once: cases take minutes, and where one fails the figures of the others are on the screen.
+            # Printed at once: cases take minutes, and if one fails, the results of the others are on the screen.
             print(f"{name}: {measured.all_seconds} s, {dict(measured.figures)}", flush=True)
             best[name] = min(best.get(name, measured), measured, key=lambda one: one.seconds)
     sketch = best.pop("sketch", None)
@@ -326,20 +328,20 @@ def main() -> None:
 
 
 def _rate(measured: Measured, shape: Shape) -> float:
-    """Return samples a second."""
+    """Return samples per second."""
     figures = measured.figures
     return float(figures.get("rate", figures.get("samples", shape.num_samples) / measured.seconds))
 
 
 def _of_device(measured: Measured) -> dict[str, str]:
-    """Return what a case took of the device: operations of its large matrix product, tokens at once, memory."""
-    figures, told = measured.figures, {"% of peak": "", "tokens a batch": "", "GPU memory, GB": ""}
+    """Return the device figures of a case: share of the peak operations, tokens per batch, memory."""
+    figures, shown = measured.figures, {"% of peak": "", "tokens per batch": "", "GPU memory, GB": ""}
     if "peak" in figures:
-        told["% of peak"] = f"{100 * figures['operations'] / measured.seconds / figures['peak']:.0f}"
-        told["tokens a batch"] = f"{figures['tokens_per_batch']:,}"
+        shown["% of peak"] = f"{100 * figures['operations'] / measured.seconds / figures['peak']:.0f}"
+        shown["tokens per batch"] = f"{figures['tokens_per_batch']:,}"
     if "gpu_gb" in figures:
-        told["GPU memory, GB"] = f"{figures['gpu_gb']:.0f}"
-    return told
+        shown["GPU memory, GB"] = f"{figures['gpu_gb']:.0f}"
+    return shown
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measuring one piece of work in a process of its own: wall seconds and anonymous memory.
+"""Measuring wall seconds and anonymous memory of one piece of work in a process of its own.
 
 A case is a function that makes everything ready and returns the work to be timed:
 
@@ -30,14 +30,14 @@ from pathlib import Path
 from typing import Any
 
 Figures = Mapping[str, Any]
-"""What the work found: plain numbers and words that can be pickled (`Any`: whatever the script prints)."""
+"""Result of the work: numbers and texts that can be pickled (`Any`: whatever the script prints)."""
 Work = Callable[[], Figures | None]
-"""What is timed."""
+"""The function that is timed."""
 Case = Callable[..., Work]
-"""Makes everything ready, which is not timed, and returns the work."""
+"""A function that prepares the work, which is not timed, and returns it."""
 
 SAMPLE_SECONDS = 0.005
-"""How often memory is looked at."""
+"""Interval of the memory measurements."""
 
 
 class CaseFailed(Exception):
@@ -49,22 +49,22 @@ class Measured:
     """One case."""
 
     all_seconds: tuple[float, ...]
-    """Wall seconds of every repeat."""
+    """Wall seconds of each repeat."""
     peak_bytes: int
-    """Largest anonymous memory while the work ran: interpreter, imports and inputs in memory included."""
+    """Largest anonymous memory during the work, including interpreter, imports and inputs in memory."""
     start_bytes: int
-    """Anonymous memory when the work began."""
+    """Anonymous memory at the start of the work."""
     figures: Figures
-    """What the last repeat returned."""
+    """Return value of the last repeat."""
 
     @property
     def seconds(self) -> float:
-        """The fastest repeat: what else ran on the machine can only add."""
+        """Seconds of the fastest repeat: other load on the machine can only add time."""
         return min(self.all_seconds)
 
     @property
     def median_seconds(self) -> float:
-        """The middle repeat."""
+        """Median seconds of the repeats."""
         return statistics.median(self.all_seconds)
 
 
@@ -91,7 +91,7 @@ def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **argumen
     theirs.close()
     try:
         _receive(ours, child)  # ready
-        start = peak = anonymous_bytes(child.pid)  # the child waits: afterwards it may have allocated already
+        start = peak = anonymous_bytes(child.pid)  # read while the child waits, before it allocates memory
         ours.send("go")
         while not ours.poll(SAMPLE_SECONDS):
             peak = max(peak, anonymous_bytes(child.pid))
@@ -123,7 +123,7 @@ def _child(parent: Connection, case: Case, repeats: int, arguments: dict[str, An
             figures = work()
             seconds.append(time.perf_counter() - begun)
         parent.send((tuple(seconds), dict(figures or {})))
-    except Exception:  # whatever it was, the script shall show it and not wait for ever
+    except Exception:  # any error is shown by the script, which would otherwise wait for ever
         parent.send(CaseFailed(traceback.format_exc()))
 
 
@@ -132,7 +132,9 @@ def _receive(connection: Connection, child: BaseProcess) -> Any:
         message = connection.recv()
     except (EOFError, ConnectionError):
         child.join()
-        raise CaseFailed(f"the process ended without a word (exit code {child.exitcode}); out of memory?") from None
+        raise CaseFailed(
+            f"the process ended without a message (exit code {child.exitcode}); it may have run out of memory"
+        ) from None
     if isinstance(message, CaseFailed):
         raise message
     return message

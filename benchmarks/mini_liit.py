@@ -1,7 +1,7 @@
-"""The tables of docs/findings.md: mini-liit with many methods, seeds and variants, a few hours on two cores.
+"""The runs behind the tables of docs/findings.md: mini-liit with many methods, seeds and variants; hours on two cores.
 
-    python -m benchmarks.mini_liit                  # everything that no committed result has yet, in this order
-    python -m benchmarks.mini_liit main variants    # some of it
+    python -m benchmarks.mini_liit                  # every run that no committed result has, in this order
+    python -m benchmarks.mini_liit main variants    # some experiments
     python -m benchmarks.mini_liit main --rows adapt random_replay --seeds 0 1    # some rows and seeds first
 
 Each experiment leaves one JSON of records in `results/`, written anew whenever a run has finished, so the script can be
@@ -44,10 +44,10 @@ MAIN = (
     "coincide",
     "multitask",
 )
-"""What a claim needs first: runs are made in this order, seed by seed."""
+"""Rows that run first within each seed, because every claim needs them."""
 
 CHOOSING = (5, 6, 7)
-"""Seeds that choices are made on, with the validation split; no table of tests has them. One of each base."""
+"""Seeds for choosing settings on the validation split, one per base model; no table of test results has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +57,22 @@ class Experiment:
     stream: str
     """Name of the benchmark."""
     seeds: Sequence[int]
-    """Seeds; each has its own data, and one of the bases."""
+    """Seeds; each has its own data, and one of the base models."""
     rows: Sequence[ComparisonRow]
     """Rows of the table."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that all rows share: `a.b` -> value."""
     cap: Cap | None = None
-    """One cap for all rows; None: only lite_adapt has one."""
+    """Cap of all rows; None: only lite_adapt has a cap."""
 
 
 def method(name: str, cap: Cap | None = None) -> ComparisonRow:
-    """Return the row of a method as it is."""
+    """Return the row of a method with its default settings."""
     return ComparisonRow(name=name if cap is None else f"{name}_capped", method=name, settings={}, cap=cap)
 
 
 def variant(name: str, base: str = "adapt", **settings: Any) -> ComparisonRow:
-    """Return a row with settings of its own; `__` stands for a dot."""
+    """Return a row with its own settings; `__` stands for a dot."""
     return ComparisonRow(
         name=name, method=base, settings={key.replace("__", "."): value for key, value in settings.items()}
     )
@@ -88,19 +88,19 @@ VECTORS = [
     variant("hidden-question", extraction__vector="hidden", extraction__vector_tokens="question"),
     variant("hidden-answer", extraction__vector="hidden"),
 ]
-"""Ablation: what a vector is; all else as published."""
+"""Ablation: kind of vector; all else as published."""
 CLUSTERS = [variant(f"clusters-{count}", clustering__clusters=count) for count in (10, 30, "auto")]
-"""Ablation: K."""
+"""Ablation: number of clusters."""
 CHOICES = [
     *(variant(f"fixed-{name}", selection__choose=f"fixed:{name}") for name in SCORERS),
     variant("rank-average", selection__choose="rank_average"),
     variant("random-scorer", selection__choose="random"),
 ]
-"""Ablation: whose score decides."""
+"""Ablation: which score decides."""
 SAMPLING = [variant(f"sampling-{name}", selection__sampling=name) for name in ("top", "bottom", "random")]
-"""Ablation: coverage against the ends and chance."""
+"""Ablation: coverage, compared with largest, smallest and random scores."""
 BUDGETS = [variant(f"budgets-{n}", selection__budgets=n) for n in ("root", "proportional", "score_weighted", "density")]
-"""Ablation: how the budget is shared."""
+"""Ablation: allocation of the budget."""
 PRUNING = [
     ComparisonRow(name="cap-2x", method="adapt", settings={}, cap=1200),
     ComparisonRow(name="cap-8x", method="adapt", settings={}, cap=4800),
@@ -109,7 +109,7 @@ PRUNING = [
 ]
 """Ablation: cap, order and allocation of pruning."""
 IMAGES = [variant("grounding-blank", extraction__image="blank")]
-"""Ablation: what image grounding compares with."""
+"""Ablation: reference of image grounding."""
 PLUS = [
     variant("plus-root", "adapt_plus", selection__budgets="root"),
     variant("plus-proportional", "adapt_plus", selection__budgets="proportional"),
@@ -124,7 +124,7 @@ PLUS = [
     variant("plus-fisher", "adapt_plus", extraction__vector="fisher"),
     variant("plus-question", "adapt_plus", extraction__vector_tokens="question"),
 ]
-"""Ablation: adapt_plus with one of its parts as published, or otherwise."""
+"""Ablation: adapt_plus with one part replaced, by the published one or another."""
 
 EXPERIMENTS = {
     "main": Experiment(
@@ -178,14 +178,14 @@ EXPERIMENTS = {
 
 
 def result_of(name: str) -> Path:
-    """Return where an experiment's records lie."""
+    """Return the path of an experiment's records."""
     return RESULTS / f"mini-liit-{name}.json"
 
 
 def run(
     name: str, out: Path, *, workers: int | None, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None
 ) -> Path:
-    """Run what an experiment's result lacks, of `rows` and `seeds` where they are given; return the result's path."""
+    """Run what an experiment's result lacks, limited to `rows` and `seeds` if given; return the result's path."""
     experiment, result, folder = EXPERIMENTS[name], result_of(name), out / name
     recorded = _recorded(name)
     have = {(record.name, record.seed) for record in recorded}
@@ -217,7 +217,7 @@ def run(
 
 
 def _recorded(name: str) -> list[RunRecord]:
-    """Return an experiment's own records, and those of the same row on the same stream in other experiments."""
+    """Return an experiment's records, and records of the same row on the same stream from other experiments."""
     mine = EXPERIMENTS[name]
     found: dict[tuple[str, int], RunRecord] = {}
     for other, theirs in EXPERIMENTS.items():
@@ -243,7 +243,7 @@ def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list
 
 
 def _record(planned: PlannedRun, experiment: Experiment) -> RunRecord | None:
-    """Return the record of a run that has finished its stream."""
+    """Return the record of a finished run; None of an unfinished one."""
     one = Run.open(planned.folder)
     if one.num_finished < len(one.config.stream):
         return None
@@ -251,17 +251,17 @@ def _record(planned: PlannedRun, experiment: Experiment) -> RunRecord | None:
 
 
 def main() -> None:
-    """Run the experiments that are named, or all."""
+    """Run the named experiments, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"some of: {', '.join(EXPERIMENTS)}")
     parser.add_argument("--out", type=Path, default=Path("runs/mini-liit"), help="folder for data and run folders")
-    parser.add_argument("--rows", nargs="+", help="rows to run; all that are missing if left out")
-    parser.add_argument("--seeds", nargs="+", type=int, help="and seeds")
-    parser.add_argument("--workers", type=int, default=None, help="runs at once; one a core if left out")
+    parser.add_argument("--rows", nargs="+", help="run only these rows; default: all that are missing")
+    parser.add_argument("--seeds", nargs="+", type=int, help="run only these seeds")
+    parser.add_argument("--workers", type=int, default=None, help="number of parallel runs; default: one per core")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in EXPERIMENTS]
     if unknown:
-        sys.exit(f"no experiment is called {', '.join(unknown)}; known: {', '.join(EXPERIMENTS)}")
+        sys.exit(f"unknown experiments: {', '.join(unknown)}; known: {', '.join(EXPERIMENTS)}")
     names = args.names or list(EXPERIMENTS)
     for name in names:
         known = [row.name for row in EXPERIMENTS[name].rows]

@@ -1,4 +1,4 @@
-"""Step 3 in numbers: `prune` against the plain NumPy way and against bare BLAS, from 10^4 to 10^6 samples.
+"""Time and memory of step 3: `prune` compared with plain NumPy and with BLAS alone, from 10^4 to 10^6 samples.
 
 python -m benchmarks.pruning            # about five minutes
 python -m benchmarks.pruning --quick    # seconds; shows that the script runs, not how fast the code is
@@ -21,9 +21,9 @@ from benchmarks.samples import clustered_rows, ids_of, labels_of
 
 DIM = 512
 CLUSTER_SIZE = 1_000_000 // 700
-"""Members of a cluster at every size, as in the target: 1M samples in 700 clusters."""
+"""Samples per cluster at every size, as in the target: 1M samples in 700 clusters."""
 TILE = 1024
-"""Rows and columns of one product of the bare BLAS bound."""
+"""Rows and columns of one matrix product of the BLAS bound."""
 
 
 def ours(path: Path, labels: Path, order: str, allocation: str) -> Work:
@@ -38,7 +38,7 @@ def ours(path: Path, labels: Path, order: str, allocation: str) -> Work:
 
 
 def plain(path: Path, labels: Path) -> Work:
-    """The usual way, that of SemDeDup: one full matrix a cluster, the largest cosine to an earlier row, one sort."""
+    """The usual method, as in SemDeDup: one full matrix per cluster, the largest cosine to an earlier row, one sort."""
     embeddings, labels_N = np.load(path, mmap_mode="r"), np.load(labels)
 
     def work() -> dict[str, float]:
@@ -54,7 +54,7 @@ def plain(path: Path, labels: Path) -> Work:
 
 
 def bare_blas(path: Path, labels: Path) -> Work:
-    """No more than what any exact way must do: read every row once, and multiply each pair of a cluster once."""
+    """A lower bound on any exact method: read every row once, and multiply each pair of a cluster once."""
     embeddings, labels_N = np.load(path, mmap_mode="r"), np.load(labels)
     order = np.argsort(labels_N, kind="stable")
     clusters = np.split(order, np.flatnonzero(np.diff(labels_N[order])) + 1)
@@ -121,7 +121,7 @@ def _one_large_cluster(report: Report, folder: Path, num_rows: int) -> None:
         "semdedup, balanced": measure(ours, order="semdedup", allocation="balanced", **files),
     }
     report.table([row_of(name, case) for name, case in cases.items()])
-    report.text(f"The plain way would hold a matrix of {matrix_gb:,.1f} GB, several times, and was not run.\n")
+    report.text(f"Plain NumPy would need several matrices of {matrix_gb:,.1f} GB, and was not run.\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The way of the authors' repository, re-written plainly from its description: what extraction is compared with.
+"""The method of the authors' repository, re-implemented from its description, to compare extraction with.
 
 Batch 1; all logits of all tokens; a one-hot of the vocabulary for EL2N; every hidden state kept; a backward pass
 through the adapters of every layer; the middle layer's gradients copied flat; a dense random projection of signs, made
@@ -23,11 +23,11 @@ from adaptinf.models.loading import Learner
 PROJECT_EVERY = 16
 """Samples whose gradients are projected together."""
 BLOCK = 128
-"""Columns of the projection that exist at once."""
+"""Columns of the projection in memory at once."""
 
 
 class Reference:
-    """Measures samples one after the other."""
+    """Measures one sample at a time."""
 
     def __init__(self, learner: Learner, dim: int, *, projects: bool, seed: int = 0) -> None:
         self._learner, self._dim, self._projects, self._seed = learner, dim, projects, seed

@@ -1,4 +1,4 @@
-"""Measurements as tables on the terminal and as a file in `results/`, with everything needed to run them again."""
+"""Measurements as tables on the terminal and as a file in `results/`, with everything needed to repeat them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from benchmarks.measuring import Measured
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("numpy", "scikit-learn", "scipy", "pyarrow", "threadpoolctl")
-"""Their versions stand in every result."""
+"""Packages whose versions are in every result."""
 THREAD_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-"""Variables that change how fast BLAS is."""
+"""Environment variables that change the speed of BLAS."""
 
 
 class Report:
-    """Lines that are printed as they come and written as one Markdown file at the end."""
+    """Lines that are printed at once and written as one Markdown file at the end."""
 
     def __init__(self, what: str, title: str, packages: Sequence[str] = ()) -> None:
-        """`what` names the script and the file; `packages` are further ones whose versions matter."""
+        """`what` names the script and the file; `packages` are further packages whose versions are included."""
         self._what = what
         self._device = _gpu(packages)
         self._lines: list[str] = []
@@ -45,11 +45,11 @@ class Report:
         self._lines.append(text)
 
     def table(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Add a table; the keys of the first row are its head."""
+        """Add a table; the keys of the first row are its header."""
         self.text(as_table(rows) + "\n")
 
     def growth(self, sizes: Sequence[int], seconds: Mapping[str, Sequence[float]], of: str = "") -> None:
-        """Add the table of growth: how the seconds of each case go with the size; `of` narrows what is meant."""
+        """Add the table of growth: how the seconds of each case depend on the size; `of` qualifies the seconds."""
         self.text(f"## Growth\n\nExponent e of seconds ~ samples^e{of}:\n")
         self.table([{"what": name, "e": significant(growth(sizes, values))} for name, values in seconds.items()])
 
@@ -65,7 +65,7 @@ class Report:
 
 
 def arguments_of(description: str | None) -> argparse.Namespace:
-    """Return what a benchmark over growing arrays was asked for: `quick` and `out`."""
+    """Return the options of a benchmark over arrays of growing size: `quick` and `out`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small arrays only")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
@@ -73,7 +73,7 @@ def arguments_of(description: str | None) -> argparse.Namespace:
 
 
 def row_of(name: str, measured: Measured, against: Measured | None = None, **more: object) -> dict[str, object]:
-    """Return a row of a table: seconds, peak anonymous memory, and the seconds of `against` over ours."""
+    """Return a row of a table: seconds, peak anonymous memory, and the ratio of the seconds of `against` to ours."""
     row: dict[str, object] = {
         "what": name,
         "seconds": significant(measured.seconds),
@@ -88,25 +88,25 @@ def row_of(name: str, measured: Measured, against: Measured | None = None, **mor
 
 
 def as_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return a Markdown table; the keys of the first row are its head, and a row without one has an empty cell."""
+    """Return a Markdown table; the keys of the first row are its header, and a missing key is an empty cell."""
     head = list(rows[0])
     cells = [head, ["---"] * len(head), *([str(row.get(name, "")) for name in head] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def growth(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return the exponent e of seconds ~ size^e, the slope of a straight line through their logarithms."""
+    """Return the exponent e of seconds ~ size^e: the slope of a line fitted to the logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
 def significant(value: float) -> str:
-    """Return three significant digits without an exponent."""
+    """Return a number with three significant digits and no exponent."""
     digits = 3 - 1 - int(np.floor(np.log10(abs(value)))) if value else 0
     return f"{value:,.{max(digits, 0)}f}"
 
 
 def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
-    """Return everything that a repetition needs: commit, command, versions, hardware and BLAS kernel."""
+    """Return what is needed to repeat a measurement: commit, command, versions, hardware and BLAS kernel."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in [*PACKAGES, *packages])
     parts = [processor(), f"{num_cores()} cores", f"{_memory_gb()} GB memory"]
     if device := _gpu(packages):
@@ -125,7 +125,7 @@ def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
 
 
 def _gpu(packages: Sequence[str]) -> str | None:
-    """Return the GPU's name if torch was measured; else torch stays out of this process."""
+    """Return the GPU's name if torch is measured; otherwise torch is not imported."""
     if "torch" not in packages:
         return None
     from adaptinf.models.memory import gpu

@@ -1,4 +1,4 @@
-"""Made-up samples on disk, the same for every script: clusters of unequal tightness, like those of real embeddings."""
+"""Synthetic samples on disk, the same for every script: clusters of unequal spread, as in real embeddings."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 CHUNK = 50_000
-"""Rows made at a time."""
+"""Rows generated at a time."""
 
 
 def ids_of(num_rows: int) -> list[str]:
-    """Return ids as a pool has them: `<source>/<own id>`, in no particular order."""
+    """Return ids as in a pool: `<source>/<own id>`, in no particular order."""
     numbers = np.random.default_rng(1).permutation(num_rows)
     return [f"source-{number % 7}/{number:09d}" for number in numbers.tolist()]
 
 
 def labels_of(folder: Path, num_rows: int, num_clusters: int) -> Path:
-    """Write uniformly random cluster numbers and return the file."""
+    """Write uniformly random cluster numbers and return the file's path."""
     path = folder / f"labels_{num_rows}_{num_clusters}.npy"
     np.save(path, np.random.default_rng(2).integers(0, num_clusters, num_rows))
     return path
 
 
 def clustered_rows(folder: Path, labels: Path, dim: int) -> Path:
-    """Write fp16 rows around one center a cluster, from tight to loose, and return the file."""
+    """Write fp16 rows around one center per cluster, with growing spread, and return the file's path."""
     labels_N = np.load(labels)
     path = folder / f"rows_{labels.stem}_{dim}.npy"
     rng = np.random.default_rng(3)
@@ -39,7 +39,7 @@ def clustered_rows(folder: Path, labels: Path, dim: int) -> Path:
 
 
 def shapeless_rows(folder: Path, num_rows: int, dim: int) -> Path:
-    """Write fp16 rows of one Gaussian, more than half of it in 32 directions, and return the file."""
+    """Write fp16 rows of one Gaussian, over half of its variance in 32 directions, and return the file's path."""
     path = folder / f"shapeless_{num_rows}_{dim}.npy"
     rng = np.random.default_rng(4)
     directions = rng.standard_normal((32, dim), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Step 2 in numbers: `select` with method `adapt` against the plain NumPy way, from 10^4 to 10^6 samples, on one core.
+"""Time and memory of step 2: `select` with method `adapt` compared with plain NumPy, 10^4 to 10^6 samples, one core.
 
 python -m benchmarks.selection            # about a minute
 python -m benchmarks.selection --quick    # seconds; shows that the script runs, not how fast the code is
@@ -20,23 +20,23 @@ from benchmarks.samples import ids_of
 
 NUM_CLUSTERS = 50
 BUDGET_SHARE = 0.025
-"""25,000 of a million, the paper's smaller budget."""
+"""Budget over samples: 25,000 of a million, the paper's smaller budget."""
 NUM_BINS = 50
 
 
 def inputs(num_rows: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return scores, one of them with missing values, and cluster numbers of very unequal size."""
+    """Return scores, one with missing values, and cluster numbers; the clusters differ much in size."""
     rng = np.random.default_rng(0)
     scores = {name: rng.gamma(2.0 + number, size=num_rows) for number, name in enumerate(SCORERS)}
     scores["image_grounding"][rng.random(num_rows) < 0.02] = np.nan
     return scores, (NUM_CLUSTERS * rng.random(num_rows) ** 2).astype(np.int64)
 
 
-def in_form(form: str, num_rows: int) -> Any:  # Any: select takes ids in many forms
-    """Return the same ids in one of the forms in which users have them."""
+def in_form(form: str, num_rows: int) -> Any:  # Any: select accepts ids in many forms
+    """Return the same ids in one of the forms that users have."""
     if form == "list in any order":
         return ids_of(num_rows)
-    in_order = sorted(ids_of(num_rows))  # texts that lie scattered in memory, as after a sort or a join
+    in_order = sorted(ids_of(num_rows))  # texts scattered in memory, as after a sort or a join
     if form == "list in order, scattered in memory":
         return in_order
     return pa.array(in_order) if form == "Arrow, in order" else np.array(in_order)
@@ -55,7 +55,7 @@ def ours(num_rows: int, form: str) -> Work:
 
 
 def plain(num_rows: int) -> Work:
-    """The usual way: a mask a cluster, a histogram a score, the bins from the smallest up, as the reference does it."""
+    """The usual method: a mask per cluster, a histogram per score, bins from the smallest up, as in the reference."""
     scores, labels = inputs(num_rows)
     budget = int(BUDGET_SHARE * num_rows)
 
@@ -93,7 +93,7 @@ def _plain_entropy(values: np.ndarray) -> float:
 
 
 def bare_bound(num_rows: int) -> Work:
-    """No more than what any way must do: bring rows of a cluster together, and look at every score once."""
+    """A lower bound on any method: group the rows of each cluster, and read every score once."""
     scores, labels = inputs(num_rows)
 
     def work() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Models of random weights and samples for them, by shape: what extraction is measured on."""
+"""Models with random weights, and samples for them, by shape, to measure extraction with."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ class Shape:
     """A model and its samples."""
 
     num_samples: int
-    """How many are measured."""
+    """Number of samples that are measured."""
     shortest: int
-    """Tokens of a sample, images included, at least ..."""
+    """Smallest number of tokens of a sample, images included."""
     longest: int
-    """... and at most."""
+    """Largest number of tokens of a sample."""
     answer: int
-    """Tokens of an answer on average."""
+    """Mean number of tokens of an answer."""
     layers: int
-    """Decoder blocks."""
+    """Number of decoder blocks."""
     width: int
     """Hidden size."""
     inner: int
     """Width of the feed-forward layers."""
     heads: int
-    """Attention heads."""
+    """Number of attention heads."""
     vocabulary: int
-    """Entries of the output head."""
+    """Number of entries of the output head."""
     rank: int
-    """Of the adapter."""
+    """Rank of the adapter."""
     dim: int
-    """Of the vectors."""
+    """Length of the vectors."""
     image_size: int
-    """Pixels of a side."""
+    """Pixels per side of an image."""
     patch: int
-    """Pixels of a patch."""
+    """Pixels per side of a patch."""
     tower: dict[str, int]
     """Settings of the vision tower."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights."""
+    """Type of the weights."""
 
     @property
     def image_tokens(self) -> int:
-        """Tokens of an image."""
+        """Number of tokens of an image."""
         return (self.image_size // self.patch) ** 2
 
 
@@ -81,9 +81,9 @@ SHAPES = {
         rank=8, dim=512, image_size=32, patch=8,
         tower={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     ),
-    # LLaVA's own vocabulary; a model this narrow spends much on a head that computes all logits.
+    # LLaVA's own vocabulary; in so narrow a model, a head that computes all logits takes much of the time.
     "cpu-medium": CPU_MEDIUM,
-    # Here the head has 3 % of the language model's weights, as in a model of billions.
+    # The head has 3 % of the language model's weights, as in models with billions of parameters.
     "cpu-medium-small-head": replace(CPU_MEDIUM, vocabulary=2048),
     "llava-7b": Shape(
         num_samples=512, shortest=700, longest=850, answer=80, layers=32, width=4096, inner=11008, heads=32,
@@ -94,7 +94,7 @@ SHAPES = {
 
 
 def tokenizer() -> Any:
-    """Return a tokenizer to which every byte is a token, so that lengths can be chosen."""
+    """Return a tokenizer for which every byte is a token, so that lengths can be chosen."""
     vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     bytes_only = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -106,7 +106,7 @@ def tokenizer() -> Any:
 
 
 def learner(shape: Shape, *, has_vision: bool, adapted: bool) -> Learner:
-    """Return a LLaVA of random weights, or its text-only twin; `adapted`: with an adapter whose B is not zero."""
+    """Return a LLaVA with random weights, or its text-only twin; `adapted` adds an adapter whose B is not zero."""
     words, device = tokenizer(), pick_device("auto")
     config = ModelConfig(
         path="random weights", dtype=shape.dtype, max_length=8192, lora=LoraConfig(rank=shape.rank, alpha=shape.rank)
@@ -172,7 +172,7 @@ def _with_adapter(plain: Learner) -> Learner:
 
 
 def samples(shape: Shape, *, has_vision: bool) -> list[Sample]:
-    """Return one-turn conversations of random letters, each about an image of its own if the model has vision."""
+    """Return one-turn conversations of random letters, each with its own image if the model has vision."""
     rng = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp(prefix="adaptinf-benchmark-"))
     found = []

@@ -1,1 +1,1 @@
-"""Scripts of the project: pages, tables, tiny models."""
+"""Scripts of the project: generated pages and tables, a comparison of outputs, pre-training of the tiny models."""

@@ -1,4 +1,4 @@
-"""Make the README's screenshot of a report: its upper part, as a wide screen shows it.
+"""Take the README's screenshot of a report: its upper part, as on a wide screen.
 
 adaptinf demo --out runs/demo
 python scripts/report_screenshot.py runs/demo/report.html docs/images/report.png
@@ -21,11 +21,11 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 WIDTH, HEIGHT = 1280, 1500
-"""Pixels of the page that the screenshot shows."""
+"""Pixels of the screenshot."""
 COLORS = 128
-"""Colours of the screenshot: enough for a page, at a third of the bytes."""
+"""Number of colours in the screenshot: enough for a page, with a third of the bytes."""
 SECONDS = 60.0
-"""How long a page may take to draw all its figures."""
+"""Longest time in seconds that a page may take to draw all its figures."""
 ALL_DRAWN = "return [...document.querySelectorAll('figure[data-figure]')].every((figure) => figure.dataset.state)"
 
 
@@ -38,7 +38,7 @@ def screenshot(page: Path, out: Path) -> None:
         end = time.monotonic() + SECONDS
         while not driver.execute_script(ALL_DRAWN):
             if time.monotonic() > end:
-                raise SystemExit(f"{page} was not drawn in {SECONDS:.0f} s")
+                raise SystemExit(f"{page}: the figures were not drawn in {SECONDS:.0f} s")
             time.sleep(0.1)
         image = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
     finally:

@@ -20,5 +20,5 @@ def on_files(files: Files, *, config: Any, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Return a page with its links to examples/ as they are in the site; in the repository they lead out of docs/."""
+    """Return a page with its links to examples/ as they are in the site; in the repository they point outside docs/."""
     return markdown.replace(IN_REPOSITORY, IN_SITE)

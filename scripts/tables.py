@@ -47,7 +47,7 @@ def page_with_tables(text: str) -> str:
 def table(
     name: str, form: str, *, baseline: str | None = None, rows: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> str:
-    """Return the table of an experiment, or of some of its rows and seeds, with where its numbers come from."""
+    """Return the table of an experiment, or of some of its rows and seeds, with the source of its numbers."""
     path = RESULTS / f"mini-liit-{name}.json"
     saved = read_records(path)
     if strange := {*rows, *([baseline] if baseline else [])}.difference(saved.rows):
@@ -91,7 +91,7 @@ def _by_row(saved: SavedComparison) -> list[tuple[str, list[RunRecord]]]:
 
 
 def _over_steps(records: Sequence[RunRecord], field: str) -> np.ndarray:
-    """Return a field of each step as its mean over runs; NaN where a step has no such number."""
+    """Return the mean over runs of a field of each step; NaN where a step has no such value."""
     values = [[getattr(step, field) for step in record.steps] for record in records]
     means: np.ndarray = np.array(values, dtype=np.float64).mean(axis=0)
     return means
@@ -103,7 +103,7 @@ FORMS: dict[str, Callable[[SavedComparison, str], str]] = {
     "clusters": clusters_table,
     "forgetting": forgetting_table,
 }
-"""Forms of a table."""
+"""Form of a table -> function that writes it."""
 
 
 def _source(path: Path, saved: SavedComparison) -> str:
@@ -120,7 +120,7 @@ def _source(path: Path, saved: SavedComparison) -> str:
 
 
 def main() -> None:
-    """Write the tables, or say which pages are not up to date."""
+    """Write the tables, or list the pages that are not up to date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is not up to date")
     args = parser.parse_args()
@@ -131,7 +131,7 @@ def main() -> None:
         if not args.check:
             page.write_text(text, encoding="utf-8")
     if stale and args.check:
-        sys.exit("the pages above are not what the results say; run python scripts/tables.py")
+        sys.exit("the pages above do not match the results; run python scripts/tables.py")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Makes the tiny models that the package ships; not part of the wheel."""
+"""Pre-training of the tiny models that the package contains; not part of the wheel."""

@@ -1,8 +1,8 @@
-"""Pre-train the tiny vision-language model that ships with the demo.
+"""Pre-train the tiny vision-language model of the demo.
 
     python -m scripts.pretrain --tower TOWER --out adaptinf/demo/base
 
-First the vision tower alone learns to name what lies under each patch (`scripts.pretrain.patches`). Then, with the
+First the vision tower alone learns to classify the content of each patch (`scripts.pretrain.patches`). Then, with the
 tower frozen and its features computed once, projector and language model of a LLaVA (CLIP tower, Llama) learn the
 generic mix (`scripts.pretrain.generic`). The result is an ordinary Hugging Face folder in float16.
 """
@@ -49,14 +49,14 @@ Drawn = TypeVar("Drawn")
 Data = TypeVar("Data")
 
 POSITION_STD = 0.3
-"""CLIP's own 0.02 drowns under patches this large: for thousands of steps the tower would not know where a patch is."""
+"""CLIP's own 0.02 is too small for patches this large: for thousands of steps the tower would ignore positions."""
 IGNORED = -100
 PART = 4
-"""Lessons per forward pass; a batch has several, of like length, so that little is padded."""
+"""Lessons per forward pass; a batch is split into parts of similar length, so that little is padded."""
 TOWER_BATCH = 64
 TOWER_RATE = 1.5e-3
 CHUNK = 2000
-"""Items drawn by one task of the process pool; the chunk's number is its seed, so any pool gives the same mix."""
+"""Items drawn per task of the process pool; the seed is the chunk's number, so any pool gives the same mix."""
 
 
 class Patches(NamedTuple):
@@ -67,7 +67,7 @@ class Patches(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Lessons as token ids, answer masks and the tower's features of their images, three-dimensional, in order."""
+    """Lessons as token ids and answer masks, with the tower's features of their images (images x patches x width)."""
 
     ids: list[list[int]]
     masks: list[list[int]]
@@ -77,7 +77,7 @@ class Encoded(NamedTuple):
 
 
 class Tower(nn.Module):
-    """The vision tower with one linear head per question about a patch; the heads are thrown away."""
+    """The vision tower with one linear head per question about a patch; the heads are discarded afterwards."""
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def _chunk(kind: Callable[..., list[Drawn]], seed: int) -> list[Drawn]:
 
 
 def corpus(drawn: Sequence[Lesson]) -> Iterator[str]:
-    """Yield the texts that the tokenizer learns its entries from: the generic mix and the stream's wording."""
+    """Yield the texts that the tokenizer is trained on: the generic mix and the stream's wording."""
     for lesson in drawn:
         yield from (text for turn in lesson.turns for text in turn)
     rng = np.random.default_rng(0)
@@ -128,7 +128,7 @@ def corpus(drawn: Sequence[Lesson]) -> Iterator[str]:
 def encode(
     drawn: Sequence[Lesson], tokenizer: PreTrainedTokenizerFast, features: NDArray[np.float16], *, seed: int
 ) -> Encoded:
-    """Return token ids and answer masks through the chat template, tags before or after the first question."""
+    """Return token ids and answer masks by the chat template, with tags before or after the first question."""
     rng = np.random.default_rng(seed)
     conversations = []
     for lesson in drawn:
@@ -159,7 +159,7 @@ def features_of(tower: nn.Module, drawn: Sequence[Lesson], *, seed: int) -> NDAr
 
 
 def pixels_of(images: Sequence[NDArray[np.uint8]], light: np.random.Generator) -> torch.Tensor:
-    """Return pixel values, lit a little differently each time."""
+    """Return pixel values with slightly varied brightness."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
     factors = torch.from_numpy(light.uniform(0.9, 1.1, len(images)).astype(np.float32))
     return (pixels * factors[:, None, None, None]).clamp(0, 255) / 127.5 - 1
@@ -179,7 +179,7 @@ def batch_of(data: Encoded, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torc
 
 
 def tower_loss(module: nn.Module, rows: NDArray[np.int64], *, data: Patches, light: np.random.Generator) -> float:
-    """Return the loss summed over images and heads, and leave its gradient."""
+    """Return the loss summed over images and heads, and accumulate its gradient."""
     logits = module(pixels_of([data.images[row] for row in rows], light))
     labels = torch.from_numpy(data.labels[rows])
     loss = torch.zeros(())
@@ -194,7 +194,7 @@ def tower_loss(module: nn.Module, rows: NDArray[np.int64], *, data: Patches, lig
 
 
 def language_loss(module: Any, rows: NDArray[np.int64], *, data: Encoded) -> float:
-    """Return the sum over lessons of the mean loss of an answer token, and leave its gradient.
+    """Return the sum over lessons of the mean loss per answer token, and accumulate its gradient.
 
     Padding is on the right and attention causal, so no attention mask is needed; logits are computed for answers only.
     `module` is a LLaVA, whose parts have no types.
@@ -222,7 +222,7 @@ def trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def sum_over_processes(module: nn.Module, loss: float, batch_size: int) -> float:
-    """Turn gradients and loss into means over the whole batch, in one message."""
+    """Replace gradients and loss by their means over the whole batch, with one message between processes."""
     parameters = trained(module)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     message = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([loss])]) / batch_size
@@ -263,7 +263,7 @@ def fit(
 
 
 def repeated(rng: np.random.Generator, items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return `count` of the items, each about as often as any other, in random order."""
+    """Return `count` of the items in random order, each about equally often."""
     return np.concatenate([rng.permutation(items) for _ in range(1 + count // len(items))])[:count]
 
 
@@ -312,7 +312,7 @@ def run(training: Callable[[Data, argparse.Namespace], None], data: Data, args: 
 
     With matrices this small, two processes are faster than two threads.
     """
-    # glibc hands large tensors back to the kernel at once, and clearing their pages anew takes a third of the time.
+    # By default, glibc returns large tensors to the kernel at once, and clearing pages again takes a third of the time.
     os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -330,12 +330,16 @@ def main() -> None:
     """Train the tower, draw the mix, train the tokenizer and the language model, save everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--tower", type=Path, required=True, help="the tower's weights; trained first if not there")
+    parser.add_argument(
+        "--tower", type=Path, required=True, help="the tower's weights; trained first if the file does not exist"
+    )
     parser.add_argument("--tower-steps", type=int, default=2600, help="optimiser steps of the tower")
     parser.add_argument("--steps", type=int, default=1800, help="optimiser steps of the language model")
-    parser.add_argument("--pictures", type=int, default=30_000, help="different labelled pictures drawn")
-    parser.add_argument("--lessons", type=int, default=24_000, help="different conversations drawn")
-    parser.add_argument("--first", type=int, default=6_000, help="conversations about one thing, which come first")
+    parser.add_argument("--pictures", type=int, default=30_000, help="number of different labelled images")
+    parser.add_argument("--lessons", type=int, default=24_000, help="number of different conversations")
+    parser.add_argument(
+        "--first", type=int, default=6_000, help="number of conversations about one thing, which come first"
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="conversations per step")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")

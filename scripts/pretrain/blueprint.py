@@ -1,4 +1,4 @@
-"""The tiny model on paper: tokenizer, processor, chat template and configuration of an ordinary LLaVA folder."""
+"""Design of the tiny model: tokenizer, processor, chat template and configuration of an ordinary LLaVA folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAD_ID, END_ID, IMAGE_ID = 0, 1, 2
 VOCABULARY = 800
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
 LONGEST = 1024
-"""Positions the language model is built for."""
+"""Largest number of positions of the language model."""
 TOWER_WIDTH = 128
 
 CHAT_TEMPLATE = """\
@@ -39,11 +39,11 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}
 """
-"""The end token lies inside the generation block, so that the model is taught to stop."""
+"""The end token is inside the generation block, so that the model learns to stop."""
 
 
 def build_processor(texts: Sequence[str]) -> LlavaProcessor:
-    """Return a processor whose byte-level tokenizer was trained on the texts; any text can be read without unknowns."""
+    """Return a processor with a byte-level tokenizer trained on the texts; it has no unknown tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

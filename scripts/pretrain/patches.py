@@ -31,7 +31,7 @@ _COLORS = list(COLORS)
 _ROW = {head: row for row, head in enumerate(HEADS)}
 _GRID = SIZE // PATCH
 _LEAST_COVER = 0.2
-"""A patch shows a thing when the thing's box covers this much of it."""
+"""Smallest share of a patch that a thing's box covers where the patch counts as showing it."""
 
 
 class Labelled(NamedTuple):
@@ -42,7 +42,7 @@ class Labelled(NamedTuple):
 
 
 def _labels(**values: int) -> NDArray[np.int64]:
-    """Return labels that are the same on every patch."""
+    """Return labels that are equal on every patch."""
     labels_HP = np.full((len(HEADS), _GRID**2), UNLABELLED)
     for head, value in values.items():
         labels_HP[_ROW[head]] = value
@@ -60,7 +60,7 @@ def _cover_P(thing: Thing) -> NDArray[np.float64]:
 
 
 def _with_things(labels_HP: NDArray[np.int64], things: list[Thing]) -> NDArray[np.int64]:
-    """Return labels with each covered patch naming its thing and the thing's bounds."""
+    """Return labels in which each covered patch has the classes and the bounds of its thing."""
     labelled_HP = labels_HP.copy()
     labelled_HP[_ROW["color"]] = len(COLORS)
     cover_TP = np.stack([_cover_P(thing) for thing in things])

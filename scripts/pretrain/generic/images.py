@@ -29,7 +29,7 @@ _YES = ("no", "yes")
 
 
 def _ground(rng: np.random.Generator, things: list[Thing]) -> str | None:
-    """Return now and then a colour for the background that no thing vanishes on."""
+    """Return, sometimes, a background colour that differs from those of all things; otherwise None."""
     free = [color for color in COLORS if color not in {thing.color for thing in things}]
     return pick(rng, free)[0] if rng.random() < 0.25 else None
 
@@ -201,4 +201,4 @@ LESSONS: dict[Draw, float] = {
 }  # fmt: skip
 """Share of each kind of lesson."""
 FIRST_LESSONS: dict[Draw, float] = {_one: 0.6, _crowd: 0.2, _digit: 0.2}
-"""Kinds that come alone at first: one thing to look at, so that the way from image to word is found soon."""
+"""Kinds of the first lessons: images of one thing, so that the model learns early to connect images with words."""

@@ -1,4 +1,4 @@
-"""What lessons are made of: conversations about images, questions in several wordings."""
+"""The lesson, a conversation about images, and questions in several wordings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adaptinf.demo.phrasing import CLOSERS, OPENERS
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _LEADS = ("Question: ", "Task: ", "Well, ", "So: ", *OPENERS)
 _FRAMED = 0.35
-"""Probability of words before a question, and of words after it."""
+"""Probability of words before a question, and probability of words after it."""
 
 
 class Lesson(NamedTuple):
@@ -24,11 +24,11 @@ class Lesson(NamedTuple):
 
 
 Draw = Callable[[np.random.Generator], Lesson]
-"""A kind of lesson."""
+"""Function that draws a lesson of one kind."""
 
 
 def say(rng: np.random.Generator, *wordings: str) -> str:
-    """Return one of the wordings, now and then with words before or after it."""
+    """Return one of the wordings, sometimes with words before or after it."""
     lead = _LEADS[rng.integers(len(_LEADS))] if rng.random() < _FRAMED else ""
     closer = CLOSERS[rng.integers(len(CLOSERS))] if rng.random() < _FRAMED else ""
     return lead + wordings[rng.integers(len(wordings))] + closer

@@ -19,7 +19,7 @@ _PARITIES = ("even", "odd")
 
 @lru_cache(maxsize=1)
 def _lexicon() -> tuple[str, ...]:
-    """Return words of everyday questions, so that every word the stream uses has been read, and none answered."""
+    """Return words of everyday questions: the model reads every word that the stream uses, without its answers."""
     texts = [text for skill in SKILLS.values() for text in skill.paraphrases]
     words = {word.strip("?.:,¿'") for text in texts for word in text.split() if "{" not in word}
     answers = (
