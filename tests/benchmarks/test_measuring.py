@@ -71,7 +71,7 @@ def test_every_repeat_is_timed_without_the_preparation() -> None:
 def test_a_case_that_fails_or_dies_says_so() -> None:
     with pytest.raises(CaseFailed, match="no such case"):
         measure(failing)
-    with pytest.raises(CaseFailed, match="without a word .exit code 9"):
+    with pytest.raises(CaseFailed, match="without a message .exit code 9"):
         measure(dying)
 
 

@@ -1,9 +1,9 @@
 """The generic mix that the tiny model is pre-trained on: basic vision, short text and general knowledge.
 
-Questions about colours, shapes and counts resemble those of the stream. Everything else is taught in a form that the stream
-never uses (digits in words and figures, positions as cells, photographs as catalogue cards, words letter by letter,
-foreign words as dictionary entries, the days as a list), so that the stream teaches what instruction tuning teaches:
-what is asked for, and how to answer. Each image gets several questions, which costs little more than one.
+Questions about colours, shapes and counts resemble those of the stream. Everything else is taught in a form that the
+stream never uses (digits in words and figures, positions as cells, photographs as catalogue cards, words letter by
+letter, foreign words as dictionary entries, the days as a list), so that the stream teaches what instruction tuning
+teaches: what is asked for, and how to answer. Each image gets several questions, which costs little more than one.
 """
 
 from __future__ import annotations
