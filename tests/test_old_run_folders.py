@@ -117,7 +117,7 @@ def test_export_writes_the_selected_samples_with_their_images(format, images, ol
     samples = list(read(data, format, old if images == "reference" else out))
     assert [sample.id.removeprefix("data/") for sample in samples] == ids
     pool = Run.open(old).pool(1)
-    assert [sample.messages for sample in samples] == [pool.sample(id).messages for id in ids]
+    assert [sample.messages for sample in samples] == [sample.messages for sample in pool.view(ids)]
     assert all(path.is_file() for sample in samples for path in sample.images)
 
 
@@ -126,9 +126,6 @@ def test_a_killed_step_is_finished_as_the_old_version_finishes_it(old, asked, do
     done("step", old, "--quiet")
     assert asked("status", old)["steps_finished"] == 3
     assert before == {path: path.stat().st_mtime_ns for path in before}, "finished stages were made again"
-
-    lines = [json.loads(line) for line in (old / "metrics.jsonl").read_text().splitlines()]
-    assert [line["repaired"] for line in lines if line["stage"] == "pool" and line["step"] == 2][-1] == 2
 
     expected, step = FIXTURE / "expected", old / "steps" / "02"
     log, wanted = (json.loads((path / "trainer_log.json").read_text()) for path in (step / "model", expected))
