@@ -2,8 +2,8 @@
 
     python -m benchmarks.extraction [--shape cpu-medium] [--cases ours forward] [--rounds 3] [--quick] [--out FOLDER]
 
-bergson is compared where it is installed (`pip install --no-deps bergson simple-parsing docstring-parser jaxtyping
-wadler-lindig ml_dtypes natsort petname torchopt optree`: it asks for torchvision, which it does not need here).
+bergson is included if it is installed (`pip install --no-deps bergson simple-parsing docstring-parser jaxtyping
+wadler-lindig ml_dtypes natsort petname torchopt optree`: it requires torchvision, which is not needed here).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def our_way(
 
     def work() -> dict[str, Any]:
         features = extract(samples, learner, config, out=Path(tempfile.mkdtemp()))
-        told = {name: features.info[name] for name in ("padding", "tokens", "tokens_per_batch")}
-        return {**told, "operations": operations, "peak": peak, **_gpu_peak()}
+        counts = {name: features.info[name] for name in ("padding", "tokens", "tokens_per_batch")}
+        return {**counts, "operations": operations, "peak": peak, **_gpu_peak()}
 
     return work
 
@@ -73,7 +73,7 @@ def _operations(learner: Any, samples: Any, config: Any) -> int:
 def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -> Work:
     """The same batches through the model without a graph, and through our head: a lower bound on the cost of scores.
 
-    The fastest way we know: adapters inside the weights, no mask; images and text are ready before.
+    The fastest method that we know: adapters merged into the weights, no mask, images and text prepared in advance.
     """
     import torch
 

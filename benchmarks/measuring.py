@@ -1,6 +1,6 @@
 """Measuring wall seconds and anonymous memory of one piece of work in a process of its own.
 
-A case is a function that makes everything ready and returns the work to be timed:
+A case is a function that prepares the work to be timed and returns it:
 
     def numpy_way(num_rows: int) -> Work:
         rows = np.random.default_rng(0).random((num_rows, 8))
@@ -10,8 +10,8 @@ A case is a function that makes everything ready and returns the work to be time
     measured.seconds, measured.peak_bytes, measured.figures["sum"]
 
 The case must be importable (a function of a module, not a lambda), because the process is spawned, not forked: no
-threads, caches or memory of the script reach it. What the work returns, a dict of plain numbers and words, comes back
-as `figures`. `benchmarks/reporting.py` turns measurements into tables and files.
+threads, caches or memory of the script reach it. The work's result, a dict of numbers and texts, is returned as
+`figures`. `benchmarks/reporting.py` turns measurements into tables and files.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ class Measured:
 def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **arguments: Any) -> Measured:
     """Return time and memory of `case(**arguments)()` in a fresh process.
 
-    Memory is RssAnon: pages of memory-mapped files do not count, because the kernel takes them back when it needs
-    them. This process reads it from /proc, so that work which never lets another thread run cannot hide its peak.
+    Memory is RssAnon, without the pages of memory-mapped files, because the kernel reclaims those when needed. This
+    process reads it from /proc, so that work that blocks all other threads of its process is measured as well.
 
     Args:
         case: an importable function that prepares and returns the work.
-        repeats: times the work runs, in the same process.
-        cores: so many cores may be used at all; None for all.
-        arguments: of the case; they are pickled, so name a file rather than pass a big array.
+        repeats: number of times that the work runs in the same process.
+        cores: number of cores that the process may use; None for all.
+        arguments: arguments of the case; they are pickled, so pass the path of a file rather than a large array.
 
     Raises:
         CaseFailed: the child raised or was killed.
@@ -86,7 +86,7 @@ def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **argumen
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     child = context.Process(target=_child, args=(theirs, case, repeats, arguments))
-    with _at_most(cores):  # a child inherits its cores, and BLAS reads their number when it is imported
+    with _at_most(cores):  # a child inherits the allowed cores, and BLAS reads their number on import
         child.start()
     theirs.close()
     try:

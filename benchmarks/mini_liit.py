@@ -4,9 +4,9 @@
     python -m benchmarks.mini_liit main variants    # some experiments
     python -m benchmarks.mini_liit main --rows adapt random_replay --seeds 0 1    # some rows and seeds first
 
-Each experiment leaves one JSON of records in `results/`, written anew whenever a run has finished, so the script can be
-killed and goes on with what is missing, on another day too. A run that two experiments have in common is made once.
-`python scripts/tables.py` makes the pages' tables of it.
+Each experiment has one JSON file of records in `results/`, rewritten after every finished run, so the script can be
+killed and started again later: it continues with the missing runs. A run that two experiments share is made once.
+`python scripts/tables.py` writes the tables of the pages from these files.
 """
 
 from __future__ import annotations

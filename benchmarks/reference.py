@@ -1,8 +1,8 @@
 """The method of the authors' repository, re-implemented from its description, to compare extraction with.
 
-Batch 1; all logits of all tokens; a one-hot of the vocabulary for EL2N; every hidden state kept; a backward pass
-through the adapters of every layer; the middle layer's gradients copied flat; a dense random projection of signs, made
-again in blocks for every few samples; a second pass with a blank image.
+Batch size 1; all logits of all tokens; a one-hot vector over the vocabulary for EL2N; every hidden state kept; a
+backward pass through the adapters of all layers; the middle layer's gradients copied to one vector; a dense random
+projection with signs, generated again in blocks for every few samples; a second pass with a blank image.
 """
 
 from __future__ import annotations

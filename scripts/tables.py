@@ -1,8 +1,8 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
-A page has `<!-- table: main short -->` where a table begins and `<!-- end of table -->` where it ends: the name
-of an experiment, and the form: `short` and `long` as `adaptinf compare` writes them, `clusters` or `forgetting`.
-A table of some rows and seeds, compared with another row than random replay:
+In a page, a table is marked by `<!-- table: main short -->` and `<!-- end of table -->`: the name of an experiment and
+the form, which is `short` or `long` (as from `adaptinf compare`), `clusters` or `forgetting`. An example of a table of
+some rows and seeds that is compared with another row than random replay:
 `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
 """
 

@@ -21,7 +21,7 @@ def as_frame(columns: Mapping[str, Any], *, index: Sequence[Any] | None = None, 
         index: labels of the rows; None: their numbers.
         index_name: name of the index.
     """
-    # Here, because a program that looks at no table shall not wait for pandas.
+    # Imported here, so that only programs that show tables wait for pandas.
     import pandas as pd
 
     labels = None if index is None else pd.Index(index, name=index_name or None)

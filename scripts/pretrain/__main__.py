@@ -310,7 +310,7 @@ def work(
 def run(training: Callable[[Data, argparse.Namespace], None], data: Data, args: argparse.Namespace) -> None:
     """Train in as many processes as there are workers, each with a share of every batch; stop if one of them fails.
 
-    With matrices this small, two processes are faster than two threads.
+    For matrices this small, two processes are faster than two threads.
     """
     # By default, glibc returns large tensors to the kernel at once, and clearing pages again takes a third of the time.
     os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}

@@ -47,7 +47,7 @@ def dying() -> Work:
     os._exit(9)
 
 
-def test_memory_that_the_work_allocates_is_seen_and_memory_maps_do_not_count(tmp_path: Path) -> None:
+def test_memory_that_the_work_allocates_is_measured_and_memory_maps_do_not_count(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.ones(200 * MEGABYTE, dtype=np.uint8))
     allocated, mapped = measure(allocating, megabytes=200), measure(mapping, path=tmp_path / "rows.npy")
     assert 195 < (allocated.peak_bytes - allocated.start_bytes) / MEGABYTE < 260
@@ -55,7 +55,7 @@ def test_memory_that_the_work_allocates_is_seen_and_memory_maps_do_not_count(tmp
     assert (mapped.peak_bytes - mapped.start_bytes) / MEGABYTE < 40
 
 
-def test_the_work_runs_in_another_process_on_as_many_cores_as_were_asked_for() -> None:
+def test_the_work_runs_in_another_process_on_the_requested_number_of_cores() -> None:
     before = os.sched_getaffinity(0)
     measured = measure(allocating, megabytes=1, cores=1)
     assert measured.figures["process"] != os.getpid() and measured.figures["cores"] == 1
@@ -68,7 +68,7 @@ def test_every_repeat_is_timed_without_the_preparation() -> None:
     assert 0.1 <= measured.seconds <= measured.median_seconds < 0.5
 
 
-def test_a_case_that_fails_or_dies_says_so() -> None:
+def test_a_case_that_fails_or_dies_is_reported() -> None:
     with pytest.raises(CaseFailed, match="no such case"):
         measure(failing)
     with pytest.raises(CaseFailed, match="without a message .exit code 9"):
@@ -80,12 +80,12 @@ def test_growth_is_the_exponent() -> None:
     assert growth(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
 
 
-def test_numbers_have_three_digits_and_tables_a_head() -> None:
+def test_numbers_have_three_digits_and_tables_a_header() -> None:
     assert [significant(x) for x in (0, 0.01234, 1.234, 12.34, 1234.5)] == ["0", "0.0123", "1.23", "12.3", "1,234"]
     assert as_table([{"a": 1, "b": 2}, {"a": 3}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 |  |"
 
 
-def test_a_result_names_what_a_repetition_needs(tmp_path: Path) -> None:
+def test_a_result_lists_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
     report = Report("nothing", "Nothing at all")
     slow, fast = measure(sleeping), measure(allocating, megabytes=1)
     report.table([row_of("slow", slow), row_of("fast", fast, against=slow)])

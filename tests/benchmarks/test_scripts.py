@@ -1,4 +1,4 @@
-"""Every benchmark runs from end to end on small arrays, so that none can rot unnoticed."""
+"""Every benchmark runs from end to end on small arrays, so that a broken one is noticed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
     assert [record.name for record in read_records(result).records] == ["random_replay", "sequential"]
     assert ran == ["random_replay", "sequential"]
 
-    # Rows that another experiment has on the same stream are taken over, those under other settings are not.
+    # Rows that another experiment has on the same stream are reused, those with other settings are not.
     same, other = (replace(experiment, rows=rows, settings=settings) for settings in ({"training.epochs": 1}, {}))
     monkeypatch.setattr(mini_liit, "EXPERIMENTS", {"main": mini_liit.EXPERIMENTS["main"], "same": same, "other": other})
     shared = mini_liit.run("same", tmp_path / "third", workers=1)

@@ -1,4 +1,4 @@
-"""The tiny model is an ordinary Hugging Face folder: it loads, masks answers exactly, and stops."""
+"""The tiny model is an ordinary Hugging Face folder: it loads, labels exactly the answers, and stops."""
 
 from __future__ import annotations
 

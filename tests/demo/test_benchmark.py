@@ -1,4 +1,4 @@
-"""mini-liit: its streams are made once a seed, their tests are never training data, and their bases take turns."""
+"""mini-liit: streams are generated once per seed, tests are never training data, base models alternate."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_method_with_a_number_of_clusters_of_its_own_has_it_unless_the_user_sa
     assert clusters("clustering.clusters=7", method="adapt_plus") == 7
 
 
-def test_data_are_written_once_a_seed_and_the_bases_take_turns(tiny: None, tmp_path: Path) -> None:
+def test_data_are_written_once_per_seed_and_the_base_models_alternate(tiny: None, tmp_path: Path) -> None:
     configs = [prepare("mini-liit-quick", tmp_path, seed) for seed in range(len(BASE_PATHS) + 1)]
     assert [Path(config.model.path) for config in configs] == [*BASE_PATHS, BASE_PATH]
     assert [config.seed for config in configs] == [0, 1, 2, 3]
@@ -75,7 +75,7 @@ def test_data_are_written_once_a_seed_and_the_bases_take_turns(tiny: None, tmp_p
     assert (tmp_path / "seed-0" / "llava.json").stat().st_mtime_ns == stamp
 
 
-def test_the_validation_split_takes_the_place_of_the_tests(tiny: None, tmp_path: Path) -> None:
+def test_the_validation_split_replaces_the_tests(tiny: None, tmp_path: Path) -> None:
     tested, validated = (prepare(f"mini-liit-quick{split}", tmp_path, 0) for split in ("", ":validation"))
     assert {Path(skill.path).parent.name for skill in tested.evaluation} == {"test"}
     assert {Path(skill.path).parent.name for skill in validated.evaluation} == {"validation"}

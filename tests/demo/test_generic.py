@@ -1,4 +1,4 @@
-"""The generic mix is reproducible and does not give the stream's answers away."""
+"""The generic mix is reproducible and does not contain the stream's answers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_every_kind_of_lesson_can_be_drawn() -> None:
 
 
 ASKED_IN_BOTH = {"color", "shape", "count", "digit"}
-"""The generic mix asks for colours, shapes and counts outright, and a count looks like a digit."""
+"""Skills that the generic mix contains: colours, shapes and counts; and digits, which look like counts."""
 
 
 def test_other_skills_share_no_answer_with_the_generic_mix() -> None:
     turns = [turn for lesson in lessons(1500, seed=1) for turn in lesson.turns]
-    generic = {answer for question, answer in turns if answer not in question}  # copying a word gives nothing away
+    generic = {answer for question, answer in turns if answer not in question}  # copying a word reveals no answer
     rng = np.random.default_rng(1)
     for name in set(SKILLS) - ASKED_IN_BOTH:
         answers = {SKILLS[name].draw(rng, "train").exchanges[0].answer for _ in range(20)}

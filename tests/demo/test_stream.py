@@ -1,4 +1,4 @@
-"""The stream is reproducible, has the documented mixture, is well-formed, and keeps its tests apart."""
+"""The stream is reproducible, has the documented mixture, is well-formed, and has separate tests."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_full_scale_counts_follow_sizes_and_shares() -> None:
     assert all(sum(shares.values()) == pytest.approx(1) for shares in LIIT.shares.values())
 
 
-def test_every_skill_is_taught_and_every_family_is_there() -> None:
+def test_every_skill_and_every_family_occurs() -> None:
     assert {skill for mixture in (LIIT, LIIT_B, TEXT) for skill in mixture.skills} == set(SKILLS)
     for mixture in (LIIT, LIIT_B):
         assert {SKILLS[skill].family for skill in mixture.skills} == FAMILIES

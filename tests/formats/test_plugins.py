@@ -1,4 +1,4 @@
-"""Every registered format keeps the same promises; llava and messages in particular."""
+"""Every registered format follows the same rules; llava and messages in particular."""
 
 from __future__ import annotations
 

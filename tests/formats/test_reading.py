@@ -1,4 +1,4 @@
-"""read: every row comes out once, as a sample or rejected with the reason."""
+"""Reading: every row is yielded once, as a sample or as rejected with the reason."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def looped(folder: Path) -> None:
 
 
 def nothing(folder: Path) -> None:
-    """Change nothing."""
+    """Prepare nothing."""
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ def test_missing_tags_are_put_before_the_first_user_turn_and_noted(folder: Path)
     assert sample.notes == ("1 image has no image tag: put before the first user turn",)
 
 
-def test_an_absolute_path_inside_the_images_folder_is_fine(folder: Path) -> None:
+def test_an_absolute_path_inside_the_image_folder_is_accepted(folder: Path) -> None:
     assert one_sample(folder, llava("<image>", image=str(folder / "a.jpg"))).images == (folder.resolve() / "a.jpg",)
 
 
-def test_images_may_lie_in_a_folder_of_their_own(folder: Path) -> None:
+def test_images_may_be_in_another_folder(folder: Path) -> None:
     (found,) = read_rows(folder, [llava("<image>", image="x.png")], images=folder.parent)
     assert isinstance(found, Sample)
     with pytest.raises(DataError, match="image folder .* does not exist"):
@@ -271,7 +271,7 @@ ROWS = ANY | st.fixed_dictionaries(
 
 @given(rows=st.lists(ROWS, max_size=5), format=st.sampled_from(["llava", "messages"]), lines=st.booleans())
 @settings(max_examples=120, deadline=None)
-def test_rows_of_any_kind_come_out_once_and_nothing_is_raised(
+def test_rows_of_any_kind_are_yielded_once_and_nothing_is_raised(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any], format: str, lines: bool
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"any.{'jsonl' if lines else 'json'}"

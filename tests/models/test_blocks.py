@@ -1,4 +1,4 @@
-"""Blocks, linear layers and the projector are found without a line for one family."""
+"""Blocks, linear layers and the projector are found without code per model family."""
 
 from __future__ import annotations
 

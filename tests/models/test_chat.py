@@ -1,4 +1,4 @@
-"""Conversations to tokens: exactly the answers and what ends them are learnt, whichever way they are found."""
+"""Conversations as tokens: exactly the answers and their end tokens are labelled, by either way to find them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def open_all(samples):
 
 
 def answers_of(learner, batch):
-    """Return the text that each row learns."""
+    """Return the text with labels in each row."""
     return [learner.tokenizer.decode(row[row != IGNORED]) for row in batch.labels]
 
 
 def by_prefix(learner):
-    """Take the generation marks out of the template, so that answers are found by prefixes."""
+    """Return the learner without generation marks in its template, so that answers are found by prefixes."""
     template = learner.processor.chat_template.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "")
     assert "generation" not in template.replace("add_generation_prompt", "")
     learner.processor.chat_template = learner.tokenizer.chat_template = template
@@ -59,7 +59,7 @@ def test_marks_and_prefixes_find_the_same_answers(learner, ragged_samples):
 
 
 @pytest.mark.parametrize("prefixed", [False, True])
-def test_who_shares_a_batch_changes_no_row(learner, ragged_samples, prefixed):
+def test_the_other_rows_of_a_batch_do_not_change_a_row(learner, ragged_samples, prefixed):
     learner = by_prefix(learner) if prefixed else learner
     images = open_all(ragged_samples)
     together = encode(learner, ragged_samples, images)
@@ -130,7 +130,7 @@ def test_a_text_model_without_a_padding_token_still_learns_to_stop(tmp_path):
     assert batch.inputs["attention_mask"].sum(1).tolist() == [8, 18]
 
 
-def test_an_image_is_refused_by_a_text_model_in_words(text_learner, ragged_samples):
+def test_an_image_is_refused_by_a_text_model_with_a_message(text_learner, ragged_samples):
     with pytest.raises(ModelError, match="reads text only, but a sample has images"):
         encode(text_learner, ragged_samples[:1], open_all(ragged_samples[:1]))
 
@@ -143,7 +143,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path):
         encode(learner, [conversation("a", *turns)], [[]])
 
 
-def test_a_model_without_a_chat_template_is_refused_with_the_way_out(tmp_path):
+def test_a_model_without_a_chat_template_is_refused_with_advice(tmp_path):
     folder = write_text_model(tmp_path, template=None)
     with pytest.raises(ModelError, match=r"no chat template.*chat_template\.jinja"):
         load(ModelConfig(path=str(folder)))
@@ -170,7 +170,7 @@ def test_estimated_lengths_are_close_and_decode_no_image(learner, ragged_samples
     sizes = encode(learner, ragged_samples, open_all(ragged_samples)).inputs["attention_mask"].sum(1)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("an image was decoded"))
     found = token_lengths(ragged_samples, learner)
-    # What is missing are the marks around a system turn, and tokens that join across blocks.
+    # Not counted: the marks around a system turn, and tokens that span two blocks.
     assert all(abs(int(size) - length) <= 6 for size, length in zip(sizes, found, strict=True))
 
 
@@ -188,7 +188,7 @@ def test_a_batch_ends_before_it_would_have_too_much_padding():
 
 @pytest.mark.parametrize("adds_a_start", [False, True])
 def test_a_batch_has_the_tokens_and_the_mask_of_the_processors_own_chat_template(learner, ragged_samples, adds_a_start):
-    """A processor whose template leaves the start token to the tokenizer (LLaVA 1.5) gets it here as well."""
+    """A processor whose template leaves the start token to the tokenizer (LLaVA 1.5) gets it here too."""
     if adds_a_start:
         start = learner.tokenizer.eos_token
         learner.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(

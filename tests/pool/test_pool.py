@@ -1,4 +1,4 @@
-"""The pool: what was added is found again by id, and tombstones and restorations decide what is alive."""
+"""The pool: added samples are found by id, and prunings and restorations decide which are in it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_samples_come_back_as_they_were_in_id_order(two: Path, tmp_path: Path) -
     assert [item.id for item in pool.view(wanted)] == wanted
 
 
-def test_a_view_reads_any_place_at_any_time(two: Path, tmp_path: Path) -> None:
+def test_a_view_reads_any_sample_in_any_order(two: Path, tmp_path: Path) -> None:
     pool = Pool.open(two, tmp_path / "steps")
     view = pool.view(pool.ids[::-1])
     assert len(view) == 5
@@ -106,7 +106,7 @@ def test_ids_of_a_view_are_known_without_reading_its_samples(
     assert pool.view(wanted)[1:3].ids.tolist() == wanted[1:3] and pool.view([]).ids.tolist() == []
 
 
-def test_tombstones_hide_samples_and_restoring_brings_them_back(two: Path, tmp_path: Path) -> None:
+def test_pruned_samples_are_not_in_the_pool_until_they_are_restored(two: Path, tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     prune(steps, 0, ["first/a", "first/c"])
     prune(steps, 1, ["second/b"])
@@ -220,7 +220,7 @@ def test_a_second_try_in_the_same_unfinished_folder_leaves_nothing_of_the_first(
 
 
 @pytest.mark.parametrize("name", ["first", "a/b", "", "..", "x.part"])
-def test_a_name_that_is_taken_or_no_folder_name_is_refused(two: Path, name: str) -> None:
+def test_a_name_in_use_or_unfit_for_a_folder_is_refused(two: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="dataset"):
         add_dataset(two, 2, name, [], images="reference", on_bad_row="reject", part=two / "02.part", origin={})
 
@@ -252,7 +252,7 @@ def test_an_image_that_vanished_before_it_was_copied_is_named(tmp_path: Path) ->
         add(tmp_path / "pool", 0, "toy", [sample("a", "toy", images=(tmp_path / "gone.png",))], images="copy")
 
 
-def test_damage_is_named_with_its_file(two: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(two: Path, tmp_path: Path) -> None:
     (two / "restored.jsonl").write_text('{"id": "first/a"}\n{"id"')
     with pytest.raises(StoreError, match=r"restored\.jsonl line 2"):
         Pool.open(two, tmp_path / "steps")

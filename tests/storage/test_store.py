@@ -1,4 +1,4 @@
-"""The run folder: what exists is whole, two processes cannot share it, and damage is told by the name of the file."""
+"""The run folder: existing folders are complete, two processes cannot share it, and a damaged file is named."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_a_failed_computation_left_is_found_by_the_next_one(tmp_path):
     assert store.once(tmp_path / "x", Number, go_on).value == 1
 
 
-def test_another_maker_is_refused_by_the_key_that_differs(tmp_path):
+def test_a_folder_of_other_settings_is_refused_with_the_key_that_differs(tmp_path):
     path = tmp_path / "maker.json"
     store.write_json_whole(path, {"dim": 8, "layers": (1, 2)})
     store.check_maker(path, {"dim": np.int64(8), "layers": (1, 2)})
@@ -87,7 +87,7 @@ def test_the_lock_names_the_process_that_holds_it_and_ends_with_it(tmp_path):
         pass
 
 
-def test_a_torn_line_is_left_out_and_the_next_one_is_whole(tmp_path):
+def test_an_incomplete_line_is_skipped_and_the_next_one_is_complete(tmp_path):
     log = tmp_path / "log.jsonl"
     store.append_line(log, {"step": 0, "name": "é"})
     with open(log, "ab") as file:
@@ -107,13 +107,13 @@ def test_a_line_has_null_where_there_is_no_number(tmp_path):
 
 
 def test_a_line_that_is_json_but_no_record_is_left_out(tmp_path):
-    """`{"step": 12` torn inside a nested value can leave a number or a word that parses."""
+    """`{"step": 12` cut inside a nested value can leave a number or a word that parses."""
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 0}\n12\nnull\n\n"x"\n{"step": 1}\n')
     assert store.read_lines(log) == [{"step": 0}, {"step": 1}]
 
 
-def test_a_separator_inside_a_text_does_not_tear_a_line(tmp_path):
+def test_a_separator_inside_a_text_does_not_split_a_line(tmp_path):
     log = tmp_path / "log.jsonl"
     store.append_line(log, {"text": "a\u2028b\x85c\x0bd\ne"})
     assert store.read_lines(log)[0]["text"] == "a\u2028b\x85c\x0bd\ne"
