@@ -66,7 +66,6 @@ DIFFERS = (
 """Values that may differ; the place itself must be on both sides."""
 
 ADDED: tuple[Exempt, ...] = (
-    Exempt("*/list.json", "executor.*", "`list` names executors too"),
     Exempt("*/steps/config.yaml", "selection.options.*", RESOLVED),
     Exempt("*", "*made_by.resolved", "whether settings are resolved is recorded"),
     Exempt("*/list.json", "executor.*", "executors are listed as plug-ins"),
