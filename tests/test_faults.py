@@ -249,7 +249,7 @@ def test_ctrl_c_in_the_middle_of_a_stage_leaves_a_run_that_goes_on(stream, undis
         process.join()
         assert process.exitcode == 130
         said = out.with_suffix(".log").read_text()
-        assert said == "adaptinf: stopped; the same command goes on where this one stopped\n"
+        assert said == "adaptinf: stopped; repeat the command to resume\n"
         assert store.part_of(out / stop.stage).exists() and not (out / stop.stage).exists()
     assert run_command(stream, out) == 0
     assert outcome(out) == undisturbed

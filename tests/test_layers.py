@@ -21,6 +21,7 @@ LAYERS = (
     {"report"},
     {"compare"},
     {"demo"},
+    {"api"},
     {"cli"},
     {"__main__"},
 )
@@ -108,10 +109,10 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
     for name, tree in SOURCES.items():
         uses = any(top(other) in MODEL_LIBRARIES for other in imported(tree))
         allowed = any(name == own or name.startswith(f"{own}.") for own in USES_TORCH)
-        # Only inside a function: the demo makes its own base model, clustering may ask for a GPU, the CLI calms logs.
+        # Only inside a function: the demo makes its own base model, clustering may ask for a GPU.
         statements = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         at_top = any(top(other) in MODEL_LIBRARIES for node in statements for other in imported(node))
-        may_be_lazy = top(name) in {"clustering", "cli", "demo"} or name == "arrays.tiles"
+        may_be_lazy = top(name) in {"clustering", "demo"} or name == "arrays.tiles"
         if uses and not allowed and (at_top or not may_be_lazy):
             wrong.append(name)
     assert wrong == []

@@ -54,7 +54,8 @@ def test_a_run_and_what_functions_return_have_the_promised_fields():
 @pytest.mark.parametrize(
     ("modules", "forbidden"),
     [
-        (["adaptinf", "adaptinf.cli", "adaptinf.config", "adaptinf.runs"], HEAVY),
+        (["adaptinf.api", "adaptinf.cli"], (*HEAVY, "numpy", "pandas", "pyarrow", "pydantic", "yaml")),
+        (["adaptinf", "adaptinf.api", "adaptinf.cli", "adaptinf.config", "adaptinf.runs"], HEAVY),
         (
             [
                 "adaptinf.selection", "adaptinf.clustering", "adaptinf.pruning", "adaptinf.evaluation.metrics",

@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 RESUMABLE = ("demo", "run", "add", "step", "compare")
-"""Commands that go on where they were stopped; what they had finished is whole."""
+"""Commands that resume where they were stopped; what they had finished is complete."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -42,9 +42,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except OSError as error:
-        # A full disk or a folder that may not be written is the user's to mend; nothing finished is lost.
+        # A full disk, or a folder without permission to write: the user can fix it, and nothing finished is lost.
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
-    except Exception as error:  # click's usage errors know how to show themselves; everything else is our bug
+    except Exception as error:  # a usage error of click has a message of its own; everything else is our bug
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
             _fail(error.format_message(), error.exit_code)
         traceback.print_exc()
@@ -57,7 +57,7 @@ def main() -> None:
 def _stopped(words: list[str]) -> str:
     """Return what Ctrl-C means for a command."""
     is_resumable = words and words[0] in RESUMABLE
-    return "stopped; the same command goes on where this one stopped" if is_resumable else "stopped"
+    return "stopped; repeat the command to resume" if is_resumable else "stopped"
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -72,5 +72,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit()
 
 
-for commands in (comparing, running, results, tools):
-    commands.register(app)
+COMMANDS = (
+    *(comparing.demo, running.init, running.run, running.add, running.step, running.status, running.report),
+    *(comparing.compare, results.explain, results.export, results.restore, results.withdraw),
+    *(tools.validate, tools.inspect, tools.doctor, tools.select),
+)
+"""In the order of `adaptinf --help`."""
+for command in COMMANDS:
+    app.command()(command)
+app.command(name="list")(tools.list_plugins)

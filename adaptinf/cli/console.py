@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from adaptinf.doctor.dataset import Findings
-from adaptinf.doctor.machine import Check
 from adaptinf.words import counted, format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from adaptinf.doctor.dataset import Findings, TokenLengths
+    from adaptinf.doctor.machine import Checkup
+    from adaptinf.registry.listing import PluginList
+    from adaptinf.runs.status import Status, StepStatus
+    from adaptinf.select_files import Chosen
 
 NUMERIC = "-−–+<0123456789"
 """What a cell with a number begins with, or one that has none."""
@@ -18,23 +22,28 @@ SHOWN_ROWS = 20
 """Bad rows that `validate` lists before it only counts."""
 
 
-def show_findings(path: Path, findings: Findings, tokens: dict[str, Any] | None) -> None:
+def show_findings(findings: Findings) -> None:
     """Print what `validate` found."""
     images = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_images.items()))
-    print(f"{path}: {findings.num_samples:,} samples, {findings.num_turns:,} answers; images: {images or 'none'}")
+    counts = f"{findings.num_samples:,} samples, {findings.num_turns:,} answers"
+    print(f"{findings.path}: {counts}; images: {images or 'none'}")
     if findings.skills:
         print("skills: " + ", ".join(f"{name} {number:,}" for name, number in findings.skills.most_common()))
-    if tokens is not None and tokens.get("measured"):
-        print(f"tokens: median {tokens['median']}, 95 % below {tokens['p95']}, longest {tokens['longest']}")
-        print(f"first answer as the model learns it: {tokens['first_answer']!r}")
-        if not tokens["learns_to_stop"]:
-            print("warning: the answer does not end with an end token; the model will not learn to stop")
+    if findings.tokens is not None and findings.tokens.measured:
+        _show_tokens(findings.tokens)
     _show_rows(f"{len(findings.repaired):,} repaired", [f"{name}: {note}" for name, note in findings.repaired])
     rejected = [f"{row.file} row {row.row}: {row.reason}" for row in findings.rejected]
     _show_rows(f"{len(rejected):,} rejected", rejected)
     num_missing = sum(row.reason.endswith("is missing") for row in findings.rejected)
     if 2 * num_missing > findings.num_samples + len(rejected):
         print("most images are missing: name the folder that their paths start from with --images")
+
+
+def _show_tokens(tokens: TokenLengths) -> None:
+    print(f"tokens: median {tokens.median}, 95 % below {tokens.p95}, longest {tokens.longest}")
+    print(f"first answer as the model learns it: {tokens.first_answer!r}")
+    if not tokens.learns_to_stop:
+        print("warning: the answer does not end with an end token; the model will not learn to stop")
 
 
 def _show_rows(title: str, lines: list[str]) -> None:
@@ -45,78 +54,79 @@ def _show_rows(title: str, lines: list[str]) -> None:
         print(f"  ... and {len(lines) - SHOWN_ROWS:,} more (--json lists all)")
 
 
-def show_status(found: dict[str, Any]) -> None:
+def show_status(found: Status) -> None:
     """Print a run's state."""
     header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
-    lines = [
-        [
-            str(step["step"]), step["dataset"], _count(step["rows"]), _count(step["rejected"]), _state(step),
-            _count(step["kept"]), _percent(step["average_accuracy"]),
-            "" if step["seconds"] is None else format_seconds(step["seconds"]),
-        ]
-        for step in found["steps"]
-    ]  # fmt: skip
-    cap = "no cap" if found["cap"] is None else f"cap {found['cap']:,}"
-    print(f"{found['folder']}: {found['method']}, budget {found['budget']:,}, {cap}")
-    print_table([header, *lines])
-    left = found["seconds_left"]
-    time_left = "" if left is None or not found["steps_waiting"] else f", about {format_seconds(left)} to go"
-    print(f"{counted(found['steps_finished'], 'step')} finished, {found['steps_waiting']} waiting{time_left}")
-    print(f"pool {found['pool']:,} samples{_corrected(found)}; {format_bytes(found['disk_bytes'])} on disk")
+    cap = "no cap" if found.cap is None else f"cap {found.cap:,}"
+    print(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
+    print_table([header, *map(_step_cells, found.steps)])
+    left = found.seconds_left
+    time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
+    print(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
+    print(f"pool {found.pool:,} samples{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
 
 
-def _corrected(found: dict[str, Any]) -> str:
-    """Return what is not in the pool, or only because the user said so."""
-    parts = [f"{found[name]:,} {name}" for name in ("pruned", "restored") if found[name]]
-    parts += [f"{name} withdrawn from step {step} on" for name, step in found["withdrawn"].items()]
+def _step_cells(step: StepStatus) -> list[str]:
+    return [
+        str(step.step),
+        step.dataset,
+        _count(step.rows),
+        _count(step.rejected),
+        _state(step),
+        _count(step.kept),
+        _percent(step.average_accuracy),
+        "" if step.seconds is None else format_seconds(step.seconds),
+    ]
+
+
+def _corrected(found: Status) -> str:
+    """Return what is not in the pool, or was restored to it."""
+    counts = {"pruned": found.pruned, "restored": found.restored}
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
+    parts += [f"{name} withdrawn from step {step} on" for name, step in found.withdrawn.items()]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _state(step: dict[str, Any]) -> str:
-    if step["finished"]:
+def _state(step: StepStatus) -> str:
+    if step.finished:
         return "finished"
-    if step["under_way"]:
-        return f"in {step['under_way'][0]}"
-    return f"after {step['done'][-1]}" if step["done"] else "waiting"
+    if step.under_way:
+        return f"in {step.under_way[0]}"
+    return f"after {step.done[-1]}" if step.done else "waiting"
 
 
-def show_chosen(info: dict[str, Any], out: Path) -> None:
-    """Print what `select` read, what it chose and where it lies."""
+def show_chosen(chosen: Chosen) -> None:
+    """Print what `select` read, what it selected and where it lies."""
+    info = chosen.info
     scores = [f"{name}{f' ({count:,} not finite)' if count else ''}" for name, count in info["not_finite"].items()]
     print(f"{info['pool']:,} samples; scores: {', '.join(scores) or 'none'}")
     if info["ignored_columns"]:
-        print(f"columns that are no numbers and were left out: {', '.join(info['ignored_columns'])}")
+        print(f"columns without numbers, ignored: {', '.join(info['ignored_columns'])}")
     number = f", {info['clusters']['clusters']:,}" if "clusters" in info["clusters"] else ""
     print(f"clusters: {info['clusters']['found']}{number}")
     options = ", ".join(f"{name}={value}" for name, value in info["options"].items())
-    print(f"{info['method']}{f' ({options})' if options else ''} chose {info['chosen']:,} with seed {info['seed']}")
+    print(f"{info['method']}{f' ({options})' if options else ''} selected {info['chosen']:,} with seed {info['seed']}")
     if info["sources"]:
         rows = [[name, f"{count['pool']:,}", f"{count['chosen']:,}"] for name, count in info["sources"].items()]
-        print_table([["source", "pool", "chosen"], *rows])
-    print(f"wrote {out}: ids.txt, selection.parquet, clusters.parquet, info.json")
+        print_table([["source", "pool", "selected"], *rows])
+    print(f"wrote {chosen.folder}: ids.txt, selection.parquet, clusters.parquet, info.json")
 
 
-def show_plugins(found: dict[str, dict[str, str]], origins: dict[str, dict[str, str]]) -> None:
+def show_plugins(found: PluginList) -> None:
     """Print every kind of plug-in with one line each, and where those come from that are not built-in."""
-    width = max(len(name) for entries in found.values() for name in entries)
-    for kind, entries in found.items():
+    width = max(len(entry.name) for entry in found.entries)
+    for kind, entries in groupby(found.entries, key=lambda entry: entry.kind):
         print(f"{kind}s")
-        for name, line in entries.items():
-            origin = f" (from {origins[kind][name]})" if origins[kind][name] else ""
-            print(f"  {name:<{width}}  {line}{origin}")
+        for entry in entries:
+            origin = f" (from {entry.origin})" if entry.origin else ""
+            print(f"  {entry.name:<{width}}  {entry.line}{origin}")
 
 
-def show_checks(checks: Sequence[Check]) -> None:
+def show_checks(checkup: Checkup) -> None:
     """Print the doctor's report."""
-    for check in checks:
+    for check in checkup.checks:
         advice = f"  <- {check.advice}" if check.advice else ""
         print(f"{'ok ' if check.is_good else 'BAD'}  {check.name:<16} {check.value}{advice}")
-
-
-def first_line(entry: Any) -> str:
-    """Return the first line of a plug-in's docstring."""
-    doc = inspect.getdoc(entry) or ""
-    return doc.splitlines()[0] if doc else ""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from adaptinf.cli.console import print_table
 from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
 from adaptinf.results.intervals import PairedTest
+from adaptinf.results.outcomes import SummaryTable
 from adaptinf.results.summary import BASELINE, REFERENCES, Summary
 from adaptinf.results.table import ResultsRow, ResultsTable
 
@@ -23,12 +24,13 @@ NARROW = {"max_forgetting": "max.", "backward_transfer": "bwd", "forward_transfe
 """Headings that are shorter here."""
 
 
-def show_summary(rows: Sequence[Summary], reference: str) -> None:
-    """Print one run a line, and under it what the columns mean."""
+def show_summary(table: SummaryTable) -> None:
+    """Print one run per line, and below what the columns mean."""
+    rows = table.rows
     for fields in (QUALITY, COST):
         _show(fields, [(row.method, (row,)) for row in rows])
     steps = " or ".join(str(number) for number in sorted({row.num_steps for row in rows}))
-    print(f"steps finished: {steps}; accuracies in %; relative gain in % of: {reference}")
+    print(f"steps finished: {steps}; accuracies in %; relative gain in % of: {table.reference}")
     print("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
     verdict = _verdict(rows)
     if verdict:

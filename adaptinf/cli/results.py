@@ -1,4 +1,4 @@
-"""The commands about what a run has done: why, carry it away, overrule it."""
+"""The commands about what a run has done: explain it, export it, correct its pool."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from adaptinf import api
 from adaptinf.cli.options import AsJson, Quiet, RunFolder, print_json
 
 ImagesChoice = Literal["reference", "copy"]
@@ -14,14 +15,15 @@ SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/OWN-ID.")
 
 
 def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
-    """Tell the life of one sample: scores, cluster, chosen or why not, trained when, pruned because of whom."""
+    """Show a sample's history, step by step.
+
+    Scores, cluster, whether and why it was selected, trained on, pruned.
+    """
     from dataclasses import asdict
 
     from adaptinf.cli.story import tell
-    from adaptinf.history.explain import sample_history
-    from adaptinf.runs import Run
 
-    found = sample_history(Run.open(folder), id)
+    found = api.explain(folder, id)
     if as_json:
         print_json(asdict(found))
     else:
@@ -30,50 +32,38 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
 
 def export(
     folder: RunFolder,
-    step: Annotated[int, typer.Option(help="Step whose selection is wanted; the first is 0.", min=0)],
+    step: Annotated[int, typer.Option(help="Number of the step whose selection is written, from 0.", min=0)],
     format: Annotated[str, typer.Option(help="Format; `adaptinf list` names them.")] = "messages",
     out: Annotated[Path | None, typer.Option(help="New folder; FOLDER/exports/STEP-FORMAT if left out.")] = None,
     images: Annotated[ImagesChoice, typer.Option(help="Leave images where they are, or copy them.")] = "reference",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write what a step selected for any other trainer: data, ids, scores, and a manifest with seeds and hashes."""
-    from adaptinf.cli.progress import make_progress
-    from adaptinf.history.export import export_selection
-    from adaptinf.runs import Run
+    """Write a step's selection for any other trainer.
 
-    run = Run.open(folder)
-    target = out or run.export_folder(step, format)
+    The folder holds data, ids, scores, and a manifest with seeds and hashes.
+    """
+    from adaptinf.cli.progress import make_progress
+
     progress = make_progress(quiet=quiet or as_json)
-    manifest = export_selection(run, step, format, target, images=images, progress=progress)
+    found = api.export(folder, step=step, format=format, out=out, images=images, progress=progress)
     if as_json:
-        print_json(manifest)
+        print_json(found.manifest)
         return
-    sources = ", ".join(f"{name} {count:,}" for name, count in manifest["sources"].items())
-    print(f"wrote {target}: {manifest['samples']:,} samples ({sources}), {len(manifest['files']) + 1:,} files")
-    if manifest["left_out"]["withdrawn"]:
-        print(f"left out: {manifest['left_out']['withdrawn']:,} samples of withdrawn datasets")
+    sources = ", ".join(f"{name} {count:,}" for name, count in found.manifest["sources"].items())
+    num_files = len(found.manifest["files"]) + 1
+    print(f"wrote {found.folder}: {found.num_samples:,} samples ({sources}), {num_files:,} files")
+    if found.num_withdrawn:
+        print(f"left out: {found.num_withdrawn:,} samples of withdrawn datasets")
 
 
 def restore(folder: RunFolder, id: SampleId) -> None:
-    """Bring a pruned sample back; it is not pruned again."""
-    from adaptinf.runs import Run, overrule
-
-    with Run.locked(folder) as run:
-        print(overrule.restore(run, id))
+    """Restore a pruned sample to the pool. It is not pruned again."""
+    print(api.restore(folder, id).text)
 
 
 def withdraw(
     folder: RunFolder, name: Annotated[str, typer.Argument(help="Name of a dataset, as in the stream.")]
 ) -> None:
-    """Take a whole dataset out of the pool; later steps neither select it nor count it as teaching a skill."""
-    from adaptinf.runs import Run, overrule
-
-    with Run.locked(folder) as run:
-        print(overrule.withdraw(run, name))
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (explain, export, restore, withdraw):
-        app.command()(command)
+    """Remove a whole dataset from the pool. Later steps neither select it nor count it as teaching a skill."""
+    print(api.withdraw(folder, name).text)

@@ -1,45 +1,28 @@
-"""The commands that work on a run folder: make one, bring datasets, take steps, look at it."""
+"""The commands that work on a run folder: make a run, add datasets, run steps, look at its state."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adaptinf.cli.options import (
-    AsJson,
-    DataPath,
-    Format,
-    Images,
-    Overrides,
-    Quiet,
-    RunFolder,
-    calm_transformers,
-    print_json,
-)
-from adaptinf.errors import ConfigError
+from adaptinf import api
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, RunFolder, print_json
+
+if TYPE_CHECKING:
+    from adaptinf.results.outcomes import RunResult
 
 
 def init(
     folder: RunFolder,
-    model: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the model that learns.")],
+    model: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the model to train.")],
     overrides: Overrides = None,
 ) -> None:
-    """Make an empty run with a commented config.yaml."""
-    from adaptinf import config as configuration
-    from adaptinf.runs import Run
-    from adaptinf.runs.layout import CONFIG
-
-    if (folder / CONFIG).exists():
-        raise ConfigError(f"{folder / CONFIG} exists already; edit it, or choose another folder")
-    settings = [f"model.path={json.dumps(model)}", *(overrides or [])]
-    run = Run.create(folder, configuration.from_overrides(settings, base=Path.cwd()))
-    print(f"wrote {run.config_file}")
+    """Make an empty run folder with a commented config.yaml."""
+    made = api.init(folder, model=model, settings=overrides)
+    print(f"wrote {made.config_file}")
     print(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
 
 
@@ -49,85 +32,45 @@ def run(
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
-    """Take a whole stream through the loop; after a crash the same command goes on where it stopped."""
-    from adaptinf import config as configuration
+    """Train on a whole stream, one step per dataset. Repeat the command to resume."""
     from adaptinf.cli.progress import make_progress
-    from adaptinf.runs import Run, preflight
-    from adaptinf.runs.layout import CONFIG, POOL
-    from adaptinf.storage import store
 
-    config = configuration.load(stream, overrides).model_copy(update={"made_by": None})
-    is_own_config = stream.name == CONFIG and (stream.parent / POOL).is_dir()
-    folder = out or (stream.parent if is_own_config else Path("runs") / stream.stem)
-    preflight.check(config, whole_stream=True)
-    _print_notes(preflight.unused(config))
-    with store.lock(folder):
-        prepared = Run.create(folder, config, progress=make_progress(quiet=quiet))
-        calm_transformers()
-        from adaptinf.pipeline import run_all
-
-        run_all(prepared)
-    _show_run(prepared)
+    progress = make_progress(quiet=quiet)
+    _show_run(api.run(stream, out=out, settings=overrides, progress=progress), quiet=quiet)
 
 
 def add(
     folder: RunFolder,
     data: DataPath,
     images: Images = None,
-    name: Annotated[str | None, typer.Option(help="Short name; the name of the file if left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Short name of the dataset; the file's name if left out.")] = None,
     format: Format = None,
     quiet: Quiet = False,
 ) -> None:
-    """A new dataset arrives: read it into the pool; `step` learns it."""
-    from adaptinf import config as configuration
+    """Add a new dataset to a run; `adaptinf step` trains on it."""
     from adaptinf.cli.progress import make_progress
-    from adaptinf.runs import Run
-    from adaptinf.runs.stream import join
 
-    if not data.exists():
-        raise ConfigError(f"{data} does not exist")
-    image_folder = None if images is None else str(images.resolve())
-    dataset = configuration.parse_dataset(
-        {"name": name or _name_from(data), "path": str(data.resolve()), "images": image_folder, "format": format}
+    progress = make_progress(quiet=quiet)
+    added = api.add(folder, data, images=images, name=name, format=format, progress=progress)
+    print(
+        f"{added.name}: {added.num_samples} samples added, {added.num_rejected} rejected; next: adaptinf step {folder}"
     )
-    with Run.locked(folder, progress=make_progress(quiet=quiet)) as opened:
-        run = opened.with_dataset(dataset)
-        with run.plugins():
-            info = join(run, len(run.config.stream) - 1)
-        # Only now: a dataset that cannot be read must not stand in the way of the next one.
-        run.write_config()
-    print(f"{dataset.name}: {info['rows']} samples added, {info['rejected']} rejected; next: adaptinf step {folder}")
 
 
 def step(folder: RunFolder, quiet: Quiet = False) -> None:
-    """Learn the oldest dataset that waits: extract, cluster, select, train, evaluate, prune."""
+    """Train on the oldest waiting dataset. One step: extract, cluster, select, train, evaluate, prune."""
     from adaptinf.cli.progress import make_progress
-    from adaptinf.runs import Run, preflight
 
-    with Run.locked(folder, progress=make_progress(quiet=quiet)) as run:
-        number = run.num_finished
-        if number >= len(run.config.stream):
-            raise ConfigError(
-                f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
-            )
-        preflight.check(run.config, whole_stream=False)
-        _print_notes(preflight.unused(run.config))
-        calm_transformers()
-        from adaptinf.pipeline import run_step
-
-        run_step(run, number)
-    _show_run(run)
+    _show_run(api.step(folder, progress=make_progress(quiet=quiet)), quiet=quiet)
 
 
 def status(folder: RunFolder, as_json: AsJson = False) -> None:
-    """Steps, pool, disk, what is done, what is left and how long it will take."""
+    """Show steps, pool, size on disk and time left."""
     from adaptinf.cli import console
-    from adaptinf.runs import Run
-    from adaptinf.runs.status import status_of
 
-    found = status_of(Run.open(folder))
+    found = api.status(folder)
     if as_json:
-        print_json(found)
+        print_json(found.as_json())
     else:
         console.show_status(found)
 
@@ -138,46 +81,22 @@ def report(
         Path | None, typer.Option(help="File to write; report.html in the runs' folder if left out.")
     ] = None,
 ) -> None:
-    """Write one HTML file that shows what runs did and why; it opens offline."""
-    from adaptinf.report import write_report
-    from adaptinf.runs.layout import REPORT
-
-    # One run keeps its report; that of several stands where they stand together.
-    home = Path(os.path.commonpath([folder.absolute() for folder in folders]))
-    print(write_report(folders, out or home / REPORT))
+    """Write one HTML page about one or several runs. It shows what they did and why, and opens offline."""
+    print(api.report(folders, out=out).path)
 
 
-def _name_from(data: Path) -> str:
-    """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
-
-
-def _print_notes(lines: list[str]) -> None:
-    for line in lines:
-        print(f"note: {line}", file=sys.stderr)  # like progress and errors: the output is the table alone
-
-
-def _show_run(run: Any) -> None:
+def _show_run(result: RunResult, *, quiet: bool) -> None:
     from adaptinf.cli.console_tables import show_summary
-    from adaptinf.report import write_report
-    from adaptinf.results.summary import summary_rows
     from adaptinf.words import counted
 
-    if run.config.evaluation:
-        show_summary(*summary_rows([run]))
+    if quiet:  # otherwise the progress has shown them, before the work began
+        for line in result.notes:
+            print(f"note: {line}", file=sys.stderr)
+    if result.summary is not None:
+        show_summary(result.summary)
     else:
         print(
-            f"{counted(run.num_finished, 'step')} finished; no skill is tested: "
+            f"{counted(result.run.num_finished, 'step')} finished; no skill is tested: "
             "list some under `evaluation:` to see accuracies"
         )
-    page, log = run.report_file, run.events_file
-    # A finished run is left as it is: its report is written anew only when something has happened since.
-    if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
-        write_report([run.folder], page)
-    print(f"\nrun folder: {run.folder}\nreport: {page}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (init, run, add, step, status, report):
-        app.command()(command)
+    print(f"\nrun folder: {result.folder}\nreport: {result.report}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from adaptinf.selection import known_options
 
 Cap = Literal["auto", "none"] | int
 """As `pruning.cap`."""
+
+Variants = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
+"""Name -> method and settings of its own, or a YAML file of these."""
 
 CAPPED = frozenset({"lite_adapt"})
 """Methods that prune to the cap in a comparison without `cap`; all others keep their whole pool."""
@@ -58,14 +62,14 @@ class ComparisonRow:
         return {**self.settings, **({} if self.cap is None else {"cap": self.cap})}
 
 
-def rows_of(methods: Sequence[str], variants: Path | None = None) -> list[ComparisonRow]:
-    """Return the rows of the methods, then those of the file of variants.
+def rows_of(methods: Sequence[str], variants: Variants | None = None) -> list[ComparisonRow]:
+    """Return the rows of the methods, then those of the variants.
 
     Raises:
         ConfigError: there are no rows, a name occurs twice or cannot be a folder name, or the file is not valid.
     """
     rows = [ComparisonRow(name=method, method=method, settings={}) for method in methods]
-    rows += [] if variants is None else _read(variants)
+    rows += [] if variants is None else _variants(variants)
     if not rows:
         raise ConfigError("there is nothing to compare; give --methods (`adaptinf list` names them) or --variants")
     names = [row.name for row in rows]
@@ -86,7 +90,12 @@ def _check_name(name: str) -> None:
         raise ConfigError(f"{name!r} cannot be the name of a row: it is a folder of every comparison; rename it")
 
 
-def _read(path: Path) -> list[ComparisonRow]:
+def _variants(variants: Variants) -> list[ComparisonRow]:
+    found, where = (variants, "variants") if isinstance(variants, Mapping) else (_read(Path(variants)), str(variants))
+    return [_row(str(name), value, f"{where}: {name}") for name, value in found.items()]
+
+
+def _read(path: Path) -> dict[Any, Any]:
     if not path.is_file():
         raise ConfigError(f"--variants {path} is not a file; give a YAML file of rows")
     try:
@@ -95,11 +104,11 @@ def _read(path: Path) -> list[ComparisonRow]:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} does not map names to settings; write lines like `fisher: {{method: adapt, ...}}`")
-    return [_row(str(name), value, f"{path}: {name}") for name, value in found.items()]
+    return found
 
 
 def _row(name: str, value: Any, where: str) -> ComparisonRow:
-    if not isinstance(value, dict) or not isinstance(value.get("method"), str):
+    if not isinstance(value, Mapping) or not isinstance(value.get("method"), str):
         raise ConfigError(
             f"{where}: the method is missing; write `method:` and settings, "
             "such as {method: adapt, extraction.vector: fisher}"
@@ -114,13 +123,13 @@ def _row(name: str, value: Any, where: str) -> ComparisonRow:
     return ComparisonRow(name=name, method=value["method"], settings=settings, cap=_cap(value.get("cap"), where))
 
 
-def parse_cap(text: str | None) -> Cap | None:
+def parse_cap(text: int | str | None) -> Cap | None:
     """Return the cap that `--cap` asks for; None without the option.
 
     Raises:
         ConfigError: it is not a cap.
     """
-    value: Any = int(text) if text is not None and text.isdecimal() else text
+    value: Any = int(text) if isinstance(text, str) and text.isdecimal() else text
     return _cap(value, "--cap")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,12 +39,14 @@ __all__ = [
     "LoraConfig",
     "MadeBy",
     "ModelConfig",
+    "Overrides",
     "PruningConfig",
     "RunConfig",
     "Section",
     "SelectionConfig",
     "SkillConfig",
     "TrainingConfig",
+    "as_settings",
     "from_overrides",
     "load",
     "parse",
@@ -55,10 +58,12 @@ __all__ = [
 ]
 
 PATH_KEYS = ("path", "images")
+Overrides = Mapping[str, Any] | Sequence[str]
+"""Settings in place of those of a file: `{"selection.budget": 1000}`, or, as `--set`, `["selection.budget=1000"]`."""
 S = TypeVar("S", bound=Section)
 
 
-def load(path: Path, overrides: Sequence[str] | None = None) -> RunConfig:
+def load(path: Path, overrides: Overrides | None = None) -> RunConfig:
     """Return the configuration in a YAML file, with `a.b=1` overrides applied and paths made absolute.
 
     A relative path counts from the folder of the file; where nothing lies there, from the working directory.
@@ -77,20 +82,18 @@ def load(path: Path, overrides: Sequence[str] | None = None) -> RunConfig:
         raise ConfigError(
             f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}"
         )
-    for override in overrides or []:
-        _set(raw, override)
+    _set_all(raw, overrides)
     return resolve(parse(raw, where=str(path)), path.parent)
 
 
-def from_overrides(overrides: list[str], *, base: Path) -> RunConfig:
+def from_overrides(overrides: Overrides | None, *, base: Path) -> RunConfig:
     """Return the defaults with `a.b=1` overrides applied, relative paths counted from `base`.
 
     Raises:
         ConfigError: an override is wrong.
     """
     raw: dict[str, Any] = {}
-    for override in overrides:
-        _set(raw, override)
+    _set_all(raw, overrides)
     return resolve(parse(raw, where="settings"), base)
 
 
@@ -185,10 +188,25 @@ def parse_override(override: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {override}: {text!r} is not valid YAML: {error}") from error
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
-    """Apply one `a.b=value` to nested dictionaries. Changes `raw` in place."""
-    key, value = parse_override(override)
-    _put(raw, key, value, f"--set {override}")
+def as_settings(overrides: Overrides | None) -> dict[str, Any]:
+    """Return overrides as `a.b` -> value, paths as text; the last one of a name wins.
+
+    Raises:
+        ConfigError: as `parse_override`.
+    """
+    if isinstance(overrides, Mapping):
+        return {key: _as_text(value) for key, value in overrides.items()}
+    return dict(map(parse_override, [overrides] if isinstance(overrides, str) else overrides or ()))
+
+
+def _as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _set_all(raw: dict[str, Any], overrides: Overrides | None) -> None:
+    """Apply overrides to nested dictionaries. Changes `raw` in place."""
+    for key, value in as_settings(overrides).items():
+        _put(raw, key, value, f"--set {key}={value}")
 
 
 def _put(raw: dict[str, Any], key: str, value: Any, where: str) -> None:

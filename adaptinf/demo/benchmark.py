@@ -8,7 +8,6 @@ this variation. docs/mini-liit.md describes the design, which was fixed before m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import yaml
 
 from adaptinf import config as configuration
 from adaptinf import registry
-from adaptinf.config import RunConfig
+from adaptinf.config import Overrides, RunConfig
 from adaptinf.demo.language_model import write_language_model
 from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT, Mixture
 from adaptinf.demo.stream import BASE_PATHS, LORA, VECTOR_DIM, write_stream
@@ -69,7 +68,7 @@ def is_benchmark(name: str) -> bool:
 
 
 def prepare(
-    name: str, folder: Path, seed: int, overrides: Sequence[str] = (), *, method: str | None = None
+    name: str, folder: Path, seed: int, overrides: Overrides | None = None, *, method: str | None = None
 ) -> RunConfig:
     """Return the configuration of one seed of a benchmark; its data are written to `folder`/seed-<n> if absent.
 
@@ -77,7 +76,7 @@ def prepare(
         name: one of BENCHMARKS; with the suffix `:validation` the validation split replaces the tests.
         folder: parent of the data folders.
         seed: seed of stream, tests and runs; it also determines the base model.
-        overrides: `a.b=1`, as for `configuration.load`.
+        overrides: as for `configuration.load`.
         method: the selector that is run; NUM_CLUSTERS applies unless the selector has its own number of clusters.
 
     Raises:
@@ -98,7 +97,7 @@ def prepare(
     with registry.scope(config.plugins):
         if method is None or wishes(method)[CLUSTERS] == "auto":
             return config
-    return configuration.load(file, [f"{CLUSTERS}=auto", *overrides])
+    return configuration.load(file, {CLUSTERS: "auto", **configuration.as_settings(overrides)})
 
 
 def _write(benchmark: Benchmark, folder: Path, seed: int) -> None:

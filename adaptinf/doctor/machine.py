@@ -6,13 +6,18 @@ import importlib.metadata
 import os
 import platform
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.requirements import Requirement
 
 import adaptinf
-from adaptinf.words import format_bytes
+from adaptinf.storage.display import as_frame, as_html
+from adaptinf.words import counted, format_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Check(NamedTuple):
@@ -22,6 +27,36 @@ class Check(NamedTuple):
     value: str
     is_good: bool
     advice: str = ""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """The doctor's report."""
+
+    checks: tuple[Check, ...]
+    """One line each."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is missing and every check of exactness has passed."""
+        return all(check.is_good for check in self.checks)
+
+    def __repr__(self) -> str:
+        bad = [check.name for check in self.checks if not check.is_good]
+        verdict = f"bad: {', '.join(bad)}" if bad else "all good"
+        return f"Checkup({counted(len(self.checks), 'check')}, {verdict})"
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the checks as plain values."""
+        return [check._asdict() for check in self.checks]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per check: `name`, `value`, `is_good`, `advice`."""
+        return as_frame({name: [getattr(check, name) for check in self.checks] for name in Check._fields})
+
+    def _repr_html_(self) -> str:
+        """Return all checks as notebooks show them."""
+        return as_html(repr(self), self.to_pandas(), max_rows=None)
 
 
 def examine(folder: Path) -> list[Check]:

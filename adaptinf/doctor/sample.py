@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from html import escape
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
 from adaptinf.images import open_image
+from adaptinf.storage.display import as_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +31,7 @@ class Piece:
     is_image: bool
     """Whether the tokens stand for an image."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return plain values, for JSON; its keys are those that `inspect --json` has always had."""
         return {"is_picture" if key == "is_image" else key: value for key, value in vars(self).items()}
 
@@ -44,7 +49,25 @@ class Inspected:
     is_cut: bool
     """Whether the text was longer than the model's limit of `max_length` tokens."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        if isinstance(self.row, Rejected):
+            return f"Inspected({self.row!r})"
+        learnt = sum(piece.num_tokens for piece in self.pieces if piece.is_answer)
+        total = sum(piece.num_tokens for piece in self.pieces)
+        tokens = f", {total:,} tokens of which {learnt:,} are learnt" if self.pieces else ""
+        return f"Inspected({self.row!r}{tokens})"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per stretch of tokens: `text`, `num_tokens`, `is_answer`, `is_image`; none without a model."""
+        names = [field.name for field in fields(Piece)]
+        return as_frame({name: [getattr(piece, name) for piece in self.pieces] for name in names})
+
+    def _repr_html_(self) -> str:
+        """Return the conversation and, with a model, its tokens as notebooks show them; learnt text is marked."""
+        shown = f"<p>{escape(repr(self.row))}</p>" if isinstance(self.row, Rejected) else self.row._repr_html_()
+        return f"{shown}<p>{''.join(map(_as_html, self.pieces))}</p>" if self.pieces else shown
+
+    def as_json(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         if isinstance(self.row, Rejected):
             return {"rejected": vars(self.row)}
@@ -58,8 +81,14 @@ class Inspected:
             "meta": dict(self.row.meta),
             "notes": list(self.row.notes),
             "is_cut": self.is_cut,
-            "pieces": [piece.as_dict() for piece in self.pieces],
+            "pieces": [piece.as_json() for piece in self.pieces],
         }
+
+
+def _as_html(piece: Piece) -> str:
+    if piece.is_image:
+        return f"[{piece.num_tokens:,} image tokens]"
+    return f"<mark>{escape(piece.text)}</mark>" if piece.is_answer else escape(piece.text)
 
 
 def inspect_row(
@@ -99,14 +128,18 @@ def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:
     from adaptinf.config import ModelConfig
     from adaptinf.models import load
     from adaptinf.models.chat import IGNORED, encode
+    from adaptinf.models.quiet import quiet_libraries
 
-    learner = load(ModelConfig(path=model))
-    batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
-    tokens, labels = batch.inputs["input_ids"][0].tolist(), batch.labels[0].tolist()
-    kinds = [(label != IGNORED, token == batch.image_token, token) for token, label in zip(tokens, labels, strict=True)]
-    pieces = []
-    for (is_answer, is_image), group in groupby(kinds, key=lambda kind: kind[:2]):
-        own = [token for *_, token in group]
-        text = "" if is_image else learner.tokenizer.decode(own)
-        pieces.append(Piece(text=text, num_tokens=len(own), is_answer=is_answer, is_image=is_image))
-    return tuple(pieces), bool(batch.cut[0])
+    with quiet_libraries():
+        learner = load(ModelConfig(path=model))
+        batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
+        tokens, labels = batch.inputs["input_ids"][0].tolist(), batch.labels[0].tolist()
+        kinds = [
+            (label != IGNORED, token == batch.image_token, token) for token, label in zip(tokens, labels, strict=True)
+        ]
+        pieces = []
+        for (is_answer, is_image), group in groupby(kinds, key=lambda kind: kind[:2]):
+            own = [token for *_, token in group]
+            text = "" if is_image else learner.tokenizer.decode(own)
+            pieces.append(Piece(text=text, num_tokens=len(own), is_answer=is_answer, is_image=is_image))
+        return tuple(pieces), bool(batch.cut[0])

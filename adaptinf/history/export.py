@@ -13,9 +13,9 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -32,11 +32,39 @@ from adaptinf.runs import Run
 from adaptinf.runs.settings import method_options
 from adaptinf.storage import store, tables
 from adaptinf.storage.tables import Columns
+from adaptinf.words import check_name, counted
 
+Images = Literal["reference", "copy"]
+IMAGES = get_args(Images)
+"""What an export does with images: their paths as they are, or copies in its own folder."""
 LIST_FORMATS = ("llava",)
 """Formats that their own trainers read as one JSON list; all others are written a row a line."""
 KEPT_META = ("skill", "task")
 """What else the rows carried may be of any type, which Arrow refuses; these two are text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A folder with the samples that a step selected."""
+
+    folder: Path
+    """The folder."""
+    manifest: dict[str, Any]
+    """What manifest.json holds: run, step, method, options, seeds, counts, and the SHA-256 of every other file."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in the folder."""
+        return int(self.manifest["samples"])
+
+    @property
+    def num_withdrawn(self) -> int:
+        """Selected samples that were left out because their dataset was withdrawn since."""
+        return int(self.manifest["left_out"]["withdrawn"])
+
+    def __repr__(self) -> str:
+        samples = counted(self.num_samples, "sample")
+        return f"Exported({str(self.folder)!r}: {samples} of step {self.manifest['step']} as {self.manifest['format']})"
 
 
 def export_selection(
@@ -45,10 +73,10 @@ def export_selection(
     format: str,
     out: Path,
     *,
-    images: Literal["reference", "copy"] = "reference",
+    images: Images = "reference",
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Write what step `step` selected into the new folder `out`, and return its manifest.
+) -> Exported:
+    """Write what step `step` selected into the new folder `out`.
 
     Samples of datasets that were withdrawn since are left out and counted. The folder appears when it is whole.
 
@@ -56,11 +84,12 @@ def export_selection(
         ConfigError: the step has selected nothing yet, the format is unknown, or `out` exists.
         DataError: an image cannot be copied, or a text holds a literal image tag.
     """
+    check_name("images", images, IMAGES)
     with run.plugins():
         return _export(run, step, format, out, images=images, progress=progress or Silent())
 
 
-def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> dict[str, Any]:
+def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> Exported:
     selection = _checked(run, step, format, out)
     withdrawn = withdrawn_datasets(run.pool_folder)
     table = selection.table
@@ -83,7 +112,7 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
     manifest |= {"left_out": left_out, "files": _hashes(part)}
     tables.write_json(part / "manifest.json", manifest)
     store.finish(out)
-    return manifest
+    return Exported(folder=out, manifest=manifest)
 
 
 def _checked(run: Run, step: int, format: str, out: Path) -> Selection:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.evaluation import metrics
-from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord
-from adaptinf.runs import Run
-from adaptinf.storage import tables
 
 BASELINE = "random_replay"
 """What every method must beat."""
@@ -140,15 +135,3 @@ def summaries(records: Sequence[RunRecord]) -> tuple[list[Summary], list[str]]:
     found = [reference_for(record, records) for record in records]
     rows = [summarise(record, reference=reference) for record, (reference, _) in zip(records, found, strict=True)]
     return rows, list(dict.fromkeys(name for _, name in found))
-
-
-def summary_rows(runs: Sequence[Run]) -> tuple[list[Summary], str]:
-    """Return one summary per run, and the name of the reference of the relative gain."""
-    rows, references = summaries([record_of(run, in_detail=False) for run in runs])
-    return rows, "; or ".join(references)
-
-
-def write_summary(path: Path, rows: Sequence[Summary], reference: str) -> None:
-    """Write the table as JSON, for other tools."""
-    values: list[dict[str, Any]] = [vars(row) for row in rows]
-    tables.write_json(path, {"reference": reference, "rows": values})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from adaptinf.data import SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.pool.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
@@ -11,8 +13,25 @@ from adaptinf.runs import Run
 from adaptinf.words import known_names
 
 
-def restore(run: Run, id: str) -> str:
-    """Restore a pruned sample permanently and return one sentence that reports it; a repeated call changes nothing.
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What `restore` or `withdraw` did to the pool."""
+
+    name: str
+    """Id of the sample, or name of the dataset."""
+    from_step: int
+    """First step whose pool is corrected."""
+    is_new: bool
+    """False: an earlier call did the same, and this one changed nothing."""
+    text: str
+    """What happened, in one sentence."""
+
+    def __repr__(self) -> str:
+        return f"Correction({self.text!r})"
+
+
+def restore(run: Run, id: str) -> Correction:
+    """Restore a pruned sample permanently; a repeated call changes nothing.
 
     The next step finds it in the pool, and no step prunes it again. The caller holds the run's lock
     (`Run.locked`).
@@ -33,17 +52,19 @@ def restore(run: Run, id: str) -> str:
         )
     restored = restored_ids(run.pool_folder)
     if id in restored:
-        return f"{id} was restored already: it is in the pool from step {restored[id]} on"
+        text = f"{id} was restored already: it is in the pool from step {restored[id]} on"
+        return Correction(name=id, from_step=restored[id], is_new=False, text=text)
     pruned_at = pruning_step(run, id)
     if pruned_at is None:
         raise ConfigError(f"{id} is in the pool: it was never pruned, so there is nothing to restore")
     step = run.num_begun
     note_restored(run.pool_folder, id, step)
-    return f"{id}, pruned at step {pruned_at}, is in the pool again from step {step} on; it will not be pruned again"
+    text = f"{id}, pruned at step {pruned_at}, is in the pool again from step {step} on; it will not be pruned again"
+    return Correction(name=id, from_step=step, is_new=True, text=text)
 
 
-def withdraw(run: Run, name: str) -> str:
-    """Remove a whole dataset from the pool and return one sentence that reports it; a repeated call changes nothing.
+def withdraw(run: Run, name: str) -> Correction:
+    """Remove a whole dataset from the pool; a repeated call changes nothing.
 
     The next step finds none of its samples in the pool. The model keeps what it was trained on, and the folder stays.
     The caller holds the run's lock (`Run.locked`).
@@ -56,15 +77,17 @@ def withdraw(run: Run, name: str) -> str:
         raise ConfigError(f"{run.folder} has no dataset {name!r}; {known_names(name, names)}")
     withdrawn = withdrawn_datasets(run.pool_folder)
     if name in withdrawn:
-        return f"{name} was withdrawn already: it is out of the pool from step {withdrawn[name]} on"
+        text = f"{name} was withdrawn already: it is out of the pool from step {withdrawn[name]} on"
+        return Correction(name=name, from_step=withdrawn[name], is_new=False, text=text)
     step = run.num_begun
     note_withdrawn(run.pool_folder, name, step)
-    if names.index(name) >= step:
-        return f"{name} is withdrawn before its step: that step will train on none of its samples"
-    return (
-        f"{name} is out of the pool from step {step} on; the weights keep what was trained on it, "
+    text = (
+        f"{name} is withdrawn before its step: that step will train on none of its samples"
+        if names.index(name) >= step
+        else f"{name} is out of the pool from step {step} on; the weights keep what was trained on it, "
         f"and its rows stay in {run.dataset_folder(names.index(name))}"
     )
+    return Correction(name=name, from_step=step, is_new=True, text=text)
 
 
 def pruning_step(run: Run, id: str) -> int | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,24 +14,104 @@ from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.runs import Run
 from adaptinf.storage import store, tables
+from adaptinf.storage.display import as_frame, as_html
+from adaptinf.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def status_of(run: Run) -> dict[str, Any]:
-    """Return a run's state as plain values: steps with their stages, pool, disk, time left."""
+@dataclass(frozen=True, kw_only=True)
+class StepStatus:
+    """The state of one step."""
+
+    step: int
+    """Its number, from 0."""
+    dataset: str
+    """Name of the dataset that arrives with it."""
+    rows: int | None
+    """Samples of the dataset; None: it has not joined the pool yet."""
+    rejected: int | None
+    """Rows of the dataset that were rejected; None as above."""
+    done: tuple[str, ...]
+    """Names of the finished stages."""
+    under_way: tuple[str, ...]
+    """Names of the stages that have begun and are not finished."""
+    finished: bool
+    """Whether the whole step is finished."""
+    kept: int | None
+    """Samples in the pool after the step; None: it has not pruned yet."""
+    average_accuracy: float | None
+    """Mean accuracy over skills after the step, 0 to 1; None: not tested."""
+    seconds: float | None
+    """Time spent on the step so far; None: it has not begun."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The state of a run; names of fields are the keys of `status --json`."""
+
+    folder: Path
+    """The run folder."""
+    method: str
+    """Name of the selector."""
+    budget: int
+    """Samples to train on in one step."""
+    cap: int | None
+    """Samples that the pool may hold after a step; None: no cap."""
+    steps_finished: int
+    """Finished steps."""
+    steps_waiting: int
+    """Steps that are not finished."""
+    pool: int
+    """Samples in the pool."""
+    pruned: int
+    """Samples that were pruned."""
+    restored: int
+    """Samples that were pruned and restored."""
+    withdrawn: dict[str, int]
+    """Withdrawn dataset -> first step whose pool lacks it."""
+    disk_bytes: int
+    """Size of the run folder."""
+    seconds_left: float | None
+    """Estimate for the waiting steps; None before the first step is finished."""
+    steps: tuple[StepStatus, ...]
+    """One per dataset of the stream."""
+
+    def __repr__(self) -> str:
+        steps = f"{self.steps_finished} of {counted(len(self.steps), 'step')} finished"
+        return f"Status({str(self.folder)!r}: {self.method}, {steps}, {counted(self.pool, 'sample')} in the pool)"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per step, indexed by its number; columns are the other fields of `StepStatus`."""
+        names = [field.name for field in fields(StepStatus) if field.name != "step"]
+        columns = {name: [getattr(step, name) for step in self.steps] for name in names}
+        return as_frame(columns, index=[step.step for step in self.steps], index_name="step")
+
+    def _repr_html_(self) -> str:
+        """Return all steps as notebooks show them."""
+        return as_html(repr(self), self.to_pandas(), max_rows=None)
+
+
+def status_of(run: Run) -> Status:
+    """Return the state of a run: steps with their stages, pool, disk, time left."""
     seconds = run.seconds()
-    steps = [_step_status(run, step, seconds) for step in range(len(run.settings.stream))]
-    return {
-        "folder": str(run.folder),
-        "method": run.settings.selection.method,
-        "budget": run.settings.selection.budget,
-        "cap": run.cap,
-        "steps_finished": run.num_finished,
-        "steps_waiting": len(run.settings.stream) - run.num_finished,
+    return Status(
+        folder=run.folder,
+        method=run.settings.selection.method,
+        budget=run.settings.selection.budget,
+        cap=run.cap,
+        steps_finished=run.num_finished,
+        steps_waiting=len(run.settings.stream) - run.num_finished,
         **_pool_status(run),
-        "disk_bytes": store.folder_bytes(run.folder),
-        "seconds_left": _seconds_left(run, seconds),
-        "steps": steps,
-    }
+        disk_bytes=store.folder_bytes(run.folder),
+        seconds_left=_seconds_left(run, seconds),
+        steps=tuple(_step_status(run, step, seconds) for step in range(len(run.settings.stream))),
+    )
 
 
 def _pool_status(run: Run) -> dict[str, Any]:
@@ -44,23 +126,23 @@ def _pool_status(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> dict[str, Any]:
+def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> StepStatus:
     folder = run.dataset_folder(step)
     info = tables.read_json(folder / store.INFO) if folder.exists() else {}
     evaluation, pruning = run.load(step, Evaluation), run.load(step, SavedPruning)
     spent = [time for (at, _), time in seconds.items() if at == step]
-    return {
-        "step": step,
-        "dataset": run.settings.stream[step].name,
-        "rows": info.get("rows"),
-        "rejected": info.get("rejected"),
-        "done": [kind.stage for kind in ARTIFACTS if run.has(step, kind)],
-        "under_way": [kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()],
-        "finished": pruning is not None,
-        "kept": None if pruning is None else pruning.num_kept,
-        "average_accuracy": average_accuracy(evaluation.matrix) if evaluation else None,
-        "seconds": round(sum(spent), 1) if spent else None,
-    }
+    return StepStatus(
+        step=step,
+        dataset=run.settings.stream[step].name,
+        rows=info.get("rows"),
+        rejected=info.get("rejected"),
+        done=tuple(kind.stage for kind in ARTIFACTS if run.has(step, kind)),
+        under_way=tuple(kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()),
+        finished=pruning is not None,
+        kept=None if pruning is None else pruning.num_kept,
+        average_accuracy=average_accuracy(evaluation.matrix) if evaluation else None,
+        seconds=round(sum(spent), 1) if spent else None,
+    )
 
 
 def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from adaptinf.config import DatasetConfig
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
@@ -14,6 +18,53 @@ from adaptinf.pool.stored import dataset_info
 from adaptinf.runs import Run
 from adaptinf.storage import store
 from adaptinf.words import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """A dataset that was added to a run."""
+
+    folder: Path
+    """The run folder."""
+    name: str
+    """Name of the dataset."""
+    step: int
+    """Number of the step that will train on it."""
+    num_samples: int
+    """Samples that are in the pool now."""
+    num_rejected: int
+    """Rows that cannot be used; rejected.jsonl in the dataset's folder has the reasons."""
+    num_repaired: int
+    """Samples that the reader had to change; repaired.jsonl has what it did."""
+
+
+def add(run: Run, dataset: DatasetConfig) -> Added:
+    """Add one more dataset to the end of a run's stream and its samples to the pool.
+
+    The caller holds the run's lock (`Run.locked`).
+
+    Raises:
+        ConfigError: the name is taken.
+        DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`; nothing has changed then.
+    """
+    run, step = run.with_dataset(dataset), len(run.config.stream)
+    with run.plugins():
+        info = join(run, step)
+    # Only now: a dataset that cannot be read must not stand in the way of the next one.
+    run.write_config()
+    return Added(
+        folder=run.folder,
+        name=dataset.name,
+        step=step,
+        num_samples=info["rows"],
+        num_rejected=info["rejected"],
+        num_repaired=info["repaired"],
+    )
+
+
+def name_from(data: Path) -> str:
+    """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
 
 
 def join(run: Run, step: int) -> dict[str, Any]:

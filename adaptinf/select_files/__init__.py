@@ -6,10 +6,10 @@ Shapes: N samples, D vector dims, H embedding dims.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -23,6 +23,10 @@ from adaptinf.select_files.score_table import ScoreTable, numbered_rows, read_sc
 from adaptinf.selection import known_options, select, wishes, with_options
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.storage import store, tables
+from adaptinf.storage.display import as_html
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = ("numpy", "pyarrow", "scikit-learn", "xxhash")
 """Libraries that a selection may depend on; info.json has their versions."""
@@ -78,6 +82,25 @@ class Chosen:
     """The chosen rows."""
     info: dict[str, Any]
     """What info.json holds: method, counts, versions, the digests of the files."""
+    folder: Path | None = None
+    """Where it was written; None: nowhere."""
+
+    def __repr__(self) -> str:
+        where = "" if self.folder is None else f", in {str(self.folder)!r}"
+        return f"Chosen({self.info['chosen']:,} of {self.info['pool']:,} samples by {self.info['method']}{where})"
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of the chosen samples."""
+        return self.selection.ids
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per chosen sample: `id`, `cluster`, `scorer`, `score`, `bin`, `rank`."""
+        return self.selection.to_pandas()
+
+    def _repr_html_(self) -> str:
+        """Return the chosen samples as notebooks show them."""
+        return as_html(repr(self), self.to_pandas())
 
     def save(self, folder: Path) -> None:
         """Write ids.txt (one id a line), selection.parquet, clusters.parquet and info.json."""
@@ -107,7 +130,7 @@ def choose_into(out: Path, request: Request) -> Chosen:
     chosen = choose(request)
     chosen.save(store.begin(out))
     store.finish(out)
-    return chosen
+    return replace(chosen, folder=out)
 
 
 def choose(request: Request) -> Chosen:

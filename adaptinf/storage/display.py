@@ -28,7 +28,10 @@ def as_frame(columns: Mapping[str, Any], *, index: Sequence[Any] | None = None, 
     return pd.DataFrame(dict(columns), index=labels, copy=False)
 
 
-def as_html(title: str, *frames: pd.DataFrame) -> str:
-    """Return a paragraph and tables below it, each cut to SHOWN_ROWS rows."""
-    tables = "".join(frame.to_html(max_rows=SHOWN_ROWS, show_dimensions=len(frame) > SHOWN_ROWS) for frame in frames)
+def as_html(title: str, *frames: pd.DataFrame, max_rows: int | None = SHOWN_ROWS) -> str:
+    """Return a paragraph and tables below it, each cut to `max_rows` rows (None: whole)."""
+    tables = "".join(
+        frame.to_html(max_rows=max_rows, show_dimensions=max_rows is not None and len(frame) > max_rows)
+        for frame in frames
+    )
     return f"<p>{escape(title)}</p>{tables}"

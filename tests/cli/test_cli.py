@@ -324,7 +324,7 @@ def test_a_run_in_use_is_refused_with_the_number_of_its_process(call, tmp_path, 
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [
-        (KeyboardInterrupt(), 130, "the same command goes on where this one stopped"),
+        (KeyboardInterrupt(), 130, "repeat the command to resume"),
         (
             OSError(errno.ENOSPC, "No space left on device", "model.safetensors"),
             2,

@@ -274,7 +274,7 @@ def test_ctrl_c_stops_every_run_at_once_and_begins_none_that_waits(stream, tmp_p
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "adaptinf: stopped; the same command goes on where this one stopped\n")
+    assert (process.returncode, said) == (130, "adaptinf: stopped; repeat the command to resume\n")
     assert ends(process.pid, seconds=20.0), "a process outlives the one that began it"
     assert [path.parent.parent.name for path in out.glob("*/seed-0/steps")] == ["random_replay"]
     assert Run.open(out / "random_replay" / "seed-0").num_finished < 2

@@ -59,7 +59,7 @@ def test_marked_tokens_are_those_that_training_learns(data, base, which):
     images = [piece for piece in found.pieces if piece.is_image]
     assert len(images) == len(found.row.images) and all(piece.num_tokens == 16 for piece in images)
     assert not any(piece.is_image and piece.is_answer for piece in found.pieces)
-    assert [piece["is_picture"] for piece in found.as_dict()["pieces"]] == [piece.is_image for piece in found.pieces]
+    assert [piece["is_picture"] for piece in found.as_json()["pieces"]] == [piece.is_image for piece in found.pieces]
     assert found.image_sizes == ((64, 64),) * len(found.row.images)
 
 

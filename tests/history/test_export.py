@@ -59,7 +59,7 @@ def text_of(sample):
 @pytest.mark.parametrize(("format", "name"), [("llava", "data.json"), ("messages", "data.jsonl")])
 def test_what_goes_out_comes_back_the_same(run, tmp_path, format, name, images):
     out = tmp_path / "out"
-    manifest = export_selection(run, 1, format, out, images=images)
+    manifest = export_selection(run, 1, format, out, images=images).manifest
     chosen = table(run, 1, "selection/selection.parquet")["id"].tolist()
     assert (out / "ids.txt").read_text().split("\n") == [*chosen, ""]
     assert {id.partition("/")[0] for id in chosen} == {"one", "two"}, "or equal own ids are not tested"
@@ -87,7 +87,7 @@ def test_copies_are_made_once_for_each_content_and_move_with_the_folder(run, tmp
 
 
 def test_scores_and_manifest_say_where_it_comes_from(run, tmp_path):
-    manifest = export_selection(run, 1, "llava", tmp_path / "out", images="copy")
+    manifest = export_selection(run, 1, "llava", tmp_path / "out", images="copy").manifest
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == json.loads(tables.as_json_text(manifest))
     scores = pd.read_parquet(tmp_path / "out" / "scores.parquet").set_index("id")
     measured = pd.DataFrame(table(run, 1, "features/scores.parquet")).set_index("id")
@@ -107,14 +107,14 @@ def test_scores_and_manifest_say_where_it_comes_from(run, tmp_path):
 
 def test_the_same_export_has_the_same_bytes(run, tmp_path):
     first, second = (export_selection(run, 0, "messages", tmp_path / name, images="copy") for name in "ab")
-    assert first["files"] == second["files"]
+    assert first.manifest["files"] == second.manifest["files"]
 
 
 def test_samples_of_withdrawn_datasets_are_left_out_and_counted(tmp_path):
     run = made(tmp_path, {"one": rows(6), "two": rows(6, word="item")}, method="random_replay")
     before = table(run, 1, "selection/selection.parquet")["id"].tolist()
     amending.withdraw(run, "one")
-    manifest = export_selection(run, 1, "messages", tmp_path / "out")
+    manifest = export_selection(run, 1, "messages", tmp_path / "out").manifest
     left = [id for id in before if id.startswith("two/")]
     assert (tmp_path / "out" / "ids.txt").read_text().split() == left
     assert manifest["left_out"] == {"withdrawn": len(before) - len(left)} and 0 < len(left) < len(before)

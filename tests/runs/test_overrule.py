@@ -65,7 +65,7 @@ def test_a_restored_sample_is_in_every_later_pool_and_never_pruned_again(tmp_pat
     brought_back = sorted(pruned(run, 0))
     assert len(brought_back) == 2
     said = amending.restore(run, brought_back[0])
-    assert said == (
+    assert said.text == (
         f"{brought_back[0]}, pruned at step 0, is in the pool again from step 1 on; it will not be pruned again"
     )
     run_all(run)
@@ -74,7 +74,7 @@ def test_a_restored_sample_is_in_every_later_pool_and_never_pruned_again(tmp_pat
         assert brought_back[0] not in pruned(run, step)
     # The cap holds all the same: the others share what the restored sample leaves of it.
     assert [len(run.pool(step)) for step in (1, 2, 3)] == [6 + 1 + 8, 6 + 8, 6]
-    assert "restored already: it is in the pool from step 1 on" in amending.restore(run, brought_back[0])
+    assert "restored already: it is in the pool from step 1 on" in amending.restore(run, brought_back[0]).text
     assert len(store.read_lines(run.pool_folder / "restored.jsonl")) == 1
 
 
@@ -122,8 +122,8 @@ def test_a_withdrawn_dataset_is_in_no_later_pool_selection_or_introduction(tmp_p
     run = made(tmp_path, datasets, tests, num_steps=2, cap=24, budget=16)
     before = pool_ids(run, 1)
     said = amending.withdraw(run, "one")
-    assert said.startswith("one is out of the pool from step 2 on")
-    assert amending.withdraw(run, "one") == "one was withdrawn already: it is out of the pool from step 2 on"
+    assert said.text.startswith("one is out of the pool from step 2 on")
+    assert amending.withdraw(run, "one").text == "one was withdrawn already: it is out of the pool from step 2 on"
     run_step(run, 2)
     assert pool_ids(run, 1) == before, "the pool of an older step stays what that step saw"
     assert {id.partition("/")[0] for id in pool_ids(run, 2)} == {"two", "three"}
@@ -131,14 +131,15 @@ def test_a_withdrawn_dataset_is_in_no_later_pool_selection_or_introduction(tmp_p
     assert len(chosen) == 16 and not any(id.startswith("one/") for id in chosen)
     assert [run.load(step, Evaluation).introduced_at.tolist() for step in (0, 1, 2)] == [[0], [0], [1]]
     found = status_of(run)
-    assert (found["pool"], found["withdrawn"]) == (16, {"one": 2})
+    assert (found.pool, found.withdrawn) == (16, {"one": 2})
 
 
 def test_a_dataset_withdrawn_before_it_came_is_not_even_read(tmp_path, datasets):
     gone = {**datasets[1], "path": str(tmp_path / "gone.json")}
     run = made(tmp_path, [datasets[0], gone], num_steps=1)
     assert (
-        amending.withdraw(run, "two") == "two is withdrawn before its step: that step will train on none of its samples"
+        amending.withdraw(run, "two").text
+        == "two is withdrawn before its step: that step will train on none of its samples"
     )
     run_step(run, 1)
     assert {id.partition("/")[0] for id in pool_ids(run, 2)} == {"one"}
@@ -152,7 +153,7 @@ def test_a_step_under_way_goes_on_with_the_pool_that_it_began_with(tmp_path, dat
         patch.setattr(pipeline, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run_step(run, 1)
-    assert "from step 2 on" in amending.restore(run, id) and "from step 2 on" in amending.withdraw(run, "two")
+    assert "from step 2 on" in amending.restore(run, id).text and "from step 2 on" in amending.withdraw(run, "two").text
     run_all(run)
     assert id not in pool_ids(run, 1) and any(name.startswith("two/") for name in pool_ids(run, 1))
     assert id in pool_ids(run, 2) and not any(name.startswith("two/") for name in pool_ids(run, 2))

@@ -213,7 +213,7 @@ def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: 
     code, out, err = call(*words, "--out", tmp_path / "a", "--set", "sampling=top", "--set", "choose=fixed:el2n")
     assert (code, err) == (0, "")
     assert "120 samples; scores: perplexity, image_grounding, el2n, entropy, grand" in out
-    assert "clusters: k-means on vectors, 3" in out and "chose 20 with seed 0" in out
+    assert "clusters: k-means on vectors, 3" in out and "selected 20 with seed 0" in out
     assert len((tmp_path / "a" / "ids.txt").read_text().splitlines()) == 20
     code, out, _ = call("select", files["scores"], "--budget", "7", "--out", tmp_path / "b", "--json")
     assert code == 0 and json.loads(out)["chosen"] == 7

@@ -1,0 +1,37 @@
+"""One function per command, for notebooks, servers and the command line: each returns an object and prints nothing.
+
+Options are named as on the command line (`--set` is `settings`, or `options` of a method); paths may be text; a
+`progress` is told what happens (docs/python.md). A caller's mistake is raised as `errors.AdaptError`, a full disk as
+`OSError`. Heavy libraries are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+from adaptinf.api.comparing import compare, demo
+from adaptinf.api.results import explain, export, report, restore, withdraw
+from adaptinf.api.running import add, init, run, status, step
+from adaptinf.api.tools import doctor, inspect, list_plugins, select, validate
+
+__all__ = [
+    "add",
+    "compare",
+    "demo",
+    "doctor",
+    "explain",
+    "export",
+    "init",
+    "inspect",
+    "list",
+    "list_plugins",
+    "report",
+    "restore",
+    "run",
+    "select",
+    "status",
+    "step",
+    "validate",
+    "withdraw",
+]
+
+# Last: in the lines above `list` is Python's own.
+list = list_plugins

@@ -1,0 +1,110 @@
+"""The commands about what runs have done: show it, explain it, export it, correct the pool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from adaptinf.api.paths import PathLike, path_tuple
+from adaptinf.errors import ConfigError
+from adaptinf.progress import Progress
+
+if TYPE_CHECKING:
+    from adaptinf.history.export import Exported
+    from adaptinf.history.records import SampleHistory
+    from adaptinf.results.outcomes import WrittenReport
+    from adaptinf.runs.overrule import Correction
+
+
+def report(folders: PathLike | Sequence[PathLike], *, out: PathLike | None = None) -> WrittenReport:
+    """Write one HTML file that shows what runs did and why; it opens offline.
+
+    Args:
+        folders: one run folder, or several, which are compared on one page.
+        out: file to write; None: report.html in the run's folder, that of several where they stand together.
+
+    Raises:
+        ConfigError: no folder is given, or one is no run folder.
+        StoreError: a file of a run is damaged.
+    """
+    from adaptinf.report import write_report
+    from adaptinf.results.outcomes import WrittenReport
+    from adaptinf.runs.layout import REPORT
+
+    paths = path_tuple(folders)
+    if not paths:
+        raise ConfigError("a report needs one run folder at least")
+    home = Path(os.path.commonpath([path.absolute() for path in paths]))
+    return WrittenReport(path=write_report(paths, home / REPORT if out is None else Path(out)), folders=paths)
+
+
+def explain(folder: PathLike, id: str) -> SampleHistory:
+    """Return a sample's history: scores, cluster, whether and why it was selected, trained on, pruned.
+
+    Raises:
+        ConfigError: there is no such run, or nothing in it has this id; similar ones are named.
+        StoreError: a file of the run is damaged.
+    """
+    from adaptinf.history.explain import sample_history
+    from adaptinf.runs import Run
+
+    return sample_history(Run.open(Path(folder)), id)
+
+
+def export(
+    folder: PathLike,
+    *,
+    step: int,
+    format: str = "messages",
+    out: PathLike | None = None,
+    images: Literal["reference", "copy"] = "reference",
+    progress: Progress | None = None,
+) -> Exported:
+    """Write the samples that a step selected, for any other trainer: data, ids, scores, and a manifest.
+
+    Args:
+        folder: the run folder.
+        step: number of the step, from 0.
+        format: name of the format to write.
+        out: the new folder; None: FOLDER/exports/STEP-FORMAT.
+        images: `reference` leaves images where they are, `copy` copies them.
+        progress: where to report.
+
+    Raises:
+        ConfigError: there is no such run, step or format, or `out` exists.
+        DataError: an image cannot be copied, or a text holds a literal image tag.
+    """
+    from adaptinf.history.export import export_selection
+    from adaptinf.runs import Run
+
+    opened = Run.open(Path(folder))
+    target = opened.export_folder(step, format) if out is None else Path(out)
+    return export_selection(opened, step, format, target, images=images, progress=progress)
+
+
+def restore(folder: PathLike, id: str) -> Correction:
+    """Restore a pruned sample: later steps find it in the pool, and none prunes it again.
+
+    Raises:
+        ConfigError: there is no such run or sample, it was never pruned, or its dataset is withdrawn.
+        StoreError: another process uses the run.
+    """
+    from adaptinf.runs import Run, overrule
+
+    with Run.locked(Path(folder)) as opened:
+        return overrule.restore(opened, id)
+
+
+def withdraw(folder: PathLike, name: str) -> Correction:
+    """Remove a whole dataset from the pool: later steps neither select it nor count it as teaching a skill.
+
+    Raises:
+        ConfigError: there is no such run, or its stream has no dataset of that name.
+        StoreError: another process uses the run.
+    """
+    from adaptinf.runs import Run, overrule
+
+    with Run.locked(Path(folder)) as opened:
+        return overrule.withdraw(opened, name)

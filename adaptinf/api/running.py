@@ -1,0 +1,201 @@
+"""The commands that work on a run folder: make a run, add datasets, run steps, look at its state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptinf.api.paths import PathLike
+from adaptinf.errors import ConfigError
+from adaptinf.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from adaptinf.config import Overrides
+    from adaptinf.results.outcomes import RunResult
+    from adaptinf.runs import Run
+    from adaptinf.runs.status import Status
+    from adaptinf.runs.stream import Added
+
+
+def init(folder: PathLike, *, model: PathLike, settings: Overrides | None = None) -> Run:
+    """Make an empty run folder with a commented config.yaml, and return the run.
+
+    Args:
+        folder: the new run folder.
+        model: Hugging Face folder or hub name of the model that learns.
+        settings: `{"selection.budget": 1000}`, or as `--set` has them, `["selection.budget=1000"]`.
+
+    Raises:
+        ConfigError: the folder has a config.yaml already, or a setting is wrong.
+    """
+    from adaptinf import config as configuration
+    from adaptinf.runs import Run
+    from adaptinf.runs.layout import CONFIG
+
+    file = Path(folder) / CONFIG
+    if file.exists():
+        raise ConfigError(f"{file} exists already; edit it, or choose another folder")
+    changes = {"model.path": os.fspath(model), **configuration.as_settings(settings)}
+    return Run.create(Path(folder), configuration.from_overrides(changes, base=Path.cwd()))
+
+
+def run(
+    stream: PathLike,
+    *,
+    out: PathLike | None = None,
+    settings: Overrides | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train on every dataset of a stream, one step each, and write the report; a second call resumes.
+
+    Args:
+        stream: stream.yaml, or the config.yaml of another run.
+        out: run folder; None: runs/<name of the file>, for a run's own config.yaml its folder.
+        settings: settings in place of the file's.
+        progress: where to report.
+
+    Raises:
+        ConfigError: a setting is wrong, a file is missing, or the folder was made with other settings.
+        DataError: a dataset cannot be read, or has a bad row under `data.on_bad_row: stop`.
+        ModelError: the model cannot be loaded or trained.
+        StoreError: another process uses the folder, or a file of it is damaged.
+    """
+    from adaptinf import config as configuration
+    from adaptinf.runs import Run, preflight
+    from adaptinf.storage import store
+
+    config = configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
+    preflight.check(config, whole_stream=True)
+    folder = _folder_of(Path(stream)) if out is None else Path(out)
+    progress = progress or Silent()
+    notes = _noted(preflight.unused(config), progress)
+    with store.lock(folder):
+        prepared = Run.create(folder, config, progress=progress)
+        first = prepared.num_finished
+        _run_steps(prepared)
+    return _result(prepared, first, notes)
+
+
+def _folder_of(stream: Path) -> Path:
+    """Return where a stream is run unless its user says otherwise."""
+    from adaptinf.runs.layout import CONFIG, POOL
+
+    is_own_config = stream.name == CONFIG and (stream.parent / POOL).is_dir()
+    return stream.parent if is_own_config else Path("runs") / stream.stem
+
+
+def add(
+    folder: PathLike,
+    data: PathLike,
+    *,
+    images: PathLike | None = None,
+    name: str | None = None,
+    format: str | None = None,
+    progress: Progress | None = None,
+) -> Added:
+    """Add a new dataset to a run: read it into the pool; `step` trains on it.
+
+    Args:
+        folder: the run folder.
+        data: a file or a folder.
+        images: folder that image paths are relative to; None: the file's folder.
+        name: short name of the dataset; None: the name of the file.
+        format: name of the format; None: detected.
+        progress: where to report.
+
+    Raises:
+        ConfigError: there is no such run or file, the name is taken, or the format is unknown.
+        DataError: the file cannot be read, or has a bad row under `data.on_bad_row: stop`; nothing has changed then.
+        StoreError: another process uses the run.
+    """
+    from adaptinf import config as configuration
+    from adaptinf.runs import Run, stream
+
+    path = Path(data)
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist")
+    dataset = configuration.parse_dataset(
+        {
+            "name": name or stream.name_from(path),
+            "path": str(path.resolve()),
+            "images": None if images is None else str(Path(images).resolve()),
+            "format": format,
+        }
+    )
+    with Run.locked(Path(folder), progress=progress) as opened:
+        return stream.add(opened, dataset)
+
+
+def step(folder: PathLike, *, progress: Progress | None = None) -> RunResult:
+    """Train on the oldest waiting dataset: extract, cluster, select, train, evaluate, prune; then write the report.
+
+    Raises:
+        ConfigError: there is no such run, no dataset waits, or a setting is wrong.
+        DataError: the dataset cannot be read.
+        ModelError: the model cannot be loaded or trained.
+        StoreError: another process uses the run, or a file of it is damaged.
+    """
+    from adaptinf.runs import Run, preflight
+
+    progress = progress or Silent()
+    with Run.locked(Path(folder), progress=progress) as opened:
+        number = opened.num_finished
+        if number >= len(opened.config.stream):
+            raise ConfigError(
+                f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
+            )
+        preflight.check(opened.config, whole_stream=False)
+        notes = _noted(preflight.unused(opened.config), progress)
+        _run_steps(opened, number + 1)
+    return _result(opened, number, notes)
+
+
+def _run_steps(run: Run, num_steps: int | None = None) -> None:
+    """Run what waits of the first `num_steps` steps (None: of all), with only our own progress."""
+    from adaptinf.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from adaptinf.pipeline import run_all
+
+        run_all(run, num_steps=num_steps)
+
+
+def _noted(notes: Iterable[str], progress: Progress) -> tuple[str, ...]:
+    """Report notes at once, as the work may take hours, and return them."""
+    found = tuple(notes)
+    for line in found:
+        progress.note(f"note: {line}")
+    return found
+
+
+def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
+    """Return what came of a run whose steps from `first` on are new, its report written."""
+    from adaptinf.report import write_report
+    from adaptinf.results.outcomes import RunResult, summary_table
+
+    page, log = run.report_file, run.events_file
+    # A finished run is left as it is: its report is written anew only when something has happened since.
+    if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
+        write_report([run.folder], page)
+    return RunResult(
+        run=run,
+        steps=tuple(range(first, run.num_finished)),
+        summary=summary_table([run]) if run.config.evaluation else None,
+        report=page,
+        notes=notes,
+    )
+
+
+def status(folder: PathLike) -> Status:
+    """Return the state of a run: finished and waiting steps, pool, size on disk, time left.
+
+    Raises:
+        ConfigError: there is no such run.
+        StoreError: a file of it is damaged.
+    """
+    from adaptinf.runs import Run
+    from adaptinf.runs.status import status_of
+
+    return status_of(Run.open(Path(folder)))

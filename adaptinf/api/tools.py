@@ -1,0 +1,195 @@
+"""The commands that need no run folder: look at data, a model or the machine; select from given scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptinf.api.paths import PathLike, path_or_none, path_tuple, text_or_none
+from adaptinf.errors import ConfigError
+from adaptinf.progress import Progress
+
+if TYPE_CHECKING:
+    from adaptinf.config import Overrides, RunConfig
+    from adaptinf.doctor.dataset import Findings
+    from adaptinf.doctor.machine import Check, Checkup
+    from adaptinf.doctor.sample import Inspected
+    from adaptinf.registry.listing import PluginList
+    from adaptinf.select_files import Chosen
+
+
+def doctor(
+    stream: PathLike | None = None,
+    *,
+    out: PathLike = "runs",
+    settings: Overrides | None = None,
+    progress: Progress | None = None,
+) -> Checkup:
+    """Check the environment; with a stream also whether extraction is exact with its model, its speed and duration.
+
+    Args:
+        stream: stream.yaml; None: only the environment is checked.
+        out: where runs would be written, for the free disk.
+        settings: settings in place of the file's.
+        progress: where to report.
+
+    Raises:
+        ConfigError: a setting is wrong or a file is missing.
+        DataError: no dataset of the stream has a good row.
+        ModelError: the model cannot be loaded or measured with.
+    """
+    from adaptinf import config as configuration
+    from adaptinf.doctor.machine import Checkup, examine
+    from adaptinf.runs import preflight
+
+    if settings and stream is None:
+        raise ConfigError("--set changes a setting of a stream; name its file: adaptinf doctor stream.yaml --set ...")
+    config = None if stream is None else configuration.load(Path(stream), settings)
+    checks = examine(Path(out))
+    if config is not None:
+        # A run's own configuration may name datasets that are still to be added.
+        preflight.check(config, whole_stream=config.made_by is None)
+        checks += _model_checks(config, Path(out), progress)
+    return Checkup(tuple(checks))
+
+
+def _model_checks(config: RunConfig, out: Path, progress: Progress | None) -> Sequence[Check]:
+    from adaptinf.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from adaptinf.doctor.model import check_model
+
+        return check_model(config, out=out, progress=progress)
+
+
+def validate(
+    data: PathLike,
+    *,
+    images: PathLike | None = None,
+    format: str | None = None,
+    model: PathLike | None = None,
+    plugins: PathLike | Sequence[PathLike] = (),
+    progress: Progress | None = None,
+) -> Findings:
+    """Read a whole dataset before any GPU time: counts, and every bad row with its reason.
+
+    Args:
+        data: a file or a folder.
+        images: folder that image paths are relative to; None: the file's folder.
+        format: name of the format; None: detected.
+        model: Hugging Face folder or hub name, for token lengths and the first answer as the model learns it.
+        plugins: files with formats of your own.
+        progress: where to report.
+
+    Raises:
+        DataError: the file cannot be read.
+        ModelError: the model cannot be loaded.
+    """
+    from adaptinf import registry
+    from adaptinf.doctor import dataset
+
+    with registry.scope(path_tuple(plugins)):
+        return dataset.validate(
+            os.fspath(data), images=text_or_none(images), format=format, model=text_or_none(model), progress=progress
+        )
+
+
+def inspect(
+    data: PathLike,
+    row: str | int,
+    *,
+    model: PathLike | None = None,
+    images: PathLike | None = None,
+    format: str | None = None,
+    plugins: PathLike | Sequence[PathLike] = (),
+) -> Inspected:
+    """Return one sample as it is read and, with a model, as the model sees it, learnt text marked.
+
+    Args:
+        data: a file or a folder.
+        row: number of the row, from 0; or an id.
+        model: Hugging Face folder or hub name.
+        images: folder that image paths are relative to; None: the file's folder.
+        format: name of the format; None: detected.
+        plugins: files with formats of your own.
+
+    Raises:
+        DataError: the file cannot be read, or has no such row.
+        ModelError: the model cannot be loaded, or its chat template does not tell answers from questions.
+    """
+    from adaptinf import registry
+    from adaptinf.doctor.sample import inspect_row
+
+    with registry.scope(path_tuple(plugins)):
+        return inspect_row(
+            os.fspath(data), str(row), images=text_or_none(images), format=format, model=text_or_none(model)
+        )
+
+
+def select(
+    scores: PathLike | None = None,
+    *,
+    budget: int,
+    out: PathLike | None = None,
+    vectors: PathLike | None = None,
+    embeddings: PathLike | None = None,
+    method: str = "adapt",
+    options: Overrides | None = None,
+    clusters: int | str | None = None,
+    labels: str = "cluster",
+    ids: str = "id",
+    seed: int = 0,
+    plugins: PathLike | Sequence[PathLike] = (),
+) -> Chosen:
+    """Select from files of scores and vectors, without a model; `selection.select` does the same for arrays.
+
+    Args:
+        scores: Parquet table of ids with one column of numbers per score; None: the ids are row numbers.
+        budget: samples to select.
+        out: new folder for ids.txt, selection.parquet, clusters.parquet and info.json; None: nothing is written.
+        vectors: .npy file, one row per sample in the table's order.
+        embeddings: .npy file, likewise.
+        method: name of a selector.
+        options: options of the method: `{"sampling": "top"}`, or as `--set` has them, `["sampling=top"]`.
+        clusters: number of clusters for k-means, or auto, the knee; None: the method's own default.
+        labels: column of the table with clusters, if it has one.
+        ids: column of the table with ids.
+        seed: seed of clusters and draws.
+        plugins: files with selectors of your own.
+
+    Raises:
+        ConfigError: an unknown method or option, an input that the method needs and did not get, or `out` exists.
+        DataError: a file cannot be read, or the files do not fit together.
+    """
+    from adaptinf import config as configuration
+    from adaptinf.select_files import Request, choose, choose_into
+
+    request = Request(
+        scores=path_or_none(scores),
+        vectors=path_or_none(vectors),
+        embeddings=path_or_none(embeddings),
+        id_column=ids,
+        label_column=labels,
+        plugins=path_tuple(plugins),
+        budget=budget,
+        method=method,
+        options=configuration.as_settings(options),
+        clusters=int(clusters) if isinstance(clusters, str) and clusters.isdecimal() else clusters,
+        seed=seed,
+    )
+    return choose(request) if out is None else choose_into(Path(out), request)
+
+
+def list_plugins(*, plugins: PathLike | Sequence[PathLike] = ()) -> PluginList:
+    """Return formats, scorers, selectors, metrics and executors: built-in, of installed packages, and of your files.
+
+    Raises:
+        ConfigError: a file of `plugins` cannot be loaded.
+    """
+    from adaptinf import registry
+    from adaptinf.registry.listing import plugin_list
+
+    with registry.scope(path_tuple(plugins)):
+        return plugin_list()

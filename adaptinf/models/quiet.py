@@ -1,0 +1,29 @@
+"""Silence from the libraries below while our own progress and messages say what matters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LIBRARIES = ("transformers", "peft", "accelerate")
+"""Deprecations between these are not the user's to fix."""
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Turn off progress bars, notes and deprecation warnings of transformers, PEFT and Accelerate for the block."""
+    from transformers.utils import logging
+
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            for library in LIBRARIES:
+                warnings.filterwarnings("ignore", category=FutureWarning, module=library)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
