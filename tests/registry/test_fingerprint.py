@@ -12,7 +12,7 @@ import pytest
 from adaptinf import registry
 from adaptinf.errors import ConfigError
 from adaptinf.registry import Fingerprint
-from tests.registry.test_scopes import write
+from tests.helpers.plugin_files import write_metric
 
 
 def value_in_worker(wanted: Fingerprint) -> float:
@@ -23,7 +23,8 @@ def value_in_worker(wanted: Fingerprint) -> float:
 
 def test_a_spawned_worker_has_the_plug_ins_of_the_scope_that_it_works_for(tmp_path):
     scopes = [
-        registry.open_scope([write(tmp_path / f"{name}.py", value)]) for name, value in (("a", 0.25), ("b", 0.75))
+        registry.open_scope([write_metric(tmp_path / f"{name}.py", value)])
+        for name, value in (("a", 0.25), ("b", 0.75))
     ]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         found = []
@@ -34,10 +35,10 @@ def test_a_spawned_worker_has_the_plug_ins_of_the_scope_that_it_works_for(tmp_pa
 
 
 def test_a_plug_in_file_that_changed_after_the_work_began_is_refused(tmp_path):
-    path = write(tmp_path / "a.py", 0.25)
+    path = write_metric(tmp_path / "a.py", 0.25)
     with registry.scope([path]):
         wanted = registry.fingerprint()
-    write(path, 0.75)
+    write_metric(path, 0.75)
     with pytest.raises(ConfigError, match=r"plugins: .*a.py changed after the work began; start it again"):
         with registry.scope_like(wanted):
             pass

@@ -13,15 +13,7 @@ import pytest
 
 from adaptinf import registry
 from adaptinf.errors import ConfigError
-
-METRIC = "from adaptinf.registry import metric\n\n@metric('mine')\ndef mine(prediction, answer):\n    return {}\n"
-
-
-def write(path: Path, value: float) -> Path:
-    """Write a plug-in file with the metric `mine`, which always gives one value."""
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(METRIC.format(value))
-    return path
+from tests.helpers.plugin_files import METRIC, write_metric
 
 
 def mine() -> float:
@@ -33,8 +25,8 @@ def is_known(name: str = "mine") -> bool:
 
 
 def test_two_scopes_have_different_plug_ins_of_one_name_used_alternately(tmp_path):
-    first = registry.open_scope([write(tmp_path / "a.py", 0.25)])
-    second = registry.open_scope([write(tmp_path / "b.py", 0.75)])
+    first = registry.open_scope([write_metric(tmp_path / "a.py", 0.25)])
+    second = registry.open_scope([write_metric(tmp_path / "b.py", 0.75)])
     found = []
     for scope in (first, second, first, second):
         with scope.active():
@@ -44,7 +36,7 @@ def test_two_scopes_have_different_plug_ins_of_one_name_used_alternately(tmp_pat
 
 
 def test_one_file_registers_in_every_scope_that_loads_it(tmp_path):
-    path = write(tmp_path / "a.py", 0.25)
+    path = write_metric(tmp_path / "a.py", 0.25)
     for _ in range(2):
         with registry.scope([path]):
             assert mine() == 0.25 and {"exact", "mine"} <= set(registry.metric.names())
@@ -79,7 +71,7 @@ def test_what_a_block_registers_is_unknown_outside_and_in_a_scope_inside():
 
 
 def test_a_file_that_fails_half_way_registers_nothing(tmp_path):
-    path = write(tmp_path / "a.py", 0.5)
+    path = write_metric(tmp_path / "a.py", 0.5)
     path.write_text(path.read_text() + "raise RuntimeError('no luck')\n")
     with registry.scope():
         for _ in range(2):
@@ -89,7 +81,7 @@ def test_a_file_that_fails_half_way_registers_nothing(tmp_path):
 
 
 def test_the_second_of_two_files_with_one_name_is_refused_however_often_it_was_loaded(tmp_path):
-    first, second = write(tmp_path / "a.py", 0.25), write(tmp_path / "b.py", 0.75)
+    first, second = write_metric(tmp_path / "a.py", 0.25), write_metric(tmp_path / "b.py", 0.75)
     for _ in range(2):
         with registry.scope([second]):
             assert mine() == 0.75
@@ -99,7 +91,7 @@ def test_the_second_of_two_files_with_one_name_is_refused_however_often_it_was_l
 
 
 def test_a_file_sees_what_files_before_it_registered(tmp_path):
-    first = write(tmp_path / "a.py", 0.25)
+    first = write_metric(tmp_path / "a.py", 0.25)
     second = tmp_path / "b.py"
     second.write_text(
         "from adaptinf.registry import metric\nhalf = metric['mine']\n\n"
@@ -110,7 +102,7 @@ def test_a_file_sees_what_files_before_it_registered(tmp_path):
 
 
 def test_a_thread_sees_the_scope_in_a_copy_of_the_context(tmp_path):
-    with registry.scope([write(tmp_path / "a.py", 0.25)]), ThreadPoolExecutor(1) as pool:
+    with registry.scope([write_metric(tmp_path / "a.py", 0.25)]), ThreadPoolExecutor(1) as pool:
         assert not pool.submit(is_known).result()
         assert pool.submit(contextvars.copy_context().run, is_known).result()
 
@@ -143,5 +135,5 @@ def test_a_built_in_file_that_is_first_imported_in_a_scope_is_known_outside_of_i
 
 
 def test_what_a_script_registers_outside_of_any_scope_is_known_in_all(tmp_path):
-    write(tmp_path / "a.py", 0.25)
+    write_metric(tmp_path / "a.py", 0.25)
     assert python(tmp_path, "-c", IN_A_SCRIPT) == "0.25 1.0\n"
