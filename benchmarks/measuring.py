@@ -19,6 +19,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import statistics
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -83,9 +84,15 @@ def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **argumen
     Raises:
         CaseFailed: the child raised or was killed.
     """
+    # The process is killed in the end, so its temporary files are removed here.
+    with tempfile.TemporaryDirectory(prefix="adaptinf-benchmark-") as folder:
+        return _measured(folder, case, repeats, cores, arguments)
+
+
+def _measured(folder: str, case: Case, repeats: int, cores: int | None, arguments: dict[str, Any]) -> Measured:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    child = context.Process(target=_child, args=(theirs, case, repeats, arguments))
+    child = context.Process(target=_child, args=(theirs, folder, case, repeats, arguments))
     with _at_most(cores):  # a child inherits the allowed cores, and BLAS reads their number on import
         child.start()
     theirs.close()
@@ -112,7 +119,8 @@ def anonymous_bytes(pid: int | None = None) -> int:
     return 1024 * sum(kilobytes)  # a process that has just ended has no such line
 
 
-def _child(parent: Connection, case: Case, repeats: int, arguments: dict[str, Any]) -> None:
+def _child(parent: Connection, folder: str, case: Case, repeats: int, arguments: dict[str, Any]) -> None:
+    tempfile.tempdir = folder
     try:
         work = case(**arguments)
         parent.send(None)

@@ -174,7 +174,7 @@ def _with_adapter(plain: Learner) -> Learner:
 def samples(shape: Shape, *, has_vision: bool) -> list[Sample]:
     """Return one-turn conversations of random letters, each with its own image if the model has vision."""
     rng = np.random.default_rng(0)
-    folder = Path(tempfile.mkdtemp(prefix="adaptinf-benchmark-"))
+    folder = Path(tempfile.mkdtemp())
     found = []
     for number in range(shape.num_samples):
         answer = max(1, int(rng.poisson(shape.answer)))

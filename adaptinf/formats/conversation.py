@@ -79,17 +79,17 @@ class Conversation:
 class Format(Protocol):
     """One way to write a conversation as a row of a file."""
 
-    def sniff(self, row: Mapping[str, Any]) -> bool:
+    def sniff(self, row: Mapping[str, Any], /) -> bool:
         """Return whether a row looks like this format; called with rows of any kind."""
 
-    def parse(self, row: Mapping[str, Any]) -> Conversation:
+    def parse(self, row: Mapping[str, Any], /) -> Conversation:
         """Return the conversation in a row.
 
         Raises:
             BadRow: the row is not a conversation; the message says why.
         """
 
-    def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
+    def render(self, sample: Sample, images: Sequence[str], /) -> dict[str, Any]:
         """Return the row that `parse` reads as this sample, without id and meta.
 
         `images` are the sample's paths as they are to be written to the file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def dying() -> Work:
     os._exit(9)
 
 
+def leaving_a_file() -> Work:
+    folder = Path(tempfile.mkdtemp())
+    (folder / "image.jpg").touch()
+    return lambda: {"folder": str(folder.parent)}
+
+
 def test_memory_that_the_work_allocates_is_measured_and_memory_maps_do_not_count(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.ones(200 * MEGABYTE, dtype=np.uint8))
     allocated, mapped = measure(allocating, megabytes=200), measure(mapping, path=tmp_path / "rows.npy")
@@ -73,6 +80,11 @@ def test_a_case_that_fails_or_dies_is_reported() -> None:
         measure(failing)
     with pytest.raises(CaseFailed, match="without a message .exit code 9"):
         measure(dying)
+
+
+def test_temporary_files_of_a_case_are_removed() -> None:
+    folder = Path(str(measure(leaving_a_file).figures["folder"]))
+    assert folder.name.startswith("adaptinf-benchmark-") and not folder.exists()
 
 
 def test_growth_is_the_exponent() -> None:
