@@ -13,7 +13,6 @@ from adaptinf.errors import ModelError
 from adaptinf.evaluation.generation import generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.extraction import extract
-from adaptinf.extraction import plan as planning
 from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, fitting_batch_tokens
 from adaptinf.extraction.meter import open_meter
 from adaptinf.extraction.vectors.sketch import make_sketch
@@ -109,8 +108,7 @@ def little_memory():
     torch.cuda.empty_cache()
 
 
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(learner, tmp_path, little_memory, monkeypatch):
-    monkeypatch.setattr(planning, "SHARD_ROWS", 256)
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(learner, tmp_path, little_memory):
     samples = [long_sample(number, 40) for number in range(256)]
     adapted = on(learner, "cuda")
     whole = measured(adapted, samples, tmp_path / "whole", batch_tokens=65_536)
