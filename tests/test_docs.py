@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 
-from adaptinf import config, errors
+from adaptinf import api, config, errors
 from adaptinf.cli import app
 from tests.helpers.public_api import SIGNATURES
 
@@ -32,10 +32,18 @@ STEP = re.compile(r"^<!-- run -->\n```(python|sh)\n(.*?)^```$(?:\n\n```text\n(.*
 SHELL_PAGES = [page for page in PAGES if "<!-- run -->\n```sh\n" in page.read_text()]
 """Pages whose code is one story: run in order, in a folder of its own."""
 RETIRED = re.compile(r"\b(?:mend(?:s|ed|ing)?|whoever|by lot|foresees?|foretold)\b", re.IGNORECASE)
-PROSE = ("docs/*.md", "examples/*", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml")
-"""Files that use none of the retired words; README.md, adaptinf/**/*.py and adaptinf/report/page/* are to follow."""
-OLD: frozenset[str] = frozenset()
-"""Exempt: what reads files of earlier versions by their old names."""
+PROSE = (
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml",
+    "docs/*.md", "examples/*", "scripts/**/*.py", "adaptinf/**/*.py", "adaptinf/report/page/*",
+)  # fmt: skip
+"""Files that use none of the retired words."""
+EXEMPT = {
+    # These read files of version 0.1 by their old name.
+    "adaptinf/pool/stored.py", "scripts/same_outputs/values.py",
+    # Still to be written anew; take them out then.
+    "adaptinf/arrays/threads.py", "adaptinf/history/explain.py",
+    "adaptinf/selection/__init__.py", "adaptinf/selection/combining.py",
+}  # fmt: skip
 ENTRY_POINTS = "adaptinf.plugins"
 """The group of entry points, which is written like a module."""
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -121,16 +129,12 @@ def test_every_module_and_file_of_the_package_in_the_text_exists(page):
         assert path.startswith("my_") or any(place.exists() for place in places), path
 
 
-def prose_files() -> list[Path]:
-    return sorted(
-        path for pattern in PROSE for path in ROOT.glob(pattern) if path.relative_to(ROOT).as_posix() not in OLD
-    )
-
-
-@pytest.mark.parametrize("path", prose_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_retired_word_is_used(path):
-    found = [(number, line) for number, line in enumerate(path.read_text().splitlines(), 1) if RETIRED.search(line)]
-    assert found == [], "docs/glossary.md has the words to use"
+def test_no_retired_word_is_used():
+    """docs/glossary.md has the words to use."""
+    named = {path.relative_to(ROOT).as_posix(): path for pattern in PROSE for path in ROOT.glob(pattern)}
+    assert named.keys() >= EXEMPT and len(named) > 100
+    lines = [(name, line) for name in named.keys() - EXEMPT for line in named[name].read_text().splitlines()]
+    assert sorted((name, line) for name, line in lines if RETIRED.search(line)) == []
 
 
 def test_retired_words_are_found():
@@ -201,7 +205,8 @@ def test_the_api_page_has_every_public_function():
         for member in members.split(", ")
     ]
     documented = [pkgutil.resolve_name(path) for path in named]
-    assert [place for place in SIGNATURES if pkgutil.resolve_name(place) not in documented] == []
+    public = [*SIGNATURES, *(f"adaptinf.api:{name}" for name in api.__all__)]
+    assert [place for place in public if pkgutil.resolve_name(place) not in documented] == []
 
 
 RUNNER = """
@@ -242,7 +247,7 @@ def test_the_marked_blocks_run():
     ]
     assert len(blocks) >= 10
     printed = run_blocks(blocks)
-    assert "[10 10]" in printed and "sums/1\nrow is [], not an object" in printed
+    assert "[10 10]" in printed and "DataError missing.json does not exist" in printed
 
 
 @pytest.mark.parametrize("page", SHELL_PAGES, ids=lambda page: page.name)
