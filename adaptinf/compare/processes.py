@@ -144,12 +144,12 @@ def _begin_worker(parent: int) -> None:
     """Prepare a worker: one thread, because each core has a worker, and an end when its parent ends."""
     import torch
     from threadpoolctl import threadpool_limits
-    from transformers.utils import logging
+
+    from adaptinf.models.quiet import silence_libraries
 
     torch.set_num_threads(THREADS_PER_RUN)
     threadpool_limits(limits=THREADS_PER_RUN)  # NumPy's BLAS as well, which sets the threads of clustering and pruning
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    silence_libraries()
     _end_with_parent(parent)
 
 

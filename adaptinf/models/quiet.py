@@ -10,18 +10,25 @@ LIBRARIES = ("transformers", "peft", "accelerate")
 """Deprecations between these are not the user's to fix."""
 
 
+def silence_libraries() -> None:
+    """Turn off progress bars, notes and deprecation warnings of transformers, PEFT and Accelerate in this process."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    for library in LIBRARIES:
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
+
+
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Turn off progress bars, notes and deprecation warnings of transformers, PEFT and Accelerate for the block."""
+    """Silence these libraries for the block; afterwards they are as loud as before."""
     from transformers.utils import logging
 
     verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            for library in LIBRARIES:
-                warnings.filterwarnings("ignore", category=FutureWarning, module=library)
+            silence_libraries()
             yield
     finally:
         logging.set_verbosity(verbosity)

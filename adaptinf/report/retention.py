@@ -77,12 +77,20 @@ def _retention_of(
     names = row_names(owner, len(owner.run.config.stream) + 1)
     return Retention(
         skill=skill,
-        introduced="known to the base" if first < 0 else f"step {first + 1}, {names[first + 1]}",
+        introduced=_introduced(first, names),
         marker=_x(first + 1, num_rows) if 0 <= first < num_rows - 1 else None,
         is_later=first >= num_rows - 1,
         last="–" if not means or np.isnan(means[0]) else f"{means[0]:.0f} %",
         curves=curves,
     )
+
+
+def _introduced(first: int, names: Sequence[str]) -> str:
+    """Return in words which step introduces a skill; `names` has the base and every dataset of the stream."""
+    if first < 0:
+        return "known to the base"
+    # A skill that no dataset has brought so far counts as coming with the next one, which may not be in the stream.
+    return f"step {first + 1}, {names[first + 1]}" if first + 1 < len(names) else "not introduced yet"
 
 
 def _line_of(skill: str, members: Sequence[RunFacts]) -> np.ndarray:

@@ -187,6 +187,14 @@ def test_a_retention_curve_begins_at_the_base_and_marks_the_introduction(tmp_pat
     assert first.marker == pytest.approx(90.0) and second.marker == pytest.approx(174.0)
 
 
+def test_a_skill_that_no_dataset_has_brought_yet_has_a_curve_without_a_step(tmp_path):
+    run = run_folder(tmp_path / "a", "adapt", [[0.1, 0.1], [0.5, 0.1]], introduced_at=[0, 1])
+    arrived, later = retention(gather([run.folder]))
+    assert (arrived.introduced, arrived.is_later) == ("step 1, d0", False)
+    assert (later.introduced, later.is_later, later.marker) == ("not introduced yet", True, None)
+    assert "not introduced yet" in write_report([run.folder], tmp_path / "page.html").read_text()
+
+
 def test_numbers_read_well():
     assert [points(value) for value in (0.123, -0.123, 0.001, float("nan"))] == ["+12", "−12", "0", ""]
     assert unbroken("16.2 % in 1 min 05 s, 12 skills") == "16.2\u00a0% in 1\u00a0min 05\u00a0s, 12 skills"
