@@ -31,6 +31,8 @@ STEP = re.compile(r"^<!-- run -->\n```(python|sh)\n(.*?)^```$(?:\n\n```text\n(.*
 """A piece of code, and the output that the page shows under it."""
 SHELL_PAGES = [page for page in PAGES if "<!-- run -->\n```sh\n" in page.read_text()]
 """Pages whose code is one story: run in order, in a folder of its own."""
+PROGRAM_PAGES = [page for page in PAGES if "<!-- one program -->" in page.read_text()]
+"""Pages whose blocks of Python are one program: run in one process, in a folder of its own."""
 RETIRED = re.compile(r"\b(?:mend(?:s|ed|ing)?|whoever|by lot|foresees?|foretold)\b", re.IGNORECASE)
 PROSE = (
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml",
@@ -242,7 +244,7 @@ def test_the_marked_blocks_run():
     blocks = [
         (f"{page.name}, block {number}", block)
         for page in PAGES
-        if page not in SHELL_PAGES
+        if page not in (*SHELL_PAGES, *PROGRAM_PAGES)
         for number, block in enumerate(RUN.findall(page.read_text()), 1)
     ]
     assert len(blocks) >= 10
@@ -268,8 +270,42 @@ def test_pages_with_shell_code_run_from_top_to_bottom_and_print_what_they_show(p
     assert any(shown for *_, shown in steps)
 
 
-def test_some_page_has_shell_code():
+PROGRAM = """
+import contextlib, io, json, sys
+names, printed = {"__name__": "__main__"}, []
+for number, block in enumerate(json.load(sys.stdin), 1):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(block, f"block {number}", "exec"), names)
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
+
+
+@pytest.mark.parametrize("page", PROGRAM_PAGES, ids=lambda page: page.name)
+def test_pages_that_are_one_program_run_and_print_what_they_show(page, tmp_path):
+    steps = STEP.findall(page.read_text())
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM],
+        input=json.dumps([block for _, block, _ in steps]),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for (_, block, shown), printed in zip(steps, json.loads(done.stdout), strict=True):
+        assert shown in re.sub(r" +$", "", printed, flags=re.MULTILINE), block
+
+
+def test_some_pages_have_shell_code_or_are_one_program():
     assert ROOT / "docs" / "select-only.md" in SHELL_PAGES
+    assert ROOT / "docs" / "python.md" in PROGRAM_PAGES
+
+
+def test_the_page_about_python_calls_every_command():
+    page = (ROOT / "docs" / "python.md").read_text()
+    called = set(re.findall(r"\bapi\.(\w+)\(", page))
+    assert called == set(OPTIONS)
 
 
 EXAMPLE_PLUGINS = """
