@@ -12,18 +12,16 @@ import pytest
 
 from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
-from adaptinf.registry import Registry, load_plugins, scope, selector
+from adaptinf.registry import load_plugins, scope, scorer, selector
 from adaptinf.selection import Candidates, Choice, Restricting, select
+from adaptinf.selection.inputs import gather
 from adaptinf.selection.interface import INPUTS
-from adaptinf.selection.methods.multiway import PAPER_SCORERS
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_selector.py"
 METHODS = [*selector.names(), "largest"]
 """The built-in ones, and the user's from EXAMPLE."""
-SCORERS = (*PAPER_SCORERS, "grand")
+SCORERS = scorer.names()
 SIZE = 60
-WITHOUT_CHANCE = {"coincide", "dbp"}
-"""Distances alone decide here: no two are equal."""
 
 
 @pytest.fixture(autouse=True)
@@ -84,11 +82,13 @@ def test_the_same_seed_gives_the_same_choice(method: str) -> None:
     assert run(method, inputs, 23, seed=5).ids.tolist() == run(method, inputs, 23, seed=5).ids.tolist()
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - WITHOUT_CHANCE))
+@pytest.mark.parametrize("method", METHODS)
 def test_another_seed_gives_another_choice(method: str) -> None:
-    """With the scores all equal no method but those without chance has a reason to prefer the same samples."""
+    """No method has a reason to prefer one of several samples with the same scores, vectors and distances."""
     inputs = toy_inputs()
     inputs["scores"] = {name: np.zeros(SIZE) for name in SCORERS}
+    for name in ("vectors", "embeddings", "distances"):
+        inputs[name] = np.ones_like(inputs[name])
     assert len({tuple(sorted(run(method, inputs, 23, seed=seed).ids)) for seed in range(10)}) > 1
 
 
@@ -230,6 +230,13 @@ def test_a_selector_that_miscounts_is_told_so() -> None:
         select(**toy_inputs(), budget=5, method="twice")
 
 
-def test_only_sequential_restricts_its_candidates() -> None:
-    registry: Registry[Any] = selector
-    assert [name for name in METHODS if isinstance(registry[name](), Restricting)] == ["sequential"]
+def test_a_selector_that_restricts_its_candidates_chooses_among_the_eligible_ones() -> None:
+    inputs = {**toy_inputs(), "arrived": np.arange(SIZE) % 2}
+    candidates, rows = gather(inputs["ids"], {**inputs, "centers": np.eye(4, 6)}, 0, needs=INPUTS)
+    restricting: dict[str, Any] = {name: selector[name]() for name in METHODS}
+    restricting = {name: chooser for name, chooser in restricting.items() if isinstance(chooser, Restricting)}
+    assert "sequential" in restricting
+    for method, chooser in restricting.items():
+        eligible = chooser.eligible(candidates)
+        assert (eligible.shape, eligible.dtype) == ((SIZE,), bool), method
+        assert set(run(method, inputs, SIZE).indices) == set(rows[eligible]), method

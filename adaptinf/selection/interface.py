@@ -10,7 +10,8 @@ its options:
         scorer: str = "length"
 
         def choose(self, candidates: Candidates, budget: int) -> Choice:
-            return Choice(rows=np.argsort(-candidates.scores[self.scorer], kind="stable")[:budget])
+            order = np.lexsort((candidates.keys("ties"), -candidates.scores[self.scorer]))
+            return Choice(rows=order[:budget])
 
 Shapes: N candidates, K groups.
 """

@@ -64,6 +64,7 @@ def test_it_is_clustering_and_selection_on_the_same_arrays(files: dict[str, Path
 @pytest.mark.parametrize("method", registry.selector.names())
 def test_every_method_chooses_from_files(files: dict[str, Path], tmp_path: Path, method: str) -> None:
     columns = pq.read_table(files["scores"]).to_pydict()
+    columns |= {name: [float(i) for i in range(NUM_ROWS)] for name in registry.scorer.names() if name not in columns}
     columns |= {"arrived": [i % 2 for i in range(NUM_ROWS)], "skill": ["see", "read", None] * 40}
     pq.write_table(pa.table(columns), files["scores"])
     chosen = choose_into(tmp_path / "chosen", Request(**files, budget=17, method=method, clusters=None))
