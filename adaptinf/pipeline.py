@@ -17,7 +17,6 @@ import numpy as np
 
 from adaptinf import registry
 from adaptinf.clustering import cluster
-from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
@@ -30,7 +29,7 @@ from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.runs.stream import join
-from adaptinf.selection import select
+from adaptinf.selection import select, traits_of
 from adaptinf.training import save_weights, train
 from adaptinf.words import counted
 
@@ -138,16 +137,11 @@ def _cluster(run: Run, step: int, features: Features, executor: Executor) -> Clu
 
 def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:
     settings = run.settings.selection
-    budget = settings.budget
-    if settings.method == UPPER_REFERENCE:
-        budget = len(pool)
-    elif settings.method == "sequential" and not np.any(pool.arrived == step):
-        budget = 0  # no new samples: the newest dataset in the pool was trained on at its own step
     return select(
         None if features is None else features.scores,
         None if clusters is None else clusters.labels,
         pool.ids,
-        budget,
+        len(pool) if traits_of(settings.method).whole_pool else settings.budget,
         method=settings.method,
         seed=run.seed("selection", step),
         vectors=None if features is None else features.vectors,
@@ -156,6 +150,7 @@ def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters
         distances=None if clusters is None else clusters.distances,
         arrived=pool.arrived,
         skills=pool.skills if np.any(pool.skills != "") else None,
+        current_step=step,
         **run.selection_options,
     )
 

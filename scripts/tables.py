@@ -19,7 +19,7 @@ import numpy as np
 from adaptinf.results.columns import COLUMN, cell, number
 from adaptinf.results.markdown import long_table, markdown_table, short_table
 from adaptinf.results.records import RunRecord, SavedComparison, read_records
-from adaptinf.results.summary import BASELINE, summarise
+from adaptinf.results.summary import summarise
 from adaptinf.results.table import results_table
 
 ROOT = Path(__file__).parent.parent
@@ -55,10 +55,10 @@ def table(
     rows = list(rows) or saved.rows
     records = [one for one in saved.records if one.name in rows and (not seeds or one.seed in seeds)]
     saved = saved._replace(rows=rows, records=records)
-    return f"\n{FORMS[form](saved, baseline or BASELINE).rstrip()}\n\n{_source(path, saved)}\n\n"
+    return f"\n{FORMS[form](saved, baseline).rstrip()}\n\n{_source(path, saved)}\n\n"
 
 
-def forgetting_table(saved: SavedComparison, _: str) -> str:
+def forgetting_table(saved: SavedComparison, _: str | None) -> str:
     """Return what each row gained and forgot, by every measure."""
     columns = [
         COLUMN[field]
@@ -71,7 +71,7 @@ def forgetting_table(saved: SavedComparison, _: str) -> str:
     return markdown_table(rows)
 
 
-def clusters_table(saved: SavedComparison, _: str) -> str:
+def clusters_table(saved: SavedComparison, _: str | None) -> str:
     """Return the agreement of clusters with true skills, the share of rare skills selected, and the accuracies."""
     head = ["method", "ARI, first step", "ARI, last step", "rare among the selected, %", "rare", "common"]
     rows = []
@@ -97,7 +97,7 @@ def _over_steps(records: Sequence[RunRecord], field: str) -> np.ndarray:
     return means
 
 
-FORMS: dict[str, Callable[[SavedComparison, str], str]] = {
+FORMS: dict[str, Callable[[SavedComparison, str | None], str]] = {
     "short": lambda saved, baseline: short_table(results_table(saved.records, saved.rows, baseline)),
     "long": lambda saved, baseline: long_table(results_table(saved.records, saved.rows, baseline)),
     "clusters": clusters_table,

@@ -18,6 +18,7 @@ import yaml
 
 from adaptinf import api, config, errors
 from adaptinf.cli import app
+from adaptinf.runs.methods import cap_of
 from tests.helpers.public_api import SIGNATURES
 
 ROOT = Path(__file__).parent.parent
@@ -95,7 +96,7 @@ def test_every_yaml_block_is_a_configuration(page):
 
 def test_the_example_stream_is_a_configuration():
     parsed = config.parse(yaml.safe_load((EXAMPLES / "stream.yaml").read_text()), where="examples/stream.yaml")
-    assert parsed.cap == 100_000
+    assert cap_of(parsed) == 100_000
 
 
 @pages

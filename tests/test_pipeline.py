@@ -23,8 +23,11 @@ from adaptinf.models.chat import encode
 from adaptinf.pipeline import run_all, run_step
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
+from adaptinf.report.facts import gather
+from adaptinf.results.recording import record_of
 from adaptinf.runs import STAGES, Run, learners, preflight
 from adaptinf.runs.learners import learner_after, learner_before
+from adaptinf.selection import Traits
 from adaptinf.storage import tables
 from tests.helpers.conversations import conversation, say
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
@@ -289,6 +292,40 @@ def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datase
         assert set(selected(made, step)) == set(hardest)
     # The replay of the written configuration reads the options back.
     assert configuration.load(made.folder / "config.yaml").selection == config.selection
+
+
+WHOLE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from adaptinf.registry import selector
+from adaptinf.selection import Candidates, Choice
+
+
+@selector("everything")
+@dataclass(frozen=True, kw_only=True)
+class Everything:
+    needs: ClassVar[frozenset[str]] = frozenset()
+    role: ClassVar[str] = "upper reference"
+    whole_pool: ClassVar[bool] = True
+
+    def choose(self, candidates: Candidates, budget: int) -> Choice:
+        return Choice(rows=np.arange(budget))
+"""
+
+
+def test_a_method_of_ones_own_that_trains_on_the_whole_pool_has_no_cap_and_its_role_in_the_table(
+    two_datasets, tmp_path
+):
+    (tmp_path / "whole.py").write_text(WHOLE)
+    changes = {"selection": {"method": "everything", "budget": 2}, "pruning": {"cap": "auto"}}
+    changes["plugins"] = [str(tmp_path / "whole.py")]
+    made = run(tmp_path, two_datasets[:1], [write_test(tmp_path, "sums", rows(4)[1::2])], **changes)
+    assert len(selected(made, 0)) == len(made.pool(1)) == 10 and made.cap is None
+    assert record_of(made).method_traits == Traits(role="upper reference", whole_pool=True)
+    assert gather([made.folder])[0].role == "upper reference"
 
 
 MINE = """

@@ -1,4 +1,4 @@
-"""How finished runs look in a terminal: quality, then forgetting and cost, then each method against random replay."""
+"""How finished runs look in a terminal: quality, then forgetting and cost, then each method against the baseline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from adaptinf.cli.console import print_table
 from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
 from adaptinf.results.intervals import PairedTest
 from adaptinf.results.outcomes import SummaryTable
-from adaptinf.results.summary import BASELINE, REFERENCES, Summary
+from adaptinf.results.summary import Summary
 from adaptinf.results.table import ResultsRow, ResultsTable
+from adaptinf.selection.traits import traits_of
 
 QUALITY = ("macro", "micro", "rare", "common", "worst_skill", "over_time", "relative_gain")
 COST = (
@@ -43,7 +44,7 @@ def show_comparison(table: ResultsTable) -> None:
         _show(fields, [(row.label, row.members) for row in table.rows])
     rows = [row for row in table.rows if row.against is not None]
     if rows:
-        head = [f"against {BASELINE}", "accuracy", "95 % interval", "p", "effect", "micro", "95 % interval", "p"]
+        head = [f"against {table.baseline}", "accuracy", "95 % interval", "p", "effect", "micro", "95 % interval", "p"]
         print_table([head, *map(_difference, rows)])
         print()
     print("\n".join(table.note_lines()))
@@ -62,13 +63,14 @@ def _cells(fields: Sequence[str], members: Sequence[Summary]) -> list[str]:
 
 
 def _verdict(rows: Sequence[Summary]) -> str:
-    """Return how far the methods are from random replay; empty where it was not run."""
-    random = [row for row in rows if row.method == BASELINE]
-    others = [row for row in rows if row.method not in REFERENCES]
-    if not random or not others:
+    """Return how far the methods are from the baseline; empty where it was not run."""
+    baseline = [row for row in rows if traits_of(row.method).role == "baseline"]
+    others = [row for row in rows if traits_of(row.method).role == "method"]
+    if not baseline or not others:
         return ""
-    points = ", ".join(f"{row.method} {signed(100.0 * (row.macro - random[0].macro))}" for row in others)
-    return f"against random replay, points of accuracy: {points} (one seed: a few points are noise)"
+    points = ", ".join(f"{row.method} {signed(100.0 * (row.macro - baseline[0].macro))}" for row in others)
+    name = baseline[0].method.replace("_", " ")
+    return f"against {name}, points of accuracy: {points} (one seed: a few points are noise)"
 
 
 def _difference(row: ResultsRow) -> list[str]:

@@ -14,9 +14,9 @@ import yaml
 from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
-from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.errors import ConfigError
-from adaptinf.selection import known_options
+from adaptinf.selection import known_options, traits_of
+from adaptinf.selection.options import is_option
 
 Cap = Literal["auto", "none"] | int
 """As `pruning.cap`."""
@@ -24,8 +24,6 @@ Cap = Literal["auto", "none"] | int
 Variants = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
 """Name -> method and settings of its own, or a YAML file of these."""
 
-CAPPED = frozenset({"lite_adapt"})
-"""Methods that prune to the cap in a comparison without `cap`; all others keep their whole pool."""
 RESERVED = ("shared", "data")
 """Folders of a comparison that are not rows."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -143,16 +141,17 @@ def _cap(value: Any, where: str) -> Cap | None:
 def row_config(config: RunConfig, row: ComparisonRow, seed: int, *, cap: Cap | None = None) -> RunConfig:
     """Return the configuration of one row and seed.
 
-    Without `cap` only `lite_adapt` has a cap: that of the stream if it has one, otherwise 4 x the budget. With `cap`
-    all rows except multitask have that cap. The cap of a row itself takes precedence.
+    Without `cap` only methods that are `capped_in_comparisons` have a cap: that of the stream if it has one, otherwise
+    4 x the budget. With `cap` all rows have that cap, except methods that train on the whole pool. The cap of a row
+    itself takes precedence.
 
     Raises:
-        ConfigError: unknown method or setting, or `lite_adapt` without a cap, which would be `adapt`.
+        ConfigError: unknown method or setting, or a method without the cap that it needs in a comparison.
     """
     where = f"row {row.name}"
     _ = registry.selector[row.method]
-    method = method_config(config, row.method, seed)
-    if row.method == UPPER_REFERENCE:
+    method, traits = method_config(config, row.method, seed), traits_of(row.method)
+    if traits.whole_pool:
         if row.cap not in (None, "none"):
             raise ConfigError(f"{where}: {row.method} trains on the whole pool and cannot have a cap; leave it out")
         wanted: Cap = "none"
@@ -160,8 +159,8 @@ def row_config(config: RunConfig, row: ComparisonRow, seed: int, *, cap: Cap | N
         wanted = row.cap
     else:
         wanted = method.pruning.cap if cap is None else cap
-    if wanted == "none" and row.method in CAPPED:
-        raise ConfigError(f"{where}: {row.method} without a cap is adapt; leave the row out, or give it a cap")
+    if wanted == "none" and traits.capped_in_comparisons:
+        raise ConfigError(f"{where}: {row.method} needs a cap in a comparison; leave the row out, or give it a cap")
     capped = method.model_copy(update={"pruning": method.pruning.model_copy(update={"cap": wanted})})
     return configuration.with_settings(capped, row.settings, where=where) if row.settings else capped
 
@@ -175,11 +174,12 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
     # Options of the stream that this method does not know are meant for other methods.
     known = known_options(method)
     own: dict[str, Any] = {name: None for name in ("budgets", "choose", "sampling") if name not in known}
-    own["options"] = {name: value for name, value in config.selection.options.items() if name in known}
+    own["options"] = {name: value for name, value in config.selection.options.items() if is_option(method, name)}
     stream_cap = "auto" if config.pruning.cap == "none" else config.pruning.cap
+    cap = stream_cap if traits_of(method).capped_in_comparisons else "none"
     changes = {
         "selection": config.selection.model_copy(update={"method": method, **own}),
-        "pruning": config.pruning.model_copy(update={"cap": stream_cap if method in CAPPED else "none"}),
+        "pruning": config.pruning.model_copy(update={"cap": cap}),
         "seed": seed,
     }
     return config.model_copy(update=changes)

@@ -6,11 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-UPPER_REFERENCE = "multitask"
-"""The method that trains on everything that ever arrived, whatever the budget and the cap."""
-CAP_FACTOR = 4
-"""The default cap is this many budgets (docs/pruning.md)."""
-
 NAMED_OPTIONS = ("budgets", "choose", "sampling")
 """Options of methods that have a key of their own under `selection:`; the others stand under `options:`."""
 
@@ -256,11 +251,3 @@ class RunConfig(Section):
             if twice:
                 raise ValueError(f"{key} {twice[0]!r} is used twice; names must differ")
         return self
-
-    @property
-    def cap(self) -> int | None:
-        """Samples that the pool holds after a step; None: no cap; 4 x the budget unless it says otherwise."""
-        if isinstance(self.pruning.cap, int):
-            return self.pruning.cap
-        is_capped = self.pruning.cap == "auto" and self.selection.method != UPPER_REFERENCE
-        return CAP_FACTOR * self.selection.budget if is_capped else None

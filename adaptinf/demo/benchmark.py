@@ -21,7 +21,7 @@ from adaptinf.demo.language_model import write_language_model
 from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT, Mixture
 from adaptinf.demo.stream import BASE_PATHS, LORA, VECTOR_DIM, write_stream
 from adaptinf.errors import ConfigError
-from adaptinf.selection import wishes
+from adaptinf.selection import auto_settings
 from adaptinf.storage import store
 
 VALIDATION = ":validation"
@@ -95,7 +95,7 @@ def prepare(
     file = data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE)
     config = configuration.load(file, overrides)
     with registry.scope(config.plugins):
-        if method is None or wishes(method)[CLUSTERS] == "auto":
+        if method is None or auto_settings(method)[CLUSTERS] == "auto":
             return config
     return configuration.load(file, {CLUSTERS: "auto", **configuration.as_settings(overrides)})
 

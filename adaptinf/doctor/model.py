@@ -29,6 +29,7 @@ from adaptinf.models import Learner, load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.lengths import token_lengths
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
 from adaptinf.words import format_bytes, format_seconds
 
@@ -195,7 +196,7 @@ def _speed_checks(speed: Speed, peak: float) -> list[Check]:
 def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row: int, out: Path) -> list[Check]:
     """Return how long extraction takes and how much disk it needs, for the whole pool and for the run."""
     pool = sum(num_rows)
-    measured = _rows_measured(num_rows, config.cap)
+    measured = _rows_measured(num_rows, cap_of(config))
     # Shards and arrays lie side by side for a moment.
     num_bytes = 2 * bytes_a_row * max(measured)
     _, free = free_disk(out)

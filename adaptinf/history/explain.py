@@ -1,7 +1,7 @@
 """adaptinf explain: the life of one sample, told from what a run left in its folder.
 
-Nothing is measured again: scores, clusters, selections and prunings come from the saved tables. Where a sample ranked
-among those that were *not* chosen is in no table; `selection.standing` works it out from the same scores and seed.
+Nothing is measured again: scores, clusters, selections and prunings come from the saved tables. The rank of a sample
+that was not selected is in no table; `selection.rank_in_cluster` computes it from the same scores and seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import repairs, stored_datasets
 from adaptinf.runs import Run
-from adaptinf.selection import Standing, standing
+from adaptinf.selection import ClusterRank, rank_in_cluster
 from adaptinf.selection.coverage import TAIL_PERCENT
 from adaptinf.storage.tables import Columns
 
@@ -157,7 +157,7 @@ def _outcome(
         return None
     chosen, clusters, assigned = selection.table, selection.clusters, clustered.table() if clustered else None
     row = _row(chosen, id)
-    ranked = _standing(run, step, id, features, clustered)
+    ranked = _rank(run, step, id, features, clustered)
     if ranked is not None and (ranked.rank < ranked.budget) != (row is not None):
         ranked = None  # chosen by another version or by hand: the saved table is what happened
     cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
@@ -180,11 +180,11 @@ def _outcome(
     )
 
 
-def _standing(run: Run, step: int, id: str, features: Features | None, clusters: Clusters | None) -> Standing | None:
+def _rank(run: Run, step: int, id: str, features: Features | None, clusters: Clusters | None) -> ClusterRank | None:
     if features is None or clusters is None:
         return None
     with run.plugins():
-        return standing(
+        return rank_in_cluster(
             id,
             features.scores,
             clusters.labels,
@@ -199,7 +199,13 @@ def _standing(run: Run, step: int, id: str, features: Features | None, clusters:
 
 
 def _reason(
-    run: Run, step: int, cluster: int | None, ranked: Standing | None, chosen: bool, total: int, entry: dict[str, Any]
+    run: Run,
+    step: int,
+    cluster: int | None,
+    ranked: ClusterRank | None,
+    chosen: bool,
+    total: int,
+    entry: dict[str, Any],
 ) -> str:
     method = run.settings.selection.method
     if cluster == -1:

@@ -72,6 +72,10 @@ class Registry(Generic[T]):
             raise ConfigError(complaint)
         return self._entries()[name]
 
+    def get(self, name: str) -> T | None:
+        """Return the plug-in called `name`; None where there is none."""
+        return self._entries().get(name)
+
     def complaint(self, name: str) -> str:
         """Return what is wrong with a name, and the known ones; empty if nothing is."""
         if name in self._entries():

@@ -1,4 +1,4 @@
-"""One method against random replay, on the same test items after the same step."""
+"""One method against the baseline, on the same test items after the same step."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
     others = {fact.run.config.seed: fact for fact in baseline}
     pairs = [(fact, others[fact.run.config.seed]) for fact in method if fact.run.config.seed in others]
     if not pairs:
-        return "The runs have no seed in common with random replay; run both with the same seeds."
+        return "The runs have no seed in common with the baseline; run both with the same seeds."
     last = min(_last_step(fact) for pair in pairs for fact in pair)
     if last < 0:
-        return "The method and random replay have no tested step in common yet."
+        return "The method and the baseline have no tested step in common yet."
     found = [(one.run.load(last, Evaluation), other.run.load(last, Evaluation)) for one, other in pairs]
     by_seed = [_pair(one, other) for one, other in found if one and other]
     if not by_seed or not all(pair.skills for pair in by_seed):
-        return "The method and random replay share no test items; give runs over the same stream and tests."
+        return "The method and the baseline share no test items; give runs over the same stream and tests."
     result = compare_pairs(by_seed)
     return Difference(
         accuracy=result.accuracy,

@@ -12,6 +12,8 @@ from typing import TypeVar
 from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.pool.stored import Catalogue
 from adaptinf.runs import Run
+from adaptinf.runs.methods import method_traits
+from adaptinf.selection.traits import Role
 from adaptinf.storage.store import Artifact
 
 A = TypeVar("A", bound=Artifact)
@@ -29,6 +31,11 @@ class RunFacts:
     """The method's name, with the folder where two groups would share it; seeds of one method share a group."""
     label: str
     """The group's name, with the seed where the group has several."""
+
+    @cached_property
+    def role(self) -> Role:
+        """What the method is compared as."""
+        return method_traits(self.run.config).role
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -15,8 +15,9 @@ from adaptinf.report.forgetting import forgotten
 from adaptinf.report.skills import by_group
 from adaptinf.report.table import SummaryTable
 from adaptinf.results.columns import number, signed
-from adaptinf.results.summary import BASELINE, REFERENCES, Summary
+from adaptinf.results.summary import Summary
 from adaptinf.selection.entropy import NO_SCORER
+from adaptinf.selection.traits import Role, methods_with_role
 from adaptinf.storage import store
 from adaptinf.words import format_bytes, format_seconds
 
@@ -38,21 +39,21 @@ class Answer:
 def subject_of(facts: Sequence[RunFacts]) -> list[RunFacts]:
     """Return the runs that the first screen speaks about: the first group that is not there for comparison only."""
     groups = list(by_group(facts).values())
-    return next((runs for runs in groups if runs[0].run.config.selection.method not in REFERENCES), groups[0])
+    return next((runs for runs in groups if runs[0].role == "method"), groups[0])
 
 
 def baseline_of(fact: RunFacts, facts: Sequence[RunFacts]) -> Evaluation | None:
-    """Return the evaluation of random replay with the seed of a run; None for random replay itself, or without it."""
-    if fact.run.config.selection.method == BASELINE:
+    """Return the evaluation of the baseline with the seed of a run; None for the baseline itself, or without it."""
+    if fact.role == "baseline":
         return None
-    found = [other for other in _runs_of(BASELINE, facts) if other.run.config.seed == fact.run.config.seed]
+    found = [other for other in _runs_with_role("baseline", facts) if other.run.config.seed == fact.run.config.seed]
     return found[0].evaluation if found else None
 
 
 def answers(facts: Sequence[RunFacts], table: SummaryTable) -> list[Answer]:
     """Return the five answers about the page's subject."""
     subject = subject_of(facts)
-    baseline = _runs_of(BASELINE, facts)
+    baseline = _runs_with_role("baseline", facts)
     return [
         _did_it_help(subject, baseline),
         _what_was_forgotten(subject, facts),
@@ -62,9 +63,9 @@ def answers(facts: Sequence[RunFacts], table: SummaryTable) -> list[Answer]:
     ]
 
 
-def _runs_of(method: str, facts: Sequence[RunFacts]) -> list[RunFacts]:
-    """Return the runs of the first group of a method."""
-    groups = [runs for runs in by_group(facts).values() if runs[0].run.config.selection.method == method]
+def _runs_with_role(role: Role, facts: Sequence[RunFacts]) -> list[RunFacts]:
+    """Return the runs of the first group whose method has a role."""
+    groups = [runs for runs in by_group(facts).values() if runs[0].role == role]
     return groups[0] if groups else []
 
 
@@ -75,20 +76,26 @@ def _did_it_help(subject: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> A
     if evaluation is None:
         text = "No skill is tested. List some under evaluation: in stream.yaml; then every step is measured."
         return Answer(question=question, value="Not measured", text=text)
-    if subject[0].run.config.selection.method == BASELINE:
+    if subject[0].role == "baseline":
         text = (
             f"{_accuracy(evaluation.matrix)} % of test answers are right, mean over {len(evaluation.skills)} skills. "
-            "This is random replay itself, the baseline that a method must beat; give a method's run as well."
+            f"This is {_spoken(name)} itself, the baseline that a method must beat; give a method's run as well."
         )
         return Answer(question=question, value="Baseline only", text=text)
     if not baseline:
         text = (
             f"{_accuracy(evaluation.matrix)} % of test answers are right, mean over {len(evaluation.skills)} skills. "
-            "Nothing here says whether choosing helped: run the same stream with --set selection.method=random_replay "
-            "into a folder of its own, and give both folders to adaptinf report."
+            "Nothing here says whether choosing helped: run the same stream with "
+            f"--set selection.method={methods_with_role('baseline')[0]} into a folder of its own, and give both "
+            "folders to adaptinf report."
         )
         return Answer(question=question, value="Not known yet", text=text)
-    return _compared(question, name, difference(subject, baseline))
+    return _compared(question, name, _spoken(baseline[0].group), difference(subject, baseline))
+
+
+def _spoken(name: str) -> str:
+    """Return a name as it reads in a sentence, without underscores."""
+    return name.replace("_", " ")
 
 
 def _accuracy(matrix: np.ndarray) -> str:
@@ -96,14 +103,14 @@ def _accuracy(matrix: np.ndarray) -> str:
     return number(100.0 * float(tested.mean())) if len(tested) else "–"
 
 
-def _compared(question: str, name: str, found: Difference | str) -> Answer:
+def _compared(question: str, name: str, other: str, found: Difference | str) -> Answer:
     if isinstance(found, str):
         return Answer(question=question, value="Not comparable", text=found)
     points, low, high = (100.0 * value for value in found.interval)
     seeds = f"{found.num_seeds} seeds" if found.num_seeds > 1 else "one seed; another seed may differ by more"
     text = (
         f"After step {found.num_steps}, {name} answers {number(100.0 * found.accuracy)} % of the tests right and "
-        f"random replay {number(100.0 * found.baseline)} %, mean over {found.num_skills} skills. "
+        f"{other} {number(100.0 * found.baseline)} %, mean over {found.num_skills} skills. "
         f"95 % interval of the difference: {signed(low)} to {signed(high)} points ({seeds})."
     )
     if low > 0 or high < 0:
@@ -120,7 +127,7 @@ def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) 
         return Answer(question=question, value="Nothing to see yet", text=text)
     others = [
         f"{runs[0].group} lost {number(lost.mean_loss)}"
-        for runs in (_runs_of(BASELINE, facts), _runs_of("sequential", facts))
+        for runs in (_runs_with_role("baseline", facts), _runs_with_role("lower reference", facts))
         if runs and runs[0].group != subject[0].group and (lost := forgotten(runs)) is not None
     ]
     worst = ", ".join(f"{skill} {before:.0f} → {after:.0f} %" for skill, before, after in found.worst)
@@ -199,8 +206,9 @@ def _what_did_it_cost(subject: Sequence[RunFacts], baseline: Sequence[RunFacts],
     )
     if baseline and baseline[0].group != subject[0].group:
         other = table.by_group[baseline[0].group]
+        name = _spoken(baseline[0].group)
         text += (
-            f"Random replay: {format_seconds(_mean_seconds(other, 'selection_seconds'))} and "
+            f"{name[:1].upper()}{name[1:]}: {format_seconds(_mean_seconds(other, 'selection_seconds'))} and "
             f"{format_seconds(_mean_seconds(other, 'training_seconds'))}. "
         )
     disk = np.mean([store.folder_bytes(fact.run.folder) for fact in subject])

@@ -31,7 +31,7 @@ class HeatMap:
     rows: Sequence[HeatRow]
     """One row a skill, in the order of introduction."""
     has_baseline: bool
-    """Whether random replay's last row is known too."""
+    """Whether the baseline's last row is known too."""
 
 
 class HeatRow(NamedTuple):
@@ -44,11 +44,11 @@ class HeatRow(NamedTuple):
     change: str
     """Last value against the best since introduction, in points; empty where nothing came after."""
     against: str
-    """Last value against random replay's after the same step, in points; empty where it is not known."""
+    """Last value against the baseline's after the same step, in points; empty where it is not known."""
 
 
 def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
-    """Return the skill matrix beside random replay's, skills in the order of introduction; None where there is none."""
+    """Return the skill matrix beside the baseline's, skills in the order of introduction; None where there is none."""
     evaluation = fact.evaluation
     if evaluation is None:
         return None

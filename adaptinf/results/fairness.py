@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.results.paired import other_items
 from adaptinf.results.records import RunRecord
-from adaptinf.results.summary import BASELINE
 
 
 def common_budget(records: Sequence[RunRecord]) -> int:
@@ -50,7 +48,7 @@ def trained_fewer(records: Sequence[RunRecord]) -> dict[str, list[int]]:
 
 
 def _bounded(records: Sequence[RunRecord]) -> list[RunRecord]:
-    return [record for record in records if record.method != UPPER_REFERENCE]
+    return [record for record in records if not record.method_traits.whole_pool]
 
 
 def fewer_lines(missing: dict[str, list[int]]) -> list[str]:
@@ -62,12 +60,12 @@ def fewer_lines(missing: dict[str, list[int]]) -> list[str]:
     return lines
 
 
-def item_lines(records: Sequence[RunRecord]) -> list[str]:
-    """Return one line per run that answered other test items than random replay (or the first row) with its seed."""
+def item_lines(records: Sequence[RunRecord], baseline: str) -> list[str]:
+    """Return one line per run that answered other test items than the baseline (or the first row) with its seed."""
     lines = []
     for seed in sorted({record.seed for record in records}):
         own = [record for record in records if record.seed == seed]
-        first = next((record for record in own if record.name == BASELINE), own[0])
+        first = next((record for record in own if record.name == baseline), own[0])
         for record in own:
             wrong = other_items(record, first)
             if wrong:

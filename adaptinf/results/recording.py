@@ -14,6 +14,7 @@ from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selectio
 from adaptinf.evaluation.metrics import rare_skills
 from adaptinf.results.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
+from adaptinf.runs.methods import method_traits
 from adaptinf.storage import tables
 
 SELECTION_STAGES = tuple(kind.stage for kind in (Features, Clusters, Selection, SavedPruning))
@@ -53,6 +54,7 @@ def record_of(
         fingerprint=model_fingerprint(config.model.path) if in_detail else None,
         budget=config.selection.budget,
         cap=run.cap,
+        traits=method_traits(config),
         skills=tested.skills,
         introduced_at=tested.introduced_at,
         matrix=np.round(tested.matrix, MATRIX_DIGITS),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adaptinf.errors import StoreError
+from adaptinf.selection.traits import Traits, traits_of
 from adaptinf.storage import tables
 from adaptinf.words import counted
 
@@ -118,6 +119,18 @@ class RunRecord:
     """The finished steps."""
     made_by: dict[str, Any]
     """Version, commit and time of the run."""
+    traits: Traits | None = None
+    """What its method says of itself; None in a record that was read, as it is not written: see `method_traits`."""
+
+    @property
+    def method_traits(self) -> Traits:
+        """What its method says of itself; in a record that was read: the method of this name that is registered."""
+        return self.traits or traits_of(self.method)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a method by its own name, not a variant of one."""
+        return self.name == self.method
 
     def __repr__(self) -> str:
         tested = self.matrix[-1][np.isfinite(self.matrix[-1])] if len(self.matrix) else np.zeros(0)
@@ -147,7 +160,7 @@ class RunRecord:
     def as_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
         return {
-            **vars(self),
+            **{name: value for name, value in vars(self).items() if name != "traits"},
             "skills": list(self.skills),
             "introduced_at": self.introduced_at.tolist(),
             "matrix": np.round(self.matrix, MATRIX_DIGITS),

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptinf.config.schema import UPPER_REFERENCE
 from adaptinf.evaluation import metrics
 from adaptinf.results.records import RunRecord
-
-BASELINE = "random_replay"
-"""What every method must beat."""
-REFERENCES = (BASELINE, "sequential", UPPER_REFERENCE, "oracle")
-"""Methods that are there for comparison, not for their own sake."""
+from adaptinf.selection.traits import methods_with_role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,18 +98,19 @@ def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summ
 def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, str]:
     """Return the reference of the relative gain, and its name.
 
-    It is multitask's last row where multitask was run; else the best that the sequential run ever reached on each
-    skill; else nothing (docs/evaluation.md).
+    It is the last row of the upper reference (multitask) where that was run; else the best that the lower reference
+    (sequential) ever reached on each skill; else nothing (docs/evaluation.md).
     """
     tested = [record for record in records if record.skills and record.steps]
     # A variant of a method stands in for it only where the method itself was not run.
-    by_method = {record.method: record for record in sorted(tested, key=lambda record: record.name == record.method)}
-    multitask, sequential = by_method.get(UPPER_REFERENCE), by_method.get("sequential")
-    if multitask is not None:
-        return multitask.matrix[-1], "multitask, after the last step"
-    if sequential is not None:
-        return np.fmax.reduce(sequential.matrix, axis=0), "the best of the sequential run on each skill"
-    return None, "none: neither multitask nor sequential was run"
+    by_role = {record.method_traits.role: record for record in sorted(tested, key=lambda record: record.is_plain)}
+    upper, lower = by_role.get("upper reference"), by_role.get("lower reference")
+    if upper is not None:
+        return upper.matrix[-1], f"{upper.method}, after the last step"
+    if lower is not None:
+        return np.fmax.reduce(lower.matrix, axis=0), f"the best of the {lower.method} run on each skill"
+    names = (*methods_with_role("upper reference"), *methods_with_role("lower reference"))
+    return None, f"none: neither {' nor '.join(names)} was run"
 
 
 def reference_for(record: RunRecord, records: Sequence[RunRecord]) -> tuple[np.ndarray | None, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from adaptinf.results.columns import COLUMNS, cell, interval_of, paired_test_tex
 from adaptinf.results.intervals import PairedTest
 from adaptinf.results.paired import PairedDifference, paired_difference
 from adaptinf.results.records import RunRecord
-from adaptinf.results.summary import BASELINE, Summary, summaries
+from adaptinf.results.summary import Summary, summaries
+from adaptinf.selection.traits import methods_with_role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,19 +134,20 @@ class ResultsTable:
         ]
 
 
-def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), baseline: str = BASELINE) -> ResultsTable:
+def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), baseline: str | None = None) -> ResultsTable:
     """Return the table of some runs.
 
     Args:
         records: one per run.
         order: names of the first rows; other rows follow in the order of the records.
-        baseline: name of the row that each other one is compared with.
+        baseline: name of the row that each other one is compared with; None: the method with the role of a baseline.
     """
     kept, notes = fairness.complete(records)
     groups: dict[str, list[RunRecord]] = {name: [] for name in order}
     for record in sorted(kept, key=lambda record: record.seed):
         groups.setdefault(record.name, []).append(record)
     groups = {name: members for name, members in groups.items() if members}
+    baseline = baseline or _baseline_of(groups)
     rows, references = summaries(kept)
     fewer = fairness.trained_fewer(kept)
     return ResultsTable(
@@ -161,12 +163,19 @@ def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), basel
             *notes,
             *fairness.fewer_lines(fewer),
             *fairness.seed_lines(kept),
-            *fairness.item_lines(kept),
+            *fairness.item_lines(kept, baseline),
             *fairness.cap_lines(kept),
             *_gain_lines(rows),
         ],
         errors=fairness.trained_more(kept),
     )
+
+
+def _baseline_of(groups: Mapping[str, Sequence[RunRecord]]) -> str:
+    """Return the first row that is the baseline by its role; where there is none, the name that it would have."""
+    firsts = [members[0] for members in groups.values()]
+    found = [first.name for first in firsts if first.is_plain and first.method_traits.role == "baseline"]
+    return found[0] if found else methods_with_role("baseline")[0]
 
 
 def _gain_lines(rows: Sequence[Summary]) -> list[str]:

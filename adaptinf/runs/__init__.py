@@ -116,8 +116,7 @@ class Run(Layout):
     @cached_property
     def settings(self) -> RunConfig:
         """The settings that the run works with: every `auto` answered, once and for all of its steps."""
-        with self.plugins():
-            return resolve(self.config, self._pinned)
+        return resolve(self.config, self._pinned)
 
     @property
     def _pinned(self) -> RunConfig | None:

@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 import yaml
 
 from adaptinf import config as configuration
+from adaptinf import registry
 from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
 from adaptinf.errors import ConfigError
-from adaptinf.selection.options import SEPARATE_OPTIONS, default_options, known_options, wishes
+from adaptinf.runs.methods import cap_of, method_scope
+from adaptinf.selection.options import SEPARATE_OPTIONS, default_options, known_options, with_current_names
+from adaptinf.selection.traits import auto_settings
 
 S = TypeVar("S", DatasetConfig, SkillConfig)
 
@@ -37,7 +40,7 @@ FORMER_ANSWERS_OF_OTHERS = {
 FORMER_OPTIONS: dict[str, dict[str, Any]] = {
     "adapt": {"budgets": "equal", "choose": "entropy", "sampling": "ccs"},
     "lite_adapt": {"budgets": "equal", "choose": "entropy", "sampling": "ccs"},
-    "adapt_plus": {"joined": 30, "budgets": "equal", "tail": 0.05},
+    "adapt_plus": {"num_joint_clusters": 30, "budgets": "equal", "tail": 0.05},
     "coincide": {"temperature": 0.1},
     "dbp": {"temperature": 0.5, "keep": "hardest"},
     "semdedup_random": {"epsilon": 0.01},
@@ -77,7 +80,9 @@ def resolve(config: RunConfig, pinned: RunConfig | None = None) -> RunConfig:
         if _value(config, place) == "auto":
             config = with_value(config, place, value)
     selection = config.selection
-    options = dict(sorted({**defaults, **selection.method_options}.items()))
+    with method_scope(config):
+        own, left_out = (with_current_names(selection.method, one) for one in (selection.method_options, defaults))
+    options = dict(sorted({**left_out, **own}.items()))
     # All options in one place, so that `budgets: equal` and leaving it out are the same.
     named: dict[str, Any] = dict.fromkeys(configuration.NAMED_OPTIONS)
     return config.model_copy(update={"selection": selection.model_copy(update={**named, "options": options})})
@@ -92,8 +97,11 @@ def _answers(config: RunConfig, pinned: RunConfig | None) -> tuple[Mapping[str, 
         cap = "none" if method in FORMER_UNCAPPED else FORMER_CAP_FACTOR * config.selection.budget
         answers = FORMER_ANSWERS.get(method, FORMER_ANSWERS_OF_OTHERS)
         return {**answers, "pruning.cap": cap}, FORMER_OPTIONS.get(method, {})
-    cap = "none" if config.cap is None else config.cap
-    return {**wishes(method), "pruning.cap": cap}, _plain(default_options(method))
+    bound = cap_of(config)
+    with registry.scope(config.plugins):
+        return {**auto_settings(method), "pruning.cap": "none" if bound is None else bound}, _plain(
+            default_options(method)
+        )
 
 
 def with_value(config: RunConfig, place: str, value: Any) -> RunConfig:

@@ -17,25 +17,33 @@ from adaptinf.arrays.budgets import allocate, checked_count
 from adaptinf.data import Selection
 from adaptinf.errors import AdaptError, ConfigError
 from adaptinf.selection.inputs import gather, text_skills
-from adaptinf.selection.interface import Candidates, Choice, Restricting, Selector
-from adaptinf.selection.options import known_options, wishes, with_options
-from adaptinf.selection.rank import Standing, standing
+from adaptinf.selection.interface import Candidates, Choice, ClusterRank, Ranking, Restricting, Selector
+from adaptinf.selection.options import known_options, with_options
+from adaptinf.selection.rank import rank_in_cluster
 from adaptinf.selection.result import Outcome, Part, as_selection, merge
 from adaptinf.selection.tiers import tiers_of
+from adaptinf.selection.traits import Traits, auto_settings, traits_of
 
 __all__ = [
     "Candidates",
     "Choice",
+    "ClusterRank",
+    "Ranking",
     "Restricting",
     "Selector",
-    "Standing",
+    "Traits",
     "allocate",
+    "auto_settings",
     "known_options",
+    "rank_in_cluster",
     "select",
-    "standing",
+    "traits_of",
     "wishes",
     "with_options",
 ]
+
+wishes = auto_settings
+"""Former name of `auto_settings`: plug-ins written for version 0.1 import it."""
 
 
 def select(
@@ -52,6 +60,7 @@ def select(
     distances: Any = None,
     arrived: Any = None,
     skills: Any = None,
+    current_step: int | None = None,
     **options: Any,
 ) -> Selection:
     """Return exactly min(budget, N) different samples, the same for every order of the rows.
@@ -72,6 +81,7 @@ def select(
         distances: N distances to the own center.
         arrived: N steps at which the samples joined the pool.
         skills: N names of true skills, None or empty where unknown.
+        current_step: the step that selects; None: that of the newest sample.
         options: of the method; see `known_options`.
 
     Raises:
@@ -92,7 +102,7 @@ def select(
         "skills": text_skills(skills),
     }
     _check_needs(method, chooser, inputs)
-    candidates, order = gather(ids, inputs, seed, needs=chooser.needs)
+    candidates, order = gather(ids, inputs, seed, needs=chooser.needs, current_step=current_step)
     return as_selection(_choose(method, chooser, candidates, budget), candidates, order)
 
 

@@ -18,7 +18,12 @@ from adaptinf.storage.tables import text_array
 
 
 def gather(
-    ids: Sequence[str] | np.ndarray, inputs: Mapping[str, Any], seed: int, *, needs: Collection[str]
+    ids: Sequence[str] | np.ndarray,
+    inputs: Mapping[str, Any],
+    seed: int,
+    *,
+    needs: Collection[str],
+    current_step: int | None = None,
 ) -> tuple[Candidates, np.ndarray]:
     """Return the candidates in id order, and the caller's row number of each.
 
@@ -41,7 +46,8 @@ def gather(
         "embeddings": _rows(inputs, "embeddings", order, needs),
         "centers": None if inputs["centers"] is None else as_rows(inputs["centers"], "centers"),
     }
-    return Candidates(ids=ordered, hashes=hash_ids(ordered), seed=seed, **columns), order
+    found = Candidates(ids=ordered, hashes=hash_ids(ordered), seed=seed, current_step=current_step, **columns)
+    return found, order
 
 
 def text_skills(skills: Any) -> np.ndarray | None:

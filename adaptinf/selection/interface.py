@@ -56,6 +56,8 @@ class Candidates:
     """N int64 cluster numbers."""
     arrived: np.ndarray | None = None
     """N int64, the step at which each sample joined the pool."""
+    current_step: int | None = None
+    """The step that selects, in which no sample may have arrived; None where no run does."""
     skills: np.ndarray | None = None
     """N names of true skills, empty where unknown (object array of str)."""
     vectors: np.ndarray | None = None
@@ -108,8 +110,32 @@ class Choice:
     """The table of clusters: cluster, size, budget, scorer, entropy_<scorer>, joint (where clusters are joined)."""
 
 
+class ClusterRank(NamedTuple):
+    """The rank of one sample in its cluster, selected or not."""
+
+    scorer: str
+    """The scorer that decided in the cluster."""
+    score: float
+    """The sample's score; NaN if it has none."""
+    bin: int
+    """The sample's bin of that score; -1: in a tail, without a score, or the sampling has no bins."""
+    bin_size: int
+    """Members of the cluster in that bin; 0 without one."""
+    bin_budget: int
+    """Members that the cluster's budget takes from that bin."""
+    rank: int
+    """0-based place in the order in which a growing budget takes the members; below `budget` means selected."""
+    budget: int
+    """Members that the cluster gives."""
+    size: int
+    """Members of the cluster among the candidates."""
+
+
 class Selector(Protocol):
-    """The interface to fill: a frozen dataclass whose fields are the options."""
+    """The interface to fill: a frozen dataclass whose fields are the options.
+
+    The other class variables that it may have are the fields of `traits.Traits`, and `auto_settings`.
+    """
 
     needs: ClassVar[frozenset[str]]
     """Which of INPUTS it cannot do without; nothing is extracted or clustered for a selector that needs no features."""
@@ -121,10 +147,19 @@ class Selector(Protocol):
 
 @runtime_checkable
 class Restricting(Protocol):
-    """A selector that does not choose among everything, such as `sequential`."""
+    """A selector that does not choose among all candidates, such as `sequential`."""
 
     def eligible(self, candidates: Candidates) -> np.ndarray:
-        """Return N bools: who may be chosen at all. `select` then fills min(budget, how many are)."""
+        """Return N bools: which candidates may be chosen. `select` returns min(budget, their number) of them."""
+        ...
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """A selector that can tell the rank of any candidate in its cluster, such as `adapt`."""
+
+    def rank_in_cluster(self, candidates: Candidates, row: int, budget: int) -> ClusterRank:
+        """Return the rank of one of the candidates that `choose` was called with, and with the same budget."""
         ...
 
 

@@ -17,10 +17,10 @@ from adaptinf.words import known_names
 
 OPTION = "option"
 """Key of a field's metadata: the option's name where it differs from the field's."""
+FORMER = "former"
+"""Key of a field's metadata: the option's name in an earlier version, which files may still use."""
 SEPARATE_OPTIONS = ("scorers",)
 """Options that are settings of their own in a configuration."""
-PAPER = {"extraction.vector": "gradient", "extraction.image": "removed", "clustering.clusters": "auto"}
-"""What the paper does where settings say `auto`; a selector that wants something else has a class variable `wishes`."""
 
 
 def known_options(method: str) -> tuple[str, ...]:
@@ -48,13 +48,28 @@ def default_options(method: str) -> dict[str, Any]:
     return found
 
 
-def wishes(method: str) -> Mapping[str, Any]:
-    """Return what a method wants where the settings say `auto`: `section.key` -> value.
+def is_option(method: str, name: str) -> bool:
+    """Tell whether a method has an option of this name, or had one that is called something else now.
 
     Raises:
         ConfigError: no such method.
     """
-    return {**PAPER, **getattr(selector[method], "wishes", {})}
+    return name in _fields(method) or name in _former_names(method)
+
+
+def with_current_names(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a method under the names that they have now; unchanged for a method that is not registered.
+
+    Raises:
+        ConfigError: an option under both of its names.
+    """
+    former, found = _former_names(method), {}
+    for name, value in options.items():
+        current = former.get(name, name)
+        if current in found:
+            raise ConfigError(f"{name} is the former name of {current}, an option of {method}; set only {current}")
+        found[current] = value
+    return found
 
 
 def with_options(method: str, options: Mapping[str, Any]) -> Selector:
@@ -63,11 +78,11 @@ def with_options(method: str, options: Mapping[str, Any]) -> Selector:
     Raises:
         ConfigError: no such method, an option that it does not know, or a value that an option cannot have.
     """
-    fields = _fields(method)
+    fields, options = _fields(method), with_current_names(method, options)
     for name in options:
         if name not in fields:
             known = f"{method} has no option {name!r}; {known_names(name, fields)}"
-            others = [other for other in selector.names() if name in _fields(other)]
+            others = [other for other in selector.names() if is_option(other, name)]
             raise ConfigError(f"{known}; methods that have {name}: {', '.join(others)}" if others else known)
     # Lists come from YAML; a frozen dataclass holds tuples.
     values = {fields[name]: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -79,6 +94,15 @@ def _fields(method: str) -> dict[str, str]:
     """Return option name -> field name."""
     fields = dataclasses.fields(selector[method])
     return {field.metadata.get(OPTION, field.name): field.name for field in fields if field.init}
+
+
+def _former_names(method: str) -> dict[str, str]:
+    """Return former option name -> option name; none for a method that is not registered."""
+    entry = selector.get(method)
+    fields = () if entry is None else dataclasses.fields(entry)
+    return {
+        field.metadata[FORMER]: field.metadata.get(OPTION, field.name) for field in fields if FORMER in field.metadata
+    }
 
 
 def check_positive(option: str, value: object) -> None:

@@ -157,7 +157,7 @@ def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(comp
         (["--methods", "adapt", "--seeds", "0,x"], "--seeds '0,x' must be numbers"),
         (["--methods", "adapt", "--seeds", ","], "must be numbers"),
         (["--methods", "adapt", "--cap", "lots"], "cap 'lots' is not valid; give auto"),
-        (["--methods", "lite_adapt", "--cap", "none"], "lite_adapt without a cap is adapt"),
+        (["--methods", "lite_adapt", "--cap", "none"], "lite_adapt needs a cap in a comparison"),
         (["--methods", "adapt", "--set", "extraction.vectr=x"], "did you mean 'vector'"),
         (["--methods", "adapt", "--set", "selection.scorers=[perplexty]"], "did you mean 'perplexity'"),
     ],

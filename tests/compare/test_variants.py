@@ -11,6 +11,7 @@ from adaptinf import config as configuration
 from adaptinf.compare.variants import ComparisonRow, method_config, parse_cap, row_config, rows_of
 from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
 from adaptinf.errors import ConfigError
+from adaptinf.runs.methods import cap_of
 from tests.helpers.streams import write_stream
 
 CONFIG = RunConfig(selection=SelectionConfig(budget=10), pruning=PruningConfig(cap=30))
@@ -39,7 +40,7 @@ def test_the_variants_of_the_documentation_are_rows(tmp_path):
     (tmp_path / "v.yaml").write_text(re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1])
     found = rows_of([], tmp_path / "v.yaml")
     assert [one.name for one in found] == ["fisher", "ten_clusters", "tight"]
-    assert [row_config(CONFIG, one, 0).cap for one in found] == [None, None, 500]
+    assert [cap_of(row_config(CONFIG, one, 0)) for one in found] == [None, None, 500]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,9 @@ def test_no_rows_and_no_file_are_told(tmp_path):
 
 
 def test_only_lite_adapt_prunes_in_a_comparison_and_everything_else_is_shared():
-    assert row_config(CONFIG, row("lite_adapt"), 1).cap == 30
-    assert row_config(CONFIG, row("adapt"), 1).cap is None
-    assert row_config(UNCAPPED, row("lite_adapt"), 1).cap == 40
+    assert cap_of(row_config(CONFIG, row("lite_adapt"), 1)) == 30
+    assert cap_of(row_config(CONFIG, row("adapt"), 1)) is None
+    assert cap_of(row_config(UNCAPPED, row("lite_adapt"), 1)) == 40
     own = row_config(CONFIG, row("random_replay"), 7)
     assert (own.seed, own.selection.method) == (7, "random_replay")
     changed = {"seed", "selection", "pruning"}
@@ -91,17 +92,21 @@ def test_only_lite_adapt_prunes_in_a_comparison_and_everything_else_is_shared():
 
 def test_a_cap_for_all_is_shared_by_every_row_but_multitask():
     for cap, expected in (("auto", 40), (25, 25)):
-        caps = {name: row_config(CONFIG, row(name), 0, cap=cap).cap for name in ("adapt", "lite_adapt", "sequential")}
+        caps = {
+            name: cap_of(row_config(CONFIG, row(name), 0, cap=cap)) for name in ("adapt", "lite_adapt", "sequential")
+        }
         assert set(caps.values()) == {expected}
-        assert row_config(CONFIG, row("multitask"), 0, cap=cap).cap is None
+        assert cap_of(row_config(CONFIG, row("multitask"), 0, cap=cap)) is None
 
 
 def test_no_cap_at_all_leaves_no_sense_to_lite_adapt_but_a_row_may_have_its_own():
-    assert row_config(CONFIG, row("adapt"), 0, cap="none").cap is None
-    with pytest.raises(ConfigError, match="lite_adapt without a cap is adapt; leave the row out, or give it a cap"):
+    assert cap_of(row_config(CONFIG, row("adapt"), 0, cap="none")) is None
+    with pytest.raises(
+        ConfigError, match="lite_adapt needs a cap in a comparison; leave the row out, or give it a cap"
+    ):
         row_config(CONFIG, row("lite_adapt"), 0, cap="none")
-    assert row_config(CONFIG, row("lite_adapt", cap=15), 0, cap="none").cap == 15
-    assert row_config(CONFIG, row("adapt", cap="none"), 0, cap=25).cap is None
+    assert cap_of(row_config(CONFIG, row("lite_adapt", cap=15), 0, cap="none")) == 15
+    assert cap_of(row_config(CONFIG, row("adapt", cap="none"), 0, cap=25)) is None
     with pytest.raises(ConfigError, match="multitask trains on the whole pool and cannot have a cap"):
         row_config(CONFIG, row("multitask", cap=15), 0)
 

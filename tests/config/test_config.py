@@ -123,7 +123,7 @@ def test_set_overrides_nested_keys_and_list_entries(tmp_path):
     assert [dataset.path for dataset in config.stream] == ["x", "z"]
     assert config.training.report_to == ["tensorboard"]
     assert config.extraction.model is None
-    assert config.cap is None
+    assert config.pruning.cap == "none"
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,6 @@ def test_relative_paths_count_from_the_folder_of_the_file_not_from_where_one_sta
 
 def test_a_path_that_is_nowhere_stays_as_it_was_written(tmp_path):
     assert load(tmp_path, "model: {path: someone/some-model}").model.path == "someone/some-model"
-
-
-def test_the_cap_is_four_budgets_unless_it_is_said(tmp_path):
-    assert load(tmp_path, "selection: {budget: 10}").cap == 40
-    assert load(tmp_path, "pruning: {cap: 7}").cap == 7
-    assert load(tmp_path, "pruning: {cap: none}").cap is None
 
 
 def test_every_key_has_a_line_of_help_and_the_written_file_shows_it():

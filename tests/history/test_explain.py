@@ -230,7 +230,7 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
 
 
 def test_a_method_that_joins_clusters_tells_what_they_gave_together(tmp_path):
-    selection = {"method": "adapt_plus", "budget": 6, "options": {"joined": 2}}
+    selection = {"method": "adapt_plus", "budget": 6, "options": {"num_joint_clusters": 2}}
     stream = write_stream(
         tmp_path / "s.yaml",
         [write_dataset(tmp_path, "one", rows(12))],

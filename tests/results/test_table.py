@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from adaptinf.results.columns import COLUMNS, cell, p_text, paired_test_text
 from adaptinf.results.markdown import long_table, markdown_table, short_table
 from adaptinf.results.records import records_text
 from adaptinf.results.table import results_table
+from adaptinf.selection import Traits
 from tests.helpers.results import record
 
 NAN = float("nan")
@@ -109,6 +111,23 @@ def test_a_row_that_trained_on_fewer_samples_is_marked_and_counted(capsys):
 def test_a_budget_that_no_row_could_reach_marks_none():
     table = results_table([record("adapt", trained=[5, 10]), record("random_replay", trained=[5, 10])])
     assert all(row.num_fewer == 0 for row in table.rows)
+
+
+def test_methods_of_ones_own_are_compared_as_what_they_say_that_they_are():
+    upper = Traits(role="upper reference", whole_pool=True)
+    records = [
+        record("adapt", BETTER),
+        replace(record("coin", WORSE), traits=Traits(role="baseline")),
+        replace(record("everything", [[0.0, 0.0], [0.9, 0.1], [1.0, 1.0]], trained=[10, 30]), traits=upper),
+    ]
+    table = results_table(records)
+    assert table.baseline == "coin" and table.references == ["everything, after the last step"]
+    assert table.rows[0].against.macro.interval.mean == pytest.approx(0.3)
+    assert table.errors == [], "the whole pool is no budget that was exceeded"
+    # A variant of the baseline is a row like any other, and records that were read have what is registered.
+    variant = record("coin_twice", WORSE, method="coin")
+    assert results_table([*records, replace(variant, traits=Traits(role="baseline"))]).baseline == "coin"
+    assert "traits" not in records[1].as_json() and record("coin").method_traits.role == "method"
 
 
 def test_a_row_that_trained_on_more_than_the_budget_is_an_error():

@@ -108,7 +108,7 @@ def test_a_run_of_version_0_1_has_the_answers_of_that_version(tmp_path, other_de
     settings = former(tmp_path, AUTO).settings
     assert (settings.extraction.vector, settings.extraction.image) == ("hidden", "unmeasured")
     assert settings.clustering.clusters == 300 and settings.pruning.cap == 100_000
-    assert settings.selection.options == {"budgets": "equal", "joined": 30, "tail": 0.05}
+    assert settings.selection.options == {"budgets": "equal", "num_joint_clusters": 30, "tail": 0.05}
 
 
 def test_a_run_of_version_0_1_continues_and_is_pinned_with_its_answers(tmp_path):

@@ -1,4 +1,4 @@
-"""`standing` says of every sample, chosen or not, where `select` had it: checked against what `select` chose."""
+"""`rank_in_cluster` gives the rank of every sample, selected or not: checked against what `select` chose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptinf.errors import DataError
-from adaptinf.selection import select, standing
+from adaptinf.selection import rank_in_cluster, select
 from tests.helpers.toy_scores import names, toy_scores
 
 WAYS = (
@@ -33,7 +33,7 @@ def test_rank_bin_and_budget_agree_with_what_was_chosen(options, budget):
     bins = list(zip(chosen.table["cluster"], chosen.table["bin"], strict=True))
     budgets = dict(zip(chosen.clusters["cluster"], chosen.clusters["budget"], strict=True))
     for id, label in zip(ids, labels, strict=True):
-        found = standing(id, scores, labels, ids, budget, seed=5, **inputs, **options)
+        found = rank_in_cluster(id, scores, labels, ids, budget, seed=5, **inputs, **options)
         if label < 0:
             assert found is None
             continue
@@ -49,8 +49,8 @@ def test_rank_bin_and_budget_agree_with_what_was_chosen(options, budget):
             assert found.bin_budget == bins.count((label, found.bin)) <= found.bin_size
 
 
-def test_other_methods_have_no_such_place_and_unknown_ids_are_refused():
+def test_other_methods_have_no_such_rank_and_unknown_ids_are_refused():
     ids = names(6)
-    assert standing(ids[0], toy_scores(6), [0] * 6, ids, 3, method="random_replay") is None
+    assert rank_in_cluster(ids[0], toy_scores(6), [0] * 6, ids, 3, method="random_replay") is None
     with pytest.raises(DataError, match="'toy/9' is not among the 6 ids"):
-        standing("toy/9", toy_scores(6), [0] * 6, ids, 3)
+        rank_in_cluster("toy/9", toy_scores(6), [0] * 6, ids, 3)

@@ -16,7 +16,7 @@ Shapes: N candidates, K clusters, J joint clusters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ from adaptinf.selection.cluster_budgets import OF_SIZES, check_centers, share_bu
 from adaptinf.selection.entropy import NO_SCORER
 from adaptinf.selection.interface import Candidates, Choice, Group, cluster_table, groups_of
 from adaptinf.selection.methods.multiway import check_scores
+from adaptinf.selection.options import FORMER
 from adaptinf.storage.tables import Columns
 from adaptinf.words import check_name
 
@@ -46,12 +47,12 @@ class AdaptPlus:
     """Many clusters of answer states joined to skills, equal budgets, an even draw inside."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels", "centers"})
-    wishes: ClassVar[Mapping[str, object]] = {
+    auto_settings: ClassVar[Mapping[str, object]] = {
         "extraction.vector": "hidden",
         "extraction.image": "unmeasured",
         "clustering.clusters": NUM_CLUSTERS,
     }
-    joined: int = 30
+    num_joint_clusters: int = field(default=30, metadata={FORMER: "joined"})
     """Joint clusters that Ward's linkage makes of those of k-means; where there are no more, they stay as they are."""
     budgets: str = "equal"
     """How the budget is shared among joint clusters, which have no centers: one of `shares.OF_SIZES`."""
@@ -60,8 +61,9 @@ class AdaptPlus:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if isinstance(self.joined, bool) or not isinstance(self.joined, int) or self.joined < 1:
-            raise ConfigError(f"selection.options.joined={self.joined!r} must be a positive number of clusters")
+        number = self.num_joint_clusters
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ConfigError(f"selection.options.num_joint_clusters={number!r} must be a positive number of clusters")
         check_name("selection.budgets", self.budgets, OF_SIZES)
         if isinstance(self.tail, bool) or not isinstance(self.tail, int | float) or not 0 <= self.tail < 1:
             raise ConfigError(f"selection.options.tail={self.tail!r} must be a number from 0 to below 1")
@@ -72,24 +74,24 @@ class AdaptPlus:
         check_scores("selection.method=adapt_plus", (LOSS,), candidates)
         check_centers(candidates.labels, candidates.centers)
         sizes_K = np.bincount(candidates.labels, minlength=len(candidates.centers))
-        joint_K = joint_clusters(candidates.centers, sizes_K, self.joined)
-        skills = list(groups_of(joint_K[candidates.labels]))
-        shares = share_budget(self.budgets, candidates, skills, budget)
-        late, keys = self._in_tail(candidates, skills), candidates.keys("draw")
+        joint_K = joint_clusters(candidates.centers, sizes_K, self.num_joint_clusters)
+        joints = list(groups_of(joint_K[candidates.labels]))
+        shares = share_budget(self.budgets, candidates, joints, budget)
+        late, keys = self._in_tail(candidates, joints), candidates.keys("draw")
         parts = [np.zeros(0, np.int64)]
-        for skill, share in zip(skills, shares, strict=True):
-            clusters = [skill.rows[part.rows] for part in groups_of(candidates.labels[skill.rows])]
-            counts = _even(clusters, late, int(share), candidates.seed_for("joint", int(skill.name)))
+        for joint, share in zip(joints, shares, strict=True):
+            clusters = [joint.rows[part.rows] for part in groups_of(candidates.labels[joint.rows])]
+            counts = _even(clusters, late, int(share), candidates.seed_for("joint", int(joint.name)))
             for rows, count in zip(clusters, counts, strict=True):
                 parts.append(rows[np.lexsort((keys[rows], late[rows]))[:count]])
         rows = np.concatenate(parts)
         return Choice(rows=rows, cluster=candidates.labels[rows], clusters=_table(candidates.labels, rows, joint_K))
 
-    def _in_tail(self, candidates: Candidates, skills: Sequence[Group]) -> np.ndarray:
+    def _in_tail(self, candidates: Candidates, joints: Sequence[Group]) -> np.ndarray:
         """Return N bools: which samples are among the highest losses of their joint cluster."""
         losses, keys, late = candidates.scores[LOSS], candidates.keys("tail"), np.zeros(len(candidates), bool)
-        for skill in skills:
-            late[skill.rows[highest(losses[skill.rows], keys[skill.rows], self.tail)]] = True
+        for joint in joints:
+            late[joint.rows[highest(losses[joint.rows], keys[joint.rows], self.tail)]] = True
         return late
 
 

@@ -13,7 +13,7 @@ from adaptinf.registry import selector
 from adaptinf.selection.cluster_budgets import BUDGETS, share_budget
 from adaptinf.selection.combining import FIXED, WAYS, Deciding, decide
 from adaptinf.selection.coverage import Coverage
-from adaptinf.selection.interface import Candidates, Choice, Group, cluster_table, groups_of
+from adaptinf.selection.interface import Candidates, Choice, ClusterRank, Group, cluster_table, groups_of
 from adaptinf.selection.options import OPTION
 from adaptinf.selection.sampling import SAMPLERS
 from adaptinf.storage.tables import Columns
@@ -23,7 +23,6 @@ PAPER_SCORERS = ("perplexity", "image_grounding", "el2n", "entropy")
 """The paper's pool of scorers."""
 
 
-@selector("lite_adapt")  # the same choice; in a comparison it alone has a cap (`variants.CAPPED`)
 @selector("adapt")
 @dataclass(frozen=True, kw_only=True)
 class MultiWay:
@@ -68,6 +67,27 @@ class MultiWay:
             decisions.append(deciding)
             parts.append(_taken(group, deciding, coverage, int(share)))
         return _joined(parts, self._cluster_table(groups, budgets, decisions))
+
+    def rank_in_cluster(self, candidates: Candidates, row: int, budget: int) -> ClusterRank:
+        """Return the rank of one candidate in its cluster."""
+        assert candidates.labels is not None
+        groups = list(groups_of(candidates.labels))
+        number = next(number for number, group in enumerate(groups) if row in group.rows)
+        group, share = groups[number], int(self.shares(candidates, groups, budget)[number])
+        deciding, coverage = self.order(candidates, group)
+        member = int(np.searchsorted(group.rows, row))
+        own_bin = int(coverage.bins[member])
+        same_bin = coverage.bins == own_bin if own_bin >= 0 else np.zeros(len(coverage.bins), dtype=bool)
+        return ClusterRank(
+            scorer=deciding.scorer,
+            score=float(deciding.scores[member]),
+            bin=own_bin,
+            bin_size=int(same_bin.sum()),
+            bin_budget=int(same_bin[coverage.order[:share]].sum()),
+            rank=int(np.flatnonzero(coverage.order == member)[0]),
+            budget=share,
+            size=len(group.rows),
+        )
 
     def shares(self, candidates: Candidates, groups: Sequence[Group], budget: int) -> np.ndarray:
         """Return how many samples each cluster gives."""

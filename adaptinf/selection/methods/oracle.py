@@ -9,6 +9,7 @@ from adaptinf.arrays.budgets import allocate
 from adaptinf.registry import selector
 from adaptinf.selection.interface import Candidates, Choice, groups_of
 from adaptinf.selection.methods.cluster_balanced import draw_from_groups
+from adaptinf.selection.traits import Role
 
 
 @selector("oracle")
@@ -17,6 +18,7 @@ class Oracle:
     """Random inside every true skill; samples without a skill form one group."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"skills"})
+    role: ClassVar[Role] = "reference"
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return a water-filled draw over the skills."""

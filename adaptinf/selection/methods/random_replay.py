@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptinf.registry import selector
 from adaptinf.selection.interface import Candidates, Choice
+from adaptinf.selection.traits import Role
 
 
 @selector("random_replay")
@@ -17,6 +18,7 @@ class RandomReplay:
     """Uniform over pool and new data; the baseline that every table prints."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    role: ClassVar[Role] = "baseline"
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return a uniform draw."""

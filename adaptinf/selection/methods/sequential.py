@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptinf.registry import selector
 from adaptinf.selection.interface import Candidates, Choice
+from adaptinf.selection.traits import Role
 
 
 @selector("sequential")
@@ -21,11 +22,17 @@ class Sequential:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"arrived"})
+    role: ClassVar[Role] = "lower reference"
 
     def eligible(self, candidates: Candidates) -> np.ndarray:
-        """Return who arrived last."""
+        """Return which candidates arrived at the current step; without one, which arrived last.
+
+        So nothing is selected where the newest dataset is empty: the one before was learnt at its own step.
+        """
         assert candidates.arrived is not None
-        newest = candidates.arrived.max() if len(candidates) else 0
+        newest = candidates.current_step
+        if newest is None:
+            newest = candidates.arrived.max() if len(candidates) else 0
         return np.asarray(candidates.arrived == newest)
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from adaptinf.errors import ConfigError
-from adaptinf.selection import select, wishes
+from adaptinf.selection import auto_settings, select
 from adaptinf.selection.methods.adapt_plus import highest, joint_clusters
-from adaptinf.selection.options import PAPER
+from adaptinf.selection.traits import PAPER_SETTINGS
 
 
 def ward_by_hand(units: np.ndarray, count: int) -> set[frozenset[int]]:
@@ -69,7 +69,7 @@ def pool(sizes: tuple[int, int, int]) -> dict[str, object]:
 def test_skills_share_the_budget_and_the_clusters_of_one_give_equally(
     budgets: dict[str, str], of_each: tuple[set[int], int]
 ) -> None:
-    chosen = select(**pool((40, 41, 9)), budget=12, method="adapt_plus", joined=2, tail=0.0, **budgets)
+    chosen = select(**pool((40, 41, 9)), budget=12, method="adapt_plus", num_joint_clusters=2, tail=0.0, **budgets)
     by_cluster = Counter(chosen.table["cluster"].tolist())
     assert ({by_cluster[0], by_cluster[1]}, by_cluster[2]) == of_each
     assert chosen.clusters["joint"].tolist() == [0, 0, 1]
@@ -77,18 +77,18 @@ def test_skills_share_the_budget_and_the_clusters_of_one_give_equally(
 
 
 def test_apart_every_cluster_counts_for_itself() -> None:
-    chosen = select(**pool((49, 49, 49)), budget=12, method="adapt_plus", joined=3, tail=0.0)
+    chosen = select(**pool((49, 49, 49)), budget=12, method="adapt_plus", num_joint_clusters=3, tail=0.0)
     assert Counter(chosen.table["cluster"].tolist()) == {0: 4, 1: 4, 2: 4}
 
 
 def test_the_highest_losses_of_a_skill_come_after_all_others() -> None:
     inputs = pool((40, 40, 20))
     loss = inputs["scores"]["perplexity"]
-    others = select(**inputs, budget=90, method="adapt_plus", joined=2, tail=0.1, seed=3)
+    others = select(**inputs, budget=90, method="adapt_plus", num_joint_clusters=2, tail=0.1, seed=3)
     left = set(range(100)) - set(others.indices.tolist())
     # The smaller skill is taken whole; of the larger one's 80 ten stay, among them its tail of eight.
     assert len(left) == 10 and {row for row in range(80) if loss[row] == 9} < left
-    first = select(**inputs, budget=30, method="adapt_plus", joined=2, tail=0.1, seed=4)
+    first = select(**inputs, budget=30, method="adapt_plus", num_joint_clusters=2, tail=0.1, seed=4)
     assert (loss[first.indices] < 9).all()
 
 
@@ -100,16 +100,16 @@ def test_another_draw_chooses_others() -> None:
 
 def test_it_asks_for_answer_states_and_many_clusters() -> None:
     asked = {"extraction.vector": "hidden", "extraction.image": "unmeasured", "clustering.clusters": 300}
-    assert wishes("adapt_plus") == asked
-    assert wishes("adapt") == wishes("random_replay") == PAPER
+    assert auto_settings("adapt_plus") == asked
+    assert auto_settings("adapt") == auto_settings("random_replay") == PAPER_SETTINGS
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("joined", 0),
-        ("joined", 2.5),
-        ("joined", True),
+        ("num_joint_clusters", 0),
+        ("num_joint_clusters", 2.5),
+        ("num_joint_clusters", True),
         ("budgets", "sqrt"),
         ("budgets", "density"),
         ("tail", 1),

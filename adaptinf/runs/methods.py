@@ -1,0 +1,49 @@
+"""What a run's method says of itself, wherever the method is defined, and the cap that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from adaptinf import registry
+from adaptinf.config import RunConfig
+from adaptinf.errors import ConfigError
+from adaptinf.selection.traits import Traits, traits_of
+
+CAP_FACTOR = 4
+"""The default cap is this many budgets (docs/pruning.md)."""
+
+
+@contextmanager
+def method_scope(config: RunConfig) -> Iterator[None]:
+    """Return a block in which the method of a configuration is known, wherever it is defined.
+
+    Plug-in files are loaded for a method only that the whole process does not have. Where they cannot be loaded any
+    more, the method is unknown in the block: a report of a finished run does without them.
+    """
+    with registry.scope():
+        is_shared = registry.selector.get(config.selection.method) is not None
+    try:
+        scope = registry.open_scope(() if is_shared else config.plugins)
+    except ConfigError:
+        scope = registry.open_scope()
+    with scope.active():
+        yield
+
+
+def method_traits(config: RunConfig) -> Traits:
+    """Return the traits of the method; the defaults where the files that define it are gone."""
+    with method_scope(config):
+        return traits_of(config.selection.method)
+
+
+def cap_of(config: RunConfig) -> int | None:
+    """Return how many samples the pool holds after a step; None: no cap.
+
+    With `pruning.cap: auto` it is CAP_FACTOR times the budget, or none for a method that trains on the whole pool.
+    """
+    cap = config.pruning.cap
+    if isinstance(cap, int):
+        return cap
+    is_capped = cap == "auto" and not method_traits(config).whole_pool
+    return CAP_FACTOR * config.selection.budget if is_capped else None
