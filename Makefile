@@ -1,17 +1,24 @@
 # make demo: the whole loop on a small real stream.   make test: the tests.   make check: lint and types.
+# make test-fast: the tests that load no model, open no browser and build no site.
 # make docs: the documentation as a site in site/.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two processes of tests, each with one thread: what two cores carry.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: demo test test-slow check docs format wheel clean
+.PHONY: demo test test-fast test-slow check docs format wheel clean
 
 demo: $(STAMP)
 	$(BIN)/adaptinf demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
+
+test-fast: $(STAMP)
+	$(PYTEST) -m "not slow and not gpu and not heavy"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow

@@ -1,10 +1,12 @@
-"""Fixtures that several test files share: the tiny VLM and conversations about images that lie on disk."""
+"""Fixtures that several test files share, and which tests are heavy: `make test-fast` leaves those out."""
 
 import os
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# One thread for each of several processes of tests (pytest -n 2), which share the cores.
+os.environ.update({"OMP_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {})
 
 from pathlib import Path
 
@@ -17,13 +19,74 @@ from adaptinf.config import LoraConfig, ModelConfig
 from adaptinf.data import Sample
 from tests.helpers.conversations import BASE_PATH, conversation, say
 
+HEAVY_PLACES = (
+    "benchmarks",
+    "cli/test_cli.py",
+    "cli/test_cli_compare.py",
+    "demo/test_base.py",
+    "demo/test_benchmark.py",
+    "doctor",
+    "evaluation/test_generation.py",
+    "extraction/test_kills.py",
+    "extraction/test_memory.py",
+    "extraction/test_plan.py",
+    "extraction/test_shortcuts.py",
+    "history",
+    "models",
+    "report/test_report.py",
+    "runs/test_cache.py",
+    "runs/test_overrule.py",
+    "test_faults.py",
+    "test_gpu.py",
+    "test_pipeline.py",
+    "training",
+)
+"""Folders and files of tests that load a model or start whole runs; a test elsewhere carries the marker `heavy`."""
+HEAVY_FIXTURES = {"driver", "hostile_runs", "learner", "runs"}
+"""Fixtures that load a model or open a browser."""
+
+
+def pytest_collection_modifyitems(items):
+    places = [Path(__file__).parent / place for place in HEAVY_PLACES]
+    for item in items:
+        is_listed = any(item.path == place or place in item.path.parents for place in places)
+        if is_listed or HEAVY_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.heavy)
+
+
+running: list[pytest.Item] = []
+"""The test that runs now, with its fixtures."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    running[:] = [item]
+
 
 @pytest.fixture(scope="session", autouse=True)
-def two_threads():
+def only_heavy_tests_load_models():
+    """Fail every other test that loads a model, so that `make test-fast` stays fast."""
+    from transformers import PreTrainedModel
+
+    load = PreTrainedModel.from_pretrained.__func__
+
+    def checked(cls, *args, **options):
+        if running[0].get_closest_marker("heavy") is None:
+            pytest.fail("this test loads a model: add its file to HEAVY_PLACES in tests/conftest.py, or mark it heavy")
+        return load(cls, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreTrainedModel, "from_pretrained", classmethod(checked))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def threads():
+    """Two threads for torch, unless the environment says otherwise."""
     import torch
     from transformers.utils import logging
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     logging.disable_progress_bar()
 
 

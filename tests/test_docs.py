@@ -253,6 +253,7 @@ def test_the_marked_blocks_run():
     assert "[10 10]" in printed and "DataError missing.json does not exist" in printed
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("page", SHELL_PAGES, ids=lambda page: page.name)
 def test_pages_with_shell_code_run_from_top_to_bottom_and_print_what_they_show(page, tmp_path):
     command = tmp_path / "bin" / "adaptinf"
@@ -412,6 +413,7 @@ def build_site(docs: Path, out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.heavy
 def test_the_site_builds_and_asks_nobody_for_anything(tmp_path):
     done = build_site(ROOT / "docs", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -424,6 +426,7 @@ def test_the_site_builds_and_asks_nobody_for_anything(tmp_path):
     assert 'href="examples/my_scores.py"' in pages["add-a-scorer"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("mistake", ["[gone](gone.md)", "[gone](pool.md#gone)"])
 def test_the_site_does_not_build_with_a_link_that_leads_nowhere(tmp_path, mistake):
     shutil.copytree(ROOT / "docs", tmp_path / "docs")

@@ -78,6 +78,12 @@ def test_tests_import_helpers_and_no_other_tests():
         (path.name, module)
         for path in sorted((ROOT / "tests").rglob("*.py"))
         for module in re.findall(r"^(?:from|import) (tests\.[\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        if not module.startswith("tests.helpers.") and module != "tests.extraction.reference"
+        if not module.startswith("tests.helpers.") and module not in ("tests.extraction.reference", "tests.conftest")
     ]
     assert wrong == []
+
+
+def test_the_heavy_places_exist():
+    from tests.conftest import HEAVY_PLACES
+
+    assert [place for place in HEAVY_PLACES if not (ROOT / "tests" / place).exists()] == []

@@ -17,6 +17,7 @@ tables = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tables)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
 def test_every_table_of_a_page_is_that_of_its_records(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
