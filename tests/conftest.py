@@ -27,6 +27,7 @@ HEAVY_PLACES = (
     "demo/test_benchmark.py",
     "doctor",
     "evaluation/test_generation.py",
+    "executors",
     "extraction/test_kills.py",
     "extraction/test_memory.py",
     "extraction/test_plan.py",
@@ -38,6 +39,7 @@ HEAVY_PLACES = (
     "runs/test_overrule.py",
     "test_faults.py",
     "test_gpu.py",
+    "test_old_run_folders.py",
     "test_pipeline.py",
     "training",
 )
