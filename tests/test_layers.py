@@ -129,6 +129,32 @@ def test_no_module_below_the_command_line_prints():
     assert wrong == []
 
 
+CLI_MAY_IMPORT = {"api", "cli", "errors", "progress", "words"}
+CLI_ALSO_IMPORTS = {
+    "cli.options": {"storage.tables"},  # JSON in which NaN is null, as in every file
+    "cli.console_tables": {"results.columns", "selection.traits"},  # how numbers are written, which row is a baseline
+    "cli.sample_text": {"data"},  # a rejected row is shown in another way than a sample
+}
+"""What the command line needs to format results. Types alone are imported under TYPE_CHECKING, whatever they are."""
+
+
+def without_types(tree: ast.Module) -> ast.Module:
+    """Return a module without what it imports for type checkers alone."""
+    statements = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    return ast.Module(body=statements, type_ignores=[])
+
+
+def test_the_command_line_calls_the_api_and_formats():
+    used: dict[str, set[str]] = {}
+    for name, tree in SOURCES.items():
+        if top(name) == "cli":
+            others = {other for other in own_imports(without_types(tree)) if top(other) not in CLI_MAY_IMPORT}
+            used |= {name: others} if others else {}
+    assert used == CLI_ALSO_IMPORTS
+
+
 def test_no_global_random_generator_is_called():
     wrong = []
     for name, tree in SOURCES.items():

@@ -75,6 +75,7 @@ def test_a_typed_client_passes_strict_mypy(user):
         ("cluster(features.vectors, ids=features.ids, ", "cluster(features.vectors, ", 'Missing named argument "ids"'),
         ("budget=100", "budget='100'", 'has incompatible type "str"; expected "int"'),
         ("return run.folder", "return run.config", 'expected "Path"'),
+        ("api.step(run_folder)", "api.step(run_folder, 1)", "Too many positional arguments"),
     ],
 )
 def test_a_client_that_uses_the_package_wrongly_does_not_pass(user, right, wrong, complaint):

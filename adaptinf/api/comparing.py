@@ -138,7 +138,7 @@ def demo(
     """
     from adaptinf.demo.run import run_demo
     from adaptinf.report import write_report
-    from adaptinf.results.outcomes import DemoResult, summary_table
+    from adaptinf.results.outcomes import DemoResult, summarised_runs
     from adaptinf.runs import Run
     from adaptinf.runs.layout import REPORT
     from adaptinf.storage import store, tables
@@ -149,7 +149,7 @@ def demo(
     Run.refuse_run(folder)
     with store.lock(folder):
         runs = run_demo(folder, methods=names, seed=seed, progress=progress or Silent(), num_steps=steps)
-        summary = summary_table(runs)
+        summary = summarised_runs(runs)
         tables.write_json(folder / "summary.json", summary.as_json())
         page = write_report([made.folder for made in runs], folder / REPORT)
     return DemoResult(folder=folder, runs=tuple(runs), summary=summary, report=page)

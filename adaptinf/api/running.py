@@ -173,7 +173,7 @@ def _noted(notes: Iterable[str], progress: Progress) -> tuple[str, ...]:
 def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
     """Return what came of a run whose steps from `first` on are new, its report written."""
     from adaptinf.report import write_report
-    from adaptinf.results.outcomes import RunResult, summary_table
+    from adaptinf.results.outcomes import RunResult, summarised_runs
 
     page, log = run.report_file, run.events_file
     # A finished run is left as it is: its report is written anew only when something has happened since.
@@ -182,7 +182,7 @@ def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
     return RunResult(
         run=run,
         steps=tuple(range(first, run.num_finished)),
-        summary=summary_table([run]) if run.config.evaluation else None,
+        summary=summarised_runs([run]) if run.config.evaluation else None,
         report=page,
         notes=notes,
     )

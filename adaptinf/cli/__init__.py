@@ -1,4 +1,4 @@
-"""The command line: it talks to people, and is the only place that prints and exits."""
+"""The command line: it parses, calls adaptinf.api and formats, and is the only place that prints and exits."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from adaptinf.errors import AdaptError
 app = typer.Typer(
     name="adaptinf",
     help="Keep a vision-language model learning from a never-ending stream of instruction datasets.",
+    epilog="First steps: `adaptinf demo` needs no data; `adaptinf validate` checks yours; `adaptinf run` trains on it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

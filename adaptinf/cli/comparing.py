@@ -38,7 +38,7 @@ def compare(
     variants: Annotated[Path | None, typer.Option(help="YAML file: name -> method and settings of its own.")] = None,
     cap: Annotated[
         str | None,
-        typer.Option(help="One cap for all rows but multitask: auto, none or a number; else only lite_adapt has one."),
+        typer.Option(help="Cap of all rows but multitask: auto, none or a number; if left out, of lite_adapt alone."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps to run; all if left out.", min=1)] = None,
     workers: Annotated[

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adaptinf.cli.console import print_table
 from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
-from adaptinf.results.intervals import PairedTest
-from adaptinf.results.outcomes import SummaryTable
-from adaptinf.results.summary import Summary
-from adaptinf.results.table import ResultsRow, ResultsTable
 from adaptinf.selection.traits import traits_of
+
+if TYPE_CHECKING:
+    from adaptinf.results.intervals import PairedTest
+    from adaptinf.results.outcomes import SummaryTable
+    from adaptinf.results.summary import Summary
+    from adaptinf.results.table import ResultsRow, ResultsTable
 
 QUALITY = ("macro", "micro", "rare", "common", "worst_skill", "over_time", "relative_gain")
 COST = (

@@ -11,13 +11,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting, such as selection.budget=1000; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as selection.budget=1000; repeatable."),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
 Images = Annotated[Path | None, typer.Option(help="Folder that image paths are relative to.")]
 Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
-Plugins = Annotated[list[Path] | None, typer.Option(help="A plug-in file of yours; repeatable.")]
+Plugins = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A plug-in file of yours; repeatable.")]
 
 
 def print_json(value: Any) -> None:

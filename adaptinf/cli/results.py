@@ -21,13 +21,13 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
     """
     from dataclasses import asdict
 
-    from adaptinf.cli.story import tell
+    from adaptinf.cli.sample_text import history_text
 
     found = api.explain(folder, id)
     if as_json:
         print_json(asdict(found))
     else:
-        print(tell(found))
+        print(history_text(found))
 
 
 def export(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def init(
-    folder: RunFolder,
+    folder: Annotated[Path, typer.Argument(help="The run folder to make.")],
     model: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the model to train.")],
     overrides: Overrides = None,
 ) -> None:

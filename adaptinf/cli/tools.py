@@ -20,7 +20,7 @@ def doctor(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check the environment, and a model if a stream is named.
+    """Check the environment, and the model of a stream.
 
     With a stream: whether extraction is exact with its model, how fast it is, and how long the stream takes.
     """
@@ -74,13 +74,13 @@ def inspect(
 
     The text that the model learns is in colour.
     """
-    from adaptinf.cli.story import show
+    from adaptinf.cli.sample_text import inspected_text
 
     found = api.inspect(data, row, model=model, images=images, format=format, plugins=plugins or ())
     if as_json:
         print_json(found.as_json())
     else:
-        print(show(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        print(inspected_text(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
 
 
 def select(
@@ -92,10 +92,12 @@ def select(
     vectors: Annotated[Path | None, typer.Option(help=".npy file, one row per sample in the table's order.")] = None,
     embeddings: Annotated[Path | None, typer.Option(help=".npy file, one row per sample in the table's order.")] = None,
     method: Annotated[str, typer.Option(help="Selector; `adaptinf list` names them.")] = "adapt",
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: sampling=top")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the method: sampling=top")
+    ] = None,
     clusters: Annotated[
         str | None,
-        typer.Option(help="Number of clusters for k-means, or auto, the knee; the method's default if left out."),
+        typer.Option(help="Number of k-means clusters, or auto (knee of the inertia); else the method's default."),
     ] = None,
     labels: Annotated[str, typer.Option(help="Column of the table with clusters, if it has one.")] = "cluster",
     ids: Annotated[str, typer.Option(help="Column of the table with ids.")] = "id",

@@ -50,7 +50,7 @@ class SummaryTable:
         return as_html(f"relative gain in % of: {self.reference}", self.to_pandas(), max_rows=None)
 
 
-def summary_table(runs: Sequence[Run]) -> SummaryTable:
+def summarised_runs(runs: Sequence[Run]) -> SummaryTable:
     """Return one row per run."""
     rows, references = summaries([record_of(run, in_detail=False) for run in runs])
     return SummaryTable(rows=tuple(rows), reference="; or ".join(references))

@@ -18,7 +18,7 @@ from adaptinf.config import DatasetConfig, ModelConfig, RunConfig
 from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
-from adaptinf.results.outcomes import summary_table
+from adaptinf.results.outcomes import summarised_runs
 from adaptinf.results.recording import record_of
 from adaptinf.results.summary import summarise, upper_reference
 from adaptinf.runs import Run
@@ -52,12 +52,12 @@ def test_the_reference_is_multitask_else_the_best_of_sequential_else_nothing(tmp
     assert reference.tolist() == [0.9, 0.6] and "sequential" in name
     reference, name = upper_reference([record_of(adapt)])
     assert reference is None and "none" in name
-    assert np.isnan(summary_table([adapt]).rows[0].relative_gain)
+    assert np.isnan(summarised_runs([adapt]).rows[0].relative_gain)
 
 
 def test_a_run_without_tests_or_steps_has_a_row_without_accuracies(tmp_path):
     run = Run.create(tmp_path / "run", RunConfig())
-    (row,) = summary_table([run]).rows
+    (row,) = summarised_runs([run]).rows
     assert row.num_steps == 0 and row.samples_trained == 0
     assert np.isnan(row.macro) and np.isnan(row.forgetting_signed)
 
@@ -67,7 +67,7 @@ def test_the_table_names_its_reference_and_how_far_each_is_from_random(tmp_path,
         run_folder(tmp_path / "adapt", "adapt", [[0.1, 0.1], [0.6, 0.5]]),
         run_folder(tmp_path / "random_replay", "random_replay", [[0.1, 0.1], [0.4, 0.5]]),
     ]
-    table = summary_table(runs)
+    table = summarised_runs(runs)
     show_summary(table)
     said = capsys.readouterr().out
     assert "against random replay, points of accuracy: adapt +10.0 (one seed: a few points are noise)" in said
@@ -154,7 +154,7 @@ def test_methods_run_in_worker_processes_and_a_failing_one_is_told(tmp_path):
     planned = planned_methods(config, ["random_replay", "sequential"], tmp_path)
     runs = run_planned(planned, progress=Silent(), num_workers=2)
     assert [run.num_finished for run in runs] == [1, 1]
-    table = summary_table(runs)
+    table = summarised_runs(runs)
     assert "sequential" in table.reference and all(row.num_steps == 1 for row in table.rows)
     # Every method saw the same base.
     assert runs[0].load(-1, Evaluation).matrix.tolist() == runs[1].load(-1, Evaluation).matrix.tolist()

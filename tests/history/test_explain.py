@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adaptinf import config as configuration
-from adaptinf.cli.story import tell
+from adaptinf.cli.sample_text import history_text
 from adaptinf.errors import ConfigError
 from adaptinf.history.explain import sample_history
 from adaptinf.pipeline import run_all
@@ -127,7 +127,7 @@ def test_a_pruned_sample_shows_the_neighbour_that_it_left_for(run):
     other = sample_history(run, left.neighbour)
     assert left.neighbour_turns == other.turns and left.neighbour_images == other.images
     assert [item.absent for item in life.steps] == [None, "pruned at step 1"]
-    told = tell(life)
+    told = history_text(life)
     assert f"cosine {entry['similarity']:.4f} with {entry['neighbour']}, which stayed" in told
     assert other.turns[0][1] in told
 
@@ -138,7 +138,7 @@ def test_a_restored_sample_is_in_the_pool_again(run):
     assert (life.state, life.restored_from) == ("in the pool", 2)
     assert [bool(item.pruned) for item in life.steps] == [True, False]
     assert [item.absent for item in life.steps] == [None, None]
-    assert "in the pool again from step 2 on" in tell(life)
+    assert "in the pool again from step 2 on" in history_text(life)
 
 
 def test_a_withdrawn_sample_says_since_when(run):
@@ -154,7 +154,7 @@ def test_an_unscored_sample_says_that_it_comes_last(run):
     first = life.steps[0]
     assert first.placed.cluster == -1 and all(math.isnan(item.value) for item in first.scores.values())
     assert first.considered.reason == "unscored: the budget was spent on every other sample"
-    told = tell(life)
+    told = history_text(life)
     assert "not measured" in told and "none: unscored, with 0 others" in told
 
 
@@ -162,7 +162,7 @@ def test_a_rejected_row_says_why(run):
     life = sample_history(run, "two/091")
     assert (life.state, life.meta["row"], life.notes) == ("rejected", 12, ("empty answer in turn 2",))
     assert sample_history(run, "two/000013").notes == ("row is 7, not an object",)
-    assert "two.json row 12" in tell(life) and "empty answer in turn 2" in tell(life)
+    assert "two.json row 12" in history_text(life) and "empty answer in turn 2" in history_text(life)
     with pytest.raises(ConfigError, match="two/091 was never in the pool: .*row 12, empty answer in turn 2"):
         amending.restore(run, "two/091")
     # A folder that was written before rejected rows had ids names them by their number.
@@ -195,7 +195,7 @@ def test_a_step_that_is_under_way_is_told_as_far_as_it_is(run):
     try:
         last = sample_history(run, "three/001").steps[-1]
         assert last.scores and last.placed and last.considered is None and last.trained is None and last.pruned is None
-        assert "not that far yet" in tell(sample_history(run, "three/001"))
+        assert "not reached yet" in history_text(sample_history(run, "three/001"))
     finally:
         for path in hidden:
             path.with_name(f"{path.name}.hidden").rename(path)
@@ -203,7 +203,7 @@ def test_a_step_that_is_under_way_is_told_as_far_as_it_is(run):
 
 def test_the_command_prints_words_or_json(run, call):
     code, out, _ = call("explain", run.folder, "three/001")
-    assert code == 0 and out == tell(sample_history(run, "three/001")) + "\n"
+    assert code == 0 and out == history_text(sample_history(run, "three/001")) + "\n"
     code, out, err = call("explain", run.folder, "one/090", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "") and found["id"] == "one/090"
@@ -217,7 +217,7 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
     made = Run.create(tmp_path / "run", configuration.load(write_stream(tmp_path / "s.yaml", [dataset], **changes)))
     join(made, 0)
     before = sample_history(made, "one/001")
-    assert before.steps == () and "none has begun" in tell(before)
+    assert before.steps == () and "none has begun" in history_text(before)
     run_all(made)
     chosen = set(table(made, 0, "selection/selection.parquet").index)
     for id in made.pool(0).ids:
@@ -226,7 +226,7 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
         ending = "this one among them" if id in chosen else "not this one"
         assert found.considered.reason == f"random_replay chose 3 of a pool of 8, {ending}"
     left = sample_history(made, table(made, 0, "pruning/pruned.parquet").index[0])
-    assert left.steps[0].pruned.neighbour is None and "compared with nothing" in tell(left)
+    assert left.steps[0].pruned.neighbour is None and "compared with no other sample" in history_text(left)
 
 
 def test_a_method_that_joins_clusters_tells_what_they_gave_together(tmp_path):

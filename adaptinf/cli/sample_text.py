@@ -1,0 +1,166 @@
+"""A sample as text for a terminal: its history in a run, or what a model sees of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from adaptinf.data import Rejected
+
+if TYPE_CHECKING:
+    from adaptinf.doctor.sample import Inspected, Piece
+    from adaptinf.history.records import (
+        ClusterMembership,
+        PruningOutcome,
+        SampleHistory,
+        Score,
+        SelectionOutcome,
+        StepHistory,
+    )
+
+SHOWN_CHARACTERS = 300
+"""Characters of one turn that are shown; the JSON has all of them."""
+INDENT = "  "
+WIDTH = 16
+"""Columns of the label in front of a line."""
+GREEN, PLAIN = "\x1b[1;32m", "\x1b[0m"
+"""Codes that colour text in a terminal."""
+
+
+def history_text(history: SampleHistory) -> str:
+    """Return a history as lines of text."""
+    return "\n".join([*_beginning(history), *(line for step in history.steps for line in _step(step))])
+
+
+def inspected_text(inspected: Inspected, *, colour: bool) -> str:
+    """Return one sample as lines of text; the text that the model learns is green, or in brackets without colour."""
+    row = inspected.row
+    if isinstance(row, Rejected):
+        return "\n".join(
+            [f"{row.id}: rejected", _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)]
+        )
+    lines = [row.id, *_conversation(row.turns, ())]
+    for path, (width, height) in zip(row.images, inspected.image_sizes, strict=True):
+        lines.append(_line("image", f"{path}, {width} x {height} pixels"))
+    lines += [_line("repaired", note) for note in row.notes]
+    if inspected.pieces:
+        lines += _as_seen(inspected, colour=colour)
+    return "\n".join(lines)
+
+
+def _as_seen(inspected: Inspected, *, colour: bool) -> Iterator[str]:
+    learnt = sum(piece.num_tokens for piece in inspected.pieces if piece.is_answer)
+    total = sum(piece.num_tokens for piece in inspected.pieces)
+    how = "in green" if colour else "in [answer: ] brackets"
+    yield f"as the model sees it: {total:,} tokens, {learnt:,} of them learnt ({how})"
+    if inspected.is_cut:
+        yield "warning: longer than model.max_length (2,048 by default), cut on the right"
+    if not learnt:
+        yield "warning: no answer token is left; the sample would be unscored and not trained on"
+    yield "".join(_seen(piece, colour=colour) for piece in inspected.pieces)
+
+
+def _seen(piece: Piece, *, colour: bool) -> str:
+    if piece.is_image:
+        return f"[{piece.num_tokens:,} image tokens]"
+    if not piece.is_answer:
+        return piece.text
+    return f"{GREEN}{piece.text}{PLAIN}" if colour else f"[answer: {piece.text}]"
+
+
+def _beginning(history: SampleHistory) -> Iterator[str]:
+    yield f"{history.id}: {history.state}"
+    if history.state == "rejected":
+        yield _line("file", f"{history.meta['file']} row {history.meta['row']}")
+        yield _line("reason", history.notes[0])
+        return
+    yield _line("arrived", f"with {history.source}, step {history.arrived}")
+    yield from _conversation(history.turns, history.images)
+    for key in ("skill", "task"):
+        if history.meta.get(key):
+            yield _line(key, str(history.meta[key]))
+    for note in history.notes:
+        yield _line("repaired", note)
+    if history.restored_from is not None:
+        yield _line("restored", f"in the pool again from step {history.restored_from} on; it is not pruned any more")
+    if not history.steps:
+        yield _line("steps", "none has begun since it arrived")
+
+
+def _conversation(turns: tuple[tuple[str, str], ...], images: tuple[str, ...]) -> Iterator[str]:
+    for role, text in turns:
+        yield _line(role, _shortened(text))
+    for path in images:
+        yield _line("image", path)
+
+
+def _step(step: StepHistory) -> Iterator[str]:
+    yield f"step {step.step}"
+    if step.absent:
+        yield _line("not in the pool", step.absent)
+        return
+    if step.placed is not None:
+        yield _line("cluster", _cluster(step.placed))
+    for name, measured in step.scores.items():
+        yield _line(name, _score(measured, has_peers=step.placed is not None))
+    if step.considered is None:
+        yield _line("selection", "not reached yet")
+        return
+    yield from _selection(step.considered)
+    yield _line("trained", _training(step))
+    if step.pruned is not None:
+        yield from _pruning(step.pruned)
+
+
+def _cluster(placed: ClusterMembership) -> str:
+    if placed.cluster < 0:
+        return f"none: unscored, with {placed.size - 1:,} others"
+    nearer = f"; {placed.quantile:.0%} of them are nearer" if math.isfinite(placed.quantile) else ""
+    return f"{placed.cluster}, {placed.size:,} samples; distance to the center {placed.distance:.4f}{nearer}"
+
+
+def _score(measured: Score, *, has_peers: bool) -> str:
+    if not math.isfinite(measured.value):
+        return "not measured"
+    return f"{measured.value:.4f}, above {measured.quantile:.0%} of the {'cluster' if has_peers else 'pool'}"
+
+
+def _selection(outcome: SelectionOutcome) -> Iterator[str]:
+    if outcome.entropies:
+        bits = ", ".join(f"{name} {_bits(value)}" for name, value in outcome.entropies.items())
+        yield _line("scorer", f"{outcome.scorer} (bits of each histogram: {bits})")
+    if outcome.bin is not None and outcome.bin >= 0:
+        yield _line("bin", f"{outcome.bin}, of which {outcome.bin_budget:,} of {outcome.bin_size:,} were selected")
+    if outcome.budget is not None:
+        yield _line("budget", f"{outcome.budget:,} for its cluster, {outcome.total:,} for the step")
+    yield _line("selected" if outcome.chosen else "not selected", outcome.reason)
+
+
+def _bits(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "none (too many values missing)"
+
+
+def _training(step: StepHistory) -> str:
+    if step.trained is None:
+        return "not reached yet"
+    return "yes" if step.trained else f"no{f': {step.untrained}' if step.untrained else ''}"
+
+
+def _pruning(pruned: PruningOutcome) -> Iterator[str]:
+    if pruned.neighbour is None:
+        yield _line("pruned", "to reach the cap; it was compared with no other sample")
+        return
+    whether = "which stayed" if pruned.neighbour_stayed else "which was pruned as well"
+    yield _line("pruned", f"cosine {pruned.similarity:.4f} with {pruned.neighbour}, {whether}:")
+    for line in _conversation(pruned.neighbour_turns, pruned.neighbour_images):
+        yield INDENT + line
+
+
+def _line(name: str, text: str) -> str:
+    return f"{INDENT}{name:<{WIDTH - 1}} {text}"
+
+
+def _shortened(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SHOWN_CHARACTERS else f"{flat[:SHOWN_CHARACTERS]}..."
