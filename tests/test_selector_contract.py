@@ -226,7 +226,7 @@ def test_a_selector_that_miscounts_is_told_so() -> None:
         def choose(self, candidates: Candidates, budget: int) -> Choice:
             return Choice(rows=np.zeros(budget, dtype=int))
 
-    with pytest.raises(AdaptError, match=r"twice chose 5 rows, 1 different, of 5; mend its choose\(\)"):
+    with pytest.raises(AdaptError, match=r"twice chose 5 rows, 1 different, of 5; repair its choose\(\)"):
         select(**toy_inputs(), budget=5, method="twice")
 
 

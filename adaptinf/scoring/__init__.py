@@ -1,4 +1,4 @@
-"""Scores: one a file, each a number that says how the model as it is now finds a sample.
+"""Scorers: one per file, each gives one number per sample, measured with the model as it is now.
 
 A scorer is a class with one decorator, in this folder or in a file of your own named under `plugins:`
 
@@ -54,5 +54,5 @@ class Scorer(Protocol):
     """One score."""
 
     def __call__(self, outcome: ForwardPass) -> np.ndarray:
-        """Return B float64, one a sample; NaN = unscored."""
+        """Return B float64, one per sample; NaN = unscored."""
         ...

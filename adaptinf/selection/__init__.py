@@ -1,7 +1,7 @@
 """Step 2: choose the samples to train on (docs/selection.md).
 
-`multiway.py` is the method, `choice.py` and `coverage.py` its two parts; every other selector is one file, and so is
-yours: the interface is in `interface.py`.
+`methods/multiway.py` is the method of the paper, `entropy.py` and `coverage.py` its two parts. Every other selector is
+one file, and so is yours: the interface is in `interface.py`.
 
 Shapes: N samples, D vector dims, H embedding dims, K clusters.
 """
@@ -129,6 +129,6 @@ def _checked_choice(method: str, chooser: Selector, candidates: Candidates, budg
     num_different = len(np.unique(choice.rows))
     if len(choice.rows) != budget or num_different != budget:
         raise AdaptError(
-            f"{method} chose {len(choice.rows)} rows, {num_different} different, of {budget}; mend its choose()"
+            f"{method} chose {len(choice.rows)} rows, {num_different} different, of {budget}; repair its choose()"
         )
     return choice

@@ -1,4 +1,4 @@
-"""Whose word counts in a cluster: one scorer, by entropy, name or lot, or all of them by their ranks.
+"""Which score decides in a cluster: that of one scorer, by entropy, by name or at random, or the ranks of all scorers.
 
 The paper chooses by entropy; the other ways are options beyond the paper. Shapes: n members of the cluster.
 """
@@ -23,22 +23,22 @@ class Deciding(NamedTuple):
     """The score that orders one cluster."""
 
     scorer: str
-    """Name of the scorer; `rank_average` or `borda` for a combination; `none` when nobody has a say."""
+    """Name of the scorer; `rank_average` or `borda` for a combination; `none` when no scorer has a value."""
     scores: np.ndarray
     """n float64, NaN where there is none."""
     entropies: dict[str, float]
-    """Bits of each scorer's histogram, whoever decides; NaN for one with too many values missing."""
+    """Bits of each scorer's histogram, whichever decides; NaN for one with too many values missing."""
 
 
 def decide(choose: str, scores: Mapping[str, np.ndarray], scorers: Sequence[str], *, seed: int) -> Deciding:
     """Return the score that decides in one cluster.
 
     Args:
-        choose: `entropy`; `fixed:<name>`, used wherever it has a value; `random`, by lot among those with enough finite
+        choose: `entropy`; `fixed:<name>`, used wherever it has a value; `random`, one of those with enough finite
             values; `rank_average` or `borda`, a combination of all.
         scores: scorer name -> n values of the members, NaN allowed.
         scorers: names to choose among or to combine, in order of preference.
-        seed: of the lot.
+        seed: of the random scorer.
     """
     best, entropies = choose_scorer(scores, scorers)
     if choose == "rank_average":

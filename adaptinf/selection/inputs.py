@@ -51,7 +51,7 @@ def gather(
 
 
 def text_skills(skills: Any) -> np.ndarray | None:
-    """Return N skill names, empty where the caller has None or NaN; None when nobody has a skill."""
+    """Return N skill names, empty where the caller has None or NaN; None when no sample has a skill."""
     if skills is None:
         return None
     names = text_array(["" if skill is None or skill != skill else skill for skill in skills])

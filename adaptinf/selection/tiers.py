@@ -13,7 +13,7 @@ class Tiers(NamedTuple):
     """Rows of the candidates; a later tier is touched only when every earlier one is chosen whole."""
 
     scored: np.ndarray
-    """With a finite score and a cluster; everybody where nothing was measured or clustered."""
+    """With a finite score and a cluster; all candidates where nothing was measured or clustered."""
     unscored: np.ndarray
     """With a cluster, without any finite score."""
     unclustered: np.ndarray
@@ -21,7 +21,7 @@ class Tiers(NamedTuple):
 
 
 def tiers_of(chooser: Selector, candidates: Candidates) -> Tiers:
-    """Return who may be chosen at all, in the order in which it is looked at."""
+    """Return the candidates that may be selected, in the order in which the tiers are filled."""
     eligible = np.ones(len(candidates), dtype=bool)
     if isinstance(chooser, Restricting):
         eligible = chooser.eligible(candidates)
@@ -31,14 +31,14 @@ def tiers_of(chooser: Selector, candidates: Candidates) -> Tiers:
 
 
 def _scored(candidates: Candidates) -> np.ndarray:
-    """Return N bools: has a finite score; where nothing was measured at all, everybody counts as scored."""
+    """Return N bools: has a finite score; where nothing was measured, all count as scored."""
     if not candidates.scores:
         return np.ones(len(candidates), dtype=bool)
     return np.asarray(np.any([~np.isnan(score) for score in candidates.scores.values()], axis=0))
 
 
 def _clustered(candidates: Candidates) -> np.ndarray:
-    """Return N bools: not in cluster -1; where there are no clusters, everybody counts."""
+    """Return N bools: not in cluster -1; where there are no clusters, all count as clustered."""
     if candidates.labels is None:
         return np.ones(len(candidates), dtype=bool)
     return candidates.labels >= 0

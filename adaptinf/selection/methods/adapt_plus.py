@@ -55,7 +55,7 @@ class AdaptPlus:
     num_joint_clusters: int = field(default=30, metadata={FORMER: "joined"})
     """Joint clusters that Ward's linkage makes of those of k-means; where there are no more, they stay as they are."""
     budgets: str = "equal"
-    """How the budget is shared among joint clusters, which have no centers: one of `shares.OF_SIZES`."""
+    """How the budget is shared among joint clusters, which have no centers: one of `cluster_budgets.OF_SIZES`."""
     tail: float = 0.05
     """Share of a joint cluster that comes last: the samples with the highest losses."""
 

@@ -32,9 +32,9 @@ class MultiWay:
     scorers: tuple[str, ...] = PAPER_SCORERS
     """Names to choose among or to combine; of equals the first wins."""
     budgets: str = "equal"
-    """How the budget is shared among clusters: one of `shares.BUDGETS`."""
+    """How the budget is shared among clusters: one of `cluster_budgets.BUDGETS`."""
     decides: str = field(default="entropy", metadata={OPTION: "choose"})
-    """Option `choose`, whose score decides in a cluster: one of `combining.WAYS`, or `fixed:<name>`."""
+    """Option `choose`, which score decides in a cluster: one of `combining.WAYS`, or `fixed:<name>`."""
     sampling: str = "ccs"
     """How a cluster is sampled by that score: one of `sampling.SAMPLERS`."""
 

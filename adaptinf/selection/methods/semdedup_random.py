@@ -55,7 +55,7 @@ def similarity_to_preferred(candidates: Candidates) -> np.ndarray:
 
     Preferred are those farther from the mean of the cluster's unit embeddings (the paper keeps what is hard), of equals
     the one earlier in seeded order; never the earlier arrival. M does not ask whether the preferred one is a duplicate
-    itself. A candidate without a usable embedding is compared with nobody.
+    itself. A candidate without a usable embedding is compared with none.
     """
     assert candidates.labels is not None and candidates.embeddings is not None
     usable = usable_rows(candidates.embeddings)
