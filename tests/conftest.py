@@ -20,6 +20,7 @@ from adaptinf.data import Sample
 from tests.helpers.conversations import BASE_PATH, conversation, say
 
 HEAVY_PLACES = (
+    "api",
     "benchmarks",
     "cli/test_cli.py",
     "cli/test_cli_compare.py",

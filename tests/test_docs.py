@@ -283,6 +283,7 @@ print(json.dumps(printed))
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("page", PROGRAM_PAGES, ids=lambda page: page.name)
 def test_pages_that_are_one_program_run_and_print_what_they_show(page, tmp_path):
     steps = STEP.findall(page.read_text())
