@@ -1,4 +1,4 @@
-"""Adapt-∞: keep a vision-language model learning from a never-ending stream of instruction datasets.
+"""Adapt-∞: keep a vision-language model learning from a stream of instruction datasets.
 
 Public functions live in the modules named after their stage; see `adaptinf.formats`, `models`, `extraction`,
 `clustering`, `selection`, `pruning`, `evaluation.metrics` and `pipeline`.

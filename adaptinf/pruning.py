@@ -130,7 +130,7 @@ def _checked_labels(labels: Any, embeddings: Any, num_rows: int) -> np.ndarray:
 def _checked_embeddings(embeddings: Any, num_rows: int) -> np.ndarray:
     rows = as_rows(embeddings, "embeddings")
     if len(rows) != num_rows:
-        raise DataError(f"{len(rows)} embeddings for {num_rows} ids; give one row a sample")
+        raise DataError(f"{len(rows)} embeddings for {num_rows} ids; give one row per sample")
     return rows
 
 

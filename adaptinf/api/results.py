@@ -26,7 +26,7 @@ def report(folders: PathLike | Sequence[PathLike], *, out: PathLike | None = Non
         out: file to write; None: report.html in the run's folder, that of several where they stand together.
 
     Raises:
-        ConfigError: no folder is given, or one is no run folder.
+        ConfigError: no folder is given, or one is not a run folder.
         StoreError: a file of a run is damaged.
     """
     from adaptinf.report import write_report

@@ -15,7 +15,7 @@ from adaptinf.errors import AdaptError
 
 app = typer.Typer(
     name="adaptinf",
-    help="Keep a vision-language model learning from a never-ending stream of instruction datasets.",
+    help="Keep a vision-language model learning from a stream of instruction datasets.",
     epilog="First steps: `adaptinf demo` needs no data; `adaptinf validate` checks yours; `adaptinf run` trains on it.",
     no_args_is_help=True,
     add_completion=False,

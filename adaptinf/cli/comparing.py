@@ -21,7 +21,7 @@ def demo(
     steps: Annotated[int | None, typer.Option(help="Number of steps to run; all six if left out.", min=1)] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole loop on a small stream of real images. No download, no GPU."""
+    """Run all steps with a tiny model on six small image datasets. No download, no GPU."""
     from adaptinf.cli.console_tables import show_summary
     from adaptinf.cli.progress import make_progress
 
@@ -32,18 +32,25 @@ def demo(
 
 def compare(
     stream: Annotated[str, typer.Argument(help="stream.yaml, a run's config.yaml, or a benchmark: mini-liit-quick.")],
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas; `adaptinf list` names them.")] = "",
+    methods: Annotated[
+        str, typer.Option(help="Methods, separated by commas; `adaptinf list` shows them as selectors.")
+    ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     out: Annotated[Path | None, typer.Option(help="Folder; runs/<name of the file>-compare if left out.")] = None,
-    variants: Annotated[Path | None, typer.Option(help="YAML file: name -> method and settings of its own.")] = None,
+    variants: Annotated[Path | None, typer.Option(help="YAML file of more rows: name -> method and settings.")] = None,
     cap: Annotated[
         str | None,
-        typer.Option(help="Cap of all rows but multitask: auto, none or a number; if left out, of lite_adapt alone."),
+        typer.Option(
+            help="Largest pool after a step, for all rows but multitask: auto (4 x budget), none, or a number of "
+            "samples; if left out, only lite_adapt has a cap."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps to run; all if left out.", min=1)] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Runs at once, one thread each; if left out, one per core, or one in all on a GPU.", min=1),
+        typer.Option(
+            help="Runs in parallel, one thread each; if left out, one per core, or a single one on a GPU.", min=1
+        ),
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -84,5 +91,5 @@ def _names(text: str) -> list[str]:
 def _seeds(text: str) -> list[int]:
     words = _names(text)
     if not words or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"--seeds {text!r} must be numbers from 0, with commas: 0,1,2")
+        raise ConfigError(f"--seeds {text!r} must be whole numbers from 0, separated by commas; write 0,1,2")
     return [int(word) for word in words]

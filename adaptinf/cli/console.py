@@ -57,7 +57,7 @@ def _show_rows(title: str, lines: list[str]) -> None:
 def show_status(found: Status) -> None:
     """Print a run's state."""
     header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
-    cap = "no cap" if found.cap is None else f"cap {found.cap:,}"
+    cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
     print(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
     print_table([header, *map(_step_cells, found.steps)])
     left = found.seconds_left

@@ -11,7 +11,7 @@ from adaptinf import api
 from adaptinf.cli.options import AsJson, Quiet, RunFolder, print_json
 
 ImagesChoice = Literal["reference", "copy"]
-SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/OWN-ID.")]
+SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/ID, such as llava665k/000000033471.")]
 
 
 def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
@@ -65,5 +65,5 @@ def restore(folder: RunFolder, id: SampleId) -> None:
 def withdraw(
     folder: RunFolder, name: Annotated[str, typer.Argument(help="Name of a dataset, as in the stream.")]
 ) -> None:
-    """Remove a whole dataset from the pool. Later steps neither select it nor count it as teaching a skill."""
+    """Remove a whole dataset from the pool. Later steps do not select from it; what was learnt stays."""
     print(api.withdraw(folder, name).text)

@@ -22,7 +22,8 @@ def doctor(
 ) -> None:
     """Check the environment, and the model of a stream.
 
-    With a stream: whether extraction is exact with its model, how fast it is, and how long the stream takes.
+    With a stream: whether batches give the same numbers as single samples and gradients are
+    correct with its model, how fast extraction is, and how long the stream takes.
     """
     from adaptinf.cli import console
     from adaptinf.cli.progress import make_progress
@@ -41,7 +42,7 @@ def validate(
     images: Images = None,
     format: Format = None,
     model: Annotated[
-        str | None, typer.Option(help="Hugging Face folder or hub name, to show token lengths and the answer mask.")
+        str | None, typer.Option(help="Hugging Face folder or hub name, to show token lengths and the trained tokens.")
     ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
@@ -63,7 +64,7 @@ def inspect(
     data: DataPath,
     row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
     model: Annotated[
-        str | None, typer.Option(help="Hugging Face folder or hub name, to show the tokens and the answer mask.")
+        str | None, typer.Option(help="Hugging Face folder or hub name, to show which tokens are trained on.")
     ] = None,
     images: Images = None,
     format: Format = None,
@@ -89,19 +90,32 @@ def select(
     scores: Annotated[
         Path | None, typer.Argument(help="Parquet table: ids, and one column of numbers per score.")
     ] = None,
-    vectors: Annotated[Path | None, typer.Option(help=".npy file, one row per sample in the table's order.")] = None,
-    embeddings: Annotated[Path | None, typer.Option(help=".npy file, one row per sample in the table's order.")] = None,
-    method: Annotated[str, typer.Option(help="Selector; `adaptinf list` names them.")] = "adapt",
+    vectors: Annotated[
+        Path | None, typer.Option(help=".npy file to cluster by, one row per sample in the table's order.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help=".npy file to find near-duplicates by (semdedup_random), one row per sample."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="Method; `adaptinf list` shows them as selectors.")] = "adapt",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the method: sampling=top")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the method, such as sampling=top; repeatable."),
     ] = None,
     clusters: Annotated[
         str | None,
-        typer.Option(help="Number of k-means clusters, or auto (knee of the inertia); else the method's default."),
+        typer.Option(
+            help="Number of k-means clusters; auto: found from the data by the knee of the sum of squares; "
+            "the method's default if left out."
+        ),
     ] = None,
-    labels: Annotated[str, typer.Option(help="Column of the table with clusters, if it has one.")] = "cluster",
+    labels: Annotated[
+        str, typer.Option(help="Column of the table with cluster labels; without it, k-means clusters the vectors.")
+    ] = "cluster",
     ids: Annotated[str, typer.Option(help="Column of the table with ids.")] = "id",
-    seed: Annotated[int, typer.Option(help="Seed of clusters and draws; use another one for every draw.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of k-means and random draws; give each selection a seed of its own.", min=0)
+    ] = 0,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

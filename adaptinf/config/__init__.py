@@ -181,7 +181,7 @@ def parse_override(override: str) -> tuple[str, Any]:
     """
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"--set {override}: write key=value, such as selection.budget=1000")
+        raise ConfigError(f"--set {override} is not KEY=VALUE; write --set {key or 'KEY'}=VALUE")
     try:
         return key, yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -17,7 +17,7 @@ from adaptinf.storage import store
 
 SUGGESTED = 3
 """Largest number of suggested ids."""
-ID_FORM = "; an id is DATASET/OWN-ID, as in the run's tables"
+ID_FORM = "; an id is DATASET/ID, the name of the dataset and the id in its file"
 """End of the message where no similar id is found."""
 COMPARED = 2000
 """Largest number of ids per dataset that are compared letter by letter; comparing a million takes half a minute."""

@@ -41,7 +41,7 @@ def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str]
         names: what each run's method is called on the page, runs with one name being its seeds; None: found out.
 
     Raises:
-        ConfigError: no folder is given, or one is no run folder; or `out` is a folder.
+        ConfigError: no folder is given, or one is not a run folder; or `out` is a folder.
         StoreError: a file of a run is damaged.
     """
     if not run_folders:

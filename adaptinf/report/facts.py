@@ -74,7 +74,7 @@ def gather(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[
     With `names`, one a folder, runs of one name are the seeds of one method.
 
     Raises:
-        ConfigError: a folder is no run folder.
+        ConfigError: a folder is not a run folder.
     """
     given = dict(zip([folder.resolve() for folder in folders], names or [""] * len(folders), strict=True))
     runs = [Run.open(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]

@@ -84,7 +84,7 @@ def cap_lines(records: Sequence[RunRecord]) -> list[str]:
         if record.cap is not None and record.name not in caps.setdefault(record.cap, []):
             caps[record.cap].append(record.name)
     if not caps:
-        return ["no row has a cap"]
+        return ["no row has a cap: no samples were pruned"]
     parts = [f"{cap:,} samples ({', '.join(names)})" for cap, names in sorted(caps.items())]
     words = "all rows with a cap have the same" if len(caps) == 1 else "caps differ"
     return [f"{words}: {'; '.join(parts)}"]

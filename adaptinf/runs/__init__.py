@@ -57,7 +57,7 @@ class Run(Layout):
         path = folder / CONFIG
         if not path.exists() and (strange := [name for name in OWN_NAMES if (folder / name).exists()]):
             raise ConfigError(
-                f"{folder} is no run folder, as it has no {CONFIG}, and a run would write into its "
+                f"{folder} is not a run folder, as it has no {CONFIG}, and a run would write into its "
                 f"{', '.join(strange)}; choose another --out"
             )
         if path.exists():
@@ -82,7 +82,7 @@ class Run(Layout):
                 if inside
                 else f"make one with `adaptinf init {folder} --model MODEL`"
             )
-            raise ConfigError(f"{folder} is no run folder: it has no {CONFIG}; {way_out}")
+            raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}; {way_out}")
         return cls(folder=folder, config=configuration.load(folder / CONFIG), progress=progress or Silent())
 
     @classmethod

@@ -166,7 +166,7 @@ def _choose(request: Request) -> Chosen:
 
 
 def _read(request: Request) -> tuple[ScoreTable, dict[str, np.ndarray]]:
-    """Return the table and the arrays, memory-mapped, one row a sample."""
+    """Return the table and the arrays, memory-mapped, one row per sample."""
     paths = {"vectors": request.vectors, "embeddings": request.embeddings}
     arrays = {name: _read_rows(path, name) for name, path in paths.items() if path is not None}
     if request.scores is not None:
@@ -174,12 +174,12 @@ def _read(request: Request) -> tuple[ScoreTable, dict[str, np.ndarray]]:
     elif arrays:
         table = numbered_rows(len(next(iter(arrays.values()))))
     else:
-        raise ConfigError("nothing to choose from; give a table of scores, --vectors or --embeddings")
+        raise ConfigError("nothing to select from; give a table of scores, --vectors or --embeddings")
     for name, array in arrays.items():
         if len(array) != len(table.ids):
             raise DataError(
                 f"{paths[name]} has {len(array):,} rows, {request.scores or request.vectors} has {len(table.ids):,}; "
-                "both need one row a sample, in the same order"
+                "both need one row per sample, in the same order"
             )
     return table, arrays
 

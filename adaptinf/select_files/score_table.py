@@ -101,7 +101,7 @@ def _read(path: Path) -> pa.Table:
 def _check_column(path: Path, table: pa.Table, name: str, what: str) -> None:
     if name not in table.column_names:
         raise DataError(
-            f"{path} has no column {name!r} of {what}; there are: {', '.join(table.column_names) or 'none'}"
+            f"{path} has no column {name!r} of {what}; its columns: {', '.join(table.column_names) or 'none'}"
         )
 
 

@@ -96,7 +96,7 @@ def _in_order(values: Any, name: str, order: np.ndarray, *, dims: int = 1) -> np
 def _check_shape(array: np.ndarray, name: str, order: np.ndarray, *, dims: int) -> None:
     if array.ndim != dims or len(array) != len(order):
         raise DataError(
-            f"{name} have shape {array.shape} for {len(order)} ids; give one row a sample, in the ids' order"
+            f"{name} have shape {array.shape} for {len(order)} ids; give one row per sample, in the ids' order"
         )
 
 

@@ -124,7 +124,7 @@ def test_run_returns_what_came_of_it_and_again_does_nothing(stream, done):
 def test_settings_are_names_and_values_or_text(stream, tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'budget'"):
         api.run(stream, out=tmp_path / "a", settings={"selection.budgt": 3})
-    with pytest.raises(ConfigError, match="write key=value"):
+    with pytest.raises(ConfigError, match="is not KEY=VALUE"):
         api.run(stream, out=tmp_path / "a", settings="selection.budget")
     for number, settings in enumerate(({"selection.budget": 3}, ["selection.budget=3"], "selection.budget=3")):
         run = api.init(tmp_path / str(number), model=BASE_PATH, settings=settings)
@@ -246,7 +246,7 @@ def test_select_writes_a_folder_only_where_it_is_asked_to(tmp_path):
     np.save(tmp_path / "vectors.npy", rng.normal(size=(50, 4)))
     clustered = api.select(tmp_path / "scores.parquet", budget=5, vectors=tmp_path / "vectors.npy", clusters="3")
     assert clustered.info["clusters"]["clusters"] == 3
-    with pytest.raises(ConfigError, match="nothing to choose from"):
+    with pytest.raises(ConfigError, match="nothing to select from"):
         api.select(budget=5)
 
 

@@ -183,7 +183,7 @@ def test_a_rejected_row_says_why(run):
 def test_a_near_miss_is_answered_with_what_may_have_been_meant(run, asked, meant):
     with pytest.raises(ConfigError, match=f"no sample and no rejected row '{asked}'; did you mean .*'{meant}'"):
         sample_history(run, asked)
-    with pytest.raises(ConfigError, match="an id is DATASET/OWN-ID"):
+    with pytest.raises(ConfigError, match="an id is DATASET/ID"):
         sample_history(run, "nothing at all like it")
 
 

@@ -296,7 +296,7 @@ def test_the_same_run_gives_the_same_page(runs, tmp_path):
 
 
 def test_a_folder_that_is_no_run_and_no_folder_at_all_are_told(tmp_path):
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(ConfigError, match="not a run folder"):
         write_report([tmp_path], tmp_path / "report.html")
     with pytest.raises(ConfigError, match="one run folder at least"):
         write_report([], tmp_path / "report.html")

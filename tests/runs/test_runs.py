@@ -40,10 +40,10 @@ def test_a_run_is_made_once_and_found_again(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(ConfigError, match=r"is no run folder: it has no config\.yaml; make one with `adaptinf init"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it has no config\.yaml; make one with `adaptinf init"):
         Run.open(tmp_path)
     Run.create(tmp_path / "adapt", config(ONE))
-    with pytest.raises(ConfigError, match=r"is no run folder: .*; runs inside it: \S+/adapt$"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: .*; runs inside it: \S+/adapt$"):
         Run.open(tmp_path)
 
 

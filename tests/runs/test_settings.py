@@ -173,7 +173,7 @@ def test_an_option_that_yaml_cannot_hold_stays_with_its_selector(tmp_path):
 def test_the_lock_is_held_for_the_block_and_a_missing_run_makes_no_folder(tmp_path):
     from adaptinf.errors import StoreError
 
-    with pytest.raises(ConfigError, match="is no run folder"), Run.locked(tmp_path / "none"):
+    with pytest.raises(ConfigError, match="is not a run folder"), Run.locked(tmp_path / "none"):
         pass
     assert not (tmp_path / "none").exists()
     Run.create(tmp_path / "run", AUTO)

@@ -62,8 +62,8 @@ def test_texts_can_be_clusters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "options", "reason"),
     [
-        ({"name": ["a"]}, {}, "has no column 'id' of ids; name it with --ids COLUMN; there are: name"),
-        ({"id": ["a"]}, {"label_column": "task"}, "has no column 'task' of labels; there are: id"),
+        ({"name": ["a"]}, {}, "has no column 'id' of ids; name it with --ids COLUMN; its columns: name"),
+        ({"id": ["a"]}, {"label_column": "task"}, "has no column 'task' of labels; its columns: id"),
         ({"id": [0.5]}, {}, "column 'id' has type double; ids are texts or whole numbers"),
         ({"id": ["a", None]}, {}, "row 1 has no id"),
         ({"id": ["a", ""]}, {}, "row 1 has the id ''"),

@@ -162,11 +162,11 @@ def test_without_the_papers_four_every_score_of_the_table_may_decide(tmp_path: P
         ({"method": "grand_top", "clusters": 3}, ConfigError, "--clusters 3, but grand_top needs none; leave it out"),
         ({"vectors": None, "embeddings": None, "clusters": 3}, ConfigError, "--clusters 3, but there are no --vectors"),
         ({"clusters": "many"}, ConfigError, "clusters='many' must be 'auto' or a number"),
-        ({"scores": None, "vectors": None, "embeddings": None}, ConfigError, "nothing to choose from"),
+        ({"scores": None, "vectors": None, "embeddings": None}, ConfigError, "nothing to select from"),
         (
             {"vectors": "short"},
             DataError,
-            "short.npy has 119 rows, .*scores.parquet has 120; both need one row a sample",
+            "short.npy has 119 rows, .*scores.parquet has 120; both need one row per sample",
         ),
         ({"vectors": "flat"}, DataError, r"flat.npy have shape \(120,\)"),
         ({"vectors": "scores"}, DataError, "--vectors .*scores.npy cannot be read as a .npy array"),
@@ -223,7 +223,7 @@ def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: 
     code, out, err = call("select", files["scores"], "--budget", "7", "--out", tmp_path / "c", "--method", "dpb")
     assert code == 2 and "did you mean 'dbp'" in err and not (tmp_path / "c").exists()
     code, out, err = call("select", files["scores"], "--budget", "7", "--out", tmp_path / "c", "--set", "sampling")
-    assert code == 2 and "write key=value" in err
+    assert code == 2 and "is not KEY=VALUE" in err
 
 
 ALONE = """

@@ -44,7 +44,7 @@ NUM_CLUSTERS = 300
 @selector("adapt_plus")
 @dataclass(frozen=True, kw_only=True)
 class AdaptPlus:
-    """Many clusters of answer states joined to skills, equal budgets, an even draw inside."""
+    """Many clusters of hidden states at the answers, joined to fewer; equal budgets, drawn evenly within each."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels", "centers"})
     auto_settings: ClassVar[Mapping[str, object]] = {

@@ -26,7 +26,7 @@ PAPER_SCORERS = ("perplexity", "image_grounding", "el2n", "entropy")
 @selector("adapt")
 @dataclass(frozen=True, kw_only=True)
 class MultiWay:
-    """Each cluster gets the same budget, chooses its scorer by entropy, and is sampled for coverage of that score."""
+    """Equal budgets for clusters; in each, samples cover the range of the score that varies most (entropy)."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"scores", "labels"})
     scorers: tuple[str, ...] = PAPER_SCORERS
