@@ -1,4 +1,4 @@
-"""Exact shares of a budget: equal, weighted, or as near as possible to given targets (docs/selection.md).
+"""Exact shares of a budget: equal, weighted, or as close as possible to given targets (docs/selection.md).
 
 Shapes: K groups.
 """
@@ -14,22 +14,23 @@ from adaptinf.arrays.seeded import number_keys
 from adaptinf.errors import ConfigError
 
 LEAST_RATIO = 1e-200
-"""Of two weights; a group of less would be full at a level that no float holds."""
+"""Smallest ratio of two weights: the water level of a group with less would exceed the range of floats."""
 BISECTIONS = 100
-"""Halvings of the interval in which a shift lies; after about 60 the ends are neighbouring floats."""
+"""Halvings of the interval that contains the shift; after about 60 its ends are neighbouring floats."""
 
 
 def allocate(sizes: Any, budget: int, *, seed: int = 0) -> np.ndarray:
-    """Return how many samples each group gives; the sum is exactly min(budget, sum of sizes).
+    """Return the number of samples from each group; the sum is exactly min(budget, sum of sizes).
 
-    Every group gets the largest level L with sum(min(size, L)) <= budget; the remainder goes, one each and in the
-    seeded order of the group numbers, to groups larger than L. So two shares differ by more than one only where the
-    smaller group is taken whole. The paper's reference rounds up and overshoots: 400 becomes 401.
+    Each share is min(size, L) with the largest level L for which these sum to at most the budget; the remainder goes,
+    one each and in the seeded order of the group numbers, to groups larger than L. So two shares differ by more than
+    one only if the smaller group is taken whole. The reference code of the paper rounds up and exceeds the budget: 400
+    becomes 401.
 
     Args:
         sizes: K whole numbers, the group sizes (anything `np.asarray` takes).
         budget: samples to share.
-        seed: decides who gets the remainder.
+        seed: decides which groups get the remainder.
 
     Returns:
         K int64 shares.
@@ -44,17 +45,17 @@ def allocate(sizes: Any, budget: int, *, seed: int = 0) -> np.ndarray:
     shares_K: np.ndarray = np.minimum(sizes_K, level)
     larger = np.flatnonzero(sizes_K > level)
     keys = number_keys(len(sizes_K), seed, "remainder")[larger]
-    lucky = larger[np.argsort(keys, kind="stable")][: budget - int(shares_K.sum())]
-    shares_K[lucky] += 1
+    extended = larger[np.argsort(keys, kind="stable")][: budget - int(shares_K.sum())]
+    shares_K[extended] += 1
     return shares_K
 
 
 def allocate_weighted(sizes: Any, weights: Any, budget: int, *, seed: int = 0) -> np.ndarray:
-    """Return shares in proportion to weights as far as sizes allow; the sum is exactly min(budget, sum of sizes).
+    """Return shares in proportion to weights, as far as sizes allow; the sum is exactly min(budget, sum of sizes).
 
     The real shares are x_k = min(size_k, level * weight_k) with the level that uses up the budget; they are rounded by
-    largest remainder, ties in the seeded order of the group numbers. Groups of weight 0 give only what the others
-    cannot, water-filled. With equal weights this is `allocate`.
+    largest remainder, ties in the seeded order of the group numbers. Groups of weight 0 share, by `allocate`, only what
+    the others cannot provide. With equal weights the result is that of `allocate`.
 
     Args:
         sizes: K whole numbers, the group sizes.
@@ -83,16 +84,17 @@ def allocate_weighted(sizes: Any, weights: Any, budget: int, *, seed: int = 0) -
 
 
 def allocate_towards(targets: Any, lower: Any, upper: Any, budget: int, *, seed: int = 0) -> np.ndarray:
-    """Return the shares nearest to real-valued targets within bounds; the sum is exactly the budget.
+    """Return the shares closest to real-valued targets within bounds; the sum is exactly the budget.
 
     Of all x with lower <= x <= upper and sum(x) = budget the real shares have the least sum of (x_k - target_k)^2:
-    x_k = clip(target_k - shift, lower_k, upper_k), the shift by bisection. So the quadratic programme of
-    density-based pruning (Abbas et al. 2024) needs no solver. Rounded by largest remainder, ties in seeded order.
+    x_k = clip(target_k - shift, lower_k, upper_k), with the shift found by bisection. So the quadratic programme of
+    density-based pruning (Abbas et al. 2024) needs no solver. They are rounded by largest remainder, ties in seeded
+    order.
 
     Args:
         targets: K finite numbers.
-        lower: K whole numbers, the least share of each group.
-        upper: K whole numbers, at least `lower`.
+        lower: K whole numbers, the smallest share of each group.
+        upper: K whole numbers, the largest share of each group, at least `lower`.
         budget: samples to share.
         seed: decides ties.
 
@@ -141,9 +143,9 @@ def _checked_sizes(sizes: Any) -> np.ndarray:
 def _water_level(sizes_K: np.ndarray, budget: int) -> int:
     """Return the largest L with sum(min(size, L)) <= budget, for a budget of at most the sum of sizes."""
     ascending = np.sort(sizes_K)
-    filled = np.concatenate([[0], np.cumsum(ascending)[:-1]])  # what all smaller groups hold together
+    filled = np.concatenate([[0], np.cumsum(ascending)[:-1]])  # total size of all smaller groups
     num_open = np.arange(len(ascending), 0, -1)
-    needed = filled + ascending * num_open  # the budget at which this group is taken whole
+    needed = filled + ascending * num_open  # the budget from which on this group is taken whole
     first_open = int(np.searchsorted(needed, budget, side="right"))
     if first_open == len(ascending):
         return int(ascending[-1]) if len(ascending) else 0
@@ -153,11 +155,11 @@ def _water_level(sizes_K: np.ndarray, budget: int) -> int:
 def _checked_weights(weights: Any, num_groups: int) -> np.ndarray:
     array = np.asarray(weights, dtype=np.float64)
     if array.shape != (num_groups,):
-        raise ConfigError(f"weights have shape {array.shape} for {num_groups} sizes; give one a group")
+        raise ConfigError(f"weights have shape {array.shape} for {num_groups} sizes; give one per group")
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if len(wrong):
         raise ConfigError(f"weights[{wrong[0]}]={array[wrong[0]]} must be a finite number, 0 or more")
-    # Only ratios count, and those of very small or very large numbers stay within the range of floats this way.
+    # Only ratios matter; scaling keeps those of very small or very large numbers within the range of floats.
     scaled = array / (array.max(initial=0) or 1.0)
     bounded: np.ndarray = np.where(array > 0, np.maximum(scaled, LEAST_RATIO), 0.0)
     return bounded
@@ -167,10 +169,10 @@ def _weighted_water(sizes_K: np.ndarray, weights_K: np.ndarray, budget: int) -> 
     """Return min(size, level * weight) with sum `budget`, for positive weights and at most the sum of sizes."""
     full_at = sizes_K / weights_K
     order = np.argsort(full_at, kind="stable")
-    filled = np.concatenate([[0], np.cumsum(sizes_K[order])])[:-1]  # what all groups that are full earlier hold
+    filled = np.concatenate([[0], np.cumsum(sizes_K[order])])[:-1]  # total size of all groups that are full earlier
     open_weight = np.cumsum(weights_K[order][::-1])[::-1]
     levels = (budget - filled) / open_weight
-    # The level at which the groups from here on are the ones still open: the first that fills none of them.
+    # The groups that are not full are those from the first position on whose level fills none of them.
     first_open = int(np.argmax(levels <= full_at[order])) if len(order) else 0
     shares_K = sizes_K.astype(np.float64)
     still_open = order[first_open:]
@@ -180,7 +182,7 @@ def _weighted_water(sizes_K: np.ndarray, weights_K: np.ndarray, budget: int) -> 
 
 
 def _shift(targets_K: np.ndarray, lower_K: np.ndarray, upper_K: np.ndarray, budget: int) -> float:
-    """Return what all targets must be lowered by for the clipped sum to be the budget."""
+    """Return the number to subtract from all targets so that the clipped targets sum to the budget."""
     if not len(targets_K):
         return 0.0
     low, high = float((targets_K - upper_K).min()), float((targets_K - lower_K).max())
@@ -194,7 +196,7 @@ def _shift(targets_K: np.ndarray, lower_K: np.ndarray, upper_K: np.ndarray, budg
 def _rounded(real_K: np.ndarray, upper_K: np.ndarray, budget: int, seed: int) -> np.ndarray:
     """Return whole shares of at most `upper` with sum `budget`, the largest remainders rounded up."""
     whole_K: np.ndarray = np.minimum(np.floor(real_K).astype(np.int64), upper_K)
-    # Digits below are noise of the arithmetic; groups that differ by no more tie, and the seed decides.
+    # Further digits are rounding noise; groups that agree to nine digits tie, and the seed decides.
     remainder_K = np.round(real_K - whole_K, 9)
     keys_K = number_keys(len(real_K), seed, "remainder")
     rest = budget - int(whole_K.sum())

@@ -1,4 +1,4 @@
-"""adaptinf inspect: one sample as it is read, and as a model sees it."""
+"""adaptinf inspect: one sample as it is read from a dataset, and as the model receives it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of the token sequence."""
+    """Consecutive tokens of one kind."""
 
     text: str
-    """What the tokens spell; empty for an image."""
+    """Text of the tokens; empty for an image."""
     num_tokens: int
-    """Its tokens."""
+    """Number of its tokens."""
     is_answer: bool
-    """Whether the model is trained to say it."""
+    """Whether the model is trained on these tokens."""
     is_image: bool
     """Whether the tokens stand for an image."""
 
@@ -41,13 +41,13 @@ class Inspected:
     """One row of a file."""
 
     row: Sample | Rejected
-    """What reading made of it."""
+    """The sample, or why the row was rejected."""
     image_sizes: tuple[tuple[int, int], ...]
     """Width and height of each image."""
     pieces: tuple[Piece, ...]
-    """The whole sequence as the model sees it; empty where no model was named."""
+    """The whole sequence as the model receives it; empty without a model."""
     is_cut: bool
-    """Whether the text was longer than the model's limit of `max_length` tokens."""
+    """Whether the sequence was cut at `max_length` tokens."""
 
     def __repr__(self) -> str:
         if isinstance(self.row, Rejected):
@@ -94,18 +94,18 @@ def _as_html(piece: Piece) -> str:
 def inspect_row(
     path: str, which: str, *, images: str | None = None, format: str | None = None, model: str | None = None
 ) -> Inspected:
-    """Return one row of a dataset; with a model also its tokens, answers told from the rest.
+    """Return one row of a dataset; with a model also its tokens, divided into answers and the rest.
 
     Args:
         path: dataset file or folder.
-        which: number of the row, from 0, as `validate` counts; else an id, with or without the dataset's name.
-        images: folder that image paths start from; None: the file's folder.
+        which: number of the row from 0, as in `validate`; otherwise an id, with or without the name of the dataset.
+        images: folder that image paths start from; None: the folder of the file.
         format: name of the format; None: detected.
         model: Hugging Face folder or hub name.
 
     Raises:
         DataError: the file cannot be read, or has no such row.
-        ModelError: the model cannot be loaded, or its chat template does not tell answers from questions.
+        ModelError: the model cannot be loaded, or its chat template does not mark answers.
     """
     row = _find(read(path, format, images), path, which)
     if isinstance(row, Rejected):
@@ -121,7 +121,7 @@ def _find(rows: Iterator[Sample | Rejected], path: str, which: str) -> Sample | 
         is_it = number == int(which) if which.isdecimal() else which in (row.id, row.id.partition("/")[2])
         if is_it:
             return row
-    raise DataError(f"{path} has no row {which!r}: it has {number + 1:,} rows, numbered from 0; or give an id")
+    raise DataError(f"{path} has no row or id {which!r}; it has {number + 1:,} rows, numbered from 0")
 
 
 def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:

@@ -1,4 +1,4 @@
-"""Selection alone, from files: somebody else's scores and vectors in, chosen ids out; no model and no torch.
+"""adaptinf select: selection from files alone: scores and vectors in, selected ids out, without model and torch.
 
 Shapes: N samples, D vector dims, H embedding dims.
 """
@@ -20,7 +20,7 @@ from adaptinf.data import Selection
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.select_files.centers import centers_of
 from adaptinf.select_files.score_table import ScoreTable, numbered_rows, read_scores
-from adaptinf.selection import auto_settings, known_options, select, with_options
+from adaptinf.selection import known_options, select, wishes, with_options
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_html
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PACKAGES = ("numpy", "pyarrow", "scikit-learn", "xxhash")
-"""Libraries that a selection may depend on; info.json has their versions."""
+"""Libraries that the selection may depend on; info.json has their versions."""
 READ_BYTES = 2**22
-"""A file is digested so many bytes at a time."""
+"""Bytes of a file that are read at a time for its digest."""
 WAY_OUT = {
     "scores": "give a table with a column of numbers for each score",
     "labels": "give --vectors, or a column of clusters",
@@ -39,47 +39,47 @@ WAY_OUT = {
     "embeddings": "give --embeddings FILE.npy",
     "centers": "give --vectors FILE.npy",
     "distances": "give --vectors FILE.npy",
-    "arrived": "give a column `arrived` with the step at which each sample came",
+    "arrived": "give a column `arrived` with the step at which each sample arrived",
     "skills": "give a column `skill`",
 }
-"""What to do about an input that the method needs and that is not there."""
+"""Input that a method needs -> what to do if it is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to choose from, and how."""
+    """The inputs and settings of a selection."""
 
     scores: Path | None = None
-    """Parquet table of ids, scores and what else is known; without it the ids are the row numbers of the arrays."""
+    """Parquet table of ids, scores and other columns; without it the ids are the row numbers of the arrays."""
     vectors: Path | None = None
     """N x D, .npy, rows in the order of the table."""
     embeddings: Path | None = None
     """N x H, .npy, rows in the order of the table."""
     id_column: str = "id"
-    """Of the table."""
+    """Column of the table with the ids."""
     label_column: str = "cluster"
-    """Of the table; may be absent if it is the default."""
+    """Column of the table with the clusters; may be absent if it is the default."""
     plugins: tuple[Path, ...] = ()
-    """The user's selectors."""
+    """Files with selectors of the user."""
     budget: int
-    """Samples to choose."""
+    """Number of samples to select."""
     method: str = "adapt"
     """Name of a selector."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of the method. Without `scorers` it gets the paper's four if the table has them all, else every score."""
+    """Options of the method. Default of `scorers`: the four of the paper if the table has all four, otherwise all."""
     clusters: str | int | None = None
-    """Of k-means, where the method needs clusters and the table has none: a number or `auto`, the knee; None: what the
-    method wants."""
+    """Number of clusters for k-means, if the method needs clusters and the table has none: a number or `auto` (knee);
+    None: the default of the method."""
     seed: int = 0
-    """Of clusters and draws."""
+    """Seed of k-means and of random draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A selection and how it came about."""
+    """A selection and how it was made."""
 
     selection: Selection
-    """The chosen rows."""
+    """The selected rows."""
     info: dict[str, Any]
     """What info.json holds: method, counts, versions, the digests of the files."""
     folder: Path | None = None
@@ -103,30 +103,30 @@ class Chosen:
         return as_html(repr(self), self.to_pandas())
 
     def save(self, folder: Path) -> None:
-        """Write ids.txt (one id a line), selection.parquet, clusters.parquet and info.json."""
+        """Write ids.txt (one id per line), selection.parquet, clusters.parquet and info.json."""
         self.selection.save(folder)
         (folder / "ids.txt").write_text("".join(f"{name}\n" for name in self.selection.ids), encoding="utf-8")
         tables.write_json(folder / store.INFO, self.info)
 
 
 class Clustered(NamedTuple):
-    """What `select` knows of clusters."""
+    """The clusters that `select` gets."""
 
     inputs: dict[str, np.ndarray]
-    """labels, and where the method needs them centers and distances."""
+    """labels, and centers and distances if the method needs them."""
     info: dict[str, Any]
-    """How the clusters were found."""
+    """How the clusters were found, for info.json."""
 
 
 def choose_into(out: Path, request: Request) -> Chosen:
-    """Choose, write the folder `out`, and return what it holds.
+    """Select, write the folder `out`, and return its content.
 
     Raises:
         ConfigError: `out` exists; or as `choose`.
         DataError: as `choose`.
     """
     if out.exists():
-        raise ConfigError(f"{out} exists already; choose another --out, or delete it")
+        raise ConfigError(f"{out} already exists; choose another --out, or delete it")
     chosen = choose(request)
     chosen.save(store.begin(out))
     store.finish(out)
@@ -134,10 +134,10 @@ def choose_into(out: Path, request: Request) -> Chosen:
 
 
 def choose(request: Request) -> Chosen:
-    """Return min(budget, N) samples: the same as `cluster` and `select` give for the files' arrays and this seed.
+    """Return min(budget, N) samples: those that `cluster` and `select` give for the arrays of the files and this seed.
 
     Raises:
-        ConfigError: an unknown method or option, or an input that the method needs and did not get.
+        ConfigError: unknown method or option, or an input that the method needs is missing.
         DataError: a file cannot be read, or the files do not fit together.
     """
     with registry.scope(request.plugins):
@@ -155,7 +155,7 @@ def _choose(request: Request) -> Chosen:
     known: dict[str, Any] = {"scores": table.scores, "arrived": table.arrived, "skills": table.skills}
     given = {name: value for name, value in {**known, **arrays, **clustered.inputs}.items() if value is not None}
     _check_needs(request.method, needs, set(given) - ({"scores"} if not table.scores else set()))
-    # Only what the method asks for: others may be too large to be put in order.
+    # Only inputs that the method needs: sorting the others may take too much memory.
     wanted = {name: value for name, value in given.items() if name in needs}
     selection = select(
         given["scores"], given.get("labels"), table.ids, request.budget,
@@ -166,7 +166,7 @@ def _choose(request: Request) -> Chosen:
 
 
 def _read(request: Request) -> tuple[ScoreTable, dict[str, np.ndarray]]:
-    """Return the table and the arrays, memory-mapped, one row per sample."""
+    """Return the table and the memory-mapped arrays, one row per sample."""
     paths = {"vectors": request.vectors, "embeddings": request.embeddings}
     arrays = {name: _read_rows(path, name) for name, path in paths.items() if path is not None}
     if request.scores is not None:
@@ -174,12 +174,12 @@ def _read(request: Request) -> tuple[ScoreTable, dict[str, np.ndarray]]:
     elif arrays:
         table = numbered_rows(len(next(iter(arrays.values()))))
     else:
-        raise ConfigError("nothing to select from; give a table of scores, --vectors or --embeddings")
+        raise ConfigError("there is nothing to select from; give a table of scores, --vectors or --embeddings")
     for name, array in arrays.items():
         if len(array) != len(table.ids):
             raise DataError(
                 f"{paths[name]} has {len(array):,} rows, {request.scores or request.vectors} has {len(table.ids):,}; "
-                "both need one row per sample, in the same order"
+                "give both with one row per sample, in the same order"
             )
     return table, arrays
 
@@ -194,32 +194,32 @@ def _read_rows(path: Path, name: str) -> np.ndarray:
 
 
 def _default_scorers(method: str, table: ScoreTable) -> dict[str, list[str]]:
-    """Return the scorers that a method chooses from where nobody says: never a name that the table does not have."""
+    """Return the default of the option `scorers`, with names of the table only; {} if the method has no such option."""
     if "scorers" not in known_options(method) or not table.scores:
         return {}
     return {"scorers": list(PAPER_SCORERS if set(PAPER_SCORERS) <= set(table.scores) else table.scores)}
 
 
 def _clusters(request: Request, table: ScoreTable, arrays: dict[str, np.ndarray], needs: set[str]) -> Clustered:
-    """Return the table's clusters; else those of the vectors, or of the embeddings; else one of everything."""
+    """Return the clusters of the table; otherwise of the vectors, or of the embeddings; otherwise a single cluster."""
     rows = arrays.get("vectors", arrays.get("embeddings"))
     if table.labels is not None:
         found = {"labels": table.labels}
         if "vectors" in arrays and {"centers", "distances"} & needs:
             found |= centers_of(arrays["vectors"], table.labels, table.ids)
         names = {"names": table.label_names} if table.label_names else {}
-        _refuse_clusters(request, f"the table has them in column {request.label_column!r}")
+        _refuse_clusters(request, f"the table has clusters in column {request.label_column!r}")
         return Clustered(found, {"found": f"column {request.label_column!r}", **names})
     if not {"labels", "centers", "distances"} & needs:
-        _refuse_clusters(request, f"{request.method} needs none")
+        _refuse_clusters(request, f"{request.method} needs no clusters")
         return Clustered({}, {"found": "not asked for"})
     if rows is None:
-        _refuse_clusters(request, "there are no --vectors to find them in")
+        _refuse_clusters(request, "there are no --vectors to cluster")
         return Clustered({"labels": np.zeros(len(table.ids), dtype=np.int64)}, {"found": "one cluster of everything"})
 
-    from adaptinf.clustering import cluster  # scikit-learn takes a second, and most methods on a table do without
+    from adaptinf.clustering import cluster  # imports scikit-learn, which takes a second
 
-    wanted = auto_settings(request.method)["clustering.clusters"] if request.clusters is None else request.clusters
+    wanted = wishes(request.method)["clustering.clusters"] if request.clusters is None else request.clusters
     clusters = cluster(rows, ids=table.ids, clusters=wanted, seed=request.seed)
     found = {"labels": clusters.labels, "distances": clusters.distances, "centers": clusters.centers}
     source = "vectors" if "vectors" in arrays else "embeddings"
@@ -229,7 +229,7 @@ def _clusters(request: Request, table: ScoreTable, arrays: dict[str, np.ndarray]
 
 def _refuse_clusters(request: Request, reason: str) -> None:
     if request.clusters is not None:
-        raise ConfigError(f"--clusters {request.clusters}, but {reason}; leave it out")
+        raise ConfigError(f"--clusters {request.clusters} cannot be used: {reason}; leave it out")
 
 
 def _check_needs(method: str, needs: set[str], given: set[str]) -> None:
@@ -238,7 +238,7 @@ def _check_needs(method: str, needs: set[str], given: set[str]) -> None:
         able = [name for name in registry.selector.names() if registry.selector[name].needs <= given]
         raise ConfigError(
             f"{method} needs {' and '.join(missing)}: {WAY_OUT[missing[0]]}; "
-            f"or choose a --method that does without: {', '.join(able)}"
+            f"or choose a --method that does not need it: {', '.join(able)}"
         )
 
 
@@ -266,12 +266,12 @@ def _info(
 def _by_source(sources: np.ndarray | None, chosen: np.ndarray) -> dict[str, dict[str, int]]:
     if sources is None:
         return {}
-    there, taken = Counter(sources.tolist()), Counter(sources[chosen].tolist())
-    return {name: {"pool": count, "chosen": taken[name]} for name, count in sorted(there.items())}
+    pool, selected = Counter(sources.tolist()), Counter(sources[chosen].tolist())
+    return {name: {"pool": count, "chosen": selected[name]} for name, count in sorted(pool.items())}
 
 
 def _digest(path: Path) -> dict[str, Any]:
-    """Return the size and the xxh3 of a file."""
+    """Return the size and the xxh3 hash of a file."""
     digest = xxhash.xxh3_64()
     with open(path, "rb") as file:
         while block := file.read(READ_BYTES):

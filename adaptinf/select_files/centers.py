@@ -1,4 +1,4 @@
-"""Centers of clusters that somebody else has found, and how far from them the samples lie.
+"""Centers of given clusters, and the distance of each sample from its center.
 
 Shapes: N samples, D vector dims, K clusters.
 """
@@ -13,10 +13,10 @@ from adaptinf.errors import DataError
 
 
 def centers_of(vectors: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Return `centers`, K x D mean unit vectors, and `distances`, N from each row's unit vector to its own center.
+    """Return `centers`, K x D mean unit vectors, and `distances`, N from the unit vector of each row to its own center.
 
-    Rows without a usable vector or with a negative label count for nothing and have distance NaN. A number that no row
-    has gets a center of zeros.
+    Rows without a usable vector or with a negative label are left out of the means and have distance NaN. A cluster
+    without rows gets a center of zeros.
 
     Args:
         vectors: N x D.
@@ -27,7 +27,7 @@ def centers_of(vectors: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> dict
         DataError: a label is not below the number of rows, or an id occurs twice.
     """
     if len(labels) and labels.max() >= len(labels):
-        raise DataError(f"cluster {labels.max()} of {len(labels):,} samples: number the clusters 0, 1, 2, ...")
+        raise DataError(f"there is a cluster {labels.max()} for {len(labels):,} samples; number clusters 0, 1, 2, ...")
     order = id_order(ids)
     num_clusters, dim = int(labels.max(initial=-1)) + 1, vectors.shape[1]
     sums, counts = np.zeros((num_clusters, dim)), np.zeros(num_clusters)

@@ -1,4 +1,4 @@
-"""scores.parquet as anybody may have written it: ids, one column a score, and what else is known of the samples."""
+"""The user's table of scores: ids, one column per score, and other columns."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adaptinf.errors import DataError
 from adaptinf.storage.tables import text_array
 
 KNOWN_COLUMNS = ("arrived", "skill", "source")
-"""Columns that are no scores: step of arrival, true skill, dataset."""
+"""Columns that are not scores: step of arrival, true skill, dataset."""
 INDEX_PREFIX = "__index_level_"
-"""pandas stores an index under such names."""
+"""Prefix of the columns in which pandas stores an index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +27,21 @@ class ScoreTable:
     scores: dict[str, np.ndarray]
     """Column name -> N float64, NaN for a missing value; infinities as they stand."""
     labels: np.ndarray | None
-    """N int64 cluster numbers, -1 where the column has none."""
+    """N int64 cluster numbers, -1 if the column has none; None without the column."""
     label_names: tuple[str, ...]
-    """What the cluster numbers stand for, where the column holds texts."""
+    """Names of the clusters in the order of their numbers, if the column holds texts."""
     arrived: np.ndarray | None
-    """N int64."""
+    """N int64, the step of arrival, -1 if unknown; None without the column."""
     skills: np.ndarray | None
-    """N texts, empty where unknown."""
+    """N texts, empty if unknown; None without the column."""
     sources: np.ndarray | None
-    """N texts, empty where unknown."""
+    """N texts, empty if unknown; None without the column."""
     ignored: tuple[str, ...]
-    """Columns of another kind, which nothing looks at."""
+    """Columns of other types, which are not used."""
 
 
 def read_scores(path: Path, *, id_column: str = "id", label_column: str = "cluster") -> ScoreTable:
-    """Return a table of scores.
-
-    Every column of numbers that has no other meaning is a score.
+    """Return a table of scores: every column of numbers without another meaning is a score.
 
     Args:
         path: a Parquet file.
@@ -85,16 +83,16 @@ def numbered_rows(num_rows: int) -> ScoreTable:
 
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
-        raise DataError(f"{path} is not a file; give a Parquet table with a column of ids and one column a score")
+        raise DataError(f"{path} is not a file; give a Parquet table with a column of ids and one column per score")
     try:
-        # Not read_table, which would make columns of folder names such as model=7b.
+        # Not read_table, which would add columns for folder names such as model=7b.
         with pq.ParquetFile(path) as file:
             table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
-        raise DataError(f"{path} has two columns called {twice[0]!r}; rename one")
+        raise DataError(f"{path} has two columns named {twice[0]!r}; rename one of them")
     return table
 
 
@@ -107,22 +105,22 @@ def _check_column(path: Path, table: pa.Table, name: str, what: str) -> None:
 
 def _ids(path: Path, column: pa.ChunkedArray, name: str) -> np.ndarray:
     if not (pa.types.is_integer(column.type) or _is_text(column.type)):
-        raise DataError(f"{path}: column {name!r} has type {column.type}; ids are texts or whole numbers")
+        raise DataError(f"{path}: column {name!r} has type {column.type}; ids must be texts or whole numbers")
     values = column.to_pylist()
     if None in values:
-        raise DataError(f"{path}: row {values.index(None)} has no id; every row needs one")
+        raise DataError(f"{path}: row {values.index(None)} has no id; give every row one")
     ids = text_array(values)
     for row, value in enumerate(ids):
         if not value or len(value.splitlines()) != 1:
             raise DataError(
-                f"{path}: row {row} has the id {value!r}; an id is one line of text, as ids.txt has one a line"
+                f"{path}: row {row} has the id {value!r}; give ids of one line of text, as ids.txt has one per line"
             )
     different, counts = np.unique(ids, return_counts=True)
     if len(different) < len(ids):
         most = int(counts.argmax())
         raise DataError(
-            f"{path}: {len(ids) - len(different)} ids occur again, {different[most]!r} {counts[most]} times; "
-            "every row needs an id of its own"
+            f"{path}: {len(ids) - len(different)} rows repeat the id of another row, {different[most]!r} occurs "
+            f"{counts[most]} times; give every row an id of its own"
         )
     return ids
 
@@ -138,7 +136,7 @@ def _labels(path: Path, table: pa.Table, name: str) -> tuple[np.ndarray | None, 
 
 
 def _whole(path: Path, table: pa.Table, name: str) -> np.ndarray | None:
-    """Return a column of whole numbers, -1 where it has none; None without the column."""
+    """Return a column of whole numbers, -1 for missing values; None without the column."""
     if name not in table.column_names:
         return None
     if not _is_number(table[name].type):

@@ -43,6 +43,6 @@ def test_the_order_of_rows_does_not_matter_to_the_last_digit() -> None:
 
 
 def test_labels_that_are_no_numbering_are_refused() -> None:
-    with pytest.raises(DataError, match="cluster 900 of 3 samples: number the clusters 0, 1, 2"):
+    with pytest.raises(DataError, match="there is a cluster 900 for 3 samples; number clusters 0, 1, 2"):
         centers_of(np.ones((3, 2)), np.array([0, 900, 1]), names(3))
     assert centers_of(np.ones((0, 2)), np.zeros(0, int), names(0))["centers"].shape == (0, 2)

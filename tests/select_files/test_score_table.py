@@ -64,11 +64,11 @@ def test_texts_can_be_clusters(tmp_path: Path) -> None:
     [
         ({"name": ["a"]}, {}, "has no column 'id' of ids; name it with --ids COLUMN; its columns: name"),
         ({"id": ["a"]}, {"label_column": "task"}, "has no column 'task' of labels; its columns: id"),
-        ({"id": [0.5]}, {}, "column 'id' has type double; ids are texts or whole numbers"),
+        ({"id": [0.5]}, {}, "column 'id' has type double; ids must be texts or whole numbers"),
         ({"id": ["a", None]}, {}, "row 1 has no id"),
         ({"id": ["a", ""]}, {}, "row 1 has the id ''"),
-        ({"id": ["a\nb"]}, {}, r"row 0 has the id 'a\\nb'; an id is one line"),
-        ({"id": ["a", "b", "a", "a"]}, {}, "2 ids occur again, 'a' 3 times"),
+        ({"id": ["a\nb"]}, {}, r"row 0 has the id 'a\\nb'; give ids of one line"),
+        ({"id": ["a", "b", "a", "a"]}, {}, "2 rows repeat the id of another row, 'a' occurs 3 times"),
         ({"id": ["a"], "cluster": [0.5]}, {}, "column 'cluster' must hold whole numbers"),
         ({"id": ["a"], "arrived": ["now"]}, {}, "column 'arrived' has type string; it must hold whole numbers"),
     ],
@@ -88,5 +88,5 @@ def test_a_file_that_is_no_table_is_told(tmp_path: Path) -> None:
         read_scores(tmp_path / "scores.csv")
     twice = pa.table([pa.array(["a"]), pa.array([1.0]), pa.array([2.0])], names=["id", "loss", "loss"])
     pq.write_table(twice, tmp_path / "twice.parquet")
-    with pytest.raises(DataError, match="has two columns called 'loss'"):
+    with pytest.raises(DataError, match="has two columns named 'loss'"):
         read_scores(tmp_path / "twice.parquet")
