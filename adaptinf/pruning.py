@@ -1,7 +1,7 @@
-"""Step 3: permanent pruning, which removes what is most similar to samples that stay (docs/pruning.md).
+"""Step 3: permanent pruning, which removes the samples that are most similar to samples that stay (docs/pruning.md).
 
-The reference compares in order of arrival, so old data always won; here a seeded order of ids decides between two
-look-alikes. Within a cluster a position is a place in that order: the smaller stays.
+The reference code compares in order of arrival, which always keeps the old sample of two near-duplicates; here a seeded
+order of ids decides. The position of a member is its place in that order: the member with the smaller position stays.
 
 Shapes: N samples, H embedding dims, n members of one cluster.
 """
@@ -25,44 +25,44 @@ from adaptinf.words import check_name
 ORDERS = ("greedy", "semdedup")
 ALLOCATIONS = ("balanced", "global")
 LARGE_CLUSTER = 16_384
-"""Members from which on all cores work on one cluster, rather than each on one of its own."""
+"""Clusters of more members are processed by all cores together, smaller ones by one core each."""
 
 Result = TypeVar("Result")
 
 
 class Removals(NamedTuple):
-    """Members of one cluster in the order in which they leave."""
+    """Rows in the order in which they are removed."""
 
     rows: np.ndarray
     """Row numbers."""
     similarity: np.ndarray
-    """float64, the cosine that decided; -inf where no pair was left to compare."""
+    """float64, the cosine that decided; -inf if there was no pair to compare."""
     neighbour: np.ndarray
-    """Row number of the other one of that pair; -1 where there was none."""
+    """Row number of the other member of that pair; -1 if there was none."""
 
 
 class Embedded(NamedTuple):
-    """The embeddings, read by row numbers in id order."""
+    """Embeddings that are addressed by row numbers in id order."""
 
     source: np.ndarray
     """N x H, rows in the caller's order."""
     by_id: np.ndarray
     """N row numbers of the caller, in id order."""
     usable_N: np.ndarray
-    """N bools: neither zero nor not finite."""
+    """N bools: finite and not all zero."""
 
     @classmethod
     def of(cls, source: np.ndarray, by_id: np.ndarray) -> Embedded:
-        """Return the embeddings of a caller."""
+        """Return the embeddings for a source and its id order."""
         return cls(source, by_id, usable_rows(source)[by_id])
 
     def comparable(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of the rows that have a direction."""
+        """Return those of the rows whose embeddings are usable."""
         found: np.ndarray = rows[self.usable_N[rows]]
         return found
 
     def units(self, rows: np.ndarray) -> UnitRows:
-        """Return some rows at unit length."""
+        """Return the rows, scaled to unit length."""
         return UnitRows(self.source, self.by_id[rows])
 
 
@@ -76,24 +76,25 @@ def prune(
     order: str = "greedy",
     allocation: str = "balanced",
 ) -> Pruning:
-    """Return which rows stay, exactly min(cap, N), and which leave; the same for every order of the rows.
+    """Return which rows stay, exactly min(cap, N), and which are removed; independent of the order of the rows.
 
-    Unscored samples (label -1) leave first. Rows that are zero or not finite have no neighbours and leave their cluster
-    after those that have. A tile of cosines a thread is held, whatever the size of a cluster.
+    Unscored samples (label -1) are removed first. Rows that are zero or not finite have no neighbours and are removed
+    from their cluster after all others. Memory: one tile of cosines per thread, for clusters of any size.
 
     Args:
-        embeddings: N x H numbers (array, memmap or tensor); None removes uniformly at random.
+        embeddings: N x H numbers (array, memmap or tensor); None: rows are removed uniformly at random.
         labels: N cluster numbers; may be None without embeddings.
         ids: N different ids.
-        cap: samples that stay.
-        seed: already derived from run seed, stage and step; decides which of two look-alikes stays.
-        order: `greedy`: the most similar pair of which both stay loses one, again and again; O(n^2) a cluster, and a
-            removed sample's neighbour is its nearest kept one. `semdedup`: one pass, the neighbour is the most similar
-            sample earlier in the seeded order, kept or not.
-        allocation: of the cap to clusters: `balanced` (equal, water-filled: paper) or `global` (one scan over all).
+        cap: number of samples that stay.
+        seed: already derived from run seed, stage and step; decides which of two near-duplicates stays.
+        order: `greedy`: one of the most similar pair of remaining samples is removed, again and again; O(n^2) per
+            cluster; the neighbour is the most similar sample that stays. `semdedup`: one pass; the neighbour is the
+            most similar sample earlier in the seeded order, whether or not it stays.
+        allocation: how clusters share the cap: `balanced` (equally, water-filled, as in the paper) or `global` (the
+            most similar pairs of all clusters).
 
     Raises:
-        ConfigError: an unknown order or allocation, a cap that is no whole number, embeddings without labels.
+        ConfigError: order or allocation is unknown, the cap is not a whole number, or embeddings have no labels.
         DataError: shapes do not fit, or an id occurs twice.
     """
     check_name("pruning.order", order, ORDERS)
@@ -119,7 +120,7 @@ def prune(
 def _checked_labels(labels: Any, embeddings: Any, num_rows: int) -> np.ndarray:
     if labels is None:
         if embeddings is not None:
-            raise ConfigError("prune needs labels with embeddings; cluster first, or pass embeddings=None for random")
+            raise ConfigError("embeddings need labels; pass cluster labels, or embeddings=None to prune at random")
         return np.zeros(num_rows, dtype=np.int64)
     array = as_array(labels)
     if array.shape != (num_rows,) or (array.size and array.dtype.kind not in "iu"):
@@ -136,18 +137,18 @@ def _checked_embeddings(embeddings: Any, num_rows: int) -> np.ndarray:
 
 def _unscored(labels_N: np.ndarray, keys_N: np.ndarray, excess: int) -> Removals:
     rows = np.flatnonzero(labels_N < 0)
-    return _alone(rows[_latest_first(keys_N[rows])][:excess])
+    return _without_pairs(rows[_latest_first(keys_N[rows])][:excess])
 
 
 def _random(labels_N: np.ndarray, keys_N: np.ndarray, excess: int) -> Removals:
     rows = np.flatnonzero(labels_N >= 0)
-    return _alone(rows[_latest_first(keys_N[rows])][:excess])
+    return _without_pairs(rows[_latest_first(keys_N[rows])][:excess])
 
 
 def _similar(
     embedded: Embedded, labels_N: np.ndarray, keys_N: np.ndarray, excess: int, *, seed: int, order: str, allocation: str
 ) -> Removals:
-    """Return `excess` removals among the clusters, the most similar first."""
+    """Return `excess` removals from all clusters, the most similar first."""
     clusters = _members(labels_N, keys_N)
     limits = np.full(len(clusters), excess)
     if allocation == "balanced":
@@ -166,9 +167,9 @@ def _similar(
 def _cluster_by_cluster(
     work: Callable[[int, Spread], Result], numbers: np.ndarray, clusters: list[np.ndarray]
 ) -> list[Result]:
-    """Return work(number, spread) of each cluster: small ones side by side, in a large one its tiles side by side."""
+    """Return work(number, spread) of each cluster; in parallel are small clusters, and the tiles of a large one."""
     sizes = np.array([len(clusters[number]) for number in numbers])
-    # The largest first, so that no core is left alone with one at the end.
+    # The largest first, so that no core is still busy with a large cluster when the others have finished.
     small = numbers[sizes <= LARGE_CLUSTER][np.argsort(-sizes[sizes <= LARGE_CLUSTER], kind="stable")].tolist()
     done = {number: work(number, in_threads) for number in numbers[sizes > LARGE_CLUSTER].tolist()}
     done |= zip(small, in_threads(lambda number: work(number, map), small), strict=True)
@@ -176,7 +177,7 @@ def _cluster_by_cluster(
 
 
 def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each cluster in seeded order, clusters by number, without cluster -1."""
+    """Return the rows of each cluster in seeded order, clusters in the order of their numbers, without cluster -1."""
     in_order = np.lexsort((keys_N, labels_N))
     in_order = in_order[labels_N[in_order] >= 0]
     borders = np.flatnonzero(np.diff(labels_N[in_order])) + 1
@@ -184,7 +185,7 @@ def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
 
 
 def _remove(embedded: Embedded, members: np.ndarray, limit: int, spread: Spread, *, order: str) -> Removals:
-    """Return the first `limit` removals of one cluster; members in seeded order."""
+    """Return the first `limit` removals of one cluster, whose members are given in seeded order."""
     comparable = embedded.comparable(members)
     order_of = greedy_order if order == "greedy" else one_pass_order
     found = order_of(embedded.units(comparable), limit, spread)
@@ -192,11 +193,11 @@ def _remove(embedded: Embedded, members: np.ndarray, limit: int, spread: Spread,
     pairs = Removals(comparable[found.positions], found.similarity, comparable[found.neighbour])
     staying = np.setdiff1d(members, pairs.rows, assume_unique=True)
     rest = members[np.isin(members, staying)][::-1]
-    return _joined([pairs, _alone(rest[: limit - len(pairs.rows)])])
+    return _joined([pairs, _without_pairs(rest[: limit - len(pairs.rows)])])
 
 
 def _merged(parts: list[Removals], keys_N: np.ndarray, excess: int) -> Removals:
-    """Return the first `excess` removals of all clusters, most similar first; each cluster's own order is kept."""
+    """Return the first `excess` removals of all clusters, most similar first; the order within a cluster is kept."""
     together = _joined(parts)
     latest_first = ~keys_N[together.rows]
     in_order = np.lexsort((latest_first, -tied(together.similarity)))[:excess]
@@ -204,7 +205,7 @@ def _merged(parts: list[Removals], keys_N: np.ndarray, excess: int) -> Removals:
 
 
 def _with_nearest_kept(removals: Removals, embedded: Embedded, clusters: list[np.ndarray]) -> Removals:
-    """Return the removals with, as neighbour, the nearest sample of the cluster that stays, and the true cosine."""
+    """Return the removals with the most similar sample of the cluster that stays as neighbour, and its cosine."""
     place = np.full(len(embedded.by_id), -1, dtype=np.int64)
     place[removals.rows] = np.arange(len(removals.rows))
     similarity = np.full(len(removals.rows), -np.inf)
@@ -212,10 +213,10 @@ def _with_nearest_kept(removals: Removals, embedded: Embedded, clusters: list[np
 
     def look_up(number: int, spread: Spread) -> None:
         comparable = embedded.comparable(clusters[number])
-        gone, kept = comparable[place[comparable] >= 0], comparable[place[comparable] < 0]
-        if len(gone) and len(kept):
-            found = nearest(embedded.units(gone), embedded.units(kept), spread)
-            similarity[place[gone]], neighbour[place[gone]] = found.similarity, kept[found.position]
+        removed, kept = comparable[place[comparable] >= 0], comparable[place[comparable] < 0]
+        if len(removed) and len(kept):
+            found = nearest(embedded.units(removed), embedded.units(kept), spread)
+            similarity[place[removed]], neighbour[place[removed]] = found.similarity, kept[found.position]
 
     _cluster_by_cluster(look_up, np.arange(len(clusters)), clusters)
     return Removals(removals.rows, similarity, neighbour)
@@ -235,8 +236,8 @@ def _latest_first(keys: np.ndarray) -> np.ndarray:
     return np.argsort(~keys, kind="stable")
 
 
-def _alone(rows: np.ndarray) -> Removals:
-    """Return removals that no pair decided."""
+def _without_pairs(rows: np.ndarray) -> Removals:
+    """Return removals without a deciding pair."""
     return Removals(rows, np.full(len(rows), -np.inf), np.full(len(rows), -1, dtype=np.int64))
 
 

@@ -1,1 +1,1 @@
-"""Arrays: seeded draws, exact shares, blocks of large arrays, near-duplicates."""
+"""Work on arrays: seeded draws, exact shares of a budget, large arrays by blocks, near-duplicates."""

@@ -1,6 +1,6 @@
-"""All cores of this machine for work on arrays, with the same result for any number of them.
+"""Work on arrays in threads on all cores, with the same result for any number of threads.
 
-NumPy and BLAS let other threads run while they compute, so threads suffice and nothing is copied.
+NumPy and BLAS release the interpreter lock while they compute, so threads suffice and no array is copied.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol, TypeVar
 
-import numpy as np  # noqa: F401  its BLAS has to be loaded before it can be asked
+import numpy as np  # noqa: F401  its BLAS must be loaded before `ThreadpoolController` looks for it
 from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
@@ -18,18 +18,18 @@ Result = TypeVar("Result")
 
 
 class Spread(Protocol):
-    """How a function is mapped over pieces of work: the built-in `map`, or `in_threads`."""
+    """A way to map a function over pieces of work: the built-in `map`, or `in_threads`."""
 
     def __call__(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterable[Result]:
-        """Return one result an item, in the order of the items."""
+        """Return one result per item, in the order of the items."""
         ...
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterable[Result]:
-    """Return one result an item, in the order of the items, computed in as many threads as BLAS would use.
+    """Return one result per item, in the order of the items, computed in as many threads as BLAS may use.
 
-    So whoever bounds BLAS (`OMP_NUM_THREADS`, `threadpool_limits`) bounds this too. BLAS itself has one thread
-    meanwhile, also where there is one item only: the number of its threads may change the last bits of a product.
+    So `OMP_NUM_THREADS` and `threadpool_limits`, which bound the threads of BLAS, bound this as well. BLAS itself uses
+    one thread meanwhile, even for a single item: the number of its threads may change the last bits of a product.
     """
     num_threads = min(num_blas_threads(), len(items))
     with _blas().limit(limits=1):
@@ -40,11 +40,11 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], /) -> 
 
 
 def num_blas_threads() -> int:
-    """Return how many threads NumPy's BLAS may use; 1 where there is none that can be asked."""
+    """Return how many threads NumPy's BLAS may use; 1 if none is found."""
     return max((library["num_threads"] for library in _blas().info()), default=1)
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Return what was loaded with NumPy; looking for libraries takes longer than a small product."""
+    """Return the controller of NumPy's BLAS; cached, as the search takes longer than a small product."""
     return ThreadpoolController().select(user_api="blas")

@@ -1,4 +1,4 @@
-"""Big arrays a block at a time: rows made unit length as they are read, and cosines by tiles, in bounded memory.
+"""Large arrays by blocks: rows scaled to unit length as they are read, and cosines by tiles, in bounded memory.
 
 Shapes: N rows, D dims; a group is n of the rows, with positions 0..n-1.
 """
@@ -15,37 +15,37 @@ from adaptinf.arrays.threads import Spread, in_threads
 from adaptinf.errors import DataError
 
 BLOCK_BYTES = 2**26
-"""64 MiB of float64 rows are read at a time."""
+"""Float64 rows that are read at a time: 64 MiB."""
 HELD_BYTES = 2**26
-"""Unit rows of a group up to 64 MiB are held; those of a larger one are read again for every tile."""
+"""Unit rows of a group of up to 64 MiB are kept in memory; those of a larger one are read again for every tile."""
 TILE_ROWS = 2048
 """Rows of one tile of cosines, and of one block of a group."""
 TILE_COLUMNS = 1024
-"""Columns of one tile; 16 MiB with TILE_ROWS rows, which the cache of a core still holds in part."""
+"""Columns of one tile: 16 MiB with TILE_ROWS rows, part of which fits into the cache of a core."""
 GRID = 1.5 * 2.0**26
 """Adding and subtracting it rounds an entry of a unit row to a multiple of 2^-26.
 
-Products of two are multiples of 2^-52 and their sums stay below 2, so float64 holds every partial sum exactly. A
-cosine is then the same to the last bit in any order of summation: tiles, threads, BLAS libraries, processors. The
-rounding moves a cosine by about 6e-9.
+Products of two entries are multiples of 2^-52 and their sums stay below 2, so float64 holds every partial sum exactly.
+So a cosine is the same to the last bit for any order of summation: tiles, threads, BLAS libraries, processors. The
+rounding changes a cosine by about 6e-9.
 """
 TIE = 2.0**-22
 """Cosines are ranked in steps of 2.4e-7, far above that rounding: exact duplicates tie, and their order decides."""
 NO_COSINE = -2.0
-"""Below every cosine: nothing was found yet."""
+"""Smaller than every cosine: nothing found yet."""
 
 
 class Nearest(NamedTuple):
-    """The most similar column of each row that was asked for."""
+    """The most similar column of each row."""
 
     similarity: np.ndarray
-    """float64 cosines; NO_COSINE where no column qualifies."""
+    """float64 cosines; NO_COSINE if no column qualifies."""
     position: np.ndarray
-    """int64 positions; -1 where no column qualifies."""
+    """int64 positions; -1 if no column qualifies."""
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Return a list, memmap or torch tensor as an array, without a copy where the dtype allows it."""
+    """Return a list, memmap or torch tensor as an array, without a copy if the dtype allows it."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         # numpy has no bfloat16; every bfloat16 is a float32.
@@ -61,14 +61,16 @@ def as_rows(values: Any, name: str) -> np.ndarray:
     """
     array = as_array(values)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise DataError(f"{name} have shape {array.shape} and dtype {array.dtype}; give one row of numbers a sample")
+        raise DataError(f"{name} have shape {array.shape} and dtype {array.dtype}; give one row of numbers per sample")
     if len(array) and not array.shape[1]:
-        raise DataError(f"{name} have {len(array)} rows and no columns; were they dropped to save disk? extract again")
+        raise DataError(
+            f"{name} have {len(array)} rows and no columns; if they were dropped by extraction.keep, extract again"
+        )
     return array
 
 
 def blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
-    """Yield slices that cover `num_rows` rows, about BLOCK_BYTES each."""
+    """Yield slices that cover `num_rows` rows, with about BLOCK_BYTES each."""
     size = max(1, BLOCK_BYTES // max(1, row_bytes))
     for start in range(0, num_rows, size):
         yield slice(start, min(start + size, num_rows))
@@ -80,7 +82,7 @@ def unit_rows(rows_ND: np.ndarray, dtype: type[np.floating[Any]]) -> tuple[np.nd
         return _unit_rows_in_range(rows_ND.astype(np.float64))
     wide = np.float32 if rows_ND.dtype == np.float16 and dtype is np.float32 else np.float64
     rows = rows_ND.astype(wide if rows_ND.dtype != np.float32 else dtype)
-    # Divided by the largest entry first: squares of very large or very small entries leave the range of floats.
+    # Divided by the largest entry first, because squares of very large or small entries leave the range of floats.
     largest = np.maximum(rows.max(axis=1, initial=0), -rows.min(axis=1, initial=0))
     usable = np.isfinite(largest) & (largest > 0)
     rows[~usable] = 0
@@ -90,7 +92,7 @@ def unit_rows(rows_ND: np.ndarray, dtype: type[np.floating[Any]]) -> tuple[np.nd
 
 
 def _unit_rows_in_range(rows_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale float64 rows that came from a smaller type in place: their squares cannot leave the range of float64."""
+    """Scale float64 rows in place that were a smaller type: their squares cannot leave the range of float64."""
     squares = np.einsum("nd,nd->n", rows_ND, rows_ND)
     usable = np.isfinite(squares) & (squares > 0)
     rows_ND[~usable] = 0
@@ -110,10 +112,10 @@ def usable_rows(source_ND: np.ndarray) -> np.ndarray:
 
 
 class UnitRows:
-    """A group's rows at unit length, entries rounded so that their products are exact (see GRID)."""
+    """The rows of a group at unit length, with entries rounded so that products are exact (see GRID)."""
 
     def __init__(self, source_ND: np.ndarray, rows: np.ndarray) -> None:
-        """`rows` are the row numbers of the group's n members in `source_ND`; they must be usable."""
+        """`rows`: row numbers in `source_ND` of the n members of the group; all of them must be usable."""
         self._source = source_ND
         self._rows = rows
         self._held: np.ndarray | None = None
@@ -143,18 +145,18 @@ def parts(start: int, stop: int, size: int) -> list[slice]:
 
 
 def tied(cosines: np.ndarray) -> np.ndarray:
-    """Return cosines rounded to whole steps of TIE, halves upwards."""
+    """Return cosines rounded to multiples of TIE, halves upwards."""
     steps: np.ndarray = np.floor(cosines / TIE + 0.5) * TIE
     return steps
 
 
 def nothing_found(num_rows: int) -> Nearest:
-    """Return where a search begins."""
+    """Return the start of a search: no column found for any row."""
     return Nearest(np.full(num_rows, NO_COSINE), np.full(num_rows, -1, dtype=np.int64))
 
 
 def nearer(best: Nearest, cosines: np.ndarray, start: int) -> Nearest:
-    """Return the better of `best` and one more tile, whose first column has position `start`; the first of equals."""
+    """Return the better of `best` and one more tile, whose first column has position `start`; of equals the first."""
     if not cosines.shape[1]:
         return best
     column = cosines.argmax(axis=1)
@@ -162,12 +164,12 @@ def nearer(best: Nearest, cosines: np.ndarray, start: int) -> Nearest:
 
 
 def nearest_of(tiles: Iterable[Nearest], num_rows: int) -> Nearest:
-    """Return the best of several tiles of the same rows; the first of equals."""
+    """Return the best of several tiles of the same rows; of equals the first one."""
     return reduce(_better, tiles, nothing_found(num_rows))
 
 
 def nearest(rows: UnitRows, columns: UnitRows, spread: Spread = map) -> Nearest:
-    """Return the most similar member of `columns` for each of `rows`; the first of equals."""
+    """Return the most similar member of `columns` for each of `rows`; of equals the first one."""
 
     def of_block(block: slice) -> Nearest:
         units = rows[block]

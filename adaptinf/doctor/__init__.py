@@ -1,1 +1,1 @@
-"""Checks before hours are spent: machine, model, dataset, one sample."""
+"""Checks before a long run: machine, model, dataset, one sample."""

@@ -1,4 +1,4 @@
-"""What measuring costs: floating-point operations of a batch, operations that a device can do, bytes on disk."""
+"""The cost of extraction: operations of a batch, operations per second of a device, bytes on disk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from adaptinf.models.blocks import base_model, decoder_blocks, layer_numbers
 from adaptinf.models.loading import Learner
 
 PRODUCT_SIZES = {"cuda": 8192, "cpu": 2048}
-"""Rows of the square matrices whose product tells a device's peak."""
+"""Device type -> rows of the square matrices whose product measures the peak."""
 PRODUCTS = 8
-"""How many are timed; the fastest counts."""
+"""Products that are timed; the fastest counts."""
 ID_BYTES = 32
-"""What an id takes in a table, roughly."""
+"""Approximate bytes of an id in a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,24 +27,24 @@ class Cost:
     """Floating-point operations of one learner."""
 
     blocks: int
-    """A token's, through all decoder blocks."""
+    """Per token, in all decoder blocks."""
     attention: int
-    """A pair of tokens', through all decoder blocks: scores and weighted sums."""
+    """Per pair of tokens, in all decoder blocks: attention scores and weighted sums."""
     head: int
-    """An answer token's, through the output head and back."""
+    """Per answer token, in the output head, forward and backward."""
     image: int
-    """An image's, through vision tower and projector."""
+    """Per image, in vision tower and projector."""
     backward: float
-    """Share of the blocks that the backward pass goes through."""
+    """Share of the blocks that the backward pass covers."""
 
     def of(self, prepared: Prepared) -> int:
-        """Return the operations of measuring a batch, padding left out: what is useful, not what is done."""
+        """Return the operations needed to measure a batch; operations on padding are not counted."""
         total = 0
         for batch, again in ((prepared.batch, self.backward), (prepared.without_images, 0.0)):
             if batch is None:
                 continue
             lengths = batch.inputs["attention_mask"].sum(1).double()
-            # A causal token attends to half of the others on average.
+            # With a causal mask, a token attends to half of the others on average.
             forward = self.blocks * float(lengths.sum()) + self.attention * float(lengths.square().sum()) / 2
             total += int(forward * (1.0 + again)) + self.head * int((batch.labels >= 0).sum())
             total += self.image * len(batch.inputs.get("pixel_values", ()))
@@ -52,7 +52,7 @@ class Cost:
 
 
 def cost_of(meter: Meter) -> Cost:
-    """Return the operations of a learner, from the sizes of its weights: 2 a weight and token, attention beside."""
+    """Return the operations of a learner from the sizes of its weights: 2 per weight and token, plus attention."""
     learner = meter.learner
     model, blocks = base_model(learner.model), decoder_blocks(learner.model)
     size = int(model.config.get_text_config().hidden_size)
@@ -72,7 +72,7 @@ def _matrix_elements(module: torch.nn.Module) -> int:
 
 
 def _image_operations(learner: Learner) -> int:
-    """Return 2 operations a weight of the vision tower and patch; 0 for a text-only model."""
+    """Return 2 operations per weight of the vision tower and patch of the image; 0 for a text-only model."""
     vision = getattr(base_model(learner.model).config, "vision_config", None)
     if vision is None or not hasattr(vision, "image_size"):
         return 0
@@ -83,9 +83,9 @@ def _image_operations(learner: Learner) -> int:
 
 
 def peak_operations(learner: Learner) -> float:
-    """Return the operations a second of a large matrix product in the type of the weights, on the learner's device."""
+    """Return the operations per second of a large matrix product on the device, in the type of the weights."""
     device, size = learner.device, PRODUCT_SIZES.get(learner.device.type, PRODUCT_SIZES["cpu"])
-    # Random numbers: a GPU multiplies equal ones faster, because they cost less power.
+    # Random numbers, because a GPU multiplies equal ones faster: they need less power.
     generator = torch.Generator(device).manual_seed(0)
     factors = torch.randn(size, size, generator=generator, device=device, dtype=learner.model.dtype)
     fastest = float("inf")
@@ -103,5 +103,5 @@ def _wait(tensor: Any) -> None:
 
 
 def row_bytes(dim: int, hidden_size: int) -> int:
-    """Return what one sample takes in the folder of the features: float16 arrays, float64 scores, an id."""
+    """Return the bytes of one sample in the features folder: float16 arrays, float64 scores, an id."""
     return 2 * (dim + hidden_size) + 8 * len(registry.scorer.names()) + ID_BYTES

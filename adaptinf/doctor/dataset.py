@@ -1,4 +1,4 @@
-"""Looking at a dataset before any GPU time: counts, rejected rows with reasons, token lengths."""
+"""adaptinf validate: counts of a dataset, rejected rows with reasons, token lengths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED_SAMPLES = 2000
-"""Token lengths are taken from the first samples, so that a long file costs little."""
+"""Samples whose token lengths are measured: the first ones, so that a long file takes little time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class TokenLengths:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What validation found in one file."""
+    """Result of validating one dataset."""
 
     path: str
     """The file or folder."""
@@ -126,7 +126,7 @@ def validate(
     model: str | None = None,
     progress: Progress | None = None,
 ) -> Findings:
-    """Read a whole dataset, open every image, and return what was found.
+    """Read a whole dataset, open every image, and return the findings.
 
     Args:
         path: dataset file or folder.

@@ -1,4 +1,4 @@
-"""How exact extraction is with one model: alone against batched, our gradients against autograd's, sketch against none.
+"""Exactness of extraction with one model: batched against alone, gradients against autograd, sketch against exact.
 
 Shapes: B samples, D vector dims.
 """
@@ -29,7 +29,7 @@ from adaptinf.models.loading import Learner
 
 
 def agreement(ready: Meter, samples: Sequence[Sample]) -> tuple[float, float]:
-    """Return the most by which a sample in a batch differs from itself alone: 1 - cosine, and of any score."""
+    """Return the largest difference between samples measured in a batch and alone: of 1 - cosine, and of any score."""
     rows = list(range(len(samples)))
     together = _measured(ready, samples, [rows])[0]
     alone = _measured(ready, samples, [[row] for row in rows])
@@ -49,10 +49,10 @@ def _measured(ready: Meter, samples: Sequence[Sample], batches: list[list[int]])
 
 
 def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence[Sample], *, seed: int) -> float | None:
-    """Return the largest error of some samples' gradients against autograd's: of the sketched direction, or the length.
+    """Return the largest error of gradients against autograd, in the sketched direction or the relative length.
 
-    None where the vector is no gradient. The sketch is linear and keeps lengths, so what differs before it differs
-    after it. The learner needs a real adapter.
+    None if the vector is not a gradient. The sketch is linear and keeps lengths, so gradients that differ before it
+    differ after it. The adapter of the learner must not be zero.
     """
     if config.vector not in GRADIENT:
         return None
@@ -71,7 +71,7 @@ def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence
 
 
 def _autograd(learner: Learner, config: ExtractionConfig, sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return dL/dA and dL/dB of each target linear by autograd through the whole model."""
+    """Return dL/dA and dL/dB of each target linear layer by autograd through the whole model."""
     batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
     layers = layer_numbers(config.layers, len(decoder_blocks(learner.model)))
     factors = {
@@ -94,7 +94,7 @@ def _autograd(learner: Learner, config: ExtractionConfig, sample: Sample) -> dic
 
 
 def _sketched(kind: AdapterGradients, gradients: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
-    """Return the 1 x D sketch of one sample's gradients."""
+    """Return the 1 x D sketch of the gradients of one sample."""
     total = torch.zeros(1, kind.dim, device=next(iter(gradients.values()))[0].device)
     for name, pair in gradients.items():
         for sketch, gradient in zip(kind.sketches[name], pair, strict=True):
@@ -105,7 +105,7 @@ def _sketched(kind: AdapterGradients, gradients: dict[str, tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class _Watched:
-    """Adapter gradients that also leave the exact gradients' inner products behind."""
+    """Adapter gradients that also record the inner products of the exact gradients."""
 
     kind: AdapterGradients
     products: list[Tensor]
@@ -130,7 +130,7 @@ class _Watched:
 
 
 def sketch_error(ready: Meter, samples: Sequence[Sample]) -> float | None:
-    """Return the root mean square error of the sketched vectors' cosines; None where the vector is no gradient."""
+    """Return the root mean square error of the cosines of sketched vectors; None if the vector is not a gradient."""
     if not isinstance(ready.kind, AdapterGradients):
         return None
     products: list[Tensor] = []

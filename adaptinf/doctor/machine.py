@@ -1,4 +1,4 @@
-"""What this machine has: versions against what is needed, devices, memory, disk."""
+"""The machine: versions of packages against the required ones, devices, memory, disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Check(NamedTuple):
-    """One line of the doctor's report."""
+    """One line of the report of `adaptinf doctor`."""
 
     name: str
     value: str
@@ -60,7 +60,7 @@ class Checkup:
 
 
 def examine(folder: Path) -> list[Check]:
-    """Return the checks of the environment; `folder` is where runs would be written."""
+    """Return the checks of the machine; `folder` is the folder that runs would be written to."""
     return [
         Check("adaptinf", adaptinf.__version__, True),
         Check("python", platform.python_version(), True),
@@ -72,7 +72,7 @@ def examine(folder: Path) -> list[Check]:
 
 
 def _packages() -> list[Check]:
-    """Compare every package that adaptinf needs with what is installed."""
+    """Compare every package that adaptinf requires with the installed version."""
     needed = [Requirement(line) for line in importlib.metadata.requires("adaptinf") or []]
     return [_package(item) for item in needed if item.marker is None]
 
@@ -98,7 +98,7 @@ def _devices() -> list[Check]:
             Check(f"cuda:{number}", f"{properties.name}, {format_bytes(properties.total_memory)}, {bfloat16}", True)
         )
     if len(checks) == 1:
-        advice = "a model of billions of weights wants a GPU; very small ones run here"
+        advice = "models of billions of weights need a GPU; very small ones run on this machine"
         checks.append(Check("gpu", "none that torch can use", True, advice))
     return checks
 
@@ -112,11 +112,11 @@ def _disk(folder: Path) -> Check:
     existing, free = free_disk(folder)
     is_good = free > 2**30
     return Check(
-        "disk", f"{format_bytes(free)} free at {existing}", is_good, "" if is_good else "make room before a run"
+        "disk", f"{format_bytes(free)} free at {existing}", is_good, "" if is_good else "free some space before a run"
     )
 
 
 def free_disk(folder: Path) -> tuple[Path, int]:
-    """Return the nearest folder that exists, and the bytes that are free there."""
+    """Return the nearest existing folder at or above `folder`, and the free bytes there."""
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     return existing, shutil.disk_usage(existing).free

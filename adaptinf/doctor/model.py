@@ -1,4 +1,4 @@
-"""The user's model on the user's data for a minute: is extraction exact with it, how fast, how long for everything."""
+"""A model tried on samples of a stream for about a minute: exactness, speed, time and disk for the whole run."""
 
 from __future__ import annotations
 
@@ -33,49 +33,49 @@ from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
 from adaptinf.words import format_bytes, format_seconds
 
-PROBED_SAMPLES = 256
-"""Samples that are read for the checkup, evenly from the beginnings of all datasets."""
+TRIED_SAMPLES = 256
+"""Samples that are read, evenly from the beginnings of all datasets."""
 NUM_STAGES = 6
-"""What the progress bar counts: data, model, two comparisons, speed, autograd."""
+"""Steps of the progress bar: data, model, batches, sketch, speed, autograd."""
 COMPARED_SAMPLES = 8
-"""Of them, those measured alone and together."""
+"""Samples that are measured both alone and in a batch."""
 TIMED_SECONDS = 20.0
-"""After so long no further batch is timed."""
+"""No further batch is timed after this time."""
 BOUNDS = {torch.float32: (1e-4, 1e-3), torch.bfloat16: (2e-2, 0.1), torch.float16: (1e-2, 0.05)}
-"""Type of the weights -> the most that 1 - cosine, and the relative error of a gradient, may be."""
+"""Type of the weights -> largest accepted 1 - cosine, and relative error of a gradient."""
 SPREAD = 0.01
-"""Standard deviation of the trial adapter's B, so that both of its gradients are checked."""
+"""Standard deviation of B in the trial adapter; with zeros the gradient of A would not be checked."""
 
 
 class Speed(NamedTuple):
-    """What was timed."""
+    """Speed of extraction."""
 
     samples_per_second: float
     tokens_per_second: float
     operations_per_second: float
     padding: float
-    """Share of the batches' tokens."""
+    """Share of padding among the tokens of the batches."""
 
 
 def check_model(config: RunConfig, *, out: Path, progress: Progress | None = None) -> list[Check]:
-    """Return what extraction with the model of `config` is like, on samples of its stream.
+    """Return checks of exactness, speed and cost of extraction with the model of `config`, on samples of its stream.
 
     Args:
-        config: a whole configuration; its stream is read, its run folder need not exist.
-        out: where runs would be written, for the free disk.
+        config: a whole configuration; its stream is read, a run folder is not needed.
+        out: folder that runs would be written to, for the free disk space.
         progress: where to report.
 
     Raises:
-        DataError: no dataset of the stream has a single good row.
-        ModelError: the model cannot be loaded or measured with.
+        DataError: no dataset of the stream has a usable row among its first.
+        ModelError: the model cannot be loaded or used for extraction.
     """
     with registry.scope(config.plugins):
         return _check_model(config, out, progress or Silent())
 
 
 def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check]:
-    with progress.stage("look at the model", NUM_STAGES, unit="checks") as bar:
-        samples = _probe(config.stream)
+    with progress.stage("check the model", NUM_STAGES, unit="checks") as bar:
+        samples = _trial_samples(config.stream)
         num_rows = [_num_rows(dataset) for dataset in config.stream]
         bar.advance()
         learner = _trial_learner(config)
@@ -98,7 +98,7 @@ def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check
 
 
 def _trial_learner(config: RunConfig) -> Learner:
-    """Return the model that measures, with an adapter of random weights."""
+    """Return the model that extraction uses, with an adapter of random weights."""
     path = config.extraction.model or config.model.path
     learner = begin_adapter(load(config.model.model_copy(update={"path": path})), config.seed)
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "doctor") % 2**63)
@@ -109,14 +109,16 @@ def _trial_learner(config: RunConfig) -> Learner:
     return learner
 
 
-def _probe(stream: Sequence[DatasetConfig]) -> list[Sample]:
-    """Return good rows from the beginning of every dataset, by turns."""
-    share = -(-PROBED_SAMPLES // max(1, len(stream)))
+def _trial_samples(stream: Sequence[DatasetConfig]) -> list[Sample]:
+    """Return usable rows from the beginning of every dataset, alternating between datasets."""
+    share = -(-TRIED_SAMPLES // max(1, len(stream)))
     found = [_first_samples(dataset, share) for dataset in stream]
     mixed = [sample for turn in range(share) for own in found for sample in own[turn : turn + 1]]
     if not mixed:
-        raise DataError("no dataset of the stream has a good row among its first; `adaptinf validate` says why")
-    return mixed[:PROBED_SAMPLES]
+        raise DataError(
+            "no dataset of the stream has a usable row at its beginning; run `adaptinf validate` on each to see why"
+        )
+    return mixed[:TRIED_SAMPLES]
 
 
 def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
@@ -125,7 +127,7 @@ def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
 
 
 def _num_rows(dataset: DatasetConfig) -> int:
-    """Return the rows of a dataset, good or bad; no image is opened."""
+    """Return the number of rows of a dataset, usable or not; no image is opened."""
     return sum(1 for _ in read_rows(find_file(Path(dataset.path))))
 
 
@@ -133,29 +135,29 @@ def _exactness(ready: Meter, samples: list[Sample], bar: Bar) -> list[Check]:
     bound = BOUNDS[ready.learner.model.dtype][0]
     off, scores = agreement(ready, samples[:COMPARED_SAMPLES])
     bar.advance()
-    advice = "" if off <= bound else "who shares a batch changes a vector; try model.dtype: float32"
-    value = f"alone or together: cosine at least {1 - off:.6f}, scores within {scores:.1e}"
+    advice = "" if off <= bound else "vectors depend on the other samples of a batch; try model.dtype: float32"
+    value = f"alone against batched: cosine at least {1 - off:.6f}, scores within {scores:.1e}"
     checks = [Check("batches", value, off <= bound, advice)]
     error = sketch_error(ready, samples[: 4 * COMPARED_SAMPLES])
     if error is not None:
-        value = f"cosines within {error:.4f} of the exact gradient's (RMS), {ready.dim} dims"
+        value = f"cosines within {error:.4f} of those of the exact gradients (RMS), {ready.dim} dims"
         checks.append(Check("sketch", value, True))
     bar.advance()
     return checks
 
 
 def _autograd_checks(learner: Learner, config: RunConfig, samples: list[Sample]) -> list[Check]:
-    """Compare gradients with autograd's; outside of the meter, whose hooks would cut its graph."""
+    """Compare gradients with autograd; not within the meter, whose hooks would cut the graph."""
     bound = BOUNDS[learner.model.dtype][1]
     error = autograd_error(learner, resolve(config).extraction, samples[:2], seed=config.seed)
     if error is None:
         return []
-    advice = "" if error <= bound else "the formula does not fit this model; choose extraction.vector: hidden"
-    return [Check("gradient", f"within {error:.1e} of autograd's", error <= bound, advice)]
+    advice = "" if error <= bound else "gradients are wrong for this model; set extraction.vector: hidden"
+    return [Check("gradient", f"within {error:.1e} of autograd", error <= bound, advice)]
 
 
 def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
-    """Time batches in seeded order for a while; the first is for warming up."""
+    """Time batches in seeded order for at most TIMED_SECONDS, after one batch to warm up."""
     lengths = token_lengths(samples, ready.learner)
     plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
     batches = plan.batches
@@ -180,13 +182,13 @@ def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
 
 
 def _speed_checks(speed: Speed, peak: float) -> list[Check]:
-    advice = "" if speed.padding <= MAX_PADDING else "lengths are guessed badly for this model"
+    advice = "" if speed.padding <= MAX_PADDING else "the estimated lengths do not fit this model"
     return [
         Check("padding", f"{100 * speed.padding:.1f} % of the tokens", True, advice),
         Check("speed", f"{speed.samples_per_second:,.1f} samples/s, {speed.tokens_per_second:,.0f} tokens/s", True),
         Check(
             "device",
-            f"{100 * speed.operations_per_second / peak:.0f} % of what a large matrix product reaches "
+            f"{100 * speed.operations_per_second / peak:.0f} % of the speed of a large matrix product "
             f"({peak / 1e12:,.2f} TFLOP/s)",
             True,
         ),
@@ -194,15 +196,15 @@ def _speed_checks(speed: Speed, peak: float) -> list[Check]:
 
 
 def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row: int, out: Path) -> list[Check]:
-    """Return how long extraction takes and how much disk it needs, for the whole pool and for the run."""
+    """Return time and disk of extraction, for the whole pool once and for the whole run."""
     pool = sum(num_rows)
     measured = _rows_measured(num_rows, cap_of(config))
-    # Shards and arrays lie side by side for a moment.
+    # Shards and the arrays made of them are on disk at the same time.
     num_bytes = 2 * bytes_a_row * max(measured)
     _, free = free_disk(out)
     is_enough = num_bytes < free
     lower = "pruning.cap" if resolve(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
-    advice = "" if is_enough else f"only {format_bytes(free)} are free; lower {lower}"
+    advice = "" if is_enough else f"only {format_bytes(free)} are free; reduce {lower}"
     return [
         Check("whole pool", f"{pool:,} rows: {format_seconds(pool / speed.samples_per_second)}, "
               f"{format_bytes(bytes_a_row * pool)}", True),
@@ -213,7 +215,7 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
 
 
 def _rows_measured(num_rows: list[int], cap: int | None) -> list[int]:
-    """Return the rows that each step measures: what the cap left of the pool, and the new dataset."""
+    """Return the number of rows that each step measures: the pool within its cap, and the new dataset."""
     pool, measured = 0, []
     for rows in num_rows:
         pool += rows

@@ -1,7 +1,7 @@
-"""adaptinf explain: the life of one sample, told from what a run left in its folder.
+"""adaptinf explain: the history of one sample, from the tables in a run folder.
 
-Nothing is measured again: scores, clusters, selections and prunings come from the saved tables. The rank of a sample
-that was not selected is in no table; `selection.rank_in_cluster` computes it from the same scores and seed.
+Nothing is measured again: scores, clusters, selections and prunings are read from the saved tables. The rank of a
+sample that was not selected is in no table; `selection.rank_in_cluster` computes it from the same scores and seed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from adaptinf.storage.tables import Columns
 
 
 def sample_history(run: Run, id: str) -> SampleHistory:
-    """Return the life of one sample, whatever became of it.
+    """Return the history of one sample: in the pool, pruned, withdrawn, or rejected.
 
-    A rejected row is named by the id that it would have had: its own, or its number with six digits.
+    A rejected row has the id that it would have had: its own, or its number with six digits.
 
     Raises:
-        ConfigError: nothing has this id; similar ones are named.
+        ConfigError: no sample or rejected row has this id; the message names similar ids.
         StoreError: a table of the run is damaged.
     """
     stored = find(stored_datasets(run.pool_folder), id)
@@ -66,7 +66,7 @@ def sample_history(run: Run, id: str) -> SampleHistory:
 
 
 def _absence(step: int | None, pruned: int | None, restored: int | None, withdrawn: int | None) -> str | None:
-    """Return why a sample is not in a step's pool, or in that of a step to come (None)."""
+    """Return why a sample is not in the pool of a step (None: of the next step); None if it is."""
     if withdrawn is not None and (step is None or step >= withdrawn):
         return f"withdrawn with its dataset from step {withdrawn} on"
     if pruned is not None and (restored is None or (step is not None and step < restored)):
@@ -122,7 +122,7 @@ def _row(table: Columns, id: str) -> int | None:
 
 
 def _value(table: Columns, id: str, column: str) -> Any:
-    """Return one cell; Any, as columns differ in type."""
+    """Return one cell; Any, because columns have different types."""
     return table[column][_row(table, id)]
 
 
@@ -134,7 +134,7 @@ def _quantile(value: float, among: np.ndarray) -> float:
 
 
 def _measured(scores: Columns, id: str, is_peer: np.ndarray | None) -> dict[str, Score]:
-    # Scores and assignments are both in the pool's order of ids.
+    # Scores and assignments are both sorted by id.
     found = {}
     for name in scores.keys() - {"id"}:
         value = float(_value(scores, id, name))
@@ -159,7 +159,7 @@ def _outcome(
     row = _row(chosen, id)
     ranked = _rank(run, step, id, features, clustered)
     if ranked is not None and (ranked.rank < ranked.budget) != (row is not None):
-        ranked = None  # chosen by another version or by hand: the saved table is what happened
+        ranked = None  # selected by another version or by hand: only the saved table counts
     cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
     in_table = np.flatnonzero(clusters["cluster"] == cluster) if cluster is not None else np.zeros(0, np.int64)
     entry = {name: column[in_table[0]] for name, column in clusters.items()} if len(in_table) else {}
@@ -209,31 +209,31 @@ def _reason(
 ) -> str:
     method = run.settings.selection.method
     if cluster == -1:
-        verb = "there was budget left after" if chosen else "the budget was spent on"
-        return f"unscored: {verb} every other sample"
+        verb = "there was budget left after" if chosen else "the budget was used up by"
+        return f"unscored: {verb} the scored samples"
     if ranked is None:
         where = f"of the {entry['size']:,} samples of its cluster" if entry else f"of a pool of {len(run.pool(step)):,}"
         number = entry["budget"] if entry else total
-        return f"{method} chose {number:,} {where}, {'this one among them' if chosen else 'not this one'}"
-    place = f"place {ranked.rank + 1:,} of {ranked.size:,} in its cluster, which gave its first {ranked.budget:,}"
+        return f"{method} selected {number:,} {where}, {'including' if chosen else 'not including'} this one"
+    place = f"rank {ranked.rank + 1:,} of {ranked.size:,} in its cluster, whose first {ranked.budget:,} were selected"
     if chosen:
         return place
     if ranked.bin >= 0:
-        return f"{place}; of the {ranked.bin_size:,} in its bin {ranked.bin_budget:,} were taken, by lot"
+        return f"{place}; {ranked.bin_budget:,} of the {ranked.bin_size:,} in its bin were selected, at random"
     if not np.isfinite(ranked.score):
-        return f"{place}; without a score it comes after every sample that has one"
+        return f"{place}; samples without a score come after all samples with one"
     if run.selection_options.get("sampling", "ccs") == "ccs":
-        return f"{place}; its score is in a tail of the cluster, the {TAIL_PERCENT} % at each end, which is taken last"
+        return f"{place}; its score is among the lowest or highest {TAIL_PERCENT} % of the cluster, which come last"
     return place
 
 
 def _joint(clusters: Columns, entry: dict[str, Any]) -> str:
-    """Return what the sample's joint cluster gave, where the method joins clusters."""
+    """Return how many samples were selected in the joint cluster, if the method joins clusters."""
     if "joint" not in entry:
         return ""
     among = clusters["joint"] == entry["joint"]
     gave, size = clusters["budget"][among].sum(), clusters["size"][among].sum()
-    return f"; with the {among.sum() - 1:,} clusters that it is joined with, {gave:,} of {size:,}"
+    return f"; {gave:,} of {size:,} together with the {among.sum() - 1:,} clusters that it is joined with"
 
 
 def _trained(run: Run, step: int, id: str, considered: SelectionOutcome | None) -> tuple[bool | None, str | None]:

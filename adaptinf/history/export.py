@@ -1,10 +1,10 @@
-"""adaptinf export: what a step selected, as a folder for any other trainer.
+"""adaptinf export: the samples that a step selected, as a folder for any other trainer.
 
 data.json | data.jsonl    the samples, in the order of ids.txt
-ids.txt                   one id a line
-scores.parquet            why: id, cluster, scorer, score, bin, rank, and every score that was measured
+ids.txt                   one id per line
+scores.parquet            why they were selected: id, cluster, scorer, score, bin, rank, and every measured score
 images/                   the images, each content once, with --images copy
-manifest.json             where it comes from: run, step, seeds, versions, and the SHA-256 of every other file
+manifest.json             origin: run, step, seeds, versions; SHA-256 of every other file
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ Images = Literal["reference", "copy"]
 IMAGES = get_args(Images)
 """What an export does with images: their paths as they are, or copies in its own folder."""
 LIST_FORMATS = ("llava",)
-"""Formats that their own trainers read as one JSON list; all others are written a row a line."""
+"""Formats whose trainers read one JSON list; all others are written as one row per line."""
 KEPT_META = ("skill", "task")
-"""What else the rows carried may be of any type, which Arrow refuses; these two are text."""
+"""Fields of `meta` that are exported: text only, because Arrow refuses columns of mixed types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +76,12 @@ def export_selection(
     images: Images = "reference",
     progress: Progress | None = None,
 ) -> Exported:
-    """Write what step `step` selected into the new folder `out`.
+    """Write the samples that step `step` selected into the new folder `out`.
 
-    Samples of datasets that were withdrawn since are left out and counted. The folder appears when it is whole.
+    Samples of datasets that have been withdrawn since are left out and counted. The folder appears when it is complete.
 
     Raises:
-        ConfigError: the step has selected nothing yet, the format is unknown, or `out` exists.
+        ConfigError: the step has not selected yet, the format is unknown, or `out` exists.
         DataError: an image cannot be copied, or a text holds a literal image tag.
     """
     check_name("images", images, IMAGES)
@@ -97,7 +97,7 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
     table = {name: column[is_kept] for name, column in table.items()}
     samples = run.pool(step).view(table["id"])
 
-    # What a killed export left must not get into this one.
+    # Files of an export that was killed must not become part of this one.
     shutil.rmtree(store.part_of(out), ignore_errors=True)
     part = store.begin(out)
     image_store = ImageStore(part / "images" if images == "copy" else None)
@@ -124,7 +124,7 @@ def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
         known = f"finished selections: steps {done[0]} to {done[-1]}" if done else "no step has selected yet"
         raise ConfigError(f"{run.folder} has no selection of step {step}; {known}")
     if out.exists():
-        raise ConfigError(f"{out} exists already; name a new folder with --out")
+        raise ConfigError(f"{out} already exists; give a new folder with --out")
     return selection
 
 
@@ -138,12 +138,12 @@ def _plugin(format: str, samples: Sequence[Sample]) -> Format:
 def _prepared(
     samples: Sequence[Sample], part: Path, image_store: ImageStore, counts: Counter[str], advance: Any
 ) -> Iterator[Sample]:
-    """Yield the samples as they are written: whole ids, few meta, images where the export has them."""
+    """Yield the samples as they are written: full ids, KEPT_META, and images at their exported paths."""
     for sample in samples:
         counts[sample.source] += 1
         yield replace(
             sample,
-            # Without a source the whole id is written: own ids of two datasets may be the same.
+            # An empty source makes the writer use the full id: own ids of two datasets may be equal.
             source="",
             images=tuple(part / image_store.stored(path) for path in sample.images),
             meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta},
@@ -152,7 +152,7 @@ def _prepared(
 
 
 def _with_scores(run: Run, step: int, table: Columns) -> Columns:
-    """Return the selection's table with every measured score beside it."""
+    """Return the table of the selection, with a column for every measured score."""
     features = run.load(step, Features)
     if features is None:
         return table

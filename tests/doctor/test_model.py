@@ -66,7 +66,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_run(stream, monkeypatch):
 
 def test_a_stream_without_a_good_row_is_an_error(tmp_path):
     dataset = write_dataset(tmp_path, "bad", [{"id": 1, "conversations": []}])
-    with pytest.raises(DataError, match="no dataset of the stream has a good row"):
+    with pytest.raises(DataError, match="no dataset of the stream has a usable row"):
         checks_of(write_stream(tmp_path / "stream.yaml", [dataset]))
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from adaptinf.cli.story import GREEN, PLAIN, show
+from adaptinf.cli.sample_text import GREEN, PLAIN, inspected_text
 from adaptinf.config import ModelConfig
 from adaptinf.data import Rejected
 from adaptinf.doctor.sample import inspect_row
@@ -65,7 +65,7 @@ def test_marked_tokens_are_those_that_training_learns(data, base, which):
 
 def test_it_is_told_in_colour_or_in_brackets(data):
     found = look(data, "0", str(BASE_PATH))
-    plain, coloured = show(found, colour=False), show(found, colour=True)
+    plain, coloured = inspected_text(found, colour=False), inspected_text(found, colour=True)
     assert "[16 image tokens]" in plain and "[answer: red<|end|>]" in plain and "\x1b" not in plain
     assert f"{GREEN}red<|end|>{PLAIN}" in coloured
     assert "mine/000" in plain and "red.png, 64 x 64 pixels" in plain
@@ -74,20 +74,20 @@ def test_it_is_told_in_colour_or_in_brackets(data):
 def test_without_a_model_there_are_the_words_alone(data):
     found = look(data, "mine/003")
     assert found.row.id == "mine/003" and found.pieces == ()
-    assert "as the model sees it" not in show(found, colour=False)
+    assert "as the model sees it" not in inspected_text(found, colour=False)
 
 
 def test_a_sample_without_an_answer_token_left_is_warned_about(data):
     found = look(data, "6", str(BASE_PATH))
     assert found.is_cut and not any(piece.is_answer for piece in found.pieces)
-    told = show(found, colour=False)
+    told = inspected_text(found, colour=False)
     assert "cut on the right" in told and "no answer token is left" in told
 
 
 def test_a_rejected_row_says_why(data):
     found = look(data, "4")
     assert isinstance(found.row, Rejected)
-    assert re.search("mine/004: rejected.*row 4.*empty answer in turn 2", show(found, colour=True), re.DOTALL)
+    assert re.search("mine/004: rejected.*row 4.*empty answer in turn 2", inspected_text(found, colour=True), re.DOTALL)
 
 
 def test_a_row_that_is_not_there_is_refused(data):
@@ -101,7 +101,7 @@ def test_the_command_prints_words_or_json(data, call):
         return call("inspect", data["path"], *words, "--images", data["images"])
 
     code, out, _ = inspect("0", "--model", BASE_PATH)
-    assert code == 0 and out == show(look(data, "0", str(BASE_PATH)), colour=False) + "\n"
+    assert code == 0 and out == inspected_text(look(data, "0", str(BASE_PATH)), colour=False) + "\n"
     code, out, _ = inspect("0", "--json")
     found = json.loads(out)
     assert code == 0 and found["id"] == "mine/000" and found["images"][0]["width"] == 64

@@ -153,7 +153,7 @@ def test_an_unscored_sample_says_that_it_comes_last(run):
     life = sample_history(run, "one/090")
     first = life.steps[0]
     assert first.placed.cluster == -1 and all(math.isnan(item.value) for item in first.scores.values())
-    assert first.considered.reason == "unscored: the budget was spent on every other sample"
+    assert first.considered.reason == "unscored: the budget was used up by the scored samples"
     told = history_text(life)
     assert "not measured" in told and "none: unscored, with 0 others" in told
 
@@ -223,8 +223,8 @@ def test_a_method_without_a_model_or_clusters_is_told_as_well(tmp_path):
     for id in made.pool(0).ids:
         found = episode(made, id, 0)
         assert found.scores == {} and found.placed is None
-        ending = "this one among them" if id in chosen else "not this one"
-        assert found.considered.reason == f"random_replay chose 3 of a pool of 8, {ending}"
+        ending = "including this one" if id in chosen else "not including this one"
+        assert found.considered.reason == f"random_replay selected 3 of a pool of 8, {ending}"
     left = sample_history(made, table(made, 0, "pruning/pruned.parquet").index[0])
     assert left.steps[0].pruned.neighbour is None and "compared with no other sample" in history_text(left)
 
@@ -245,9 +245,9 @@ def test_a_method_that_joins_clusters_tells_what_they_gave_together(tmp_path):
         found = episode(made, id, 0)
         mine = clusters.loc[found.placed.cluster]
         joint = clusters[clusters["joint"] == mine["joint"]]
-        assert found.considered.reason.startswith(f"adapt_plus chose {mine['budget']} of the {mine['size']} samples")
+        assert found.considered.reason.startswith(f"adapt_plus selected {mine['budget']} of the {mine['size']} samples")
         gave, size = joint["budget"].sum(), joint["size"].sum()
-        together = f"; with the {len(joint) - 1} clusters that it is joined with, {gave} of {size}"
+        together = f"; {gave} of {size} together with the {len(joint) - 1} clusters that it is joined with"
         assert found.considered.reason.endswith(together)
 
 

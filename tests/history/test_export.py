@@ -129,7 +129,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(run, tmp_path):
     for step, format, out, pattern in (
         (2, "messages", "new", "no selection of step 2; finished selections: steps 0 to 1"),
         (0, "lava", "new", "did you mean 'llava'"),
-        (0, "messages", "there", "there exists already"),
+        (0, "messages", "there", "there already exists"),
     ):
         with pytest.raises(ConfigError, match=pattern):
             export_selection(run, step, format, tmp_path / out)
@@ -141,7 +141,7 @@ def test_the_command_writes_beside_the_run_unless_told_otherwise(run, call):
     code, out, _ = call(*words, "--step", "0", "--quiet")
     assert code == 0 and out.startswith(f"wrote {run.folder / 'exports' / '00-messages'}: 10 samples (one 10), 4 ")
     code, _, err = call(*words, "--step", "0", "--quiet")
-    assert code == 2 and "exists already" in err
+    assert code == 2 and "already exists" in err
     code, out, err = call(*words, "--step", "1", "--format", "llava", "--json")
     assert code == 0 and json.loads(out)["format"] == "llava" and err == ""
     assert call(*words, "--step", "0", "--images", "move")[0] == 2
