@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import PrinterCallback, Trainer
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
@@ -14,7 +14,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.models.adapters import unfreeze_all
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory
-from adaptinf.progress import Progress, Silent
+from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
 from adaptinf.training.collator import Collator
 from adaptinf.training.trainer import (
@@ -66,15 +66,7 @@ def train(
     collator = Collator(learner)
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = training_arguments(config, len(samples), checkpoints, seed, learner)
-        trainer = ResumingTrainer(
-            model=learner.model,
-            args=arguments,
-            train_dataset=IndexedSamples(samples),
-            data_collator=collator,
-            callbacks=[Reporter(bar, len(samples), arguments, collator)],
-        )
-        # It prints what the bar shows; the log is kept in trainer_log.json.
-        trainer.remove_callback(PrinterCallback)
+        trainer = _trainer(samples, learner, arguments, collator, bar)
         resumed = newest_checkpoint(checkpoints)
         if resumed:
             # Batches before the checkpoint are not made again, so what they left out must be read.
@@ -97,6 +89,21 @@ def train(
         **collator.left_out(),
     }
     return Trained(log=log, info=info)
+
+
+def _trainer(
+    samples: Sequence[Sample], learner: Learner, arguments: TrainingArguments, collator: Collator, bar: Bar
+) -> ResumingTrainer:
+    trainer = ResumingTrainer(
+        model=learner.model,
+        args=arguments,
+        train_dataset=IndexedSamples(samples),
+        data_collator=collator,
+        callbacks=[Reporter(bar, len(samples), arguments, collator)],
+    )
+    # It prints what the bar shows; the log is kept in trainer_log.json.
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def save_weights(learner: Learner, folder: Path) -> None:
