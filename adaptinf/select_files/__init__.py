@@ -20,7 +20,7 @@ from adaptinf.data import Selection
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.select_files.centers import centers_of
 from adaptinf.select_files.score_table import ScoreTable, numbered_rows, read_scores
-from adaptinf.selection import known_options, select, wishes, with_options
+from adaptinf.selection import auto_settings, known_options, select, with_options
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_html
@@ -219,7 +219,7 @@ def _clusters(request: Request, table: ScoreTable, arrays: dict[str, np.ndarray]
 
     from adaptinf.clustering import cluster  # imports scikit-learn, which takes a second
 
-    wanted = wishes(request.method)["clustering.clusters"] if request.clusters is None else request.clusters
+    wanted = auto_settings(request.method)["clustering.clusters"] if request.clusters is None else request.clusters
     clusters = cluster(rows, ids=table.ids, clusters=wanted, seed=request.seed)
     found = {"labels": clusters.labels, "distances": clusters.distances, "centers": clusters.centers}
     source = "vectors" if "vectors" in arrays else "embeddings"

@@ -26,7 +26,7 @@ from adaptinf.storage import store
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.heavy, pytest.mark.usefixtures("one_thread")]
 
 COMMANDS = typer.main.get_command(app).commands
 RENAMED = {"overrides": "settings", "as_json": None, "quiet": "progress"}
@@ -212,7 +212,7 @@ def test_validate_and_inspect_look_at_data(tmp_path):
     frame = seen.to_pandas()
     assert frame["num_tokens"].sum() == sum(piece.num_tokens for piece in seen.pieces) and frame["is_answer"].sum() == 1
     assert "empty answer" in repr(api.inspect(entry["path"], "4", images=entry["images"]))
-    with pytest.raises(DataError, match="has no row '9'"):
+    with pytest.raises(DataError, match="has no row or id '9'"):
         api.inspect(entry["path"], 9, images=entry["images"])
 
 

@@ -114,6 +114,7 @@ def test_a_run_its_pool_and_its_evaluations(tmp_path):
     assert "0.7" in last._repr_html_()
 
 
+@pytest.mark.heavy
 def test_a_learner_names_its_model_and_prints_no_weights(learner):
     assert repr(learner).startswith("Learner('base': ") and "float32 on cpu" in repr(learner)
     assert len(repr(learner)) < 200 and "images and text" in repr(learner)

@@ -157,7 +157,7 @@ def test_caps_are_said(capsys):
     capped = [record("lite_adapt", cap=40), record("lite_two", cap=40), record("random_replay")]
     assert "all rows with a cap have the same: 40 samples (lite_adapt, lite_two)" in results_table(capped).notes
     assert any(line.startswith("caps differ") for line in results_table([*capped, record("other", cap=20)]).notes)
-    assert "no row has a cap" in results_table([record("adapt")]).notes
+    assert "no row has a cap: no samples were pruned" in results_table([record("adapt")]).notes
 
 
 def test_every_printer_has_the_same_numbers(capsys):

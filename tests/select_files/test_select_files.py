@@ -231,7 +231,7 @@ def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: 
     code, out, err = call("select", files["scores"], "--budget", "7", "--out", tmp_path / "c", "--method", "dpb")
     assert code == 2 and "did you mean 'dbp'" in err and not (tmp_path / "c").exists()
     code, out, err = call("select", files["scores"], "--budget", "7", "--out", tmp_path / "c", "--set", "sampling")
-    assert code == 2 and "write key=value" in err
+    assert code == 2 and "is not KEY=VALUE" in err
 
 
 ALONE = """
