@@ -331,7 +331,7 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
         prune(rows, labels, ids, 1, allocation="fair")
     with pytest.raises(ConfigError, match="cap=-1"):
         prune(rows, labels, ids, -1)
-    with pytest.raises(ConfigError, match="needs labels"):
+    with pytest.raises(ConfigError, match="need labels"):
         prune(rows, None, ids, 1)
     with pytest.raises(DataError, match="labels have shape"):
         prune(rows, labels[:2], ids, 1)

@@ -166,6 +166,14 @@ class Catalogue:
         known = column[rows] if len(column) else np.full(len(ids), UNKNOWN, object)
         return np.where(rows < 0, UNKNOWN, known).astype(object)
 
+    def sample(self, id: str) -> Sample | None:
+        """Return one sample, found by bisection; None when its dataset is no longer in the pool folder."""
+        row = int(self.rows(np.array([id], dtype=object))[0])
+        if row < 0:
+            return None
+        number, place = map(int, self.locations[row])
+        return self.datasets[number].sample(place)
+
 
 def _joined(columns: Iterable[pa.ChunkedArray]) -> list[str]:
     return [value for column in columns for value in column.to_pylist()]

@@ -25,29 +25,29 @@ from adaptinf.storage import store
 __all__ = ["write_report"]
 
 MAX_DETAILED = 6
-"""Runs whose samples are shown one by one; more of them would leave each too few images to be of use."""
+"""Runs whose single samples are shown; with more runs, each would have too few images."""
 
 
 def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str] | None = None) -> Path:
     """Write one self-contained HTML file about one or several runs, and return its path.
 
-    Everything comes from the folders: no model is loaded, nothing is computed anew but a projection of the vectors.
-    Runs that differ in nothing but the seed count as one method, with 95 % intervals. What a run has not, the page
-    says, and why. The file is whole or absent, whatever happens meanwhile, and has 12 MB at most.
+    The page is made from the run folders alone: no model is loaded, and only a projection of the vectors is computed.
+    Runs that differ only in the seed count as one method, with 95 % intervals. If a run lacks data for a figure, the
+    page gives the reason. The file appears when it is complete, and has at most 12 MB.
 
     Args:
-        run_folders: run folders in the order of the page; the first that is not a baseline is what it speaks about.
-        out: the file to write; its folder is made.
-        names: what each run's method is called on the page, runs with one name being its seeds; None: found out.
+        run_folders: run folders in the order of the page; the first screen is about the first that is not a baseline.
+        out: the file to write; its folder is created.
+        names: name of the method of each run; runs with the same name are its seeds. None: from the run folders.
 
     Raises:
         ConfigError: no folder is given, or one is not a run folder; or `out` is a folder.
         StoreError: a file of a run is damaged.
     """
     if not run_folders:
-        raise ConfigError("a report needs one run folder at least")
+        raise ConfigError("a report needs at least one run folder")
     if out.is_dir():
-        raise ConfigError(f"{out} is a folder; name the file to write, such as {out / REPORT}")
+        raise ConfigError(f"{out} is a folder; give the file to write, such as {out / REPORT}")
     page = _page([Path(folder) for folder in run_folders], names)
     out.parent.mkdir(parents=True, exist_ok=True)
     store.write_text_whole(out, rendered(page))
@@ -58,7 +58,7 @@ def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
     facts = gather(folders, names)
     shown, album = detailed(facts, MAX_DETAILED), Album()
     table = summary_table(facts)
-    # Images are bounded in number, so what is looked at closely comes first and the map's dots last.
+    # The page holds a limited number of images: pairs and galleries get theirs first, the dots of the map last.
     sample_figures = [pairs_figure(shown, album), gallery_figure(shown, album), map_figure(shown, album)]
     figures = [
         table.figure,

@@ -1,4 +1,4 @@
-"""What was chosen, and out of what: by source, by step of arrival, by true skill where the data name it."""
+"""The composition of selection and pool: by source, by step of arrival, by true skill if the data name it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 from adaptinf.data import Selection
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, FigureRow, together
+from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 
 KINDS = ("source", "arrived in step", "true skill")
-"""What samples are counted by."""
+"""The ways in which samples are counted."""
 
 
 def composition_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return, for each step and way of counting, how many of each name the pool held and how many were chosen."""
-    return together("composition", [(fact.label, _rows(fact)) for fact in facts])
+    """Return, for each step, way of counting and name, how many samples were in the pool and how many were selected."""
+    return figure_of_runs("composition", [(fact.label, _rows(fact)) for fact in facts])
 
 
 def _rows(fact: RunFacts) -> list[FigureRow] | str:
     steps = fact.steps_with(Selection)
     if not steps:
-        return "No step of this run has chosen anything yet."
+        return "No step of this run has finished its selection yet."
     kinds = [kind for kind in KINDS if kind != "true skill" or fact.catalogue.has_skills]
     return [row for step in steps for kind in kinds for row in _rows_of(fact, step, kind)]
 
@@ -36,7 +36,7 @@ def _rows_of(fact: RunFacts, step: int, kind: str) -> list[FigureRow]:
             "step": step + 1,
             "by": kind,
             "name": name,
-            # A dataset that was withdrawn later is not in the pool any more, but it was chosen from.
+            # A dataset that was withdrawn later is no longer in the pool, but was when the step selected.
             "pool": max(pool[name], chosen[name]),
             "chosen": chosen[name],
         }

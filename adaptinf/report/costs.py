@@ -1,4 +1,4 @@
-"""What a run holds and costs: the pool before and after pruning, seconds and bytes of every stage."""
+"""Size and cost of a run: the pool before and after pruning, seconds and bytes of every stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from adaptinf.data import ARTIFACTS, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, FigureRow, together
+from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.storage import store
 
@@ -21,18 +21,18 @@ STAGE_WORDS = {
     Evaluation.stage: "evaluate",
     SavedPruning.stage: "prune",
 }
-"""Folder of a stage -> what happens in it."""
+"""Stage -> its name on the page."""
 
 
 def pool_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return the pool's size at each step before and after pruning, and what arrived."""
-    return together("pool", [(fact.label, _pool_rows(fact)) for fact in facts])
+    """Return the size of the pool before and after the pruning of each step, and the number of samples that arrived."""
+    return figure_of_runs("pool", [(fact.label, _pool_rows(fact)) for fact in facts])
 
 
 def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
     steps = fact.steps_with(SavedPruning)
     if not steps:
-        return "No step of this run is finished yet, so nothing could be pruned."
+        return "No step of this run has finished pruning yet."
     stream = fact.run.config.stream
     rows: list[FigureRow] = []
     for step in steps:
@@ -54,11 +54,11 @@ def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
 
 
 def cost_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return seconds, peak memory and disk of every finished stage; step 0 is the base model's evaluation."""
-    return together("cost", [(fact.label, _cost_rows(fact) or NO_COST) for fact in facts])
+    """Return seconds, peak memory and disk of every finished stage; step 0 is the evaluation of the base model."""
+    return figure_of_runs("cost", [(fact.label, _cost_rows(fact) or NO_COST) for fact in facts])
 
 
-NO_COST = "events.jsonl of this run tells of no finished stage."
+NO_COST = "No stage of this run is finished according to its events.jsonl."
 
 
 def _cost_rows(fact: RunFacts) -> list[FigureRow]:
@@ -81,6 +81,6 @@ def _cost_rows(fact: RunFacts) -> list[FigureRow]:
 
 
 def _folders(run: Run, step: int) -> dict[str, Path]:
-    """Return the folder of each stage of a step; a dataset joins the pool before the other stages."""
+    """Return the folder of each stage of a step; reading a dataset into the pool is the first stage."""
     stages = {kind.stage: run.stage_folder(step, kind) for kind in ARTIFACTS}
     return stages if step == BASE_STEP else {POOL_STAGE: run.dataset_folder(step), **stages}

@@ -25,24 +25,24 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far a method is above its baseline; accuracies in 0..1."""
+    """A method against random replay; accuracies in 0..1."""
 
     accuracy: float
     """Average accuracy of the method, mean over the seeds that both have."""
     baseline: float
-    """The same of the baseline."""
+    """The same for random replay."""
     interval: Interval
-    """Their difference with its 95 % interval."""
+    """Difference of the accuracies with its 95 % interval."""
     num_steps: int
-    """Steps that both have finished: the comparison is after that one."""
+    """Number of steps that both have finished; they are compared after the last of these."""
     num_skills: int
-    """Skills that both test."""
+    """Number of skills that both test."""
     num_seeds: int
-    """Seeds that both have."""
+    """Number of seeds that both have."""
 
 
 def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Difference | str:
-    """Return how the method compares, seed by seed and item by item, or why that cannot be said."""
+    """Return the difference, paired by seed and test item, or a sentence that says why there is none."""
     others = {fact.run.config.seed: fact for fact in baseline}
     pairs = [(fact, others[fact.run.config.seed]) for fact in method if fact.run.config.seed in others]
     if not pairs:

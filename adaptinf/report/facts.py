@@ -1,4 +1,4 @@
-"""The runs of a report: what they are called, which of them are one method with several seeds, what each has left."""
+"""The runs of a report: their names, which of them are seeds of one method, and the data that each has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adaptinf.storage.store import Artifact
 
 A = TypeVar("A", bound=Artifact)
 SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
-"""Settings in which two seeds of one method may differ: demo and compare draw the data anew for every seed."""
+"""Settings in which seeds of one method may differ: demo and compare generate data for every seed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,9 +28,9 @@ class RunFacts:
     run: Run
     """The run folder."""
     group: str
-    """The method's name, with the folder where two groups would share it; seeds of one method share a group."""
+    """Name of the method, with part of the folder if two groups had the same; seeds of one method are one group."""
     label: str
-    """The group's name, with the seed where the group has several."""
+    """Name of the group, with the seed if the group has several."""
 
     @cached_property
     def role(self) -> Role:
@@ -39,12 +39,12 @@ class RunFacts:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """Every sample that ever arrived."""
+        """Every sample that has ever arrived."""
         return Catalogue.of(self.run.pool_folder)
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """The newest evaluation; its skill matrix has all rows so far. None where no skill is tested."""
+        """The newest evaluation, with all rows of the skill matrix so far; None if no skill is tested."""
         return self.run.newest(Evaluation)
 
     def steps_with(self, *stages: type[Artifact]) -> list[int]:
@@ -52,20 +52,20 @@ class RunFacts:
         return [step for step in range(len(self.run.config.stream)) if self.run.has(step, *stages)]
 
     def load(self, step: int, kind: type[A]) -> A:
-        """Return the artifact of a stage that is finished."""
+        """Return the artifact of a finished stage."""
         artifact = self.run.load(step, kind)
         assert artifact is not None, f"{kind.stage} of step {step} is finished"
         return artifact
 
     @property
     def why_no_clusters(self) -> str:
-        """Why there are no scores, vectors and clusters, where there are none."""
+        """A sentence that says why the run has no scores, vectors and clusters."""
         if not self.steps_with(Features):
             method = self.run.config.selection.method
             if self.steps_with(Selection):
-                return f"{method} chooses without asking the model: it has no scores, vectors or clusters."
-            return "No step of this run has come as far as its scores yet."
-        return "No step of this run has come as far as its clusters yet."
+                return f"{method} selects without the model, so it has no scores, vectors or clusters."
+            return "No step of this run has finished extraction yet."
+        return "No step of this run has finished clustering yet."
 
 
 def gather(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[RunFacts]:
@@ -93,7 +93,7 @@ def gather(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Return runs that are seeds of one setting together; two runs with one seed are never seeds of one setting."""
+    """Return the groups of runs that differ only in the seed; a group never has two runs with the same seed."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         key, number = _setting(run), 0
@@ -104,23 +104,23 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _setting(run: Run) -> str:
-    """Return what is the same for all seeds of one setting."""
+    """Return a key that is the same for all runs that differ only in the seed."""
     if _is_in_a_row(run):
-        return str(run.folder.resolve().parent)  # its seeds may have a base model each
+        return str(run.folder.resolve().parent)  # seeds of a benchmark may have different base models
     settings = run.config.model_dump(mode="json", exclude=SEED_KEYS)
     names = [dataset.name for dataset in run.config.stream]
     return json.dumps([settings, names], sort_keys=True)
 
 
 def _is_in_a_row(run: Run) -> bool:
-    """Tell whether a run lies as `adaptinf compare` lays them: ROW/seed-N."""
+    """Return whether a run folder is ROW/seed-N, as `adaptinf compare` names them."""
     return run.folder.name == f"seed-{run.config.seed}"
 
 
 def _group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Return the name of each group: a comparison's row, else the method.
+    """Return the name of each group: its row in a comparison, otherwise its method.
 
-    Where two share it, with as much of the folder as tells them apart.
+    If two groups had the same name, as much of the folder is added as distinguishes them.
     """
     firsts = [members[0] for members in groups]
     methods = [run.folder.resolve().parent.name if _is_in_a_row(run) else run.config.selection.method for run in firsts]

@@ -1,6 +1,6 @@
-"""What a figure is: a table that the page draws and offers as CSV, and the reasons where there is nothing to draw.
+"""Figures: tables that the page draws and offers as CSV, and the reasons for runs without data.
 
-Drawing is the page's work (page/*.js), from these tables alone: what a reader downloads is what was drawn.
+The scripts of the page (page/*.js) draw from these tables alone, so the CSV has exactly the numbers that are drawn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 FigureRow = Mapping[str, Any]
-"""One row of a figure's table: text, numbers, lists of image numbers. NaN: no value."""
+"""One row of the table of a figure: text, numbers, lists of image numbers. NaN: no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,21 +20,21 @@ class Figure:
     """One figure of the page."""
 
     key: str
-    """Its name in the page and of its CSV file."""
+    """Its name in the page, and of its CSV file."""
     rows: Sequence[FigureRow]
     """The table; every row has the same keys, `run` first."""
     missing: Mapping[str, str] = field(default_factory=dict)
-    """Label of a run -> why it has no rows, in a sentence."""
+    """Label of a run -> a sentence that says why it has no rows."""
 
     def plain(self) -> dict[str, Any]:
-        """Return the figure as JSON values, a list a column; NaN and infinities become None."""
+        """Return the figure as JSON values, with one list per column; NaN and infinities become None."""
         names = list(self.rows[0]) if self.rows else []
         columns = {name: [plain(row[name]) for row in self.rows] for name in names}
         return {"columns": columns, "missing": dict(self.missing)}
 
 
-def together(key: str, parts: Iterable[tuple[str, Sequence[FigureRow] | str]]) -> Figure:
-    """Return the figure of several runs: label and rows of each, or the reason why it has none."""
+def figure_of_runs(key: str, parts: Iterable[tuple[str, Sequence[FigureRow] | str]]) -> Figure:
+    """Return the figure of several runs from (label, rows), or (label, reason) for a run without rows."""
     rows: list[FigureRow] = []
     missing: dict[str, str] = {}
     for label, part in parts:
@@ -46,7 +46,7 @@ def together(key: str, parts: Iterable[tuple[str, Sequence[FigureRow] | str]]) -
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it: numpy numbers as Python's, floats to six digits, None for what is not finite."""
+    """Return a JSON value: numpy numbers as those of Python, floats to six digits, None if not finite."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What was forgotten, skill by skill: the best accuracy since a skill was introduced against the last one."""
+"""Forgetting per skill: the best accuracy since its introduction minus the last one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from adaptinf.report.facts import RunFacts
 
 NUM_WORST = 3
-"""Skills named on the first screen."""
+"""Number of skills that the first screen names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +18,17 @@ class Forgotten:
     """Losses of the skills that were introduced before the last step."""
 
     mean_loss: float
-    """Mean over skills of the best accuracy since introduction minus the last, in points; never below 0."""
+    """Best accuracy since the introduction minus the last one, in points, mean over skills; at least 0."""
     num_lost: int
-    """Skills that are below their best."""
+    """Number of skills below their best accuracy."""
     num_skills: int
-    """Skills that could be forgotten."""
+    """Number of skills that were introduced before the last step."""
     worst: Sequence[tuple[str, float, float]]
-    """Skill, its best and its last accuracy in percent: the largest losses first."""
+    """(skill, best accuracy, last accuracy) in percent, the largest losses first."""
 
 
 def forgotten(members: Sequence[RunFacts]) -> Forgotten | None:
-    """Return the losses, mean over the seeds that test the same skills as the first; None before a second step."""
+    """Return the losses, mean over the seeds with the same skills as the first; None before a second tested step."""
     evaluations = [fact.evaluation for fact in members if fact.evaluation]
     if not evaluations:
         return None
@@ -50,7 +50,7 @@ def forgotten(members: Sequence[RunFacts]) -> Forgotten | None:
 
 
 def _best_and_last(matrix_TS: np.ndarray, introduced_at: np.ndarray) -> np.ndarray:
-    """Return 2 x S percents: best since introduction, the last row included, and last; NaN before a later row."""
+    """Return 2 x S percentages: best since the introduction, and last; NaN without a row after the introduction."""
     found = np.full((2, matrix_TS.shape[1]), np.nan)
     for skill, step in enumerate(introduced_at):
         since = matrix_TS[step + 1 :, skill]

@@ -1,4 +1,4 @@
-"""Samples to look at: what each cluster is about and what became of its members; near-duplicates side by side."""
+"""Single samples: galleries of each cluster, and pruned samples beside their near-duplicates."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.data import SavedPruning
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, FigureRow, together
+from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.report.samples import CHOSEN, CHOSEN_THEN_PRUNED, LEFT_OUT, PRUNED, StepSamples, words_of
 from adaptinf.report.thumbnails import Album
 from adaptinf.storage.tables import Columns
 
 MAX_CARDS = 1_600
-"""Cards of all galleries of one page."""
+"""Largest number of cards in all galleries of one page."""
 CARDS_PER_SHELF = 6
-"""Cards of one kind in one cluster, at most; with many clusters down to two, and then the largest clusters only."""
+"""Cards of one kind in one cluster; with many clusters fewer, at least two, and then only of the largest clusters."""
 SHELVES = ("most typical", "chosen", "left out", "pruned")
-"""What a cluster's gallery shows."""
+"""Kinds of samples in the gallery of a cluster."""
 MAX_PAIRS = 24
-"""Near-duplicate pairs of one page, shared among its runs."""
+"""Near-duplicate pairs of one page, divided among its runs."""
 MAX_PAIRS_PER_CLUSTER = 2
-"""Of one step: a cluster of copies must not fill the list."""
+"""Pairs of one cluster and step, so that a cluster of copies does not fill the list."""
 MAX_CANDIDATES = 2_000
-"""Most similar pairs of a step among which those of different clusters are looked for."""
+"""Most similar pairs of a step that are considered."""
 
 
 def gallery_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
-    """Return the cards of every cluster's gallery, at the newest step of each run."""
+    """Return the cards of the gallery of every cluster, at the newest step of each run."""
     limit = MAX_CARDS // max(1, sum(StepSamples.newest(fact) is not None for fact in facts))
-    return together("gallery", [(fact.label, _cards(fact, limit, album)) for fact in facts])
+    return figure_of_runs("gallery", [(fact.label, _cards(fact, limit, album)) for fact in facts])
 
 
 def _cards(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
@@ -62,10 +62,10 @@ def _cards(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
 
 
 def _shelf(samples: StepSamples, label: int, shelf: str, count: int) -> np.ndarray:
-    """Return the rows to show: the nearest to the center, or a seeded draw among those with that fate."""
+    """Return the rows to show: the nearest to the center, or a seeded draw from the samples of that kind."""
     members = np.flatnonzero(samples.clusters.labels == label)
     if shelf == "most typical":
-        # The unscored (cluster -1) have no distance, so none of them is typical.
+        # Unscored samples (cluster -1) have no distance, so none of them is typical.
         near = members[np.isfinite(samples.clusters.distances[members])]
         nearest: np.ndarray = near[np.argsort(samples.clusters.distances[near], kind="stable")[:count]]
         return nearest
@@ -77,9 +77,9 @@ def _shelf(samples: StepSamples, label: int, shelf: str, count: int) -> np.ndarr
 
 
 def pairs_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
-    """Return the pruned samples most like another one, beside that other one."""
+    """Return the pruned samples with the highest similarity, each with its neighbour."""
     limit = MAX_PAIRS // max(1, sum(any(_num_pairs(fact)) for fact in facts))
-    return together("pairs", [(fact.label, _pairs(fact, limit, album)) for fact in facts])
+    return figure_of_runs("pairs", [(fact.label, _pairs(fact, limit, album)) for fact in facts])
 
 
 def _num_pairs(fact: RunFacts) -> list[int]:
@@ -90,7 +90,7 @@ def _num_pairs(fact: RunFacts) -> list[int]:
 def _pairs(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
     steps = fact.steps_with(SavedPruning)
     if not steps:
-        return "No step of this run is finished yet, so nothing could be pruned."
+        return "No step of this run has finished pruning yet."
     if not any(_num_pairs(fact)):
         return _why_no_pairs(fact)
     tables = {step: fact.load(step, SavedPruning).table for step in steps}
@@ -98,7 +98,7 @@ def _pairs(fact: RunFacts, limit: int, album: Album) -> list[FigureRow] | str:
 
 
 def _varied(tables: Mapping[int, Columns]) -> list[tuple[int, int]]:
-    """Return (step, row) of the most similar pairs, few of any one cluster."""
+    """Return (step, row) of the most similar pairs, at most MAX_PAIRS_PER_CLUSTER per cluster and step."""
     found = sorted((pair for step, table in tables.items() for pair in _most_similar(step, table)), reverse=True)
     taken: Counter[tuple[int, int]] = Counter()
     pairs = []
@@ -119,11 +119,11 @@ def _most_similar(step: int, table: Columns) -> list[tuple[float, int, int]]:
 
 def _why_no_pairs(fact: RunFacts) -> str:
     if fact.run.cap is None:
-        return "This run prunes nothing: its pruning.cap is none, so the pool keeps every sample."
+        return "This run prunes nothing, because its pruning.cap is none."
     if not any(len(fact.load(step, SavedPruning).table["id"]) for step in fact.steps_with(SavedPruning)):
         return f"The pool never grew beyond its cap of {fact.run.cap:,} samples, so nothing was pruned."
     method = fact.run.config.selection.method
-    return f"{method} does not ask the model, so it prunes at random: no similarity is known."
+    return f"{method} measures no embeddings, so it prunes at random and similarities are not known."
 
 
 def _pair(fact: RunFacts, step: int, row: int, table: Columns, album: Album) -> FigureRow:

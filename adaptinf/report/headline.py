@@ -1,4 +1,4 @@
-"""The first screen: five questions of a newcomer, answered in words and numbers."""
+"""The first screen: answers to five questions in words and numbers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from adaptinf.words import format_bytes, format_seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One question, answered."""
+    """A question and its answer."""
 
     question: str
-    """As a newcomer asks it."""
+    """The question."""
     value: str
-    """The answer in a word or a number."""
+    """The answer in a few words or a number."""
     text: str
     """The answer in two or three sentences."""
     tone: str = ""
-    """good, bad or empty: how the value is coloured."""
+    """Colour of the value: good, bad or empty."""
 
 
 def subject_of(facts: Sequence[RunFacts]) -> list[RunFacts]:
-    """Return the runs that the first screen speaks about: the first group that is not there for comparison only."""
+    """Return the runs that the first screen is about: the first group that is not a baseline, otherwise the first."""
     groups = list(by_group(facts).values())
     return next((runs for runs in groups if runs[0].role == "method"), groups[0])
 
@@ -51,14 +51,14 @@ def baseline_of(fact: RunFacts, facts: Sequence[RunFacts]) -> Evaluation | None:
 
 
 def answers(facts: Sequence[RunFacts], table: SummaryTable) -> list[Answer]:
-    """Return the five answers about the page's subject."""
+    """Return the five answers about the subject of the page."""
     subject = subject_of(facts)
     baseline = _runs_with_role("baseline", facts)
     return [
         _did_it_help(subject, baseline),
         _what_was_forgotten(subject, facts),
-        _what_was_chosen(subject[0]),
-        _what_was_thrown_away(subject[0]),
+        _what_was_selected(subject[0]),
+        _what_was_pruned(subject[0]),
         _what_did_it_cost(subject, baseline, table),
     ]
 
@@ -70,22 +70,24 @@ def _runs_with_role(role: Role, facts: Sequence[RunFacts]) -> list[RunFacts]:
 
 
 def _did_it_help(subject: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Answer:
-    question = "Did choosing help?"
+    question = "Did the selection help?"
     name = subject[0].group
     evaluation = subject[0].evaluation
     if evaluation is None:
-        text = "No skill is tested. List some under evaluation: in stream.yaml; then every step is measured."
+        text = "No skill is tested. List test files under evaluation: in stream.yaml to evaluate every step."
         return Answer(question=question, value="Not measured", text=text)
     if subject[0].role == "baseline":
         text = (
-            f"{_accuracy(evaluation.matrix)} % of test answers are right, mean over {len(evaluation.skills)} skills. "
+            f"{_accuracy(evaluation.matrix)} % of the test answers are correct, mean over "
+            f"{len(evaluation.skills)} skills. "
             f"This is {_spoken(name)} itself, the baseline that a method must beat; give a method's run as well."
         )
         return Answer(question=question, value="Baseline only", text=text)
     if not baseline:
         text = (
-            f"{_accuracy(evaluation.matrix)} % of test answers are right, mean over {len(evaluation.skills)} skills. "
-            "Nothing here says whether choosing helped: run the same stream with "
+            f"{_accuracy(evaluation.matrix)} % of the test answers are correct, mean over "
+            f"{len(evaluation.skills)} skills. "
+            "Whether selection helped is unknown: run the same stream with "
             f"--set selection.method={methods_with_role('baseline')[0]} into a folder of its own, and give both "
             "folders to adaptinf report."
         )
@@ -107,9 +109,11 @@ def _compared(question: str, name: str, other: str, found: Difference | str) -> 
     if isinstance(found, str):
         return Answer(question=question, value="Not comparable", text=found)
     points, low, high = (100.0 * value for value in found.interval)
-    seeds = f"{found.num_seeds} seeds" if found.num_seeds > 1 else "one seed; another seed may differ by more"
+    seeds = (
+        f"{found.num_seeds} seeds" if found.num_seeds > 1 else "one seed; results of another seed may differ by more"
+    )
     text = (
-        f"After step {found.num_steps}, {name} answers {number(100.0 * found.accuracy)} % of the tests right and "
+        f"After step {found.num_steps}, {name} answers {number(100.0 * found.accuracy)} % of the tests correctly, "
         f"{other} {number(100.0 * found.baseline)} %, mean over {found.num_skills} skills. "
         f"95 % interval of the difference: {signed(low)} to {signed(high)} points ({seeds})."
     )
@@ -123,29 +127,31 @@ def _what_was_forgotten(subject: Sequence[RunFacts], facts: Sequence[RunFacts]) 
     question = "What was forgotten?"
     found = forgotten(subject)
     if found is None:
-        text = "Forgetting shows from the second tested step on: a skill must be learnt before it can be lost."
-        return Answer(question=question, value="Nothing to see yet", text=text)
+        text = "Forgetting can be measured from the second tested step on."
+        return Answer(question=question, value="Not measured yet", text=text)
     others = [
-        f"{runs[0].group} lost {number(lost.mean_loss)}"
+        f"{runs[0].group} lost {number(lost.mean_loss)} points"
         for runs in (_runs_with_role("baseline", facts), _runs_with_role("lower reference", facts))
         if runs and runs[0].group != subject[0].group and (lost := forgotten(runs)) is not None
     ]
     worst = ", ".join(f"{skill} {before:.0f} → {after:.0f} %" for skill, before, after in found.worst)
     text = (
-        "From a skill's best accuracy to its last, mean over skills. "
-        f"Of {found.num_skills} skills taught before the last step, {found.num_lost} ended below their best since. "
-        + (f"Most: {worst}. " if worst else "")
-        + (f"For comparison, in points: {'; '.join(others)}." if others else "")
+        "Best accuracy of a skill minus its last one, mean over skills. "
+        f"Of {found.num_skills} skills introduced before the last step, {found.num_lost} ended below their best. "
+        + (f"Largest losses: {worst}. " if worst else "")
+        + (f"For comparison: {'; '.join(others)}." if others else "")
     )
-    value = f"{number(found.mean_loss)} points a skill" if found.mean_loss > 0 else "Nothing"
+    value = f"{number(found.mean_loss)} points per skill" if found.mean_loss > 0 else "Nothing"
     return Answer(question=question, value=value, text=text.strip())
 
 
-def _what_was_chosen(fact: RunFacts) -> Answer:
-    question = "What was chosen?"
+def _what_was_selected(fact: RunFacts) -> Answer:
+    question = "What was selected?"
     steps = fact.steps_with(Selection)
     if not steps:
-        return Answer(question=question, value="Nothing yet", text="No step of this run has come as far as choosing.")
+        return Answer(
+            question=question, value="Nothing yet", text="No step of this run has finished its selection yet."
+        )
     step = steps[-1]
     selection, num_pool = fact.load(step, Selection), len(fact.run.pool(step))
     rows = fact.catalogue.rows(selection.ids)
@@ -153,56 +159,56 @@ def _what_was_chosen(fact: RunFacts) -> Answer:
     name = fact.run.config.stream[step].name
     text = (
         f"In step {step + 1}, {100 * len(selection.ids) / max(1, num_pool):.0f} % of the pool: "
-        f"{100 * share_new:.0f} % of it from the new dataset {name}, {100 * (1 - share_new):.0f} % from earlier ones. "
-        + who_decided(selection.clusters)
+        f"{100 * share_new:.0f} % of them from the new dataset {name}, "
+        f"{100 * (1 - share_new):.0f} % from earlier ones. " + deciding_scores(selection.clusters)
     )
     return Answer(question=question, value=f"{len(selection.ids):,} of {num_pool:,} samples", text=text.strip())
 
 
-def who_decided(clusters: dict[str, np.ndarray]) -> str:
-    """Return how many clusters there were, how many they were joined to, and whose score decided in most of them."""
+def deciding_scores(clusters: dict[str, np.ndarray]) -> str:
+    """Return a sentence: number of clusters, of joint clusters, and the score that decided in most clusters."""
     deciders = Counter(clusters["scorer"]).most_common(1)
     if not deciders:
         return ""
     count, total = deciders[0][1], len(clusters["cluster"])
     joined = f", joined to {len(np.unique(clusters['joint']))}" if "joint" in clusters else ""
     if deciders[0] == (NO_SCORER, total):
-        return f"Samples fell into {total} clusters{joined}; no score decided in any."
-    return f"Samples fell into {total} clusters{joined}; {deciders[0][0]} decided in {count} of them."
+        return f"The pool had {total} clusters{joined}; no score decided in any of them."
+    return f"The pool had {total} clusters{joined}; {deciders[0][0]} decided in {count} of them."
 
 
-def _what_was_thrown_away(fact: RunFacts) -> Answer:
-    question = "What was thrown away?"
+def _what_was_pruned(fact: RunFacts) -> Answer:
+    question = "What was pruned?"
     steps = fact.steps_with(SavedPruning)
     tables = [fact.load(step, SavedPruning).table for step in steps]
     pruned, arrived = sum(len(table["id"]) for table in tables), len(fact.catalogue.ids)
     rejected = sum(len(store.read_lines(dataset.folder / store.REJECTED)) for dataset in fact.catalogue.datasets)
-    unread = f"{rejected:,} rows could not be read and never joined." if rejected else "Every row could be read."
+    unread = f"{rejected:,} rows of the datasets were rejected." if rejected else "No row of the datasets was rejected."
     cap = fact.run.cap
     if not pruned:
         why = (
-            "The pool keeps every sample, as pruning.cap is none."
+            "The pool keeps every sample, because pruning.cap is none."
             if cap is None
-            else f"The pool is within its cap of {cap:,} samples."
+            else f"The pool never exceeded its cap of {cap:,} samples."
         )
         return Answer(question=question, value="Nothing", text=f"{why} {unread}")
     similar = np.concatenate([table["similarity"][table["neighbour"] != ""] for table in tables]).astype(np.float64)
     alike = (
-        f"Half of them had a near-duplicate of cosine {np.median(similar):.3f} or more. "
+        f"Half of them had a neighbour with a cosine of at least {np.median(similar):.3f}. "
         if len(similar)
-        else "They were drawn at random, as this method does not look at the model. "
+        else "They were drawn at random, because this method measures no embeddings. "
     )
-    text = f"Pruned in {len(steps)} steps, so that {cap:,} stay. {alike}{unread}"
+    text = f"Pruned in {len(steps)} steps, to a pool of {cap:,} samples. {alike}{unread}"
     return Answer(question=question, value=f"{pruned:,} of {arrived:,} samples", text=text)
 
 
 def _what_did_it_cost(subject: Sequence[RunFacts], baseline: Sequence[RunFacts], table: SummaryTable) -> Answer:
     rows = table.by_group[subject[0].group]
     selection, training = _mean_seconds(rows, "selection_seconds"), _mean_seconds(rows, "training_seconds")
-    per_seed = " a seed" if len(rows) > 1 else ""
+    per_seed = " per seed" if len(rows) > 1 else ""
     text = (
-        f"{format_seconds(selection)} to choose and {format_seconds(training)} to train{per_seed}, on "
-        f"{np.mean([row.samples_trained for row in rows]):,.0f} samples. "
+        f"{format_seconds(selection)} for the selection and {format_seconds(training)} for training{per_seed}, with "
+        f"{np.mean([row.samples_trained for row in rows]):,.0f} samples trained on. "
     )
     if baseline and baseline[0].group != subject[0].group:
         other = table.by_group[baseline[0].group]

@@ -1,7 +1,7 @@
-"""The page as text: jinja2 with autoescape, plotly and our own script inlined, nothing fetched from anywhere.
+"""The page as HTML: a jinja2 template with autoescape; plotly and our own script are inlined, nothing is fetched.
 
-Data reach the page in two ways only: as text through autoescape, and as JSON that cannot end its own script element.
-A content security policy lists the hashes of the two scripts, so nothing else runs, whatever the data say.
+Data reach the page in two ways only: as text through autoescape, and as JSON that cannot end its script element. The
+content security policy lists the hashes of the two scripts, so no other code can run, whatever the data contain.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from adaptinf.results.columns import COLUMNS
 from adaptinf.storage import store
 
 SCRIPTS = ("data.js", "charts.js", "samples.js", "cards.js", "start.js")
-"""Our own script, in order."""
+"""Files of our own script, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +40,17 @@ class Page:
     facts: Sequence[RunFacts]
     """All runs, in order."""
     subject: Sequence[RunFacts]
-    """The runs that the first screen speaks about."""
+    """The runs that the first screen is about."""
     detailed: Sequence[RunFacts]
-    """The runs that the sections on single runs can show."""
+    """The runs that the sections about single runs can show."""
     answers: Sequence[Answer]
-    """The first screen."""
+    """Answers on the first screen."""
     table: SummaryTable
-    """One line a method."""
+    """One line per method."""
     heat_maps: Sequence[tuple[str, HeatMap | None]]
     """Label and skill matrix of each run."""
     retention: Sequence[Retention]
-    """One curve a skill."""
+    """One curve per skill."""
     figures: Sequence[Figure]
     """The tables that the page draws."""
     album: Album
@@ -62,7 +62,7 @@ def rendered(page: Page) -> str:
     environment = Environment(
         autoescape=True, loader=FunctionLoader(_asset), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    # NaN must not reach the browser: its JSON has none. Everything that is not ASCII stays readable and short.
+    # NaN is not valid JSON in a browser. Characters outside ASCII are kept, which is shorter and readable.
     environment.policies["json.dumps_kwargs"] = {
         "allow_nan": False,
         "ensure_ascii": False,
@@ -87,7 +87,7 @@ def rendered(page: Page) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Return a text whose numbers stay on one line with their units."""
+    """Return a text in which numbers and units are joined by non-breaking spaces."""
     return re.sub(r"(?<=\d) (?=%|(?:s|min|h|points?|[KMGT]?B)\b)", "\u00a0", text)
 
 
@@ -96,12 +96,12 @@ def _asset(name: str) -> str:
 
 
 def _script() -> str:
-    """Return our own script: its files are parts of one function, so that nothing of it is global."""
+    """Return our own script: its files are parts of one function, so that no name is global."""
     return '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
 
 
 def _plotly() -> str:
-    """Return plotly.js as the installed plotly carries it; newlines as a browser sees them, for the hash."""
+    """Return plotly.js of the installed plotly package; newlines as in a browser, for the hash."""
     text = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
     assert "</script" not in text.lower(), f"plotly {version('plotly')} cannot be inlined"
     return text.replace("\r\n", "\n")
@@ -121,7 +121,7 @@ def _data(page: Page) -> dict[str, Any]:
 
 
 def _notes(page: Page) -> list[str]:
-    """Return what the page as a whole has to admit."""
+    """Return the notes at the top: what the page as a whole does not show."""
     shown = {fact.label for fact in page.detailed}
     hidden = [fact.label for fact in page.facts if fact.label not in shown]
     waiting = [
@@ -131,15 +131,14 @@ def _notes(page: Page) -> list[str]:
     ]
     found = []
     if waiting:
-        found.append(
-            f"Not all steps are finished: {', '.join(waiting)}. Everything below is as far as the runs have come."
-        )
+        found.append(f"Not all steps are finished: {', '.join(waiting)}. The page shows the results so far.")
     if hidden:
-        found.append(f"Samples are shown of one run a method; not of {', '.join(hidden)}.")
+        found.append(f"Single samples are shown for one run per method, not for {', '.join(hidden)}.")
     if page.album.num_unreadable:
-        found.append(f"{page.album.num_unreadable:,} images are missing or damaged by now and are not shown.")
+        found.append(f"{page.album.num_unreadable:,} images are missing or damaged and are not shown.")
     if page.album.num_left_out:
         found.append(
-            f"{page.album.num_left_out:,} images are not shown: the page holds {MAX_BYTES / 1e6:.0f} MB of them."
+            f"{page.album.num_left_out:,} images are not shown, because the page is limited to "
+            f"{MAX_BYTES / 1e6:.0f} MB of them."
         )
     return found

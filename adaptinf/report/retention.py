@@ -1,4 +1,4 @@
-"""Retention: how each skill fared over the steps, as points of a small drawing of its own.
+"""Retention: the accuracy of each skill over the steps, as the points of a small curve.
 
 Shapes: T rows of the skill matrix (row 0 = base model).
 """
@@ -15,47 +15,47 @@ from adaptinf.report.skills import by_group, row_names
 from adaptinf.results.intervals import over_seeds
 
 WIDTH, HEIGHT = 220.0, 96.0
-"""Of one retention curve, in units of its drawing."""
+"""Size of one retention curve, in units of its drawing."""
 LEFT, RIGHT, TOP, BOTTOM = 6.0, 46.0, 8.0, 6.0
-"""Its margins; the last value stands at the right."""
+"""Its margins; the last value is printed in the right one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One group's line in a retention curve."""
+    """The line of one group."""
 
     group: str
     """Name of the group."""
     color: int
-    """Number of its colour."""
+    """Index of its colour."""
     line: str
-    """Points of the mean over seeds, as SVG has them."""
+    """Points of the mean over seeds, in SVG syntax."""
     band: str
     """Points around the 95 % interval over seeds; empty for one seed."""
     last: tuple[float, float] | None
-    """Where the line ends."""
+    """End of the line, (x, y); None for an empty line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """How one skill fared over the steps."""
+    """The retention curve of one skill."""
 
     skill: str
-    """Its name."""
+    """Name of the skill."""
     introduced: str
-    """Which step introduced it, in words."""
+    """The step that introduced it, in words."""
     marker: float | None
-    """Where that step stands; None: known to the base, or still to come."""
+    """x of that step; None: the base knows the skill, or the step is still to come."""
     is_later: bool
     """Whether that step is still to come."""
     last: str
-    """Accuracy of the first group after its last step, in percent."""
+    """Accuracy of the first group after its last step, in percent, as text."""
     curves: Sequence[Curve]
-    """One line a group that tests the skill."""
+    """One line per group that tests the skill."""
 
 
 def retention(facts: Sequence[RunFacts]) -> list[Retention]:
-    """Return one retention curve a skill, in the order of introduction in the first run that tests it."""
+    """Return one retention curve per skill, in the order of introduction in the first run that tests it."""
     tested = [fact for fact in facts if fact.evaluation]
     owners: dict[str, tuple[int, RunFacts]] = {}
     for fact in tested:
@@ -94,7 +94,7 @@ def _introduced(first: int, names: Sequence[str]) -> str:
 
 
 def _line_of(skill: str, members: Sequence[RunFacts]) -> np.ndarray:
-    """Return T x 3: mean over seeds, low and high end, in percent; no rows where nobody tests the skill."""
+    """Return T x 3: mean over seeds and ends of its interval, in percent; no rows if no run tests the skill."""
     columns = [
         100.0 * fact.evaluation.matrix[:, fact.evaluation.skills.index(skill)]
         for fact in members

@@ -1,4 +1,4 @@
-"""Samples on the page: where each ended at a step, its words, its images.
+"""Samples on the page: what happened to each in a step, its text, its images.
 
 Shapes: N samples of a step.
 """
@@ -13,21 +13,20 @@ from typing import Any
 import numpy as np
 
 from adaptinf.data import Clusters, Features, Sample, SavedPruning, Selection
-from adaptinf.pool.lookup import find
 from adaptinf.pool.stored import UNKNOWN
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.thumbnails import Album
 from adaptinf.storage.tables import text_array
 
 CHOSEN, LEFT_OUT, PRUNED, CHOSEN_THEN_PRUNED = "chosen", "left out", "pruned", "chosen, then pruned"
-"""What became of a sample at a step."""
+"""What happened to a sample in a step."""
 TEXT_LENGTH = 160
-"""Characters of a question or an answer on the page; the rest is left to the data themselves."""
+"""Characters of a question or an answer that the page shows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepSamples:
-    """The clustered samples of the newest step of one run that has come as far as choosing."""
+    """The clustered samples of the newest step of one run that has finished its selection."""
 
     fact: RunFacts
     """The run."""
@@ -36,7 +35,7 @@ class StepSamples:
 
     @classmethod
     def newest(cls, fact: RunFacts) -> StepSamples | None:
-        """Return the samples of the newest step with clusters and a selection; None where there is none."""
+        """Return the samples of the newest step with clusters and a selection; None if there is none."""
         steps = fact.steps_with(Features, Clusters, Selection)
         return cls(fact=fact, step=steps[-1]) if steps else None
 
@@ -47,7 +46,7 @@ class StepSamples:
 
     @cached_property
     def fates(self) -> np.ndarray:
-        """What became of each of the N samples."""
+        """What happened to each of the N samples."""
         is_chosen = _is_among(self.clusters.ids, self.fact.load(self.step, Selection).ids)
         has_pruned = self.step in self.fact.steps_with(SavedPruning)
         pruned = self.fact.load(self.step, SavedPruning).table["id"] if has_pruned else text_array([])
@@ -58,22 +57,21 @@ class StepSamples:
 
     @cached_property
     def scorer_of(self) -> dict[str, tuple[str, float]]:
-        """Chosen id -> the scorer that decided and its score."""
+        """Selected id -> (scorer that decided, score)."""
         table = self.fact.load(self.step, Selection).table
         return dict(zip(table["id"], zip(table["scorer"], table["score"].tolist(), strict=True), strict=True))
 
 
 def _is_among(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return whether each id is wanted; numpy's own `isin` compares texts pair by pair, hours for a million."""
+    """Return whether each id is wanted; `np.isin` compares texts pair by pair, which takes hours for a million."""
     those = set(wanted)
     return np.fromiter((id in those for id in ids), bool, len(ids))
 
 
 def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
-    """Return what the page shows of a sample: id, source, true skill, question, answer, numbers of its images."""
-    stored = find(fact.catalogue.datasets, id)
-    sample = stored.read() if stored else None
-    question, answer = question_and_answer(sample) if sample else ("(its dataset is not in the pool any more)", "")
+    """Return the fields of a sample's card: id, source, true skill, question, answer, numbers of its images."""
+    sample = fact.catalogue.sample(id)
+    question, answer = question_and_answer(sample) if sample else ("(its dataset is no longer in the pool)", "")
     ids = np.array([id], dtype=object)
     skill = str(fact.catalogue.look_up(fact.catalogue.skills, ids)[0])
     return {
@@ -88,16 +86,16 @@ def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
 
 
 def detailed(facts: Sequence[RunFacts], limit: int) -> list[RunFacts]:
-    """Return the runs whose samples are shown one by one: the first of each group, `limit` of them at most."""
+    """Return the runs whose single samples are shown: the first of each group, at most `limit`."""
     first_of = {fact.group: fact for fact in reversed(facts)}
     ordered = [fact for fact in facts if first_of[fact.group] is fact]
-    # A run without clusters has no samples to show, so it must not take the place of one that has.
+    # Runs without clusters have no samples to show, so they do not count for the limit.
     with_samples = [fact for fact in ordered if fact.steps_with(Features, Clusters, Selection)][:limit]
     return [fact for fact in ordered if fact in with_samples or not fact.steps_with(Features, Clusters)]
 
 
 def question_and_answer(sample: Sample) -> tuple[str, str]:
-    """Return the first question and the first answer of a conversation, shortened, with the number of further turns."""
+    """Return the first question and answer of a conversation, shortened, with the number of further turns."""
     texts = {"user": "", "assistant": ""}
     turns = 0
     for message in sample.messages:

@@ -1,4 +1,4 @@
-"""Which score decided in each cluster, how even every score is there, and the histograms that say so."""
+"""The score that decided in each cluster, with the entropies and histograms of all scores."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 
 from adaptinf.data import Clusters, Features, Selection
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, FigureRow, together
+from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.selection.entropy import NUM_BINS, REACH, standard_histogram
 from adaptinf.storage import tables
 
 MAX_HISTOGRAMS = 2_000
-"""Histograms of one page, shared among its runs: the newest steps first. 200 KB of counts."""
+"""Histograms of one page, divided among its runs, newest steps first; 200 KB of counts."""
 ENTROPY = "entropy_"
-"""First letters of the entropies' columns in clusters.parquet."""
+"""Prefix of the columns of entropies in clusters.parquet."""
 BIN_NAMES = tuple(f"bin_{edge:+.2f}" for edge in np.linspace(-REACH, REACH, NUM_BINS, endpoint=False))
-"""Columns of counts, named by the lower edge of each bin in robust standard deviations."""
+"""Names of the columns of counts: the lower edge of each bin in robust standard deviations."""
 
 
 def scorer_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return one row a (step, cluster, scorer): its entropy in bits, whether it decided, size and budget."""
-    return together("scorers", [(fact.label, _entropy_rows(fact)) for fact in facts])
+    """Return one row per (step, cluster, scorer): entropy in bits, whether it decided, cluster size and budget."""
+    return figure_of_runs("scorers", [(fact.label, _entropy_rows(fact)) for fact in facts])
 
 
 def _deciding_steps(fact: RunFacts) -> list[int]:
@@ -34,7 +34,7 @@ def _deciding_steps(fact: RunFacts) -> list[int]:
 def _why_none(fact: RunFacts) -> str:
     if not fact.steps_with(Clusters, Selection):
         return fact.why_no_clusters
-    return f"{fact.run.config.selection.method} does not choose among scores cluster by cluster."
+    return f"{fact.run.config.selection.method} does not choose among scores in each cluster."
 
 
 def _entropy_rows(fact: RunFacts) -> list[FigureRow] | str:
@@ -60,9 +60,9 @@ def _entropies(clusters: tables.Columns, step: int) -> list[FigureRow]:
 
 
 def histogram_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return one row a (step, cluster, scorer) with the counts of its standardised histogram."""
+    """Return one row per (step, cluster, scorer) with the counts of its standardised histogram."""
     limit = MAX_HISTOGRAMS // max(1, sum(bool(_deciding_steps(fact)) for fact in facts))
-    return together("histograms", [(fact.label, _histogram_rows(fact, limit)) for fact in facts])
+    return figure_of_runs("histograms", [(fact.label, _histogram_rows(fact, limit)) for fact in facts])
 
 
 def _histogram_rows(fact: RunFacts, limit: int) -> list[FigureRow] | str:
@@ -79,7 +79,7 @@ def _histograms(fact: RunFacts, step: int) -> list[FigureRow]:
     clusters, scores = fact.load(step, Clusters), fact.load(step, Features).scores
     table = fact.load(step, Selection).clusters
     names = [name.removeprefix(ENTROPY) for name in table if name.startswith(ENTROPY)]
-    # Scores and clusters of a step are of the same samples in the same order: both are sorted by id.
+    # Scores and clusters of a step have the same samples in the same order: both are sorted by id.
     members = {label: np.flatnonzero(clusters.labels == label) for label in table["cluster"]}
     return [
         {

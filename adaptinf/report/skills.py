@@ -1,4 +1,4 @@
-"""Skills over time: the skill matrix as a heat map, and the mean of its rows.
+"""The skill matrix as a heat map, and the mean of its rows.
 
 Shapes: matrix_TS has T rows (row 0 = base model) and S skills, as in `evaluation.metrics`.
 """
@@ -14,10 +14,10 @@ import numpy as np
 
 from adaptinf.data import Evaluation
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, FigureRow, together
+from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.results.intervals import over_seeds
 
-NO_SKILLS = "No skill is tested in this run: list some under evaluation: in stream.yaml, and run it anew."
+NO_SKILLS = "No skill is tested in this run. List test files under evaluation: in stream.yaml, and run it again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class HeatMap:
     steps: Sequence[str]
     """Names of the columns: base, then the datasets."""
     rows: Sequence[HeatRow]
-    """One row a skill, in the order of introduction."""
+    """One row per skill, in the order of introduction."""
     has_baseline: bool
     """Whether the baseline's last row is known too."""
 
@@ -40,9 +40,9 @@ class HeatRow(NamedTuple):
     skill: str
     """Its name."""
     cells: Sequence[tuple[float | None, bool]]
-    """Accuracy in 0..1 in each column, and whether the skill was introduced there."""
+    """Per column: accuracy in 0..1, and whether the skill was introduced there."""
     change: str
-    """Last value against the best since introduction, in points; empty where nothing came after."""
+    """Last value minus the best since the introduction, in points; empty if there is no later row."""
     against: str
     """Last value against the baseline's after the same step, in points; empty where it is not known."""
 
@@ -53,7 +53,7 @@ def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
     if evaluation is None:
         return None
     num_rows = len(evaluation.matrix)
-    # Only after the same step, on the same skills, is a difference of two runs one of their methods.
+    # Two runs are comparable only after the same step and on the same skills.
     is_alike = baseline is not None and baseline.skills == evaluation.skills and len(baseline.matrix) >= num_rows
     others = (
         baseline.matrix[num_rows - 1] if baseline is not None and is_alike else np.full(len(evaluation.skills), np.nan)
@@ -77,7 +77,7 @@ def _heat_row(evaluation: Evaluation, skill: int, other: float) -> HeatRow:
 
 
 def points(difference: float) -> str:
-    """Return a difference of accuracies in whole points with its sign; empty where it is not known."""
+    """Return a difference of accuracies in whole points with its sign; empty if it is NaN."""
     if np.isnan(difference):
         return ""
     whole = round(100.0 * difference)
@@ -85,13 +85,13 @@ def points(difference: float) -> str:
 
 
 def row_names(fact: RunFacts, num_rows: int) -> list[str]:
-    """Return what the rows of a skill matrix are called: base, then the dataset of each step."""
+    """Return the names of the rows of a skill matrix: base, then the dataset of each step."""
     return ["base", *(dataset.name for dataset in fact.run.config.stream)][:num_rows]
 
 
 def matrix_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return the skill matrices as a table: skill, row, step, accuracy in percent, items, first row of the skill."""
-    return together("skills", [(fact.label, _matrix_rows(fact)) for fact in facts])
+    """Return the skill matrices as a table: skill, step, dataset, accuracy in percent, items, step of introduction."""
+    return figure_of_runs("skills", [(fact.label, _matrix_rows(fact)) for fact in facts])
 
 
 def _matrix_rows(fact: RunFacts) -> list[FigureRow] | str:
@@ -114,9 +114,9 @@ def _matrix_rows(fact: RunFacts) -> list[FigureRow] | str:
 
 
 def accuracy_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return the mean accuracy over skills after each step of every group, with intervals over seeds, in percent."""
+    """Return the mean accuracy over skills after each step of every group, in percent, with intervals over seeds."""
     groups = by_group(facts)
-    return together("accuracy", [(group, _accuracy_rows(members)) for group, members in groups.items()])
+    return figure_of_runs("accuracy", [(group, _accuracy_rows(members)) for group, members in groups.items()])
 
 
 def by_group(facts: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
@@ -141,6 +141,6 @@ def _accuracy_rows(members: Sequence[RunFacts]) -> list[FigureRow] | str:
 
 def _mean_of_rows(evaluation: Evaluation) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a row in which nothing was tested has no mean
+        warnings.simplefilter("ignore", RuntimeWarning)  # a row without tests has no mean
         means: np.ndarray = np.nanmean(evaluation.matrix, axis=1)
     return means

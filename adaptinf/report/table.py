@@ -1,4 +1,4 @@
-"""The table: one line a method, as the terminal shows it, with 95 % intervals where a method has several seeds."""
+"""The table of the page: one line per method, as in a terminal, with 95 % intervals over seeds."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class SummaryTable:
     rows: Sequence[tuple[str, ...]]
     """method, steps, seeds, then one cell for each of COLUMNS."""
     references: Sequence[str]
-    """What the relative gain is measured against; several only where runs test different skills."""
+    """References of the relative gain; several only if runs test different skills."""
     figure: Figure
-    """One row a run, for CSV."""
+    """One row per run, for CSV."""
     by_group: dict[str, list[Summary]]
-    """Group -> its runs' summaries."""
+    """Group -> summaries of its runs."""
 
 
 def summary_table(facts: Sequence[RunFacts]) -> SummaryTable:
-    """Return the table of all runs. Evaluations count only once a step is finished."""
+    """Return the table of all runs, each after its last finished step."""
     by_group: dict[str, list[Summary]] = {}
     rows = []
     found, references = summaries([record_of(fact.run, in_detail=False) for fact in facts])

@@ -1,4 +1,4 @@
-"""Small images inside the page, each once, within a bound on bytes."""
+"""Small images within the page, each stored once, in a limited number of bytes."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from adaptinf.errors import DataError
 from adaptinf.images import open_image
 
 EDGE = 88
-"""Pixels of the longer side; smaller images stay as they are."""
+"""Pixels of the longer side; smaller images are not enlarged."""
 QUALITY = 65
-"""Of the JPEG; at this size about 2 KB a photograph."""
+"""JPEG quality; a photograph of this size takes about 2 KB."""
 MAX_BYTES = 5_000_000
-"""All images together as data URIs: plotly takes 4.8 MB of the page's 12."""
+"""Bytes of all images together, as data URIs; plotly takes 4.8 MB of the 12 MB of a page."""
 MAX_PER_SAMPLE = 4
 """Images of one sample that the page shows."""
 
 
 @dataclass
 class Album:
-    """The page's images, in the order in which they were asked for."""
+    """The images of the page, in the order in which they were added."""
 
     uris: list[str] = field(default_factory=list)
     """One data URI per image."""
     numbers: dict[str, int] = field(default_factory=dict)
-    """Data URI -> its number, as equal images are kept once."""
+    """Data URI -> its number: equal images are stored once."""
     seen: dict[Path, int | None] = field(default_factory=dict)
-    """File -> the number of its image; None: there is none."""
+    """File -> number of its image; None: not in the album."""
     num_bytes: int = 0
     """Bytes of all data URIs."""
     num_unreadable: int = 0
-    """Files that are missing or damaged by now."""
+    """Number of files that are missing or damaged."""
     num_left_out: int = 0
-    """Images that did not fit into MAX_BYTES."""
+    """Number of images that did not fit into MAX_BYTES."""
 
     def add(self, paths: Sequence[Path]) -> list[int]:
-        """Return the numbers of a sample's first images, reading those that are not in the album yet."""
+        """Return the numbers of the first MAX_PER_SAMPLE images of a sample; new files are read."""
         found = [self._number(path) for path in paths[:MAX_PER_SAMPLE]]
         return [number for number in found if number is not None]
 

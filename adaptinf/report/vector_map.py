@@ -1,4 +1,4 @@
-"""The vectors as a map: their two main directions, so that what the method takes for alike can be looked at.
+"""The map of the vectors: their first two principal components, for a sample of the pool.
 
 Shapes: n sampled rows, D vector dims.
 """
@@ -14,19 +14,19 @@ from sklearn.decomposition import PCA
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.data import Features
 from adaptinf.report.facts import RunFacts
-from adaptinf.report.figures import Figure, FigureRow, together
+from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.report.samples import StepSamples, words_of
 from adaptinf.report.thumbnails import Album
 
 MAX_POINTS = 2_000
-"""Points of one page, shared among the runs on it."""
+"""Points of one page, divided among its runs."""
 
 
 def map_figure(facts: Sequence[RunFacts], album: Album) -> Figure:
-    """Return up to MAX_POINTS sampled vectors as points, with what a reader may want to know of each."""
+    """Return up to MAX_POINTS sampled vectors as points, each with the card of its sample."""
     newest = {fact.label: StepSamples.newest(fact) for fact in facts}
     limit = MAX_POINTS // max(1, sum(_why_none(samples) is None for samples in newest.values()))
-    return together("map", [(label, _rows(fact, newest[label], limit, album)) for label, fact in _named(facts)])
+    return figure_of_runs("map", [(label, _rows(fact, newest[label], limit, album)) for label, fact in _named(facts)])
 
 
 def _named(facts: Sequence[RunFacts]) -> list[tuple[str, RunFacts]]:
@@ -38,8 +38,8 @@ def _why_none(samples: StepSamples | None) -> str | None:
         return ""
     if not samples.fact.load(samples.step, Features).vectors.shape[1]:
         return (
-            f"The vectors of step {samples.step + 1} are not on disk any more; "
-            "with extraction.keep: all every step keeps its own."
+            f"The vectors of step {samples.step + 1} are no longer on disk; "
+            "with extraction.keep: all, every step keeps its vectors."
         )
     if np.count_nonzero(samples.clusters.labels >= 0) < 2:
         return f"Step {samples.step + 1} has fewer than two samples with a vector."
@@ -58,14 +58,14 @@ def _rows(fact: RunFacts, samples: StepSamples | None, limit: int, album: Album)
 
 
 def _sampled(samples: StepSamples, limit: int) -> np.ndarray:
-    """Return the rows of at most `limit` samples with a vector, drawn by their ids: the same page for the same run."""
+    """Return the rows of at most `limit` samples with a vector, drawn by seed and id."""
     usable = np.flatnonzero(samples.clusters.labels >= 0)
     keys = seeded_keys(hash_ids(samples.clusters.ids[usable]), samples.fact.run.config.seed, "map")
     return np.sort(usable[np.argsort(keys)[:limit]])
 
 
 def _projected(vectors: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return n x 2 coordinates and the share of the variance that they show."""
+    """Return n x 2 coordinates and their share of the variance."""
     sampled = np.asarray(vectors[rows], dtype=np.float32)
     pca = PCA(n_components=2, svd_solver="randomized", random_state=0)
     places = pca.fit_transform(sampled)

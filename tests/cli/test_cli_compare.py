@@ -154,8 +154,8 @@ def test_a_row_with_a_larger_budget_is_an_error_after_everything_is_written(comp
     [
         (["--methods", "adapts"], "did you mean 'adapt'"),
         ([], "nothing to compare"),
-        (["--methods", "adapt", "--seeds", "0,x"], "--seeds '0,x' must be numbers"),
-        (["--methods", "adapt", "--seeds", ","], "must be numbers"),
+        (["--methods", "adapt", "--seeds", "0,x"], "--seeds '0,x' must be whole numbers"),
+        (["--methods", "adapt", "--seeds", ","], "must be whole numbers"),
         (["--methods", "adapt", "--cap", "lots"], "cap 'lots' is not valid; give auto"),
         (["--methods", "lite_adapt", "--cap", "none"], "lite_adapt needs a cap in a comparison"),
         (["--methods", "adapt", "--set", "extraction.vectr=x"], "did you mean 'vector'"),

@@ -61,7 +61,7 @@ def test_in_bfloat16_the_bounds_are_wider_and_other_vectors_need_no_gradient_che
 def test_a_disk_that_is_too_small_is_told_before_the_run(stream, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     check = checks_of(stream)["whole run"]
-    assert not check.is_good and "lower extraction.dim" in check.advice
+    assert not check.is_good and "reduce extraction.dim" in check.advice
 
 
 def test_a_stream_without_a_good_row_is_an_error(tmp_path):

@@ -220,7 +220,7 @@ def test_another_run_shows_what_it_has_and_says_what_it_has_not(driver, page):
     missing = {"deciders", "entropies", "histograms", "map", "pairs", "gallery"}
     assert {name for name, state in states.items() if state == "missing"} == missing
     text = driver.find_element("css selector", '[data-figure="map"] .missing').text
-    assert text == "random_replay chooses without asking the model: it has no scores, vectors or clusters."
+    assert text == "random_replay selects without the model, so it has no scores, vectors or clusters."
     panels = driver.find_elements("css selector", ".of-run")
     assert [panel.is_displayed() for panel in panels] == [False, True]
     assert complaints(driver) == []

@@ -12,7 +12,7 @@ from adaptinf.report import write_report
 from adaptinf.report.differences import difference
 from adaptinf.report.facts import gather
 from adaptinf.report.forgetting import forgotten
-from adaptinf.report.headline import answers, who_decided
+from adaptinf.report.headline import answers, deciding_scores
 from adaptinf.report.rendering import unbroken
 from adaptinf.report.retention import retention
 from adaptinf.report.skills import heat_map, points
@@ -46,7 +46,7 @@ def test_a_clear_win_is_said_with_its_interval(tmp_path):
     folders = [finished(tmp_path / "a", "adapt", GOOD), finished(tmp_path / "r", "random_replay", POOR)]
     found = answer(folders, 0)
     assert found.value == "Yes: +42.5 points" and found.tone == "good"
-    assert "87.5 % of the tests right and random replay 45.0 %" in found.text and "one seed" in found.text
+    assert "87.5 % of the tests correctly, random replay 45.0 %" in found.text and "one seed" in found.text
     lost = answer([finished(tmp_path / "b", "adapt", POOR), finished(tmp_path / "q", "random_replay", GOOD)], 0)
     assert lost.value == "No: −42.5 points" and lost.tone == "bad"
 
@@ -107,7 +107,7 @@ def test_several_seeds_are_one_method(tmp_path):
     assert [row[0] for row in table.rows] == ["adapt", "random_replay"] and table.rows[0][2] == "0, 1, 2"
     assert table.rows[0][3] == "87.5 ± 0.0"
     page = Page(write_report(folders, tmp_path / "report.html"))
-    assert "3 seeds" in page.text and "not of adapt, seed 1, adapt, seed 2" in page.text
+    assert "3 seeds" in page.text and "not for adapt, seed 1, adapt, seed 2" in page.text
     assert len([row for row in page.rows("table")]) == 6
 
 
@@ -122,7 +122,7 @@ def test_names_that_are_given_stand_for_the_methods(tmp_path):
     facts = gather(folders, names)
     assert [fact.label for fact in facts] == ["fisher, seed 0", "fisher, seed 1", "random_replay", "adapt"]
     page = Page(write_report(folders, tmp_path / "report.html", names=names))
-    assert "What fisher made of" in page.text
+    assert "Results of fisher after" in page.text
     headings = ("worst", "over time", "max. forgetting", "bwd transfer")
     assert all(heading in page.text for heading in headings)
 
@@ -143,12 +143,12 @@ def test_runs_over_other_skills_share_a_page_but_no_reference(tmp_path):
     assert write_report([one, other, random], tmp_path / "report.html").exists()
 
 
-def test_clusters_are_told_with_what_they_were_joined_to_and_who_decided():
+def test_clusters_are_told_with_what_they_were_joined_to_and_deciding_scores():
     clusters = {"cluster": np.arange(4), "scorer": tables.text_array(["el2n", "none", "el2n", "grand"])}
-    assert who_decided(clusters) == "Samples fell into 4 clusters; el2n decided in 2 of them."
+    assert deciding_scores(clusters) == "The pool had 4 clusters; el2n decided in 2 of them."
     undecided = {"cluster": np.arange(4), "scorer": tables.text_array(["none"] * 4), "joint": np.array([0, 1, 0, 1])}
-    assert who_decided(undecided) == "Samples fell into 4 clusters, joined to 2; no score decided in any."
-    assert who_decided({"cluster": np.zeros(0), "scorer": tables.text_array([])}) == ""
+    assert deciding_scores(undecided) == "The pool had 4 clusters, joined to 2; no score decided in any of them."
+    assert deciding_scores({"cluster": np.zeros(0), "scorer": tables.text_array([])}) == ""
 
 
 def test_forgetting_is_the_best_since_introduction_minus_the_last(tmp_path):
@@ -162,7 +162,7 @@ def test_forgetting_is_the_best_since_introduction_minus_the_last(tmp_path):
 
 def test_nothing_can_be_forgotten_before_a_second_step(tmp_path):
     folder = finished(tmp_path / "a", "adapt", [[0.0], [0.5]])
-    assert answer([folder], 1).value == "Nothing to see yet"
+    assert answer([folder], 1).value == "Not measured yet"
     assert answer([finished(tmp_path / "b", "adapt", [[0.0, 0.0], [0.5, 0.0], [0.5, 0.5]])], 1).value == "Nothing"
 
 

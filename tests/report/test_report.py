@@ -59,7 +59,7 @@ def test_the_policy_lists_exactly_the_two_scripts(page):
 def test_sections_come_in_the_order_of_the_story(page):
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "section" and "id" in attributes]
     assert ids == ["table", "skills", "pool", "scorers", "composition", "map", "pairs", "gallery", "cost"]
-    for question in ("Did choosing help?", "What was forgotten?", "What was chosen?", "What was thrown away?"):
+    for question in ("Did the selection help?", "What was forgotten?", "What was selected?", "What was pruned?"):
         assert page.text.index(question) < page.text.index("Table")
     assert page.text.index("What did it cost?") < page.text.index("Table")
 
@@ -224,7 +224,7 @@ def test_a_stream_of_one_text_only_dataset_has_a_page_without_images(tmp_path):
     # Grounding is undefined without images: no number, rather than a wrong one, and it decides nowhere.
     grounding = [row for row in page.rows("scorers") if row["scorer"] == "image_grounding"]
     assert grounding and all(row["entropy_bits"] is None and not row["decided"] for row in grounding)
-    assert "Nothing to see yet" in page.text
+    assert "Not measured yet" in page.text
     assert page.missing("pairs")["adapt"] == "The pool never grew beyond its cap of 16 samples, so nothing was pruned."
 
 
@@ -232,7 +232,7 @@ def test_vectors_that_were_dropped_are_missed_in_words(adapt, tmp_path):
     for path in adapt.glob("steps/*/features/*.npy"):
         path.unlink()
     page = write(adapt, out=tmp_path)
-    assert "vectors of step 2 are not on disk any more" in page.missing("map")["adapt"]
+    assert "vectors of step 2 are no longer on disk" in page.missing("map")["adapt"]
     assert page.rows("gallery") and page.rows("histograms")
 
 
@@ -253,7 +253,7 @@ def test_a_run_that_has_done_nothing_yet_has_a_page(adapt, tmp_path):
         shutil.rmtree(adapt / name)
     (adapt / "events.jsonl").unlink()
     page = write(adapt, out=tmp_path)
-    assert "Nothing yet" in page.text and "its stream so far" in page.text
+    assert "Nothing yet" in page.text and "Results of adapt so far" in page.text
     assert set(page.missing("map")) == set(page.missing("pool")) == set(page.missing("cost")) == {"adapt"}
 
 
@@ -278,7 +278,7 @@ def test_images_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
 
     monkeypatch.setattr(thumbnails, "open_image", gone)
     page = write(adapt, out=tmp_path)
-    assert page.data["images"] == [] and "4 images are missing or damaged by now" in page.text
+    assert page.data["images"] == [] and "4 images are missing or damaged" in page.text
 
 
 def test_data_of_a_dataset_that_is_gone_are_unknown_not_an_error(adapt, tmp_path):
@@ -286,7 +286,7 @@ def test_data_of_a_dataset_that_is_gone_are_unknown_not_an_error(adapt, tmp_path
     page = write(adapt, out=tmp_path)
     gone = [row for row in page.rows("map") if row["id"].startswith("one/")]
     assert gone and {row["source"] for row in gone} == {"unknown"}
-    assert {row["question"] for row in gone} == {"(its dataset is not in the pool any more)"}
+    assert {row["question"] for row in gone} == {"(its dataset is no longer in the pool)"}
 
 
 def test_the_same_run_gives_the_same_page(runs, tmp_path):
@@ -298,9 +298,9 @@ def test_the_same_run_gives_the_same_page(runs, tmp_path):
 def test_a_folder_that_is_no_run_and_no_folder_at_all_are_told(tmp_path):
     with pytest.raises(ConfigError, match="not a run folder"):
         write_report([tmp_path], tmp_path / "report.html")
-    with pytest.raises(ConfigError, match="one run folder at least"):
+    with pytest.raises(ConfigError, match="at least one run folder"):
         write_report([], tmp_path / "report.html")
-    with pytest.raises(ConfigError, match=r"is a folder; name the file to write, such as \S+/report\.html"):
+    with pytest.raises(ConfigError, match=r"is a folder; give the file to write, such as \S+/report\.html"):
         write_report([tmp_path], tmp_path)
     assert list(tmp_path.iterdir()) == []
 

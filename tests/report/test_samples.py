@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from adaptinf.report import thumbnails
-from adaptinf.report.figures import Figure, plain, together
+from adaptinf.report.figures import Figure, figure_of_runs, plain
 from adaptinf.report.samples import _is_among, question_and_answer
 from adaptinf.report.thumbnails import Album
 from tests.helpers.conversations import conversation, say
@@ -71,6 +71,6 @@ def test_a_table_has_json_numbers_and_none_for_what_is_not_finite():
     assert [plain(value) for value in (np.float32(0.1), np.int64(3), float("nan"), np.inf, "a", np.bool_(True))] == [
         0.1, 3, None, None, "a", True,
     ]  # fmt: skip
-    figure = together("k", [("one", [{"x": 1}, {"x": 2}]), ("two", "because"), ("three", [])])
+    figure = figure_of_runs("k", [("one", [{"x": 1}, {"x": 2}]), ("two", "because"), ("three", [])])
     assert figure.plain() == {"columns": {"run": ["one", "one"], "x": [1, 2]}, "missing": {"two": "because"}}
     assert Figure(key="k", rows=[]).plain() == {"columns": {}, "missing": {}}

@@ -1,4 +1,4 @@
-// Galleries: cards on shelves, and pruned samples beside their near-duplicates.
+// Galleries of cards, and pruned samples beside their near-duplicates.
 
 charts.gallery = function gallery(canvas, allRows, figure) {
   const rows = ofRun(allRows);
@@ -6,15 +6,18 @@ charts.gallery = function gallery(canvas, allRows, figure) {
   const options = [...sizes].sort((a, b) => b[1] - a[1]).map(([cluster, size]) => [cluster, `${cluster < 0 ? "unscored" : `cluster ${cluster}`} (${size} samples)`]);
   const cluster = choice(figure, "cluster", "Cluster", options);
   const own = rows.filter((row) => row.cluster === cluster);
-  const gloss = { "most typical": "nearest to the center", chosen: "trained on at this step", "left out": "not chosen, stays in the pool", pruned: "left the pool" };
+  const titles = {
+    "most typical": ["Most typical", "nearest to the center", "has a vector"], chosen: ["Selected", "to be trained on in this step", "was selected"],
+    "left out": ["Not selected", "in this step, but still in the pool", "was left out"], pruned: ["Pruned", "removed from the pool", "was pruned"],
+  };
   canvas.replaceChildren();
-  for (const shelf of Object.keys(gloss)) {
+  for (const [shelf, [name, gloss, verb]] of Object.entries(titles)) {
     const cards = own.filter((row) => row.shelf === shelf);
-    const title = element("h4", "shelf", `${shelf[0].toUpperCase()}${shelf.slice(1)} `);
-    title.append(element("small", "", gloss[shelf]));
+    const title = element("h4", "shelf", `${name} `);
+    title.append(element("small", "", gloss));
     canvas.append(title);
     if (!cards.length) {
-      canvas.append(element("p", "missing", `No sample of this cluster was ${shelf === "most typical" ? "given a vector" : shelf}.`));
+      canvas.append(element("p", "missing", `No sample of this cluster ${verb}.`));
       continue;
     }
     const grid = element("div", "cardgrid");
@@ -36,7 +39,7 @@ charts.pairs = function pairs(canvas, allRows) {
     };
     const cosine = element("div", "cosine", row.similarity.toFixed(4));
     cosine.append(element("small", "", `similarity, step ${row.step}, cluster ${row.cluster}`));
-    pair.append(side("pruned", "pruned"), cosine, side("neighbour", row.neighbour_stayed ? "stayed" : "pruned later or as well"));
+    pair.append(side("pruned", "pruned"), cosine, side("neighbour", row.neighbour_stayed ? "stayed" : "pruned too"));
     list.append(pair);
   }
   canvas.replaceChildren(list);

@@ -1,4 +1,4 @@
-// Charts: each takes its figure's rows and gives traces and layout; `show` hands them to plotly.
+// Charts: each turns the rows of its figure into traces and a layout, which `show` passes to plotly.
 
 const isNarrow = (canvas) => canvas.clientWidth < 560;
 
@@ -108,7 +108,7 @@ const charts = {
       margin: { l: 8, r: 8, t: 84, b: 8 },
       xaxis: { title: { text: "entropy, bits", standoff: 4 }, side: "top" },
       yaxis: { tickvals: clusters.map((_, index) => index), ticktext: clusters.map((cluster) => (isNarrow(canvas) ? `${cluster} (${sizes.get(cluster)})` : `cluster ${cluster} (${sizes.get(cluster)})`)), range: [clusters.length - 0.4, -0.6] },
-      // Above the axis, which stands on top: the chart is taller than its box.
+      // Above the axis, which is at the top because the chart is taller than its box.
       legend: { orientation: "h", x: 0, y: 1 + 48 / (height - 92), yanchor: "bottom", traceorder: "normal", itemsizing: "constant" },
     });
   },
@@ -155,7 +155,7 @@ const charts = {
     rows.forEach((row) => totals.set(row.name, (totals.get(row.name) || 0) + row.chosen));
     const ranked = [...totals.keys()].sort((a, b) => totals.get(b) - totals.get(a));
     const top = ranked.slice(0, ranked.length > 10 ? 9 : 10);
-    // In the order of the stream, oldest at the bottom; skills by their number.
+    // In the order of the stream, the oldest at the bottom; skills by frequency.
     const first = new Map(top.map((name) => [name, Math.min(...rows.filter((row) => row.name === name).map((row) => row.step))]));
     const named = by === "true skill" ? top : [...top].sort((a, b) => first.get(a) - first.get(b) || a.localeCompare(b, "en", { numeric: true }));
     const chosenAt = (step, test) => rows.filter((row) => row.step === step && test(row.name)).reduce((sum, row) => sum + row.chosen, 0);
@@ -181,9 +181,9 @@ const charts = {
     const total = (key) => rows.reduce((sum, row) => sum + row[key], 0) || 1;
     const bar = (name, key, fill, thick) => ({
       type: "bar", orientation: "h", name, y: shown.map((_, index) => index), x: shown.map((row) => (100 * row[key]) / total(key)), width: thick, marker: { color: fill },
-      text: shown.map((row) => `${asText(row.name)}: ${number(row[key])} of ${number(total(key))} ${key === "pool" ? "in the pool" : "chosen"}`), textposition: "none", hovertemplate: "%{text}<extra></extra>",
+      text: shown.map((row) => `${asText(row.name)}: ${number(row[key])} of ${number(total(key))} ${key === "pool" ? "in the pool" : "selected"}`), textposition: "none", hovertemplate: "%{text}<extra></extra>",
     });
-    return show(canvas, [bar("share of the pool", "pool", color("pool"), 0.82), bar("share of the chosen", "chosen", color("c0"), 0.4)], {
+    return show(canvas, [bar("share of the pool", "pool", color("pool"), 0.82), bar("share of the selected samples", "chosen", color("c0"), 0.4)], {
       barmode: "overlay", height: 80 + 24 * shown.length, xaxis: { ticksuffix: " %" },
       yaxis: { tickvals: shown.map((_, index) => index), ticktext: shown.map((row) => shortened(row.name, isNarrow(canvas) ? 14 : 26)), range: [shown.length - 0.4, -0.6], showgrid: false },
     });
@@ -196,7 +196,7 @@ const charts = {
 function byStage(canvas, allRows, figure, key, say, unit) {
   const stages = unique(allRows.map((row) => row.stage));
   const runs = unique(allRows.map((row) => row.run));
-  const views = [...(runs.length > 1 ? [["run", "all runs"]] : []), ["step", "the steps of one run"]];
+  const views = [...(runs.length > 1 ? [["run", "all runs"]] : []), ["step", "steps of one run"]];
   const view = choice(figure, "view", "Show", views);
   const rows = view === "run" ? allRows : ofRun(allRows);
   const placeOf = (row) => (view === "run" ? row.run : row.step);

@@ -1,4 +1,4 @@
-// Tables as the report has them: rows, CSV, colours, and what the reader chose to look at.
+// The tables of the report: rows, CSV, colours, and the choices of the reader.
 
 const report = JSON.parse(document.getElementById("report-data").textContent);
 const state = { run: report.runs[0] };
@@ -20,7 +20,7 @@ const unique = (values) => [...new Set(values)];
 function csvCell(value) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "string") return String(value);
-  // A spreadsheet would take such a text for a formula.
+  // A spreadsheet would interpret such a text as a formula.
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
@@ -31,7 +31,7 @@ function csvOf(table) {
   return [names.map(csvCell).join(","), ...lines].join("\r\n") + "\r\n";
 }
 
-// Plotly reads tags and entities in every label; a name from the data must show as it is.
+// Plotly interprets tags and entities in labels, but names from the data must appear unchanged.
 function asText(value) {
   return String(value).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "%&#8203;{");
 }
@@ -48,7 +48,7 @@ function color(name) {
 const palette = (number) => color(`c${number % 10}`);
 const orders = new Map();
 
-// A name keeps its colour in every figure: its place among all names of its kind.
+// A name has the same colour in every figure, given by its position among all names of its kind.
 function colorOf(kind, name, names) {
   if (!orders.has(kind)) orders.set(kind, unique(names));
   return palette(Math.max(0, orders.get(kind).indexOf(name)));
@@ -71,7 +71,7 @@ function seconds(value) {
   return `${Math.floor(value / 3600)} h ${String(Math.floor((value % 3600) / 60)).padStart(2, "0")} min`;
 }
 
-// What a figure's own pickers are set to; a value that the run does not offer falls back to the first.
+// The values of the select boxes of each figure; a value that the run does not have is replaced by the first one.
 const choices = new WeakMap();
 
 function choice(figure, name, label, options) {

@@ -1,4 +1,4 @@
-// Single samples: images and words as a card, and the map whose dots show one on hover.
+// Single samples: cards with images and text, and the map, which shows a card on hover.
 
 function thumbnails(numbers, total) {
   const box = element("div", "images");
@@ -13,7 +13,7 @@ function thumbnails(numbers, total) {
   return box.childElementCount ? box : null;
 }
 
-// All words come from the data, so they are set as text, never as HTML.
+// The texts come from the data, so they are set as text, never as HTML.
 function fill(card, row, about) {
   const images = thumbnails(row.images, row.num_images);
   if (images) card.append(images);
@@ -23,27 +23,28 @@ function fill(card, row, about) {
   return card;
 }
 
-// Many names: hues by the golden angle, so that neighbours in the list differ.
+// For many names: hues by the golden angle, so that neighbours in the list differ.
 const spread = (index) => `hsl(${Math.round((index * 137.508) % 360)}, ${index % 2 ? 70 : 50}%, ${[48, 62, 38][index % 3]}%)`;
 const fateColors = { chosen: "c0", "left out": "c9", pruned: "c7", "chosen, then pruned": "c4" };
+const fateNames = { chosen: "selected", "left out": "not selected", pruned: "pruned", "chosen, then pruned": "selected, then pruned" };
 
 charts.map = function map(canvas, allRows, figure) {
   const rows = ofRun(allRows);
-  const kinds = [["cluster", "cluster"], ["source", "source"], ...(rows.some((row) => row.skill) ? [["skill", "true skill"]] : []), ["fate", "what became of it"]];
+  const kinds = [["cluster", "cluster"], ["source", "source"], ...(rows.some((row) => row.skill) ? [["skill", "true skill"]] : []), ["fate", "what happened to it"]];
   const by = choice(figure, "color", "Colour by", kinds);
   const names = unique(rows.map((row) => row[by])).sort((a, b) => String(a).localeCompare(String(b), "en", { numeric: true }));
   const traces = names.map((name, index) => {
     const own = rows.filter((row) => row[by] === name);
     const shade = by === "fate" ? color(fateColors[name]) : names.length > 10 ? spread(index) : palette(index);
     return {
-      name: by === "cluster" ? `cluster ${name}` : shortened(name === "" ? "unknown" : name), mode: "markers", x: own.map((row) => row.x), y: own.map((row) => row.y), customdata: own.map((row) => rows.indexOf(row)),
+      name: by === "cluster" ? `cluster ${name}` : by === "fate" ? fateNames[name] : shortened(name === "" ? "unknown" : name), mode: "markers", x: own.map((row) => row.x), y: own.map((row) => row.y), customdata: own.map((row) => rows.indexOf(row)),
       marker: { size: 7, opacity: 0.78, color: shade, line: { width: 0.5, color: color("surface") } }, hoverinfo: "none",
     };
   });
   const free = !isNarrow(canvas);
   const done = show(canvas, traces, {
     height: free ? 560 : 400, hovermode: "closest", hoverdistance: 16, showlegend: names.length > 1 && names.length <= (free ? 30 : 12), dragmode: free ? "zoom" : false,
-    xaxis: { showticklabels: false, fixedrange: !free, title: { text: `${free ? "two directions of many: they show" : "shown:"} ${number(100 * rows[0].variance_shown, 0)} % of the variance` } },
+    xaxis: { showticklabels: false, fixedrange: !free, title: { text: `${free ? "first two principal components: " : ""}${number(100 * rows[0].variance_shown, 0)} % of the variance` } },
     yaxis: { showticklabels: false, fixedrange: !free },
     legend: { orientation: "h", x: 0, y: -0.08, yanchor: "top" },
   });
@@ -66,7 +67,7 @@ function watch(canvas, rows) {
 function hoverCard(row, event) {
   const card = document.getElementById("hover");
   card.replaceChildren();
-  fill(card, row, [`cluster ${row.cluster}`, row.skill, row.fate]);
+  fill(card, row, [`cluster ${row.cluster}`, row.skill, fateNames[row.fate]]);
   card.hidden = false;
   const point = event.touches && event.touches.length ? event.touches[0] : event;
   const left = Math.min(point.clientX + 14, innerWidth - card.offsetWidth - 8);

@@ -1,8 +1,8 @@
-// The page comes to life: figures are drawn when they come near, and all of them in the end.
+// Start of the page: figures are drawn when they come near the visible part, and all of them in the end.
 
 const figures = [...document.querySelectorAll("figure[data-figure]")];
 const waiting = new Set(figures);
-// Figures that show one run follow the run picker; these show all.
+// Figures of a single run follow the select box of runs; these figures show all runs.
 const comparing = new Set(["accuracy"]);
 
 function missingReason(figure) {
@@ -11,7 +11,7 @@ function missingReason(figure) {
   const name = figure.dataset.figure;
   if (comparing.has(name)) return rows.length ? null : Object.values(table.missing)[0];
   if (rows.some((row) => row.run === state.run)) return null;
-  return table.missing[state.run] || "This run has nothing to show here.";
+  return table.missing[state.run] || "This run has no data for this figure.";
 }
 
 function draw(figure) {
@@ -72,7 +72,7 @@ function drawWhenNear() {
     { rootMargin: "500px" },
   );
   figures.forEach((figure) => watcher.observe(figure));
-  // The others one at a time, while nobody scrolls, so that searching the page and printing find them.
+  // The others one at a time while the browser is idle, so that searching and printing include them.
   const idle = window.requestIdleCallback || ((run) => setTimeout(run, 60));
   const next = () => {
     const [figure] = waiting;
@@ -90,7 +90,7 @@ showRun();
 drawWhenNear();
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-// Paper is light, whatever the screen is.
+// Print with the light theme, whatever the screen has.
 window.addEventListener("beforeprint", () => {
   document.documentElement.classList.add("printing");
   drawAll();
