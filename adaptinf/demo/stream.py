@@ -28,13 +28,13 @@ LORA = {"rank": 16, "alpha": 32}
 VECTOR_DIM = 1024
 """Setting `extraction.dim`: length of the vectors."""
 
-DEMO_SCALE = 0.11
+DEMO_SCALE = 0.1
 """Scale of `adaptinf demo`."""
 DEMO_TESTS_PER_SKILL = 12
 """Number of test items per skill of `adaptinf demo`."""
 BUDGET = 1000
 """Recommended budget at scale 1; it is proportional to the scale, but at least _MIN_BUDGET."""
-_MIN_BUDGET = 225
+_MIN_BUDGET = 190
 EPOCHS = 4
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 8
