@@ -68,6 +68,7 @@ DIFFERS = (
 ADDED: tuple[Exempt, ...] = (
     Exempt("*/steps/config.yaml", "selection.options.*", RESOLVED),
     Exempt("*", "*made_by.resolved", "whether settings are resolved is recorded"),
+    Exempt("*list.json", "executor.*", "executors are plug-ins, so they are listed"),
 )
 """Files (place `*`) and places that only the second folder has, such as a new setting in steps/config.yaml."""
 
