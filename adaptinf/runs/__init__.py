@@ -14,6 +14,7 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, MadeBy, RunConfig
+from adaptinf.data import Features
 from adaptinf.errors import ConfigError
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
@@ -22,7 +23,7 @@ from adaptinf.runs import events
 from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
-from adaptinf.runs.settings import as_placed, check_same, method_options, resolve, with_value
+from adaptinf.runs.settings import as_placed, check_same, method_options, resolve, unpinned_options
 from adaptinf.storage import store
 from adaptinf.words import counted
 
@@ -150,19 +151,35 @@ class Run(Layout):
         """
         run, pinned = self, self._pinned
         if run.settings.model.dtype == "auto":
-            from adaptinf.models.loading import dtype_name
-
-            answered = with_value(run.settings, "model.dtype", dtype_name(run.settings.model))
-            run = run._changed(settings=answered)
-        if pinned is not None:
+            run = run._changed(settings=self._with_dtype(run.settings, self._dtype()))
+        if pinned is None:
+            for name in unpinned_options(run.settings):
+                run.progress.note(
+                    f"the default of selection.options.{name} cannot be written to {self.pinned_config_file}: "
+                    "if its file changes it, later steps of this run use the new one; set the option to keep it"
+                )
+        else:
             way_out = f"put it back in {self.config_file}: steps of one run are made with the same settings"
             before = resolve(pinned, pinned)
             if before.model.dtype == "auto":
-                before = with_value(before, "model.dtype", run.settings.model.dtype)
+                before = self._with_dtype(before, run.settings.model.dtype)
             check_same(self.folder, before, as_placed(run.settings, before), way_out)
         self.pinned_config_file.parent.mkdir(exist_ok=True)
         _write(self.pinned_config_file, run.settings, resolved=True)
         return run
+
+    def _dtype(self) -> str:
+        """Return the type of the weights that earlier steps measured with, of a run without any that of its device."""
+        features = self.newest(Features)
+        if features is not None and "model_dtype" in features.info:
+            return str(features.info["model_dtype"])
+        from adaptinf.models.loading import dtype_name
+
+        return dtype_name(self.settings.model)
+
+    @staticmethod
+    def _with_dtype(settings: RunConfig, dtype: str) -> RunConfig:
+        return configuration.with_settings(settings, {"model.dtype": dtype}, where="model.dtype")
 
     def _changed(self, *, settings: RunConfig | None = None, **changes: Any) -> Run:
         """Return the run with some fields replaced and the settings kept, or replaced as well."""

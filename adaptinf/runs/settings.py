@@ -71,14 +71,15 @@ def resolve(config: RunConfig, pinned: RunConfig | None = None) -> RunConfig:
             were given when the run began; those of a folder of version 0.1 stand in FORMER_ANSWERS.
 
     Raises:
-        ConfigError: no such method.
+        ConfigError: no such method, or it asks for a setting or a value that does not exist.
     """
     if pinned is not None and pinned.selection.method != config.selection.method:
         pinned = None
+    method = config.selection.method
     answers, defaults = _answers(config, pinned)
-    for place, value in answers.items():
-        if _value(config, place) == "auto":
-            config = with_value(config, place, value)
+    left_open = {place: value for place, value in answers.items() if _is_open(config, place)}
+    # Checked, as a method of the user's may ask for a setting or a value that does not exist.
+    config = configuration.with_settings(config, left_open, where=f"what the method {method} asks for")
     selection = config.selection
     with method_scope(config):
         own, left_out = (with_current_names(selection.method, one) for one in (selection.method_options, defaults))
@@ -104,10 +105,10 @@ def _answers(config: RunConfig, pinned: RunConfig | None) -> tuple[Mapping[str, 
         )
 
 
-def with_value(config: RunConfig, place: str, value: Any) -> RunConfig:
-    """Return the configuration with one setting, `section.key`, replaced; the value is not checked."""
-    name, key = place.split(".")
-    return config.model_copy(update={name: getattr(config, name).model_copy(update={key: value})})
+def _is_open(config: RunConfig, place: str) -> bool:
+    """Tell whether a setting, `section.key`, is left to the method; true for one that does not exist."""
+    name, _, key = place.partition(".")
+    return bool(getattr(getattr(config, name, None), key, "auto") == "auto")
 
 
 def _value(config: RunConfig, place: str) -> Any:
@@ -116,18 +117,27 @@ def _value(config: RunConfig, place: str) -> Any:
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that YAML can hold; another value stays with the selector's own file."""
+    """Return the options that YAML can hold, tuples as lists."""
     found = {}
     for name, value in options.items():
-        if name in SEPARATE_OPTIONS:
-            continue
+        plain = list(value) if isinstance(value, tuple) else value
         try:
-            plain = list(value) if isinstance(value, tuple) else value
-            if yaml.safe_load(yaml.safe_dump(plain)) == plain:
+            if name not in SEPARATE_OPTIONS and yaml.safe_load(yaml.safe_dump(plain)) == plain:
                 found[name] = plain
         except yaml.YAMLError:
             continue
     return found
+
+
+def unpinned_options(settings: RunConfig) -> list[str]:
+    """Return the options of the method whose default cannot be written as YAML, so that no run can pin it.
+
+    Args:
+        settings: as `resolve` returns them.
+    """
+    with method_scope(settings):
+        defaults = default_options(settings.selection.method)
+    return sorted(defaults.keys() - settings.selection.options.keys() - set(SEPARATE_OPTIONS))
 
 
 def method_options(config: RunConfig) -> dict[str, Any]:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import yaml
 
 from adaptinf import config as configuration
 from adaptinf.config import DatasetConfig, RunConfig
+from adaptinf.data import Features
 from adaptinf.errors import ConfigError
+from adaptinf.progress import Silent
 from adaptinf.runs import Run
 from adaptinf.runs.settings import FORMER_METHODS, FORMER_OPTIONS, resolve
 from adaptinf.selection.methods.adapt_plus import AdaptPlus
+from adaptinf.storage.tables import text_array
 
 STREAM = [DatasetConfig(name="one", path="one.json")]
 AUTO = RunConfig(stream=STREAM)
+
+
+@dataclass(frozen=True)
+class Notes(Silent):
+    """Keeps the notes."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, text):
+        self.lines.append(text)
 
 
 def with_method(method: str, **selection) -> RunConfig:
@@ -165,9 +180,45 @@ def test_an_option_that_yaml_cannot_hold_stays_with_its_selector(tmp_path):
         "    names: tuple = ('a', 'b')\n"
     )
     config = with_method("mine").model_copy(update={"plugins": [str(plugin)]})
-    run = Run.create(tmp_path / "run", config)
+    progress = Notes()
+    run = Run.create(tmp_path / "run", config, progress=progress)
     assert run.settings.selection.options == {"names": ["a", "b"], "share": 0.5}
     run.pin_settings()
+    (note,) = progress.lines
+    assert "selection.options.rule cannot be written to" in note and "set the option to keep it" in note
+    (tmp_path / "run" / "steps" / "00").mkdir()
+    Run.open(tmp_path / "run", progress=progress).pin_settings()
+    assert len(progress.lines) == 1, "said once, when the run begins"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("{'extraction.vector': 'hiden'}", r"what the method asking asks for: .*extraction.vector='hiden'"),
+        ("{'extraction.vectr': 'hidden'}", r"extraction.vectr: unknown key; did you mean 'vector'"),
+    ],
+)
+def test_a_method_that_asks_for_what_does_not_exist_is_refused(tmp_path, asked, message):
+    plugin = tmp_path / "asking.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\nfrom adaptinf.registry import selector\n\n"
+        "@selector('asking')\n@dataclass(frozen=True, kw_only=True)\nclass Asking:\n"
+        f"    needs = frozenset()\n    auto_settings = {asked}\n"
+    )
+    config = with_method("asking").model_copy(update={"plugins": [str(plugin)]})
+    with pytest.raises(ConfigError, match=re.compile(message, re.DOTALL)):
+        _ = Run.create(tmp_path / "run", config).settings
+
+
+def test_a_run_of_version_0_1_keeps_the_type_of_weights_that_its_features_record(tmp_path):
+    run = former(tmp_path, AUTO)
+    folder = run.stage_folder(0, Features)
+    folder.mkdir(parents=True)
+    Features(
+        ids=text_array(["a"]), vectors=np.zeros((1, 2), np.float16), embeddings=np.zeros((1, 2), np.float16),
+        scores={}, info={"model_dtype": "float16"},
+    ).save(folder)  # fmt: skip
+    assert run.pin_settings().settings.model.dtype == "float16"
 
 
 def test_the_lock_is_held_for_the_block_and_a_missing_run_makes_no_folder(tmp_path):
