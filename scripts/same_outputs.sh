@@ -52,7 +52,7 @@ check_out() {
 before=$(git -C "$root" rev-parse --verify --quiet "$1^{commit}") || { echo "no revision $1" >&2; exit 2; }
 cache=${ADAPTINF_SAME_OUTPUTS:-${TMPDIR:-/tmp}/adaptinf-same-outputs}
 # The jobs and the model folder that they all use decide what the outputs are.
-key=$(cat "$here"/same_outputs/{inputs,jobs}.py <(git -C "$root" rev-parse "$before:adaptinf/demo/base") | sha256sum | head -c 12)
+key=$(cat "$here"/same_outputs/{inputs,jobs}.py "$root"/adaptinf/demo/language_model.py <(git -C "$root" rev-parse "$before:adaptinf/demo/base") | sha256sum | head -c 12)
 inputs=$cache/$key/inputs
 of_before=$cache/$key/$before
 mkdir -p "$cache/$key"

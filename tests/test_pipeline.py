@@ -30,6 +30,7 @@ from adaptinf.runs.learners import learner_after, learner_before
 from adaptinf.selection import Traits
 from adaptinf.storage import tables
 from tests.helpers.conversations import conversation, say
+from tests.helpers.plugin_files import WHOLE_POOL_METHOD
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 from tests.helpers.text_model import write_text_model
 
@@ -294,32 +295,10 @@ def test_a_scorer_and_a_selector_of_ones_own_take_part_in_a_whole_run(two_datase
     assert configuration.load(made.folder / "config.yaml").selection == config.selection
 
 
-WHOLE = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from adaptinf.registry import selector
-from adaptinf.selection import Candidates, Choice
-
-
-@selector("everything")
-@dataclass(frozen=True, kw_only=True)
-class Everything:
-    needs: ClassVar[frozenset[str]] = frozenset()
-    role: ClassVar[str] = "upper reference"
-    whole_pool: ClassVar[bool] = True
-
-    def choose(self, candidates: Candidates, budget: int) -> Choice:
-        return Choice(rows=np.arange(budget))
-"""
-
-
 def test_a_method_of_ones_own_that_trains_on_the_whole_pool_has_no_cap_and_its_role_in_the_table(
     two_datasets, tmp_path
 ):
-    (tmp_path / "whole.py").write_text(WHOLE)
+    (tmp_path / "whole.py").write_text(WHOLE_POOL_METHOD)
     changes = {"selection": {"method": "everything", "budget": 2}, "pruning": {"cap": "auto"}}
     changes["plugins"] = [str(tmp_path / "whole.py")]
     made = run(tmp_path, two_datasets[:1], [write_test(tmp_path, "sums", rows(4)[1::2])], **changes)

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from adaptinf.demo.language_model import write_language_model
+
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
 SHAPES = ("circle", "square")
 
@@ -18,7 +20,7 @@ def write_inputs(base: Path, folder: Path) -> None:
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(base, part / "base")
-    _write_text_base(part / "base", part / "text_base")
+    write_language_model(part / "base", part / "text_base")
     _write_images(part / "images")
     for name, rows in {"first": _with_odd_rows(_rows(30, "thing")), "third": _rows(12, "toy", start=100)}.items():
         (part / f"{name}.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
@@ -34,24 +36,6 @@ def write_inputs(base: Path, folder: Path) -> None:
         (part / f"test_{skill}.json").write_text(json.dumps(rows), encoding="utf-8")
     _write_settings(part, folder)
     part.rename(folder)
-
-
-def _write_text_base(base: Path, folder: Path) -> None:
-    """Write the language model of a LLaVA folder as a text-only model."""
-    import torch
-    from transformers import AutoTokenizer, LlamaForCausalLM, LlavaForConditionalGeneration
-
-    whole = LlavaForConditionalGeneration.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    config = whole.config.text_config
-    config.tie_word_embeddings = True
-    language = LlamaForCausalLM(config)
-    language.model.load_state_dict(whole.model.language_model.state_dict())
-    language.tie_weights()
-    language.generation_config = whole.generation_config
-    language.to(torch.float16).save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    tokenizer.chat_template = (base / "chat_template.jinja").read_text(encoding="utf-8")
-    tokenizer.save_pretrained(folder)
 
 
 def _write_images(folder: Path) -> None:

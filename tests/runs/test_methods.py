@@ -7,27 +7,7 @@ import pytest
 from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
 from adaptinf.registry import scope
 from adaptinf.runs.methods import cap_of, method_traits
-
-WHOLE = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from adaptinf.registry import selector
-from adaptinf.selection import Candidates, Choice
-
-
-@selector("everything")
-@dataclass(frozen=True, kw_only=True)
-class Everything:
-    needs: ClassVar[frozenset[str]] = frozenset()
-    role: ClassVar[str] = "upper reference"
-    whole_pool: ClassVar[bool] = True
-
-    def choose(self, candidates: Candidates, budget: int) -> Choice:
-        return Choice(rows=np.arange(budget))
-"""
+from tests.helpers.plugin_files import WHOLE_POOL_METHOD
 
 
 def config(method: str, *, cap: int | str = "auto", plugins: tuple[str, ...] = ()) -> RunConfig:
@@ -53,12 +33,12 @@ def test_the_cap_is_four_budgets_unless_the_settings_or_the_method_say_otherwise
 
 def test_a_method_of_ones_own_is_asked_in_the_scope_of_its_run_and_has_the_defaults_when_its_file_is_gone(tmp_path):
     path = tmp_path / "whole.py"
-    path.write_text(WHOLE)
+    path.write_text(WHOLE_POOL_METHOD)
     mine = config("everything", plugins=(str(path),))
     assert cap_of(mine) is None and method_traits(mine).role == "upper reference"
-    path.write_text(WHOLE.replace("upper reference", "reference"))
+    path.write_text(WHOLE_POOL_METHOD.replace("upper reference", "reference"))
     with scope([path]):
-        path.write_text(WHOLE)
+        path.write_text(WHOLE_POOL_METHOD)
         assert method_traits(mine).role == "upper reference"
     path.unlink()
     assert cap_of(mine) == 40 and method_traits(mine).role == "method"
