@@ -25,7 +25,7 @@ SHOWN_ROWS = 20
 def show_findings(findings: Findings) -> None:
     """Print what `validate` found."""
     images = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_images.items()))
-    counts = f"{findings.num_samples:,} samples, {findings.num_turns:,} answers"
+    counts = f"{counted(findings.num_samples, 'sample')}, {counted(findings.num_turns, 'answer')}"
     print(f"{findings.path}: {counts}; images: {images or 'none'}")
     if findings.skills:
         print("skills: " + ", ".join(f"{name} {number:,}" for name, number in findings.skills.most_common()))
@@ -63,7 +63,7 @@ def show_status(found: Status) -> None:
     left = found.seconds_left
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     print(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
-    print(f"pool {found.pool:,} samples{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
+    print(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
 
 
 def _step_cells(step: StepStatus) -> list[str]:
@@ -99,7 +99,7 @@ def show_chosen(chosen: Chosen) -> None:
     """Print what `select` read, what it selected and where it lies."""
     info = chosen.info
     scores = [f"{name}{f' ({count:,} not finite)' if count else ''}" for name, count in info["not_finite"].items()]
-    print(f"{info['pool']:,} samples; scores: {', '.join(scores) or 'none'}")
+    print(f"{counted(info['pool'], 'sample')}; scores: {', '.join(scores) or 'none'}")
     if info["ignored_columns"]:
         print(f"columns without numbers, ignored: {', '.join(info['ignored_columns'])}")
     number = f", {info['clusters']['clusters']:,}" if "clusters" in info["clusters"] else ""

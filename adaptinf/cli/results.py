@@ -44,6 +44,7 @@ def export(
     The folder holds data, ids, scores, and a manifest with seeds and hashes.
     """
     from adaptinf.cli.progress import make_progress
+    from adaptinf.words import counted
 
     progress = make_progress(quiet=quiet or as_json)
     found = api.export(folder, step=step, format=format, out=out, images=images, progress=progress)
@@ -52,9 +53,9 @@ def export(
         return
     sources = ", ".join(f"{name} {count:,}" for name, count in found.manifest["sources"].items())
     num_files = len(found.manifest["files"]) + 1
-    print(f"wrote {found.folder}: {found.num_samples:,} samples ({sources}), {num_files:,} files")
+    print(f"wrote {found.folder}: {counted(found.num_samples, 'sample')} ({sources}), {counted(num_files, 'file')}")
     if found.num_withdrawn:
-        print(f"left out: {found.num_withdrawn:,} samples of withdrawn datasets")
+        print(f"left out: {counted(found.num_withdrawn, 'sample')} of withdrawn datasets")
 
 
 def restore(folder: RunFolder, id: SampleId) -> None:

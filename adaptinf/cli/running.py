@@ -49,12 +49,12 @@ def add(
 ) -> None:
     """Add a new dataset to a run; `adaptinf step` trains on it."""
     from adaptinf.cli.progress import make_progress
+    from adaptinf.words import counted
 
     progress = make_progress(quiet=quiet)
     added = api.add(folder, data, images=images, name=name, format=format, progress=progress)
-    print(
-        f"{added.name}: {added.num_samples} samples added, {added.num_rejected} rejected; next: adaptinf step {folder}"
-    )
+    counts = f"{counted(added.num_samples, 'sample')} added, {added.num_rejected:,} rejected"
+    print(f"{added.name}: {counts}; next: adaptinf step {folder}")
 
 
 def step(folder: RunFolder, quiet: Quiet = False) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from adaptinf.data import Rejected
+from adaptinf.words import counted
 
 if TYPE_CHECKING:
     from adaptinf.doctor.sample import Inspected, Piece
@@ -117,7 +118,7 @@ def _cluster(placed: ClusterMembership) -> str:
     if placed.cluster < 0:
         return f"none: unscored, with {placed.size - 1:,} others"
     nearer = f"; {placed.quantile:.0%} of them are nearer" if math.isfinite(placed.quantile) else ""
-    return f"{placed.cluster}, {placed.size:,} samples; distance to the center {placed.distance:.4f}{nearer}"
+    return f"{placed.cluster}, {counted(placed.size, 'sample')}; distance to the center {placed.distance:.4f}{nearer}"
 
 
 def _score(measured: Score, *, has_peers: bool) -> str:
