@@ -43,6 +43,10 @@ class Sample:
     """Further keys of the row (skill, task, ...), for measurements; only oracle selects by the skill."""
     notes: tuple[str, ...] = ()
     """What the reader repaired, in words."""
+    unlearnt: tuple[int, ...] = ()
+    """Numbers (from 0) of the assistant's turns that carry no loss, as the flags of the row's turns say."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Tools that the assistant may call, as JSON schemas, for the chat templates that show them."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
