@@ -148,7 +148,17 @@ class TrainingConfig(Section):
     epochs: int = Field(default=1, ge=1)
     """Passes over the selected samples."""
     learning_rate: float = Field(default=2.0e-4, gt=0)
-    """Peak learning rate of AdamW, after 3 % warm-up; cosine decay."""
+    """Peak learning rate."""
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    """Share of the optimiser steps before the peak; the first of w such steps has 1 / (w + 1) of the peak."""
+    lr_scheduler: str = "cosine"
+    """How the learning rate falls after the peak: cosine, linear, constant_with_warmup, ..., as transformers has it."""
+    optimizer: str = "adamw_torch_fused"
+    """Optimiser, by the names that TrainingArguments has for `optim`: adamw_torch, adafactor, adamw_bnb_8bit, ..."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of all weights but biases and norms."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are clipped to this norm; 0: they are not clipped."""
     batch_size: int = Field(default=128, ge=1)
     """Samples per optimiser step."""
     micro_batch_size: int = Field(default=8, ge=1)
@@ -157,6 +167,9 @@ class TrainingConfig(Section):
     """Recompute activations: about a third more time for much less memory."""
     report_to: list[str] = []
     """Loggers of the Trainer: tensorboard, wandb, trackio, ... (metrics.jsonl is always written)."""
+    # Any: what each field takes is between transformers and its user; a trial before the run checks them.
+    arguments: dict[str, Any] = {}
+    """Any other field of transformers' TrainingArguments, e.g. {adam_beta2: 0.95}; those with a setting are refused."""
 
 
 class PruningConfig(Section):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptinf import registry
-from adaptinf.config import RunConfig, SelectionConfig
+from adaptinf.config import RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import missing_files, unknown_introductions
 from adaptinf.selection import known_options, with_options
+
+JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments")
+"""Settings of the training whose values belong to transformers; their defaults are known to be good."""
 
 
 def check(config: RunConfig, *, whole_stream: bool) -> None:
@@ -31,6 +34,7 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
     with registry.scope(config.plugins):
         problems += _unknown_names(config)
         problems += _wrong_options(config)
+    problems += _wrong_training(config.training)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 
@@ -74,3 +78,16 @@ def _wrong_options(config: RunConfig) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _wrong_training(training: TrainingConfig) -> list[str]:
+    """Return a line per setting that the `Trainer` would refuse once the training begins, hours later."""
+    default = TrainingConfig()
+    if all(getattr(training, name) == getattr(default, name) for name in JUDGED_BY_THE_TRAINER):
+        return []
+    from adaptinf.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from adaptinf.training.arguments import complaints
+
+        return complaints(training)

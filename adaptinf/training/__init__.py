@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from adaptinf.config import TrainingConfig
@@ -16,6 +17,7 @@ from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
+from adaptinf.training.arguments import training_arguments
 from adaptinf.training.collator import Collator
 from adaptinf.training.trainer import (
     LEFT_OUT_FILE,
@@ -23,7 +25,6 @@ from adaptinf.training.trainer import (
     Reporter,
     ResumingTrainer,
     newest_checkpoint,
-    training_arguments,
     write_errors,
 )
 
@@ -65,7 +66,7 @@ def train(
     checkpoints = out / "checkpoints"
     collator = Collator(learner)
     with progress.stage("train", len(samples) * config.epochs) as bar:
-        arguments = training_arguments(config, len(samples), checkpoints, seed, learner)
+        arguments = _arguments(config, len(samples), checkpoints, seed, learner)
         trainer = _trainer(samples, learner, arguments, collator, bar)
         resumed = newest_checkpoint(checkpoints)
         if resumed:
@@ -89,6 +90,11 @@ def train(
         **collator.left_out(),
     }
     return Trained(log=log, info=info)
+
+
+def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, learner: Learner) -> TrainingArguments:
+    is_bfloat16 = learner.model.dtype == torch.bfloat16
+    return training_arguments(config, num_samples, out, seed, is_bfloat16=is_bfloat16, device=learner.device.type)
 
 
 def _trainer(

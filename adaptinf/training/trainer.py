@@ -1,4 +1,4 @@
-"""The Hugging Face `Trainer` as training uses it: settings, complete checkpoints, progress, a stop at a NaN loss."""
+"""The Hugging Face `Trainer` as training uses it: schedule, complete checkpoints, progress, a stop at a NaN loss."""
 
 from __future__ import annotations
 
@@ -9,69 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample
 from adaptinf.errors import ModelError, StoreError
-from adaptinf.models.loading import Learner
 from adaptinf.progress import Bar
 from adaptinf.storage import tables
 from adaptinf.training.collator import Collator
+from adaptinf.training.schedule import moving_scheduler
 
-WARMUP = 0.03
-"""Share of the optimiser steps until the peak learning rate (LLaVA's recipe)."""
-MAX_GRADIENT_NORM = 1.0
-"""Gradients are clipped to this norm."""
-CHECKPOINTS_PER_STAGE = 5
-"""Checkpoints of one training stage; a kill loses at most a fifth of it."""
 LEFT_OUT_FILE = "left_out.json"
 """In a checkpoint: the samples that were left out so far."""
 CHECKPOINT_MARK = "complete"
 """Written last into a checkpoint, so that one that a kill left incomplete is not continued from."""
-
-
-def training_arguments(
-    config: TrainingConfig, num_samples: int, out: Path, seed: int, learner: Learner
-) -> TrainingArguments:
-    """Return the settings of the `Trainer`, whose checkpoints are written below `out`."""
-    micro = largest_divisor(config.batch_size, config.micro_batch_size)
-    accumulate = config.batch_size // micro
-    steps = math.ceil(math.ceil(num_samples / micro) / accumulate) * config.epochs
-    return TrainingArguments(
-        output_dir=str(out),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=accumulate,
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(WARMUP * steps),
-        weight_decay=0.0,
-        max_grad_norm=MAX_GRADIENT_NORM,
-        **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),
-        logging_steps=max(1, steps // 20),
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=max(1, math.ceil(steps / CHECKPOINTS_PER_STAGE)),
-        save_total_limit=2,
-        report_to=config.report_to or "none",
-        seed=seed % 2**31,
-        data_seed=seed % 2**31,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        # PEFT's factors are float32; without mixed precision all of their products would be too.
-        bf16=learner.model.dtype == torch.bfloat16,
-        dataloader_pin_memory=learner.device.type == "cuda",
-        use_cpu=learner.device.type == "cpu",
-    )
-
-
-def largest_divisor(number: int, most: int) -> int:
-    """Return the largest divisor of a positive number that is at most `most`."""
-    return next(divisor for divisor in range(min(most, number), 0, -1) if number % divisor == 0)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -99,7 +51,9 @@ def write_errors(folder: Path) -> Iterator[None]:
 
 
 class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
-    """The `Trainer`, which resumes a whole model with the weights of its checkpoint."""
+    """The `Trainer`, whose every step moves, and which resumes a whole model with the weights of its checkpoint."""
+
+    lr_scheduler: Any
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # The Trainer compares the names of weights literally, but a checkpoint has the family's older names (LLaVA's
@@ -116,6 +70,14 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         if num_items_in_batch is not None:
             num_items_in_batch = max(num_items_in_batch, 1)
         return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **options)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the schedule of the learning rate, in which every step moves the weights."""
+        if self.lr_scheduler is None:
+            optimizer = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = moving_scheduler(self.args, optimizer, num_training_steps)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         with write_errors(Path(self.args.output_dir)):

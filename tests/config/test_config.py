@@ -50,7 +50,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path, text, pl
         load(tmp_path, text)
     message = str(caught.value)
     assert f"{place}: unknown key" in message
-    assert (f"did you mean {near!r}?" if near else "known here: adapter, batch_size, epochs") in message
+    assert (f"did you mean {near!r}?" if near else "known here: adapter, arguments, batch_size") in message
 
 
 def test_all_mistakes_are_told_at_once_with_their_values(tmp_path):

@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from adaptinf import training
@@ -124,7 +122,9 @@ def test_a_loss_that_is_no_number_in_the_last_steps_only_is_seen_as_well(
 ):
     """A log line is written every so many steps; after the last one there is the mean over all steps."""
     real = training.training_arguments
-    monkeypatch.setattr(training, "training_arguments", lambda *args: replace(real(*args), logging_steps=100))
+    monkeypatch.setattr(
+        training, "training_arguments", lambda *args, **own: replace(real(*args, **own), logging_steps=100)
+    )
     with torch.no_grad():
         learner.model.get_input_embeddings().weight.fill_(float("nan"))
     with pytest.raises(ModelError, match=r"loss is nan at optimiser step 3"):
@@ -132,11 +132,36 @@ def test_a_loss_that_is_no_number_in_the_last_steps_only_is_seen_as_well(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-@given(number=st.integers(1, 300), most=st.integers(1, 400))
-def test_micro_batches_fill_a_batch_exactly(number, most):
-    micro = trainer.largest_divisor(number, most)
-    assert number % micro == 0 and micro <= most
-    assert all(number % other for other in range(micro + 1, min(most, number) + 1))
+@pytest.mark.parametrize(("tune", "epochs", "num_steps"), [("lora", 1, 1), ("lora", 2, 2), ("full", 1, 1)])
+def test_the_first_step_moves_every_weight_that_has_a_gradient(
+    learner, ragged_samples, tmp_path, monkeypatch, tune, epochs, num_steps
+):
+    learner = fresh(learner, tune)
+    begin = weights(learner)
+    gradients, after = {}, {}
+
+    def clipped(self, model, *args, **options):
+        if not gradients:
+            gradients.update(
+                {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
+            )
+        return torch.tensor(0.0)
+
+    real = trainer.Reporter.on_step_end
+
+    def first_step(self, args, state, control, **kwargs):
+        if state.global_step == 1:
+            after.update(weights(learner))
+        real(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(trainer.ResumingTrainer, "_clip_grad_norm", clipped)
+    monkeypatch.setattr(trainer.Reporter, "on_step_end", first_step)
+    whole = FULL.model_copy(update={"tune": tune, "batch_size": 128, "micro_batch_size": 4, "epochs": epochs})
+    trained = train(ragged_samples, learner, whole, out=tmp_path, seed=1)
+    assert trained.info["optimizer_steps"] == num_steps
+    moved = {name for name in gradients if not torch.equal(after[name], begin[name])}
+    assert moved and moved == {name for name, gradient in gradients.items() if gradient.abs().max() > 0}
+    assert all(record["learning_rate"] > 0 for record in trained.log) and len(trained.log) == num_steps
 
 
 def test_what_was_left_out_before_a_kill_is_still_named_afterwards(learner, ragged_samples, tmp_path, monkeypatch):

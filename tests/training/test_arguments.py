@@ -1,0 +1,136 @@
+"""What the Trainer is told: any field of its own can be set, ours are refused by name, a wrong one is found early."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import TrainingArguments
+
+from adaptinf.config import RunConfig, TrainingConfig
+from adaptinf.errors import ConfigError
+from adaptinf.runs import preflight
+from adaptinf.training.arguments import OWN_FIELDS, complaints, largest_divisor, training_arguments
+
+FREE = {"logging_steps", "dataloader_pin_memory"}
+"""Fields that the program sets and a user may set otherwise: no weight depends on them."""
+
+
+def told(folder, **settings) -> TrainingArguments:
+    return training_arguments(TrainingConfig(**settings), 64, folder, 3, is_bfloat16=False, device="cpu")
+
+
+def test_the_settings_reach_the_trainer(tmp_path):
+    arguments = told(
+        tmp_path, lr_scheduler="linear", weight_decay=0.1, max_grad_norm=0.5, optimizer="adafactor", warmup_ratio=0.5,
+        batch_size=2, arguments={"adam_beta2": 0.95, "label_smoothing_factor": 0.1, "logging_steps": 7},
+    )  # fmt: skip
+    assert (arguments.lr_scheduler_type, arguments.optim, arguments.warmup_steps) == ("linear", "adafactor", 16)
+    assert (arguments.weight_decay, arguments.max_grad_norm) == (0.1, 0.5)
+    assert (arguments.adam_beta2, arguments.label_smoothing_factor, arguments.logging_steps) == (0.95, 0.1, 7)
+
+
+def test_the_defaults_are_those_of_the_recipe(tmp_path):
+    arguments = told(tmp_path)
+    assert (arguments.lr_scheduler_type, arguments.optim) == ("cosine", "adamw_torch_fused")
+    assert (arguments.weight_decay, arguments.max_grad_norm) == (0.0, 1.0)
+
+
+def test_every_field_that_the_program_sets_is_its_own(tmp_path, monkeypatch):
+    given_fields = {}
+    monkeypatch.setattr("adaptinf.training.arguments.TrainingArguments", lambda **own: given_fields.update(own))
+    told(tmp_path, gradient_checkpointing=True)
+    assert given_fields.keys() - FREE <= OWN_FIELDS.keys()
+    assert not FREE & OWN_FIELDS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(OWN_FIELDS))
+def test_a_field_of_ours_is_refused_with_what_to_do_instead(name):
+    (line,) = complaints(TrainingConfig(arguments={name: 1}))
+    assert line.startswith(f"training.arguments.{name} is not taken: ") and line.endswith(OWN_FIELDS[name])
+
+
+def test_the_setting_named_instead_exists():
+    import re
+
+    known = {f"training.{name}" for name in TrainingConfig.model_fields} | {"selection.budget", "model.dtype"}
+    known |= {"model.device", "seed", "--out", "--quiet"}
+    named = {word for text in OWN_FIELDS.values() for word in re.findall(r"\b(?:training|selection|model)\.\w+", text)}
+    assert named and named <= known
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_one():
+    (line,) = complaints(TrainingConfig(arguments={"adam_beta_2": 0.9}))
+    assert "training.arguments.adam_beta_2" in line and "did you mean 'adam_beta2'?" in line
+    (line,) = complaints(TrainingConfig(arguments={"zzz": 1}))
+    assert "training.arguments.zzz" in line and "documentation of transformers" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"optimizer": "adamm"}, "training.optimizer='adamm': did you mean"),
+        ({"lr_scheduler": "linera"}, "training.lr_scheduler='linera': did you mean 'linear'?"),
+        ({"lr_scheduler": "cosin"}, "training.lr_scheduler='cosin'"),
+        ({"lr_scheduler": "greedy"}, "training.lr_scheduler='greedy'"),
+        ({"lr_scheduler": "reduce_lr_on_plateau"}, "training.lr_scheduler='reduce_lr_on_plateau'"),
+        ({"lr_scheduler": "cosine_with_min_lr"}, "min_lr"),
+        ({"arguments": {"lr_scheduler_kwargs": {"no_such": 1}}}, "no_such"),
+        ({"arguments": {"logging_strategy": "now"}}, "training.arguments={'logging_strategy': 'now'}"),
+        ({"arguments": {"use_liger_kernel": True}}, "pip install liger-kernel"),
+        ({"report_to": ["tensorbord"]}, "training.report_to='tensorbord'"),
+    ],
+)
+def test_a_value_that_the_libraries_refuse_is_one_line(settings, expected):
+    (line,) = complaints(TrainingConfig(**settings))
+    assert expected in line and "\n" not in line
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if "tensorboard" in name else real(name, *rest)
+    )
+    lines = complaints(TrainingConfig(report_to=["tensorboard"], optimizer="adamw_bnb_8bit"))
+    assert [line for line in lines if "tensorboard" in line]
+
+
+def test_an_optimizer_whose_package_is_missing_is_named():
+    (line,) = complaints(TrainingConfig(optimizer="ademamix"))
+    assert "training.optimizer='ademamix' cannot be used" in line and "bitsandbytes" in line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "adafactor", "lr_scheduler": "constant"},
+        {"lr_scheduler": "cosine_with_min_lr", "arguments": {"lr_scheduler_kwargs": {"min_lr": 1e-6}}},
+        {"arguments": {"neftune_noise_alpha": 5, "adam_epsilon": 1e-6, "gradient_checkpointing_kwargs": {}}},
+        {"batch_size": 7, "epochs": 3, "warmup_ratio": 1.0},
+    ],
+)
+def test_what_can_be_trained_with_is_not_complained_about(settings):
+    assert complaints(TrainingConfig(**settings)) == []
+
+
+def test_a_run_is_refused_before_anything_is_measured(tmp_path):
+    config = RunConfig(training=TrainingConfig(arguments={"output_dir": "x", "no_such": 1}))
+    with pytest.raises(ConfigError, match=r"(?s)training.arguments.output_dir is not taken: set --out.*no_such"):
+        preflight.check(config, whole_stream=False)
+
+
+@given(number=st.integers(1, 300), most=st.integers(1, 400))
+def test_micro_batches_fill_a_batch_exactly(number, most):
+    micro = largest_divisor(number, most)
+    assert number % micro == 0 and micro <= most
+    assert all(number % other for other in range(micro + 1, min(most, number) + 1))
+
+
+def test_fields_of_ours_are_fields_of_transformers_or_were():
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    assert OWN_FIELDS.keys() - known <= {"warmup_ratio", "use_cpu", "fp16"}
