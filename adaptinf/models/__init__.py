@@ -1,6 +1,11 @@
 """Loading Hugging Face models, and turning conversations into tokens with labels on the answers."""
 
-from adaptinf.models.loading import Learner, load
-from adaptinf.models.recipe import LearnerRecipe
+from adaptinf.models.torchvision import torchvision_fault
 
-__all__ = ["Learner", "LearnerRecipe", "load"]
+# Before anything of transformers is imported, which a torchvision of another torch would break.
+torchvision_fault()
+
+from adaptinf.models.loading import Learner, load  # noqa: E402
+from adaptinf.models.recipe import LearnerRecipe  # noqa: E402
+
+__all__ = ["Learner", "LearnerRecipe", "load", "torchvision_fault"]

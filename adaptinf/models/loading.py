@@ -8,13 +8,24 @@ from typing import Any
 
 import torch
 import xxhash
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    AutoTokenizer,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+)
 
 from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
 from adaptinf.models.blocks import decoder_blocks
+from adaptinf.models.folders import refuse_other_folder
+from adaptinf.models.missing import way_out
 
 FINGERPRINT_ELEMENTS = 4096
 """Elements of each weight in the fingerprint: training changes all elements, so a subset distinguishes two models."""
@@ -82,19 +93,70 @@ def load(config: ModelConfig) -> Learner:
     """
     if not config.path:
         raise ModelError("model.path is empty; name a Hugging Face folder or hub model")
+    refuse_other_folder(config.path)
     remote = {"trust_remote_code": config.trust_remote_code}
     model_config = _load_part("configuration", AutoConfig, config.path, remote)
-    has_vision = type(model_config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    device = pick_device(config.device)
-    model_class = AutoModelForImageTextToText if has_vision else AutoModelForCausalLM
-    model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
-    processor = _load_part("processor", AutoProcessor if has_vision else AutoTokenizer, config.path, remote)
-    tokenizer = processor.tokenizer if has_vision else processor
+    _refuse_encoder_decoder(model_config, config.path)
+    model_class, has_processor = _model_class(model_config)
+    processor = _load_part("processor", AutoProcessor if has_processor else AutoTokenizer, config.path, remote)
+    tokenizer = getattr(processor, "tokenizer", processor)
     _prepare_tokenizer(tokenizer, processor, config.path)
+    device = pick_device(config.device)
+    model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
+    _refuse_unknown_ids(tokenizer, model, config.path)
     decoder_blocks(model)
+    has_vision = getattr(processor, "image_processor", None) is not None
     return Learner(
-        model=model.to(device).eval(), processor=processor, tokenizer=tokenizer, has_vision=has_vision, config=config
+        model=model.to(device).eval(),
+        processor=processor if has_vision else tokenizer,
+        tokenizer=tokenizer,
+        has_vision=has_vision,
+        config=config,
     )
+
+
+def _model_class(model_config: Any) -> tuple[Any, bool]:
+    """Return the class that opens a model, and whether its text is made by a processor, which may take images too."""
+    remote = getattr(model_config, "auto_map", None) or {}
+    if type(model_config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or AutoModelForImageTextToText.__name__ in remote:
+        return AutoModelForImageTextToText, True
+    if type(model_config) in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+        return AutoModelForMultimodalLM, True
+    return AutoModelForCausalLM, False
+
+
+def _refuse_encoder_decoder(model_config: Any, path: str) -> None:
+    """Refuse a model whose answers are not the end of the text that it reads.
+
+    Raises:
+        ModelError: its decoder reads the answer alone, and its encoder everything else.
+    """
+    parts = (model_config, model_config.get_text_config())
+    if any(getattr(part, "is_encoder_decoder", False) for part in parts):
+        raise ModelError(
+            f"model.path={path}: {model_config.model_type} is an encoder-decoder, whose answers are not part of the "
+            "text that it reads, so it cannot be trained here; choose a model with a decoder only, such as "
+            "llava-hf/llava-1.5-7b-hf"
+        )
+
+
+def _refuse_unknown_ids(tokenizer: Any, model: Any, path: str) -> None:
+    """Refuse a tokenizer with ids that the model has no embedding of: the first such token would end a run.
+
+    Raises:
+        ModelError: with the largest id, the rows of the embedding and some of the tokens.
+    """
+    embedding = model.get_input_embeddings()
+    # A layer may hold the rows of added tokens in a second table.
+    rows = sum(len(table) for table in embedding.parameters() if table.dim() == 2)
+    unknown = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if unknown and rows:
+        tokens = ", ".join(repr(token) for _, token in unknown[:3])
+        raise ModelError(
+            f"model.path={path}: the tokenizer has ids up to {unknown[-1][0]:,}, but the embedding has {rows:,} rows: "
+            f"{tokens} cannot be read; resize it (model.resize_token_embeddings({unknown[-1][0] + 1}), then "
+            "save_pretrained), or use the tokenizer that the model came with"
+        )
 
 
 def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:
@@ -102,19 +164,20 @@ def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> An
     local = Path(path).is_dir()
     try:
         return loader.from_pretrained(path, local_files_only=local, **options)
-    except (
-        OSError, ValueError, ImportError, KeyError, AttributeError, TypeError, RuntimeError, SafetensorError
-    ) as error:  # fmt: skip
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model.path={path}: the {what} cannot be loaded: {first_line}") from error
+    except Exception as error:  # configurations, pickles and code of other people raise everything
+        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ModelError(f"model.path={path}: the {what} cannot be loaded: {cause}{way_out(cause)}") from error
 
 
 def _prepare_tokenizer(tokenizer: Any, processor: Any, path: str) -> None:
-    if getattr(processor, "chat_template", None) is None and getattr(tokenizer, "chat_template", None) is None:
+    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    if template is None:
         raise ModelError(
             f"model.path={path} has no chat template, so conversations cannot be turned into text; "
             "put the chat_template.jinja of its model family into the folder"
         )
+    # A processor does not look at the template of its tokenizer, where many folders have it.
+    processor.chat_template = template
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ModelError(

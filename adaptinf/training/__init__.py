@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# First, because it puts aside a torchvision that transformers could not be imported with.
+from adaptinf.models.loading import Learner
+
+# isort: split
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +17,6 @@ from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models.adapters import unfreeze_all
-from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables

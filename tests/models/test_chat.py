@@ -158,7 +158,7 @@ def test_a_damaged_model_folder_is_a_model_error(tmp_path, damage):
 
 
 def test_a_model_that_does_not_exist_and_a_device_that_does_not_exist_are_model_errors(tmp_path):
-    with pytest.raises(ModelError, match="configuration cannot be loaded"):
+    with pytest.raises(ModelError, match="nowhere does not exist"):
         load(ModelConfig(path=str(tmp_path / "nowhere")))
     with pytest.raises(ModelError, match=r"model\.path is empty"):
         load(ModelConfig())
