@@ -244,7 +244,12 @@ def resolve(config: RunConfig, base: Path) -> RunConfig:
         "stream": [_resolve_paths(dataset, base) for dataset in config.stream],
         "evaluation": [_resolve_paths(skill, base) for skill in config.evaluation],
         "plugins": [_resolve_path(plugin, base) for plugin in config.plugins],
-        "model": config.model.model_copy(update={"path": _resolve_path(config.model.path, base)}),
+        "model": config.model.model_copy(
+            update={
+                "path": _resolve_path(config.model.path, base),
+                "adapter": config.model.adapter and _resolve_path(config.model.adapter, base),
+            }
+        ),
     }
     if config.extraction.model:
         proxy = _resolve_path(config.extraction.model, base)

@@ -39,6 +39,8 @@ class ModelConfig(Section):
     """Folder or hub name of a Hugging Face vision-language or text-only model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights in memory; auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter of this model (PEFT) to go on from; null: none. Its rank, alpha and dropout are used."""
     lora: LoraConfig = LoraConfig()
     """The adapter."""
     projector: Literal["frozen", "trained"] = "frozen"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -25,10 +26,10 @@ from adaptinf.extraction.meter import Meter, open_meter
 from adaptinf.extraction.plan import MAX_PADDING, make_plan
 from adaptinf.formats import read
 from adaptinf.formats.files import find_file, read_rows
-from adaptinf.models import Learner, load
-from adaptinf.models.adapters import begin_adapter
+from adaptinf.models import Learner, LearnerRecipe
 from adaptinf.models.lengths import token_lengths
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
 from adaptinf.words import format_bytes, format_seconds
@@ -99,12 +100,18 @@ def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check
 
 def _trial_learner(config: RunConfig) -> Learner:
     """Return the model that extraction uses, with an adapter of random weights."""
-    path = config.extraction.model or config.model.path
-    learner = begin_adapter(load(config.model.model_copy(update={"path": path})), config.seed)
+    if config.extraction.model is not None:
+        proxy = config.model.model_copy(update={"path": config.extraction.model})
+        recipe = LearnerRecipe(model=proxy, new_adapter_seed=config.seed)
+    else:
+        start = learner_at_start(resolve(config), config.seed)
+        # Also where all weights are trained, as gradients are those of an adapter, then a virtual one.
+        recipe = start if start.continued is not None else replace(start, new_adapter_seed=config.seed)
+    learner = recipe.make()
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "doctor") % 2**63)
     with torch.no_grad():
         for name, weight in learner.model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name and not weight.any():
                 weight.copy_(SPREAD * torch.randn(weight.shape, generator=generator))
     return learner
 

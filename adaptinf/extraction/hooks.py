@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adaptinf.errors import ConfigError
 from adaptinf.extraction.head import Head
 from adaptinf.models.blocks import decoder_blocks, target_linears
 from adaptinf.models.loading import Learner
@@ -70,13 +71,29 @@ def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) 
 
 
 def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
-    """Return the target linears of the chosen blocks, named `<block>.<name>`."""
+    """Return the target linears of the chosen blocks, named `<block>.<name>`; with an adapter those that it is on.
+
+    Raises:
+        ConfigError: an adapter is on other blocks only.
+    """
     blocks = decoder_blocks(learner.model)
+    adapted = [number for number, block in enumerate(blocks) if _adapted(block)]
+    if without := [layer for layer in layers if adapted and layer not in adapted]:
+        raise ConfigError(
+            f"extraction.layers: the adapter is not on block {without[0]}, only on {', '.join(map(str, adapted))}"
+        )
     return {
         f"{layer}.{name}": module
         for layer in layers
-        for name, module in target_linears(blocks[layer], learner.config.lora.target_modules).items()
+        for name, module in (
+            _adapted(blocks[layer]) or target_linears(blocks[layer], learner.config.lora.target_modules)
+        ).items()
     }
+
+
+def _adapted(block: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers of a block that have an adapter, by name."""
+    return {name: module for name, module in block.named_modules() if hasattr(module, "lora_A")}
 
 
 @contextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from adaptinf.errors import ModelError
 from adaptinf.models.blocks import lora_targets, projector_names
 from adaptinf.models.loading import Learner
+
+MAX_CAUSE = 500
+"""Characters of a reason at most: torch lists every weight that does not fit."""
 
 
 def begin_adapter(learner: Learner, seed: int) -> Learner:
@@ -29,8 +34,22 @@ def begin_adapter(learner: Learner, seed: int) -> Learner:
 
 
 def load_adapter(learner: Learner, folder: Path) -> Learner:
-    """Return the learner with a saved adapter that can be trained further."""
-    model = PeftModel.from_pretrained(learner.model, folder, is_trainable=True, local_files_only=True)
+    """Return the learner with a saved adapter that can be trained further.
+
+    Raises:
+        ModelError: the adapter was made for another model, or it cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Weights that find no place would stay as they are drawn, which is only warned about.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            model = PeftModel.from_pretrained(learner.model, folder, is_trainable=True, local_files_only=True)
+    except Exception as error:  # as many kinds as for a model
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(
+            f"the adapter {folder} cannot be loaded onto {learner.config.path}: {cause[:MAX_CAUSE]}; was it trained "
+            "on this model?"
+        ) from error
     return learner.with_model(model.eval())
 
 

@@ -77,6 +77,7 @@ def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
     plugins = [_content(path) for path in config.plugins]
     stream = [[dataset.model_dump(), _files(dataset.path)] for dataset in config.stream]
     model = [config.model.model_dump(), _files(config.model.path)]
+    model += [_files(config.model.adapter)] if config.model.adapter else []
     if stage == POOL_STAGE:
         return [config.data.model_dump(), stream[step], plugins]
     if (step, stage) == (BASE_STEP, Evaluation.stage):

@@ -8,6 +8,7 @@ from adaptinf import registry
 from adaptinf.config import RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import missing_files, unknown_introductions
+from adaptinf.runs import given_adapter
 from adaptinf.selection import known_options, with_options
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments")
@@ -25,6 +26,7 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
     problems = [] if config.model.path else ["model.path is empty; name a Hugging Face folder or hub model"]
     models = {"model.path": config.model.path, "extraction.model": config.extraction.model or ""}
     problems += [f"{key}: {path} does not exist" for key, path in models.items() if _is_missing(path)]
+    problems += [line for line in (given_adapter.problem(config.model.adapter),) if line]
     problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
     for dataset in config.stream:
         paths = [path for path in (dataset.path, dataset.images) if path is not None]
@@ -40,7 +42,14 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
 
 
 def unused(config: RunConfig) -> list[str]:
-    """Return a line per changed setting that has no effect with the method; `config` has passed `check`."""
+    """Return a line per changed setting that has no effect with the method or the adapter.
+
+    `config` has passed `check`.
+    """
+    return given_adapter.contradictions(config) + _unused_scorers(config)
+
+
+def _unused_scorers(config: RunConfig) -> list[str]:
     method, scorers = config.selection.method, config.selection.scorers
     with registry.scope(config.plugins):
         if scorers == SelectionConfig().scorers or "scorers" in known_options(method):

@@ -16,6 +16,7 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
 from adaptinf.errors import ConfigError
+from adaptinf.runs.given_adapter import with_given_lora
 from adaptinf.runs.methods import cap_of, method_scope
 from adaptinf.selection.options import SEPARATE_OPTIONS, default_options, known_options, with_current_names
 from adaptinf.selection.traits import auto_settings
@@ -86,7 +87,8 @@ def resolve(config: RunConfig, pinned: RunConfig | None = None) -> RunConfig:
     options = dict(sorted({**left_out, **own}.items()))
     # All options in one place, so that `budgets: equal` and leaving it out are the same.
     named: dict[str, Any] = dict.fromkeys(configuration.NAMED_OPTIONS)
-    return config.model_copy(update={"selection": selection.model_copy(update={**named, "options": options})})
+    config = config.model_copy(update={"selection": selection.model_copy(update={**named, "options": options})})
+    return with_given_lora(config, pinned)
 
 
 def _answers(config: RunConfig, pinned: RunConfig | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -169,7 +171,7 @@ def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
         return [new.model_copy(update=place) for new, place in zip(now, places, strict=False)] + now[len(then) :]
 
     changes = {
-        "model": config.model.model_copy(update={"path": before.model.path}),
+        "model": config.model.model_copy(update={"path": before.model.path, "adapter": before.model.adapter}),
         "stream": placed(config.stream, before.stream),
         "evaluation": placed(config.evaluation, before.evaluation),
     }
