@@ -29,7 +29,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import environment
 from adaptinf.runs.layout import CONFIG, REPORT
-from adaptinf.runs.settings import FREE_KEYS, has_grown
+from adaptinf.runs.settings import FREE_SETTINGS, has_grown
 from adaptinf.storage import store, tables
 
 ROWS, RECORDS, TABLE = "rows.json", "comparison.json", "table.md"
@@ -142,7 +142,7 @@ class ComparisonFolder:
 
 def shared_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that all rows and seeds over a stream.yaml share: name -> value, `a.b` within a section."""
-    own = {"seed", "selection.method", *FREE_KEYS}
+    own = {"seed", "selection.method", *FREE_SETTINGS}
     found: dict[str, Any] = {}
     for key, section in config.model_dump().items():
         found |= (
@@ -152,7 +152,7 @@ def shared_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _refuse_other_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in dict.fromkeys([*before, *now]):
+    for name in [name for name in dict.fromkeys([*before, *now]) if name not in FREE_SETTINGS]:
         was, wanted = before.get(name), now.get(name)
         if was != wanted and not has_grown(name, was, wanted):
             raise ConfigError(

@@ -86,11 +86,17 @@ def extract(
     with executor.open(work) as workers:
         (facts,) = workers.map(Extractor.describe, [f"{len(ids)} rows, {tables.digest(ids)}"])
         if _is_finished(out):
-            store.check_maker(out / store.INFO, facts.maker)
+            store.check_maker(out / store.INFO, _decisive(facts.maker))
             return Features.load(out)
-        plan = _planned(workers, facts.maker, work.folder)
+        plan = _planned(workers, facts.maker, work.folder, progress)
         files, summaries = _measured(workers, plan, work, facts.row_bytes, progress)
-    info = {**facts.maker, "tokens_per_batch": plan.batch_tokens, **counts(summaries)}
+    begun = tables.read_json(work.folder / MAKER_FILE)
+    info = {
+        **facts.maker,
+        "batch_tokens": begun["batch_tokens"],
+        "tokens_per_batch": plan.batch_tokens,
+        **counts(summaries),
+    }
     features = assemble(ids, files, facts.maker["dim"], out, info)
     features.save(out)
     # Last, so that a kill before the features are complete leaves the shards to continue from.
@@ -114,15 +120,28 @@ def _is_finished(out: Path) -> bool:
     return (out / store.INFO).exists() and not (out / SHARDS).exists()
 
 
-def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path) -> Plan:
+def _decisive(maker: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries that must agree; batches of another size change rounding only."""
+    return {name: value for name, value in maker.items() if name != "batch_tokens"}
+
+
+def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path, progress: Progress) -> Plan:
     """Return the plan in the shards' folder; made and saved first if there is none yet.
+
+    An extraction that has begun keeps its plan, and with it the size of its batches.
 
     Raises:
         StoreError: the folder's shards were made with another model, adapter or setting.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MAKER_FILE).exists():
-        store.check_maker(folder / MAKER_FILE, maker)
+        store.check_maker(folder / MAKER_FILE, _decisive(maker))
+        begun = tables.read_json(folder / MAKER_FILE)["batch_tokens"]
+        if begun != maker["batch_tokens"]:
+            progress.note(
+                f"extraction began with extraction.batch_tokens={begun} and ends with it; "
+                f"{maker['batch_tokens']} holds from the next step on"
+            )
     else:
         list(workers.map(Extractor.plan, [maker]))
     return Plan.load(folder / PLAN_FILE)

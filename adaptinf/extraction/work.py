@@ -210,7 +210,8 @@ def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared) -> l
         if len(prepared.rows) == 1:
             raise ModelError(
                 f"{prepared.ids[0]} alone does not fit into the device's memory; "
-                "lower model.max_length, or measure with a smaller extraction.model"
+                "set model.device: cpu and repeat the command, or choose another --out with a lower model.max_length "
+                "or a smaller extraction.model"
             ) from error
     meter.trace.clear(None)
     release()

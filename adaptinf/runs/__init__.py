@@ -23,7 +23,7 @@ from adaptinf.runs import events
 from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
-from adaptinf.runs.settings import as_placed, check_same, method_options, resolve, unpinned_options
+from adaptinf.runs.settings import as_placed, check_same, free_changes, method_options, resolve, unpinned_options
 from adaptinf.storage import store
 from adaptinf.words import counted
 
@@ -143,8 +143,9 @@ class Run(Layout):
     def pin_settings(self) -> Run:
         """Write the settings that this run's steps use, so that a later edit of config.yaml is refused.
 
-        Paths of the model, datasets and tests may have changed, as users move their files. Returns the run with all
-        settings answered, those of the device included.
+        A changed setting on which results depend by rounding at most is noted in events.jsonl instead. Paths of the
+        model, datasets and tests may have changed, as users move their files. Returns the run with all settings
+        answered, those of the device included.
 
         Raises:
             ConfigError: steps were made with other settings; the first one that differs is named.
@@ -164,6 +165,9 @@ class Run(Layout):
             if before.model.dtype == "auto":
                 before = self._with_dtype(before, run.settings.model.dtype)
             check_same(self.folder, before, as_placed(run.settings, before), way_out)
+            for place, (was, wanted) in free_changes(before, run.settings).items():
+                run.progress.note(f"{place} is {wanted!r} from step {self.num_finished} on, before {was!r}")
+                events.note_change(self.events_file, self.num_finished, place, was, wanted)
         self.pinned_config_file.parent.mkdir(exist_ok=True)
         _write(self.pinned_config_file, run.settings, resolved=True)
         return run

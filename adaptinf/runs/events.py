@@ -1,4 +1,4 @@
-"""The logs of a run: begin and end of every stage with seconds and peak memory, and the numbers of every stage."""
+"""The logs of a run: begin and end of every stage with seconds and peak memory, and changed settings."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def logged(log: Path, step: int, stage: str, part: Path) -> Iterator[None]:
     yield
     cost = {"seconds": round(earlier + time.monotonic() - started, 3), "peak_bytes": _peak_bytes()}
     store.append_line(log, {**key, "event": "end", **cost})
+
+
+def note_change(log: Path, step: int, setting: str, before: Any, after: Any) -> None:
+    """Append that a setting, named `a.b`, has another value from a step on, from the stages that follow in the log."""
+    store.append_line(log, {"step": step, "event": "setting", "setting": setting, "before": before, "after": after})
 
 
 def finished_stages(log: Path) -> list[dict[str, Any]]:

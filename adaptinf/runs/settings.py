@@ -25,8 +25,11 @@ S = TypeVar("S", DatasetConfig, SkillConfig)
 
 GROWING_KEYS = ("stream", "evaluation")
 """Lists that may have grown at their end between two calls."""
-FREE_KEYS = ("executor", "plugins", "made_by")
-"""Settings that may change between two calls on one run folder, because no result depends on them."""
+FREE_SETTINGS = (
+    "executor", "plugins", "made_by", "model.device", "extraction.batch_tokens", "training.micro_batch_size",
+    "training.gradient_checkpointing", "training.report_to",
+)  # fmt: skip
+"""Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
 ANSWERED = ("extraction.vector", "extraction.image", "clustering.clusters", "pruning.cap", "model.dtype")
 """Settings whose `auto` is answered once: by the method, and the last by the device of the first step."""
 
@@ -114,8 +117,8 @@ def _is_open(config: RunConfig, place: str) -> bool:
 
 
 def _value(config: RunConfig, place: str) -> Any:
-    name, key = place.split(".")
-    return getattr(getattr(config, name), key)
+    name, _, key = place.partition(".")
+    return getattr(getattr(config, name), key) if key else getattr(config, name)
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,15 +155,33 @@ def method_options(config: RunConfig) -> dict[str, Any]:
 def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str) -> None:
     """Refuse settings that differ from those that a run was made with; lists that have grown at their end are the same.
 
+    Those of FREE_SETTINGS may differ.
+
     Raises:
         ConfigError: the first setting that differs is named, and `way_out` says what to do.
     """
+    now = _with_free(now, before)
     for key in ("selection", *RunConfig.model_fields):
         was, wanted = getattr(before, key), getattr(now, key)
-        if key in FREE_KEYS or was == wanted or has_grown(key, was, wanted):
+        if was == wanted or has_grown(key, was, wanted):
             continue
         place, old, new = _first_difference(key, was, wanted)
         raise ConfigError(f"{folder} was made with {place}={old!r}, now it is {new!r}; {way_out}")
+
+
+def free_changes(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Return the settings of FREE_SETTINGS that differ, but for `made_by`: name -> value before, value now."""
+    pairs = {place: (_value(before, place), _value(now, place)) for place in FREE_SETTINGS if place != "made_by"}
+    return {place: pair for place, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _with_free(config: RunConfig, source: RunConfig) -> RunConfig:
+    """Return the configuration with the settings of FREE_SETTINGS as they are in another."""
+    for place in FREE_SETTINGS:
+        name, _, key = place.partition(".")
+        changed = getattr(config, name).model_copy(update={key: _value(source, place)}) if key else _value(source, name)
+        config = config.model_copy(update={name: changed})
+    return config
 
 
 def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:

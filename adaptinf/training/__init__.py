@@ -135,7 +135,17 @@ def _run(trainer: Trainer, resumed: Path | None) -> None:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+        micro = trainer.args.per_device_train_batch_size
         raise ModelError(
-            f"training ran out of memory with training.micro_batch_size={trainer.args.per_device_train_batch_size}; "
-            "lower it (batch_size stays the same), or set training.gradient_checkpointing: true"
+            f"training ran out of memory with training.micro_batch_size={micro}; "
+            f"{_memory_advice(micro, trainer.args.gradient_checkpointing)}"
         ) from error
+
+
+def _memory_advice(micro: int, checkpointing: bool | None) -> str:
+    """Return what can still be changed: settings that a run accepts after its steps have begun, where there are any."""
+    advice = ["lower it (batch_size stays the same)"] if micro > 1 else []
+    advice += [] if checkpointing else ["set training.gradient_checkpointing: true"]
+    if advice:
+        return f"{', or '.join(advice)}, and repeat the command"
+    return "set model.device: cpu and repeat the command, or choose another --out with a lower model.max_length"

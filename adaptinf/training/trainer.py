@@ -129,5 +129,5 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         if not all(map(math.isfinite, losses)):
             raise ModelError(
                 f"the training loss is {losses[0]} at optimiser step {state.global_step}; lower training.learning_rate="
-                f"{args.learning_rate:g}, or use model.dtype: bfloat16 or float32 instead of float16"
+                f"{args.learning_rate:g}, or use model.dtype: bfloat16 or float32, not float16, with another --out"
             )

@@ -201,6 +201,8 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, 
     assert code == 2 and "compares runs on pets, not other" in err
     code, _, err = compared(stream, "--methods", "sequential", "--out", out, "--set", "training.epochs=3")
     assert code == 2 and "is a comparison with training.epochs=1, now it is 3" in err and "another --out" in err
+    rounding_only = ("--set", "training.micro_batch_size=1")
+    assert compared(stream, "--methods", "sequential", "--out", out, *rounding_only)[0] == 0
     code, _, err = compared(stream, "--methods", "sequential", "--out", out / "mine" / "seed-0")
     assert code == 2 and "is a run folder, and its report would be overwritten; choose another --out" in err
     (tmp_path / "table.md").touch()

@@ -19,6 +19,7 @@ from adaptinf.extraction import batches as preparing
 from adaptinf.extraction import cuts, extract, work
 from adaptinf.extraction import shards as assembling
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.progress import Silent
 from adaptinf.storage import tables
 from tests.helpers.conversations import conversation, say
 
@@ -119,6 +120,23 @@ def test_finished_shards_are_not_measured_again_and_open_no_image(learner, sampl
     assert measured and min(measured) == 1
     np.testing.assert_array_equal(resumed.vectors, whole.vectors)
     np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
+
+
+def test_an_extraction_goes_on_with_its_batches_when_their_size_is_set_otherwise(
+    learner, samples, tmp_path, monkeypatch
+):
+    whole = extract(samples, learner, CONFIG, out=tmp_path / "whole")
+    out = tmp_path / "out"
+    interrupt(monkeypatch, learner, samples, out, after=1)
+    notes = []
+    monkeypatch.setattr(Silent, "note", lambda self, text: notes.append(text))
+    other = CONFIG.model_copy(update={"batch_tokens": 64})
+    resumed = extract(samples, learner, other, out=out)
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    assert resumed.info["batch_tokens"] == 256 and resumed.info["tokens_per_batch"] == 256
+    assert [note for note in notes if "began with extraction.batch_tokens=256 and ends with it" in note]
+    again = extract(samples, learner, other, out=out)
+    assert again.info["batch_tokens"] == 256, "a finished extraction is loaded"
 
 
 def test_when_all_shards_are_there_no_image_is_opened(learner, samples, tmp_path, monkeypatch):

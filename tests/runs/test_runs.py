@@ -138,6 +138,44 @@ def test_what_no_result_depends_on_may_change(tmp_path):
     assert Run.open(tmp_path).config.plugins == [str(tmp_path / "mine.py")]
 
 
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("model", {"device": "cuda:1"}),
+        ("extraction", {"batch_tokens": 512}),
+        ("training", {"micro_batch_size": 2}),
+        ("training", {"gradient_checkpointing": True}),
+        ("training", {"report_to": ["tensorboard"]}),
+        (None, {"executor": "other"}),
+    ],
+)
+@pytest.mark.parametrize("by", ["run", "edit"])
+def test_what_changes_rounding_only_may_change_and_is_noted_with_its_step(tmp_path, by, section, change):
+    Run.create(tmp_path, config(ONE)).pin_settings()
+    (tmp_path / "steps" / "00").mkdir()
+    other = changed(config(ONE), section, **change) if section else config(ONE, **change)
+    if by == "run":
+        Run.create(tmp_path, other).pin_settings()
+    else:
+        (tmp_path / "config.yaml").write_text(configuration.to_yaml(other))
+        Run.open(tmp_path).pin_settings()
+    ((name, value),) = change.items()
+    place = f"{section}.{name}" if section else name
+    (noted,) = [line for line in store.read_lines(tmp_path / "events.jsonl") if line["event"] == "setting"]
+    assert (noted["setting"], noted["after"], noted["step"]) == (place, value, 0) and noted["before"] != value
+    again = Run.open(tmp_path).pin_settings()
+    found = getattr(again.settings, section) if section else again.settings
+    assert getattr(found, name) == value
+    assert len(store.read_lines(tmp_path / "events.jsonl")) == 1, "noted once"
+
+
+def test_a_free_setting_hides_no_other_one(tmp_path):
+    Run.create(tmp_path, config(ONE))
+    other = changed(config(ONE), "training", micro_batch_size=2, epochs=3)
+    with pytest.raises(ConfigError, match=r"training\.epochs=1, now it is 3"):
+        Run.create(tmp_path, other)
+
+
 def test_a_dataset_joins_the_stream_under_a_name_that_is_free(tmp_path):
     run = Run.create(tmp_path, config(ONE)).with_dataset(TWO)
     assert run.config.stream == [ONE, TWO]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 
+from adaptinf import config as configuration
 from adaptinf import training
-from adaptinf.config import TrainingConfig
+from adaptinf.config import RunConfig, TrainingConfig
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.runs import Run
+from adaptinf.runs.settings import FREE_SETTINGS
 from adaptinf.training import Trained, collator, train, trainer
 from tests.helpers.conversations import conversation, say
 
@@ -75,6 +79,31 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
         assert torch.equal(weight, expected[name]), name
     assert again.log[-1]["loss"] == log.log[-1]["loss"]
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_training_that_goes_on_with_other_micro_batches_differs_by_rounding(
+    learner, ragged_samples, tmp_path, monkeypatch
+):
+    samples = ragged_samples[:4]
+    config = FULL.model_copy(update={"batch_size": 4, "micro_batch_size": 4, "epochs": 3, "learning_rate": 1e-4})
+    whole = fresh(learner, "full")
+    train(samples, whole, config, out=tmp_path / "whole", seed=1)
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
+    with pytest.raises(Interrupted):
+        train(samples, fresh(learner, "full"), config, out=tmp_path / "out", seed=1)
+    monkeypatch.undo()
+    smaller = config.model_copy(update={"micro_batch_size": 2, "gradient_checkpointing": True})
+    resumed = fresh(learner, "full")
+    info = train(samples, resumed, smaller, out=tmp_path / "out", seed=1).info
+    assert info["optimizer_steps"] == 3
+    expected = weights(whole)
+    for name, weight in weights(resumed).items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-3, atol=2e-5, msg=name)
 
 
 def test_full_tuning_changes_the_language_model_and_never_the_vision_tower(learner, ragged_samples, tmp_path):
@@ -241,6 +270,31 @@ def test_memory_that_runs_out_is_told_with_the_setting_to_lower(learner, ragged_
     monkeypatch.setattr(training.Trainer, "training_step", full)
     with pytest.raises(ModelError, match=r"training\.micro_batch_size=2; lower it"):
         train(ragged_samples, learner, FULL, out=tmp_path, seed=1)
+
+
+@pytest.mark.parametrize(("micro", "checkpointing"), [(2, False), (2, True), (1, False), (1, True)])
+def test_a_run_accepts_what_the_message_about_memory_advises(
+    learner, ragged_samples, tmp_path, monkeypatch, micro, checkpointing
+):
+    def full(self, *_, **__):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(training.Trainer, "training_step", full)
+    config = FULL.model_copy(update={"micro_batch_size": micro, "gradient_checkpointing": checkpointing})
+    with pytest.raises(ModelError) as caught:
+        train(ragged_samples, learner, config, out=tmp_path / "out", seed=1)
+    before_and_advice = str(caught.value).split("; ", 1)
+    own, _, new_folder = before_and_advice[1].partition("choose another --out")
+    named = set(re.findall(r"(?:training|model)\.\w+", own)) | (
+        {"training.micro_batch_size"} if "lower it" in own else set()
+    )
+    assert named and named <= set(FREE_SETTINGS) and bool(new_folder) == (micro == 1 and checkpointing)
+    run = Run.create(tmp_path / "run", RunConfig(training=config))
+    run.pin_settings()
+    (tmp_path / "run" / "steps" / "00").mkdir()
+    values = {"training.micro_batch_size": 1, "training.gradient_checkpointing": True, "model.device": "cpu"}
+    follows = configuration.with_settings(run.config, {name: values[name] for name in named}, where="test")
+    assert Run.create(tmp_path / "run", follows).pin_settings().settings.training == follows.training
 
 
 def test_the_size_of_micro_batches_changes_only_rounding(learner, ragged_samples, tmp_path):
