@@ -47,3 +47,9 @@ def check_name(place: str, value: object, known: Collection[str]) -> None:
     """
     if value not in known:
         raise ConfigError(f"{place}={value!r}: {known_names(value, known)}")
+
+
+def shortened(text: str, limit: int = 160) -> str:
+    """Return a text on one line, cut to `limit` characters, for a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."

@@ -135,7 +135,7 @@ def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:
         batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
         tokens, labels = batch.inputs["input_ids"][0].tolist(), batch.labels[0].tolist()
         kinds = [
-            (label != IGNORED, token == batch.image_token, token) for token, label in zip(tokens, labels, strict=True)
+            (label != IGNORED, token in batch.image_tokens, token) for token, label in zip(tokens, labels, strict=True)
         ]
         pieces = []
         for (is_answer, is_image), group in groupby(kinds, key=lambda kind: kind[:2]):

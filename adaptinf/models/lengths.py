@@ -13,7 +13,7 @@ from PIL import Image
 from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
 from adaptinf.images import size_of
-from adaptinf.models.chat import encode, text_of
+from adaptinf.models.chat import num_tokens, text_of
 from adaptinf.models.loading import Learner
 
 AUTO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 4_096}
@@ -97,7 +97,7 @@ def _num_tokens(learner: Learner, images: list[Image.Image]) -> int:
     blocks = [{"type": "image", "text": None} for _ in images]
     messages = (Message(role="user", content=[*blocks, question]), answer)  # type: ignore[list-item]
     blank = Sample(id="blank/0", source="blank", messages=messages)
-    return int(encode(learner, [blank], [images]).labels.shape[1])
+    return num_tokens(learner, blank, images)
 
 
 def batches_in_order(

@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 
 from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
-from adaptinf.models import chat, load
+from adaptinf.models import load
 from adaptinf.models.chat import IGNORED, encode, encode_prompts, text_of, without_images
 from adaptinf.models.lengths import batches_in_order, token_lengths
 from tests.helpers.conversations import conversation, say
@@ -27,8 +27,23 @@ def answers_of(learner, batch):
     return [learner.tokenizer.decode(row[row != IGNORED]) for row in batch.labels]
 
 
-def by_prefix(learner):
-    """Return the learner without generation marks in its template, so that answers are found by prefixes."""
+def with_images(sample, images):
+    """Return a sample's messages with their images inside, as `apply_chat_template` takes them."""
+    left = iter(images)
+    return [
+        {
+            **turn,
+            "content": [
+                {"type": "image", "image": next(left)} if block["type"] == "image" else block
+                for block in turn["content"]
+            ],
+        }
+        for turn in sample.messages
+    ]
+
+
+def without_generation_marks(learner):
+    """Return the learner without generation marks in its template, as most published templates are."""
     template = learner.processor.chat_template.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "")
     assert "generation" not in template.replace("add_generation_prompt", "")
     learner.processor.chat_template = learner.tokenizer.chat_template = template
@@ -48,10 +63,10 @@ def test_exactly_the_answers_with_their_end_token_are_learnt(learner, ragged_sam
         assert text == "".join(f"{answer}<|end|>" for answer in answers).replace(" ", "")
 
 
-def test_marks_and_prefixes_find_the_same_answers(learner, ragged_samples):
+def test_generation_marks_in_the_template_make_no_difference(learner, ragged_samples):
     images = open_all(ragged_samples)
     marked = encode(learner, ragged_samples, images)
-    prefixed = encode(by_prefix(learner), ragged_samples, images)
+    prefixed = encode(without_generation_marks(learner), ragged_samples, images)
     assert torch.equal(marked.inputs["input_ids"], prefixed.inputs["input_ids"])
     assert torch.equal(marked.inputs["attention_mask"], prefixed.inputs["attention_mask"])
     assert torch.equal(marked.inputs["pixel_values"], prefixed.inputs["pixel_values"])
@@ -60,7 +75,7 @@ def test_marks_and_prefixes_find_the_same_answers(learner, ragged_samples):
 
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_the_other_rows_of_a_batch_do_not_change_a_row(learner, ragged_samples, prefixed):
-    learner = by_prefix(learner) if prefixed else learner
+    learner = without_generation_marks(learner) if prefixed else learner
     images = open_all(ragged_samples)
     together = encode(learner, ragged_samples, images)
     for row, (sample, own) in enumerate(zip(ragged_samples, images, strict=True)):
@@ -83,8 +98,8 @@ def test_a_cut_takes_the_tail_and_never_goes_through_an_image(learner, ragged_sa
 
     tiny = replace(learner, config=learner.config.model_copy(update={"max_length": 10}))
     through = encode(tiny, samples, open_all(samples))
-    num_placeholders = (through.inputs["input_ids"] == through.image_token).sum()
-    assert num_placeholders == (whole.inputs["input_ids"] == whole.image_token).sum()
+    num_placeholders = through.is_image.sum()
+    assert num_placeholders == whole.is_image.sum()
     assert (through.labels[0] == IGNORED).all()
     # The text beside it is cut at the limit as if it were alone.
     assert torch.equal(through.labels[1:, :10], whole.labels[1:, :10])
@@ -118,7 +133,7 @@ def test_a_text_model_finds_answers_by_prefix(text_learner):
     ]
     batch = encode(text_learner, samples, [[], []])
     assert answers_of(text_learner, batch) == ["4<eos>東 <eos>", "A long answer.<eos>"]
-    assert batch.image_token == -1
+    assert not batch.image_tokens
     assert not text_learner.has_vision
 
 
@@ -139,7 +154,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path):
     rewriting = TEMPLATE.replace("message['content']", "('...' if not loop.last else message['content'])")
     learner = load(ModelConfig(path=str(write_text_model(tmp_path, template=rewriting))))
     turns = (say("user", "one?"), say("assistant", "1"), say("user", "two?"), say("assistant", "2"))
-    with pytest.raises(ModelError, match="rewrites earlier turns.*generation"):
+    with pytest.raises(ModelError, match="does not write a question and an answer as they are"):
         encode(learner, [conversation("a", *turns)], [[]])
 
 
@@ -197,7 +212,7 @@ def test_a_batch_has_the_tokens_and_the_mask_of_the_processors_own_chat_template
     images = open_all(ragged_samples)
     batch = encode(learner, ragged_samples, images)
     theirs = learner.processor.apply_chat_template(
-        [chat._conversation(learner, sample.messages, own) for sample, own in zip(ragged_samples, images, strict=True)],
+        [with_images(sample, own) for sample, own in zip(ragged_samples, images, strict=True)],
         tokenize=True,
         return_dict=True,
         return_tensors="pt",

@@ -98,7 +98,7 @@ def token_set(name: str, batch: Encoded) -> Tensor:
         return is_token & ~first
     if name == "answer":
         return is_answer
-    is_image = batch.inputs["input_ids"] == batch.image_token
+    is_image = batch.is_image
     return is_token & ~is_image & ~first if name == "text" else is_token & ~is_image & ~first & ~is_answer
 
 

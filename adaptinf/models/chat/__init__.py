@@ -1,0 +1,42 @@
+"""Conversations as tokens, with labels on the answers.
+
+    sample -> turns (`turns`) -> text with the places of the answers (`rendering`) -> tokens and labels (`tokens`)
+           -> the labels are compared with the answers as written (`comparison`) -> batch (`encoding`)
+
+What a model's chat template takes and writes is found by trials (`traits`), never by the name of its family.
+"""
+
+from adaptinf.models.chat.encoding import (
+    Attempt,
+    Encoded,
+    Images,
+    encode,
+    encode_prompts,
+    encode_usable,
+    num_tokens,
+    placed,
+    prompts_of_usable,
+)
+from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled
+from adaptinf.models.chat.traits import Traits, traits_of
+from adaptinf.models.chat.turns import Unusable, text_of, without_images
+
+__all__ = [
+    "IGNORED",
+    "Attempt",
+    "Encoded",
+    "Images",
+    "Labelled",
+    "Traits",
+    "Unusable",
+    "encode",
+    "encode_prompts",
+    "encode_usable",
+    "labelled",
+    "num_tokens",
+    "placed",
+    "prompts_of_usable",
+    "text_of",
+    "traits_of",
+    "without_images",
+]

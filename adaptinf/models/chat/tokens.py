@@ -1,0 +1,132 @@
+"""Text as tokens, and which tokens are those of a piece of the text.
+
+A token belongs to a piece if it shares a character with it that is not blank, or lies inside of it. So the blank that a
+mark ends with does not draw the next speaker's name into an answer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from adaptinf.models.chat.rendering import Span
+
+MAX_BLANK_TOKENS = 4
+"""Tokens of blanks that may stand between an answer and its end token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenised:
+    """One text as tokens."""
+
+    text: str
+    """The text."""
+    ids: list[int]
+    """N token ids."""
+    starts: list[int] | None
+    """First character of each token; None for a tokenizer that does not say. Tokens at the end that the tokenizer
+    added, which have no characters, are left out."""
+    stops: list[int] | None
+    """One after the last character of each."""
+
+
+def tokenise(tokenizer: Any, texts: Sequence[str], *, add_special: bool) -> list[Tokenised]:
+    """Return texts as tokens; special tokens in them are read as such.
+
+    Args:
+        tokenizer: of transformers (Any: they share no typed base class).
+        texts: what to tokenise.
+        add_special: whether the tokenizer adds its own tokens at the ends.
+    """
+    has_offsets = bool(getattr(tokenizer, "is_fast", False))
+    options = {"return_offsets_mapping": True} if has_offsets else {}
+    output = tokenizer(list(texts), add_special_tokens=add_special, **options)
+    offsets = output["offset_mapping"] if has_offsets else [None] * len(texts)
+    return [_tokenised(text, ids, own) for text, ids, own in zip(texts, output["input_ids"], offsets, strict=True)]
+
+
+def _tokenised(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]] | None) -> Tokenised:
+    if offsets is None:
+        return Tokenised(text=text, ids=list(ids), starts=None, stops=None)
+    size = len(offsets)
+    while size and offsets[size - 1][1] == 0:
+        size -= 1
+    starts, stops = [start for start, _ in offsets[:size]], [stop for _, stop in offsets[:size]]
+    return Tokenised(text=text, ids=list(ids), starts=starts, stops=stops)
+
+
+def tokens_of(tokens: Tokenised, span: Span, tokenizer: Any, *, add_special: bool) -> range:
+    """Return the numbers of the tokens of a piece of the text; none for a piece without tokens."""
+    if tokens.starts is None or tokens.stops is None:
+        first = _num_in_common(tokens, span.start, tokenizer, add_special)
+        return range(first, max(first, _num_in_common(tokens, span.stop, tokenizer, add_special)))
+    first = bisect_right(tokens.stops, span.start)
+    while first < len(tokens.stops) and _only_touches(tokens, first, span):
+        first += 1
+    last = bisect_left(tokens.starts, span.stop) - 1
+    while last >= first and _only_touches(tokens, last, span):
+        last -= 1
+    return range(first, last + 1)
+
+
+def _only_touches(tokens: Tokenised, number: int, span: Span) -> bool:
+    """Return whether a token reaches out of the span and shares nothing but blanks with it."""
+    assert tokens.starts is not None and tokens.stops is not None
+    start, stop = tokens.starts[number], tokens.stops[number]
+    is_inside = span.start <= start and stop <= span.stop
+    return not is_inside and not tokens.text[max(start, span.start) : min(stop, span.stop)].strip()
+
+
+def _num_in_common(tokens: Tokenised, position: int, tokenizer: Any, add_special: bool) -> int:
+    """Return how many of the first tokens are those of the text up to a position alone."""
+    own = tokenizer([tokens.text[:position]], add_special_tokens=add_special)["input_ids"][0]
+    common = 0
+    for mine, theirs in zip(own, tokens.ids, strict=False):
+        if mine != theirs:
+            break
+        common += 1
+    return common
+
+
+def with_end(found: range, ids: Sequence[int], ends: Collection[int], tokenizer: Any) -> range:
+    """Return the tokens of an answer and, where one follows, its end token; only blanks may stand between them."""
+    for number in range(found.stop, min(len(ids), found.stop + MAX_BLANK_TOKENS + 1)):
+        if ids[number] in ends:
+            return range(found.start, number + 1)
+        if tokenizer.decode([ids[number]]).strip():
+            break
+    return found
+
+
+def places_in(plain: Sequence[int], full: Sequence[int], images: Collection[int]) -> list[int]:
+    """Return where each token of a text stands among the tokens that a processor made of it; -1: it does not.
+
+    A processor puts tokens in the place of an image's tag, and some put more around it.
+
+    Args:
+        plain: the tokens of the text.
+        full: the processor's tokens.
+        images: ids of tokens that stand for images.
+    """
+    if len(plain) == len(full) and list(plain) == list(full):
+        return list(range(len(plain)))
+    mine = [number for number, token in enumerate(plain) if token not in images]
+    theirs = [number for number, token in enumerate(full) if token not in images]
+    places = [-1] * len(plain)
+    for start, other, size in _matches([plain[n] for n in mine], [full[n] for n in theirs]):
+        for step in range(size):
+            places[mine[start + step]] = theirs[other + step]
+    return places
+
+
+def _matches(a: list[int], b: list[int]) -> list[tuple[int, int, int]]:
+    """Return (start in a, start in b, length) of what two sequences have in common, in order."""
+    shorter = min(len(a), len(b))
+    head = next((n for n in range(shorter) if a[n] != b[n]), shorter)
+    tail = next((n for n in range(shorter - head) if a[-1 - n] != b[-1 - n]), shorter - head)
+    middle = SequenceMatcher(None, a[head : len(a) - tail], b[head : len(b) - tail], autojunk=False)
+    inner = [(head + block.a, head + block.b, block.size) for block in middle.get_matching_blocks()]
+    return [(0, 0, head), *inner, (len(a) - tail, len(b) - tail, tail)]
