@@ -5,7 +5,7 @@ Shapes: S skills, T rows of the skill matrix (row 0 = base model).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,6 +42,8 @@ class Evaluation:
     """One row per test item: skill, id, prediction, answer, score."""
     rejected: tuple[dict[str, Any], ...] = ()
     """Rows of the test files that cannot be used: skill, file, row and reason of each."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """`stops_at`: the tokens at which answers end. Empty in evaluations of version 0.1."""
 
     def save(self, folder: Path) -> None:
         """Write predictions.parquet, matrix.json and, if rows were rejected, rejected.jsonl."""
@@ -56,6 +58,7 @@ class Evaluation:
             "num_items": self.num_items,
             "frequency": self.frequency,
         }
+        tables.write_json(folder / store.INFO, self.info)
         tables.write_json(folder / self.MATRIX, matrix)
 
     @classmethod
@@ -71,6 +74,7 @@ class Evaluation:
             frequency=np.array(saved["frequency"], dtype=np.float64),
             predictions=tables.read_table(folder / cls.PREDICTIONS),
             rejected=tuple(store.read_lines(folder / store.REJECTED)),
+            info=tables.read_json(folder / store.INFO) if (folder / store.INFO).exists() else {},
         )
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ Shapes: N samples, D vector dims, H embedding dims.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,7 @@ class Features:
     SCORES: ClassVar[str] = "scores.parquet"
     VECTORS: ClassVar[str] = "vectors.npy"
     EMBEDDINGS: ClassVar[str] = "embeddings.npy"
+    UNUSABLE: ClassVar[str] = "unusable.parquet"
 
     ids: np.ndarray
     """N ids (object array of str), sorted."""
@@ -38,6 +39,8 @@ class Features:
     """Scorer name -> N float64; NaN = unscored."""
     info: dict[str, Any]
     """Model fingerprint, layer, dim, seed, counts."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Id of each sample that cannot be trained on -> why; they are unscored."""
 
     def save(self, folder: Path) -> None:
         """Write scores.parquet and info.json, and the arrays unless extraction has already written them there."""
@@ -45,6 +48,9 @@ class Features:
             if not (folder / name).exists():
                 tables.write_array(folder / name, array)
         tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores})
+        if self.unusable:
+            named = {"id": list(self.unusable), "reason": list(self.unusable.values())}
+            tables.write_table(folder / self.UNUSABLE, {key: tables.text_array(texts) for key, texts in named.items()})
         arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
         tables.write_json(folder / store.INFO, {**self.info, **arrays, "dtype": "float16"})
 
@@ -58,7 +64,11 @@ class Features:
             for path in (folder / cls.VECTORS, folder / cls.EMBEDDINGS)
         ]
         info = tables.read_json(folder / store.INFO)
-        return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info)
+        unusable = {}
+        if (folder / cls.UNUSABLE).exists():
+            named = tables.read_table(folder / cls.UNUSABLE)
+            unusable = dict(zip(map(str, named["id"]), map(str, named["reason"]), strict=True))
+        return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info, unusable=unusable)
 
     @classmethod
     def drop_arrays(cls, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +13,27 @@ import numpy as np
 import torch
 
 from adaptinf.data import Evaluation, Sample
-from adaptinf.errors import ModelError
-from adaptinf.evaluation.skills import SkillTest, extend_matrix, rejected_lines, right_answer, score_answers
+from adaptinf.errors import AdaptError, ModelError
+from adaptinf.evaluation.skills import (
+    SkillTest,
+    extend_matrix,
+    rejected_lines,
+    right_answer,
+    score_answers,
+    without_refused,
+)
 from adaptinf.executors import Executor, LocalExecutor
 from adaptinf.images import open_image
-from adaptinf.models.chat import encode_prompts, placed
+from adaptinf.models.chat import placed, prompts_of_usable, traits_of
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel, made
 from adaptinf.models.threads import torch_threads
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.words import shortened
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -53,7 +64,9 @@ def evaluate(
     """
     items = [item for test in tests for item in test.items]
     with (progress or Silent()).stage("evaluate", len(items), unit="items") as bar:
-        predictions = generate(learner, tests, bar, executor=executor)
+        answered = generate(learner, tests, bar, executor=executor)
+    tests = without_refused(tests, answered.refused)
+    predictions = [text for text in answered.texts if text is not None]
     table = score_answers(tests, predictions)
     skills = tuple(test.config.skill for test in tests)
     row = np.array([table["score"][table["skill"] == skill].mean() for skill in skills])
@@ -65,12 +78,24 @@ def evaluate(
         frequency=frequency,
         predictions=table,
         rejected=tuple(rejected_lines(tests)),
+        info={"stops_at": list(answered.stops_at)},
     )
+
+
+class Answered(NamedTuple):
+    """What a model answers to N items."""
+
+    texts: tuple[str | None, ...]
+    """Its answers, in the order of the tests; None: the item cannot be asked."""
+    refused: dict[int, str]
+    """Number of each item that cannot be asked -> why."""
+    stops_at: tuple[str, ...]
+    """The tokens at which an answer ends: every one that training teaches as an end, and the model's own."""
 
 
 def generate(
     learner: Learner | LearnerRecipe, tests: Sequence[SkillTest], bar: Bar, *, executor: Executor | None = None
-) -> list[str]:
+) -> Answered:
     """Return the model's greedy answer to every item, in the order of the tests.
 
     Raises:
@@ -82,15 +107,29 @@ def generate(
         check_can_travel(learner, executor)
     items = [item for test in tests for item in test.items]
     limits = [test.config.max_new_tokens for test in tests for _ in test.items]
-    predictions = [""] * len(items)
+    texts: list[str | None] = [None] * len(items)
+    refused: dict[int, str] = {}
     work = AnswerWork(learner=learner, items=tuple(items), limits=tuple(limits), num_threads=torch.get_num_threads())
     with executor.open(work) as workers:
-        (batches,) = workers.map(Answerer.plan, [None])
-        for answered in workers.map(Answerer.answer, batches):
-            for row, text in answered:
-                predictions[row] = text
-            bar.advance(len(answered))
-    return predictions
+        ((batches, stops_at),) = workers.map(Answerer.plan, [None])
+        for answers in workers.map(Answerer.answer, batches):
+            for answer in answers:
+                texts[answer.row] = answer.text
+                if answer.text is None:
+                    refused[answer.row] = answer.reason
+            bar.advance(len(answers))
+    return Answered(tuple(texts), refused, stops_at)
+
+
+class Answer(NamedTuple):
+    """What a model answers to one item."""
+
+    row: int
+    """Number of the item."""
+    text: str | None
+    """Its answer; None: the item cannot be asked."""
+    reason: str
+    """Why it cannot be asked."""
 
 
 class AnswerBatch(NamedTuple):
@@ -131,52 +170,70 @@ class Answerer:
     work: AnswerWork
     """The items."""
 
-    def plan(self, _: None) -> list[AnswerBatch]:
-        """Return batches of all items: those that need about as many new tokens share one, so few rows wait."""
+    def plan(self, _: None) -> tuple[list[AnswerBatch], tuple[str, ...]]:
+        """Return batches of all items, and the tokens that answers end at.
+
+        Items that need about as many new tokens share a batch, so few rows wait.
+        """
         items, limits = self.work.items, np.array(self.work.limits, dtype=np.int64)
         answer_lengths = np.array([len(right_answer(item)) for item in items], dtype=np.int64)
         lengths = token_lengths(items, self.learner)
         order = np.lexsort((lengths, answer_lengths, limits))
         batch_tokens = auto_batch_tokens(self.learner.device)
-        return [
+        batches = [
             AnswerBatch(batch, limit)
             for limit, group in groupby(order.tolist(), key=lambda row: int(limits[row]))
             for batch in batches_in_order(lengths, np.array(list(group)), batch_tokens)
         ]
+        return batches, tuple(self.learner.tokenizer.decode([token]) for token in sorted(traits_of(self.learner).ends))
 
-    def answer(self, batch: AnswerBatch) -> list[tuple[int, str]]:
-        """Return the number of each item of a batch with its answer."""
-        items = [self.work.items[row] for row in batch.rows]
-        return list(zip(batch.rows, _answers_or_split(self.learner, items, batch.max_new_tokens), strict=True))
+    def answer(self, batch: AnswerBatch) -> list[Answer]:
+        """Return the answer to each item of a batch."""
+        return _answers_or_split(self.learner, self.work.items, batch.rows, batch.max_new_tokens)
 
 
-def _answers_or_split(learner: Learner, items: list[Sample], max_new_tokens: int) -> list[str]:
-    """Answer a batch; when memory runs out, its halves."""
+def _answers_or_split(
+    learner: Learner, items: Sequence[Sample], rows: Sequence[int], max_new_tokens: int
+) -> list[Answer]:
+    """Answer the items of some rows; where that fails, their halves, so that one item does not end the run."""
     try:
-        return _answers(learner, items, max_new_tokens)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(items) == 1:
+        return _answers(learner, items, rows, max_new_tokens)
+    except AdaptError:
+        raise
+    except Exception as error:  # a model is a program of its authors: it can raise anything
+        if len(rows) == 1 and is_out_of_memory(error):
             raise ModelError(
-                f"test item {items[0].id} alone does not fit into the device's memory with "
+                f"test item {items[rows[0]].id} alone does not fit into the device's memory with "
                 f"max_new_tokens={max_new_tokens}; lower that of its skill, or leave the item out"
             ) from error
+        logger.debug("a batch of %d items failed", len(rows), exc_info=True)
+        if len(rows) == 1:
+            reason = f"the model fails on it: {shortened(str(error) or type(error).__name__)}"
+            return [Answer(rows[0], None, reason)]
     release()
-    middle = len(items) // 2
+    middle = len(rows) // 2
     return [
         answer
-        for half in (items[:middle], items[middle:])
-        for answer in _answers_or_split(learner, half, max_new_tokens)
+        for half in (rows[:middle], rows[middle:])
+        for answer in _answers_or_split(learner, items, half, max_new_tokens)
     ]
 
 
 @torch.inference_mode()
-def _answers(learner: Learner, items: list[Sample], max_new_tokens: int) -> list[str]:
-    images = [[open_image(path) for path in item.images] for item in items]
-    inputs = placed(encode_prompts(learner, items, images), learner)
+def _answers(learner: Learner, items: Sequence[Sample], rows: Sequence[int], max_new_tokens: int) -> list[Answer]:
+    asked = [items[row] for row in rows]
+    prompts = prompts_of_usable(learner, asked, [[open_image(path) for path in item.images] for item in asked])
+    refused = [Answer(rows[number], None, reason) for number, reason in prompts.refused.items()]
+    if prompts.inputs is None:
+        return refused
+    inputs = placed(prompts.inputs, learner)
     tokens = learner.model.generate(
-        **inputs, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=learner.tokenizer.pad_token_id
+        **inputs,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        pad_token_id=learner.tokenizer.pad_token_id,
+        eos_token_id=sorted(traits_of(learner).ends),
     )
-    new_tokens = tokens[:, inputs["input_ids"].shape[1] :]
-    return [text.strip() for text in learner.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)]
+    texts = learner.tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    answers = [Answer(rows[number], text.strip(), "") for number, text in zip(prompts.kept, texts, strict=True)]
+    return refused + answers

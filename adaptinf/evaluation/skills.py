@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
-from adaptinf.errors import DataError
+from adaptinf.errors import DataError, ModelError
 from adaptinf.formats import read
 from adaptinf.storage.tables import text_array
+from adaptinf.words import counted
 
 BASE = "base"
 """`introduced_at: base` says that the model knew the skill before the stream began."""
@@ -129,6 +130,34 @@ def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dic
         "answer": text_array(answers),
         "score": np.array(scores, dtype=np.float64),
     }
+
+
+def without_refused(tests: Sequence[SkillTest], refused: Mapping[int, str]) -> list[SkillTest]:
+    """Return the tests without the items that a model cannot be asked; these are among the rejected rows.
+
+    Args:
+        tests: skills with their items.
+        refused: number of an item among those of all skills -> why.
+
+    Raises:
+        ModelError: no item of a skill is left.
+    """
+    left, first = [], 0
+    for test in tests:
+        reasons = {number: refused[first + number] for number in range(len(test.items)) if first + number in refused}
+        first += len(test.items)
+        if len(reasons) == len(test.items):
+            raise ModelError(
+                f"evaluation of {test.config.skill}: the model cannot be asked any of its "
+                f"{counted(len(reasons), 'item')}; {test.items[0].id}: {reasons[0]}"
+            )
+        items = tuple(item for number, item in enumerate(test.items) if number not in reasons)
+        own = tuple(
+            Rejected(file=test.config.path, row=-1, id=test.items[number].id, reason=reason)
+            for number, reason in reasons.items()
+        )
+        left.append(replace(test, items=items, rejected=(*test.rejected, *own)))
+    return left
 
 
 def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, Any]]:

@@ -27,10 +27,12 @@ from adaptinf.extraction.shards import (
     counts,
     finished_shards,
     read_summary,
+    unusable,
 )
 from adaptinf.extraction.work import ExtractionWork, Extractor
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
+from adaptinf.models.refusals import InARow, check_share
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage import store, tables
 from adaptinf.words import counted
@@ -97,7 +99,7 @@ def extract(
         "tokens_per_batch": plan.batch_tokens,
         **counts(summaries),
     }
-    features = assemble(ids, files, facts.maker["dim"], out, info)
+    features = assemble(ids, files, facts.maker["dim"], out, info, unusable(ids, summaries))
     features.save(out)
     # Last, so that a kill before the features are complete leaves the shards to continue from.
     store.discard(out / SHARDS)
@@ -159,6 +161,8 @@ def _measured(
             f"extraction began with {counted(plan.num_threads, 'thread')} and continues with {work.num_threads}: "
             "the last bits of some vectors and scores may differ from those of a run that was not interrupted"
         )
+    refused = {name: reason for summary in summaries for name, reason in summary.refused.items()}
+    in_a_row = InARow("extraction")
     cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)
     with progress.stage("extract", len(work.samples)) as bar:
         bar.advance(sum(summary.num_rows for summary in summaries))
@@ -167,4 +171,7 @@ def _measured(
             bar.advance(report.summary.num_rows)
             files.append(report.file)
             summaries.append(report.summary)
+            refused |= report.summary.refused
+            in_a_row.add(report.summary.refused, report.summary.num_rows - len(report.summary.refused))
+            check_share(refused, len(work.samples), "extraction")
     return files, summaries

@@ -19,7 +19,7 @@ import torch
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.images import open_image
-from adaptinf.models.chat import Encoded, Images, encode, without_images
+from adaptinf.models.chat import Encoded, Images, encode_usable, without_images
 from adaptinf.models.loading import Learner
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Prepared:
     """A batch as the model takes it."""
 
     rows: tuple[int, ...]
-    """Row number of each sample of the batch, without those that have an unreadable image."""
+    """Row number of each sample of the batch, without those that have an unreadable image or cannot be used."""
     ids: tuple[str, ...]
     """Their ids."""
     batch: Encoded | None
@@ -46,6 +46,8 @@ class Prepared:
     """Those samples again, images removed or blank; None if there are none, or image grounding is not measured."""
     unreadable: tuple[str, ...] = ()
     """Ids of samples with an image that can no longer be opened."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Id of each sample that template, tokenizer or processor refuse, and why."""
 
 
 REMOVED = ("removed", "auto")
@@ -59,17 +61,36 @@ def prepare(
 
     `image` says what the text is compared with for image grounding, as `extraction.image`.
     """
+    attempt = encode_usable(learner, samples, images)
+    kept = [samples[number] for number in attempt.kept]
+    with_images, compared = _compared(learner, kept, [images[number] for number in attempt.kept], image)
+    return Prepared(
+        rows=tuple(rows[number] for number in attempt.kept),
+        ids=tuple(sample.id for sample in kept),
+        batch=attempt.batch,
+        with_images=with_images,
+        without_images=compared,
+        refused=tuple((samples[number].id, reason) for number, reason in attempt.refused.items()),
+    )
+
+
+def _compared(
+    learner: Learner, samples: Sequence[Sample], images: Sequence[Images], image: str
+) -> tuple[tuple[int, ...], Encoded | None]:
+    """Return which samples have images, and those samples again, images removed or blank.
+
+    A sample that the model cannot be given without its images is left out; its image grounding is unmeasured.
+    """
     with_images = tuple(number for number, sample in enumerate(samples) if sample.images)
-    batch = encode(learner, samples, images) if samples else None
-    compared = None
-    if with_images and image in REMOVED:
+    if not with_images or image not in (*REMOVED, "blank"):
+        return with_images, None
+    if image in REMOVED:
         texts = [without_images(samples[number]) for number in with_images]
-        compared = encode(learner, texts, [()] * len(texts))
-    elif with_images and image == "blank":
-        chosen = [(samples[number], images[number]) for number in with_images]
-        compared = blank(encode(learner, [sample for sample, _ in chosen], [own for _, own in chosen]))
-    ids = tuple(sample.id for sample in samples)
-    return Prepared(rows=tuple(rows), ids=ids, batch=batch, with_images=with_images, without_images=compared)
+        attempt = encode_usable(learner, texts, [()] * len(texts))
+        return tuple(with_images[number] for number in attempt.kept), attempt.batch
+    pictured = [samples[number] for number in with_images]
+    attempt = encode_usable(learner, pictured, [images[number] for number in with_images])
+    return with_images, None if attempt.batch is None else blank(attempt.batch)
 
 
 def blank(batch: Encoded) -> Encoded:

@@ -44,6 +44,11 @@ class ShardSummary(NamedTuple):
     """Tokens that the model saw, padding included."""
     num_padding: int
     unreadable: list[str]
+    """Ids of samples with an image that cannot be opened any more."""
+    refused: dict[str, str]
+    """Id of each sample that the model cannot use -> why."""
+    without_answer: list[int]
+    """Rows of samples of which no token of an answer is left."""
 
 
 class ShardFile(NamedTuple):
@@ -115,11 +120,15 @@ def summary_of(columns: Any) -> ShardSummary:
     numbers = {name: int(columns[name]) for name in COUNTS}
     has_answer, has_vector = columns["has_answer"], np.any(columns["vectors"] != 0, axis=1)
     unreadable = columns["unreadable"].tolist()
+    # Shards of version 0.1 have no such column.
+    refused = dict(columns["refused"].tolist()) if "refused" in columns else {}
     return ShardSummary(
-        num_rows=len(columns["rows"]) + len(unreadable),
+        num_rows=len(columns["rows"]) + len(unreadable) + len(refused),
         num_without_answer=int((~has_answer).sum()),
         num_without_vector=int((has_answer & ~has_vector).sum()),
         unreadable=unreadable,
+        refused=refused,
+        without_answer=columns["rows"][~has_answer].tolist(),
         **numbers,
     )
 
@@ -141,19 +150,40 @@ def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
     unreadable = sorted(name for summary in summaries for name in summary.unreadable)
     no_answer = sum(summary.num_without_answer for summary in summaries)
     no_vector = sum(summary.num_without_vector for summary in summaries)
+    refused = sum(len(summary.refused) for summary in summaries)
     return {
-        "unscored": no_answer + no_vector + len(unreadable),
+        "unscored": no_answer + no_vector + len(unreadable) + refused,
         "no_answer": no_answer,
         "no_vector": no_vector,
         "unreadable": unreadable,
+        "refused": refused,
         "batches_split": sum(summary.num_split for summary in summaries),
         "tokens": num_tokens - num_padding,
         "padding": num_padding / num_tokens if num_tokens else 0.0,
     }
 
 
-def assemble(ids: np.ndarray, files: Sequence[ShardFile], dim: int, out: Path, info: dict[str, Any]) -> Features:
-    """Copy the shards into one array each in `out`, in the order of `ids`."""
+NO_ANSWER = "no token of an answer lies within max_length"
+UNREADABLE = "an image cannot be opened any more"
+
+
+def unusable(ids: np.ndarray, summaries: Sequence[ShardSummary]) -> dict[str, str]:
+    """Return the id of each sample that cannot be trained on, and why, by id."""
+    found = {name: UNREADABLE for summary in summaries for name in summary.unreadable}
+    for summary in summaries:
+        found |= summary.refused | {str(ids[row]): NO_ANSWER for row in summary.without_answer}
+    return dict(sorted(found.items()))
+
+
+def assemble(
+    ids: np.ndarray,
+    files: Sequence[ShardFile],
+    dim: int,
+    out: Path,
+    info: dict[str, Any],
+    without: dict[str, str],
+) -> Features:
+    """Copy the shards into one array each in `out`, in the order of `ids`; `without` are the unusable samples."""
     scores = {name: np.full(len(ids), np.nan) for name in registry.scorer.names()}
     vectors = _new_array(out / Features.VECTORS, (len(ids), dim))
     embeddings = None
@@ -176,6 +206,7 @@ def assemble(ids: np.ndarray, files: Sequence[ShardFile], dim: int, out: Path, i
         embeddings=tables.read_array(out / Features.EMBEDDINGS),
         scores=scores,
         info=info,
+        unusable=without,
     )
 
 

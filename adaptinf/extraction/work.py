@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import adaptinf
 from adaptinf import registry
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Sample
-from adaptinf.errors import ModelError
+from adaptinf.errors import AdaptError, ModelError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Prepared, Preparer
 from adaptinf.extraction.cuts import Shard
@@ -37,6 +38,9 @@ from adaptinf.models.memory import is_out_of_memory, release
 from adaptinf.models.recipe import LearnerRecipe, made
 from adaptinf.models.threads import torch_threads
 from adaptinf.storage import store
+from adaptinf.words import shortened
+
+logger = logging.getLogger(__name__)
 
 
 class Facts(NamedTuple):
@@ -157,12 +161,16 @@ def _measure_batches(shard: Shard, meter: Meter, preparer: Preparer) -> dict[str
     """Return a shard's columns: rows, vectors, embeddings, one column per scorer, and what went wrong."""
     rows: list[int] = []
     unreadable: list[str] = []
+    refused: list[tuple[str, str]] = []
     pieces: list[dict[str, np.ndarray]] = []
     num_split = num_tokens = num_padding = 0
     for prepared in preparer.prepared(shard.batches):
-        measured = _measure_or_split(meter, preparer, prepared)
-        rows += prepared.rows
+        failed: dict[int, str] = {}
+        measured = _measure_or_split(meter, preparer, prepared, failed)
+        rows += [row for row in prepared.rows if row not in failed]
         unreadable += prepared.unreadable
+        names = dict(zip(prepared.rows, prepared.ids, strict=True))
+        refused += [*prepared.refused, *((names[row], reason) for row, reason in failed.items())]
         pieces += [_columns_of(piece) for piece in measured]
         num_split += max(0, len(measured) - 1)
         num_tokens += sum(piece.num_tokens for piece in measured)
@@ -172,6 +180,7 @@ def _measure_batches(shard: Shard, meter: Meter, preparer: Preparer) -> dict[str
         "rows": np.array(rows, dtype=np.int64),
         **{name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]},
         "unreadable": np.array(unreadable, dtype=np.str_),
+        "refused": np.array(refused, dtype=np.str_).reshape(-1, 2),
         "num_split": np.array(num_split),
         "num_tokens": np.array(num_tokens),
         "num_padding": np.array(num_padding),
@@ -198,23 +207,32 @@ def _no_columns() -> dict[str, np.ndarray]:
     }
 
 
-def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared) -> list[Measured]:
-    """Measure a batch; when memory runs out, measure its halves."""
+def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared, failed: dict[int, str]) -> list[Measured]:
+    """Measure a batch; where that fails, measure its halves, so that one sample does not end the run.
+
+    A sample of which the measurement itself fails is entered into `failed`: row -> why.
+    """
     if not prepared.rows:
         return []
     try:
         return [meter.measure(prepared)]
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(prepared.rows) == 1:
+    except AdaptError:
+        raise
+    except Exception as error:  # a model is a program of its authors: it can raise anything
+        is_memory = is_out_of_memory(error)
+        if len(prepared.rows) == 1 and is_memory:
             raise ModelError(
                 f"{prepared.ids[0]} alone does not fit into the device's memory; "
                 "set model.device: cpu and repeat the command, or choose another --out with a lower model.max_length "
                 "or a smaller extraction.model"
             ) from error
+        logger.debug("a batch of %d failed", len(prepared.rows), exc_info=True)
+        if len(prepared.rows) == 1:
+            failed[prepared.rows[0]] = f"the model fails on it: {shortened(str(error) or type(error).__name__)}"
+            logger.warning("%s is unscored: %s", prepared.ids[0], failed[prepared.rows[0]])
     meter.trace.clear(None)
     release()
     middle = len(prepared.rows) // 2
-    halves = preparer.prepared([prepared.rows[:middle], prepared.rows[middle:]])
-    return [piece for half in halves for piece in _measure_or_split(meter, preparer, half)]
+    parts = [part for part in (prepared.rows[:middle], prepared.rows[middle:]) if len(part) < len(prepared.rows)]
+    halves = preparer.prepared([part for part in parts if part])
+    return [piece for half in halves for piece in _measure_or_split(meter, preparer, half, failed)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Return whether an accelerator or the machine ran out of memory; torch has a class for the first case only."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 

@@ -10,13 +10,18 @@ import torch
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.images import open_image
-from adaptinf.models.chat import IGNORED, Images, encode, without_images
+from adaptinf.models.chat import IGNORED, Images, encode_usable
 from adaptinf.models.loading import Learner
+from adaptinf.models.refusals import InARow
 
 logger = logging.getLogger(__name__)
 
 MAX_UNREADABLE_IN_A_ROW = 32
 """Stop after this many consecutive samples with unreadable images: the image folder is probably gone."""
+
+
+def _in_dtype(inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
 
 
 class Collator:
@@ -26,33 +31,55 @@ class Collator:
         self.learner = learner
         self.unreadable: set[str] = set()
         self.without_answer: set[str] = set()
+        self.refused: dict[str, str] = {}
         self.num_unreadable_in_a_row = 0
+        self.in_a_row = InARow("training")
 
-    def left_out(self) -> dict[str, list[str]]:
-        """Return reason -> ids of the samples that were left out so far."""
-        return {"unreadable": sorted(self.unreadable), "without_answer": sorted(self.without_answer)}
+    def left_out(self) -> dict[str, Any]:
+        """Return the ids of the samples that were left out so far by reason; of the refused ones also why."""
+        return {
+            "unreadable": sorted(self.unreadable),
+            "without_answer": sorted(self.without_answer),
+            "refused": dict(sorted(self.refused.items())),
+        }
 
-    def restore(self, left_out: dict[str, list[str]]) -> None:
+    def restore(self, left_out: dict[str, Any]) -> None:
         """Add the samples that were left out before the checkpoint."""
         self.unreadable.update(left_out["unreadable"])
         self.without_answer.update(left_out["without_answer"])
+        # Checkpoints of version 0.1 have no such key.
+        self.refused.update(left_out.get("refused", {}))
 
     def __call__(self, samples: list[Sample]) -> dict[str, Any]:
         """Return the batch: what the model takes, and `labels`.
 
         Raises:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
+            ModelError: too many samples that the model cannot use, one after another.
         """
         opened = {sample.id: images for sample in samples if (images := self._images_of(sample)) is not None}
         kept = [sample for sample in samples if sample.id in opened]
-        if not kept:
-            # The Trainer needs a batch; text without labels changes no weight.
-            text = encode(self.learner, [without_images(samples[0])], [[]])
-            return {**text.inputs, "labels": torch.full_like(text.labels, IGNORED)}
-        batch = encode(self.learner, kept, [opened[sample.id] for sample in kept])
+        attempt = encode_usable(self.learner, kept, [opened[sample.id] for sample in kept])
+        self._record({kept[number].id: reason for number, reason in attempt.refused.items()}, len(attempt.kept))
+        if attempt.batch is None:
+            return self._empty()
+        batch, used = attempt.batch, [kept[number] for number in attempt.kept]
         has_answer = (batch.labels != IGNORED).any(1)
-        self.without_answer |= {sample.id for sample, has in zip(kept, has_answer, strict=True) if not has}
-        return {**batch.inputs, "labels": batch.labels}
+        self.without_answer |= {sample.id for sample, has in zip(used, has_answer, strict=True) if not has}
+        # The Trainer moves tensors to the device, but does not give images the type of the weights.
+        return {**_in_dtype(batch.inputs, self.learner.model.dtype), "labels": batch.labels}
+
+    def _record(self, refused: dict[str, str], num_usable: int) -> None:
+        for name, reason in refused.items():
+            if name not in self.refused:
+                logger.warning("%s is not trained on: %s", name, reason)
+        self.refused.update(refused)
+        self.in_a_row.add(refused, num_usable)
+
+    def _empty(self) -> dict[str, Any]:
+        """Return a batch without labels, which changes no weight; the Trainer needs one."""
+        token = torch.tensor([[self.learner.tokenizer.pad_token_id] * 2])
+        return {"input_ids": token, "attention_mask": torch.ones_like(token), "labels": torch.full_like(token, IGNORED)}
 
     def _images_of(self, sample: Sample) -> Images | None:
         """Return a sample's images; if one cannot be opened, record the sample and return None.

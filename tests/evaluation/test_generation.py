@@ -43,18 +43,18 @@ def tests():
 
 def answers(learner, tests):
     with Silent().stage("evaluate", 10) as bar:
-        return generate(learner, tests, bar)
+        return list(generate(learner, tests, bar).texts)
 
 
 def fitting(most: int, kind: type[RuntimeError], message: str):
     """Return `_answers` for a machine whose memory holds batches of `most` items, and the sizes it was asked for."""
     real, asked = generation._answers, []
 
-    def narrow(learner, items, max_new_tokens):
-        asked.append(len(items))
-        if len(items) > most:
+    def narrow(learner, items, rows, max_new_tokens):
+        asked.append(len(rows))
+        if len(rows) > most:
             raise kind(message)
-        return real(learner, items, max_new_tokens)
+        return real(learner, items, rows, max_new_tokens)
 
     return narrow, asked
 
@@ -87,14 +87,47 @@ def test_an_item_that_does_not_fit_alone_is_told_by_name(learner, tests, monkeyp
         answers(learner, tests)
 
 
-def test_another_error_is_not_taken_for_memory(learner, tests, monkeypatch):
+def evaluated(learner, tests):
+    return evaluate(learner, tests, step=-1, introduced_at=np.zeros(2, np.int64), frequency=np.array([0.4, 0.6]))
+
+
+def failing_on(name, real):
+    """Return `_answers` of a model that fails on one item."""
+
+    def answer(learner, items, rows, max_new_tokens):
+        if any(items[row].id == name for row in rows):
+            raise RuntimeError("shapes differ")
+        return real(learner, items, rows, max_new_tokens)
+
+    return answer
+
+
+def test_an_item_that_the_model_fails_on_is_left_out_of_its_skill_and_named(learner, tests, monkeypatch):
+    whole = evaluated(learner, tests)
+    monkeypatch.setattr(generation, "_answers", failing_on("test/short-2", generation._answers))
+    found = evaluated(learner, tests)
+    assert found.num_items.tolist() == [4, 5] and "test/short-2" not in found.predictions["id"].tolist()
+    (line,) = found.rejected
+    assert line["id"] == "test/short-2" and line["reason"] == "the model fails on it: shapes differ"
+    is_other = whole.predictions["id"] != "test/short-2"
+    assert whole.predictions["prediction"][is_other].tolist() == found.predictions["prediction"].tolist()
+
+
+def test_a_skill_of_which_no_item_can_be_asked_is_refused_with_the_reason(learner, tests, monkeypatch):
     monkeypatch.setattr(generation, "_answers", fitting(0, RuntimeError, "shapes differ")[0])
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        answers(learner, tests)
+    with pytest.raises(ModelError, match=r"evaluation of short.*any of its 5 items; test/short-1:.*shapes differ"):
+        evaluated(learner, tests)
+
+
+def test_the_tokens_that_answers_end_at_are_recorded(learner, tests, tmp_path):
+    found = evaluated(learner, tests)
+    assert found.info == {"stops_at": ["<eos>"]}
+    found.save(tmp_path)
+    assert type(found).load(tmp_path).info == found.info
 
 
 def test_a_row_of_the_matrix_is_the_mean_of_its_predictions(learner, tests):
-    found = evaluate(learner, tests, step=-1, introduced_at=np.zeros(2, np.int64), frequency=np.array([0.4, 0.6]))
+    found = evaluated(learner, tests)
     assert found.matrix.shape == (1, 2) and found.num_items.tolist() == [5, 5]
     for column, skill in enumerate(LIMITS):
         of_skill = found.predictions["skill"] == skill
