@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adaptinf.data import Sample
+from adaptinf.models.chat.traits import Traits
 from adaptinf.models.chat.turns import Unusable, learnt_turns, text_of_message
 from adaptinf.words import shortened
-
-if TYPE_CHECKING:
-    from adaptinf.models.chat.traits import Traits
 
 
 def check_labels(tokenizer: Any, traits: Traits, sample: Sample, ids: Sequence[int], labels: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -17,10 +17,8 @@ from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled, labels_o
 from adaptinf.models.chat.tokens import places_in
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable
+from adaptinf.models.loading import Learner
 from adaptinf.words import shortened
-
-if TYPE_CHECKING:
-    from adaptinf.models.loading import Learner
 
 Images = Sequence[Image.Image]
 

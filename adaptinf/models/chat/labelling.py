@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from adaptinf.data import Sample
 from adaptinf.models.chat.comparison import check_labels
@@ -12,10 +11,8 @@ from adaptinf.models.chat.rendering import Rendered, rendered
 from adaptinf.models.chat.tokens import Tokenised, tokenise, tokens_of, with_end
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable
+from adaptinf.models.loading import Learner
 from adaptinf.words import shortened
-
-if TYPE_CHECKING:
-    from adaptinf.models.loading import Learner
 
 IGNORED = -100
 """Label of a token outside the answers (the convention of torch's cross-entropy and of transformers)."""

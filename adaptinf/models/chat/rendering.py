@@ -7,29 +7,17 @@ it is not, because the template looks into the answers, an answer must begin rig
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptinf.data import Sample
-from adaptinf.models.chat.turns import Turns, Unusable, learnt_turns, merged, text_of, text_of_message, turns_of
+from adaptinf.models.chat.template import Span, render
+from adaptinf.models.chat.traits import Traits
+from adaptinf.models.chat.turns import Unusable, learnt_turns, merged, text_of, text_of_message, turns_of
+from adaptinf.models.loading import Learner
 from adaptinf.words import shortened
-
-if TYPE_CHECKING:
-    from adaptinf.models.chat.traits import Traits
-    from adaptinf.models.loading import Learner
 
 PRIVATE = tuple(map(chr, range(0xE000, 0xE010)))
 """Characters without a meaning of their own; two that the conversation does not use mark its answers."""
-
-
-class Span(NamedTuple):
-    """A piece of a text."""
-
-    start: int
-    """Its first character."""
-    stop: int
-    """One after its last character."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +31,6 @@ class Rendered:
     answers: tuple[Span, ...]
     """Where the answers that carry a loss stand in the text; blanks that they begin with count if the template keeps
     them."""
-
-
-def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Sequence[Any] = ()) -> str:
-    """Return turns as the chat template writes them.
-
-    Args:
-        learner: whose template it is.
-        turns: the conversation.
-        prompt: whether what opens the next answer is written after them.
-        tools: JSON schemas of the tools that the assistant may call.
-
-    Raises:
-        Unusable: the template refuses the turns; with its words.
-    """
-    owner = learner.processor if learner.has_vision else learner.tokenizer
-    options = {"tools": list(tools)} if tools else {}
-    try:
-        return str(owner.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **options))
-    except Exception as error:  # a template is a program of the model's authors: it can raise anything
-        raise Unusable(f"the chat template refuses the conversation: {shortened(str(error))}") from error
 
 
 def rendered(learner: Learner, traits: Traits, sample: Sample) -> Rendered:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from adaptinf.models.chat.rendering import Span
+from adaptinf.models.chat.template import Span
 
 MAX_BLANK_TOKENS = 4
 """Tokens of blanks that may stand between an answer and its end token."""

@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from PIL import Image
 
 from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
-from adaptinf.models.chat.rendering import Span, render
+from adaptinf.models.chat.template import Span, render
 from adaptinf.models.chat.tokens import tokenise, tokens_of, with_end
 from adaptinf.models.chat.turns import BLOCKS, TEXT, Forms, Unusable, turns_of
-
-if TYPE_CHECKING:
-    from adaptinf.models.loading import Learner
+from adaptinf.models.loading import Learner
 
 QUESTION, ANSWER, SYSTEM = "What is this?", "A small boat.", "Be brief."
 """Words of the trials."""

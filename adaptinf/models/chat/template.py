@@ -1,0 +1,39 @@
+"""Calling a model's chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from adaptinf.models.chat.turns import Turns, Unusable
+from adaptinf.models.loading import Learner
+from adaptinf.words import shortened
+
+
+class Span(NamedTuple):
+    """A piece of a text."""
+
+    start: int
+    """Its first character."""
+    stop: int
+    """One after its last character."""
+
+
+def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Sequence[Any] = ()) -> str:
+    """Return turns as the chat template writes them.
+
+    Args:
+        learner: whose template it is.
+        turns: the conversation.
+        prompt: whether what opens the next answer is written after them.
+        tools: JSON schemas of the tools that the assistant may call.
+
+    Raises:
+        Unusable: the template refuses the turns; with its words.
+    """
+    owner = learner.processor if learner.has_vision else learner.tokenizer
+    options = {"tools": list(tools)} if tools else {}
+    try:
+        return str(owner.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **options))
+    except Exception as error:  # a template is a program of the model's authors: it can raise anything
+        raise Unusable(f"the chat template refuses the conversation: {shortened(str(error))}") from error
