@@ -3,10 +3,12 @@
 `FAMILIES` has the families that people use, each with its published chat template; `WRITERS` four with the demo's.
 """
 
+from tests.helpers.families.by_pillow import BY_PILLOW
+from tests.helpers.families.by_torchvision import BY_TORCHVISION
+from tests.helpers.families.facts import FACTS
 from tests.helpers.families.family import Family
 from tests.helpers.families.small import SEEING, WRITERS, write_gpt2, write_idefics3, write_llama, write_llava
-from tests.helpers.families.text import TEXT_FAMILIES
-from tests.helpers.families.vision import VISION_FAMILIES
+from tests.helpers.families.text import TEXT
 
 __all__ = [
     "FAMILIES",
@@ -19,5 +21,13 @@ __all__ = [
     "write_llava",
 ]
 
-FAMILIES: dict[str, Family] = {**VISION_FAMILIES, **TEXT_FAMILIES}
+FAMILIES: dict[str, Family] = {
+    name: Family(write=model.write, **{**usual, **FACTS.get(name, {})})
+    for models, usual in (
+        (BY_PILLOW, {"has_vision": True}),
+        (BY_TORCHVISION, {"has_vision": True, "needs": ("torchvision",)}),
+        (TEXT, {"has_vision": False}),
+    )
+    for name, model in models.items()
+}
 """Family -> how its tiny model is written, and what is known about it."""

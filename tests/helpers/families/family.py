@@ -29,6 +29,12 @@ class Family:
     """Packages without which its processor cannot be made: torchvision, num2words."""
     refused: str | None = None
     """A part of the message with which a model of this family is refused; None: it is supported."""
+    refuses: tuple[str, ...] = ()
+    """Conversations of the contract that its template or processor refuses."""
+    has_end: bool = True
+    """Whether its template ends the last answer with an end token."""
+    projector: str = "trained"
+    """Whether `model.projector: trained` is "trained" or "refused"."""
 
 
 def template(name: str) -> str:
@@ -58,10 +64,10 @@ def write_weights(make: Callable[[], Any], folder: Path, *, ends: tuple[int, ...
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = make()
-        for name, weight in model.named_parameters():
-            # Biases and norms begin at 0 and 1, where a forgotten one would not show.
-            is_norm = weight.dim() == 1 and ("norm" in name or "ln_" in name) and name.endswith("weight")
-            torch.nn.init.normal_(weight, float(is_norm), WIDE)
+        with torch.no_grad():
+            for weight in model.parameters():
+                # Biases and norms begin at 0 and 1, where a forgotten one would not show.
+                weight.copy_((weight if weight.dim() == 1 else 0) + WIDE * torch.randn(weight.shape))
     if ends:
         model.generation_config.eos_token_id = list(ends)
     model.save_pretrained(folder)

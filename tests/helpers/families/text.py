@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.families.family import Family, template, text_settings, write_weights
+from tests.helpers.families.family import template, text_settings, write_weights
 from tests.helpers.families.tokenizers import byte_level, sentence_piece
 
 
@@ -54,7 +54,7 @@ END_OF_TEXT = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
 chatml = partial(TextModel, named=CHATML, special=SPECIAL_OF_CHATML)
 
-MODELS = {
+TEXT = {
     "llama3": TextModel(
         kind="llama",
         chat="llama3",
@@ -260,6 +260,3 @@ MODELS = {
     ),
 }
 """Family -> how its tiny model is made."""
-
-TEXT_FAMILIES = {name: Family(write=model.write, has_vision=False) for name, model in MODELS.items()}
-"""Families that read text only."""

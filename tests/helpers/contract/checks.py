@@ -1,0 +1,224 @@
+"""The checks of the contract; each raises where the family breaks it, and says what it found."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adaptinf.config import ExtractionConfig, SkillConfig, TrainingConfig
+from adaptinf.doctor.exactness import autograd_error
+from adaptinf.errors import ConfigError, ModelError
+from adaptinf.evaluation.generation import generate
+from adaptinf.evaluation.skills import SkillTest
+from adaptinf.extraction import extract
+from adaptinf.extraction.batches import Preparer
+from adaptinf.extraction.meter import open_meter
+from adaptinf.models.blocks import decoder_blocks
+from adaptinf.models.chat import IGNORED
+from adaptinf.progress import Silent
+from adaptinf.training import train
+from tests.helpers.contract.ground import Ground, end_tokens, row_of, squeezed, turns
+from tests.helpers.families.family import NUM_BLOCKS
+
+SEED = 5
+GRADIENT = ExtractionConfig(vector="gradient", image="unmeasured")
+HIDDEN = ExtractionConfig(vector="hidden", vector_tokens="all_but_first", layers=[0, 2], image="unmeasured")
+ONE_STEP = TrainingConfig(batch_size=8, micro_batch_size=8, learning_rate=1e-2)
+
+
+def check_load(ground: Ground) -> None:
+    """It is opened as what it is, and its language model's blocks are found."""
+    learner = ground.learner()
+    assert learner.has_vision == ground.family.has_vision
+    assert len(decoder_blocks(learner.model)) == NUM_BLOCKS
+
+
+def check_labels(ground: Ground) -> None:
+    """The labelled tokens of each turn decode to its answer, stand after its question, and end as the family's do."""
+    learner = ground.learner()
+    for sample in ground.samples:
+        row = row_of(learner, sample)
+        answers, questions = turns(sample, "assistant"), turns(sample, "user")
+        assert len(row.runs) == len(answers), f"{sample.id}: {len(row.runs)} runs of labels, {len(answers)} answers"
+        before = 0
+        for answer, question, (start, end) in zip(answers, questions, row.runs, strict=True):
+            assert torch.equal(row.labels[start:end], row.ids[start:end])
+            has_end = int(row.ids[end - 1]) in learner.tokenizer.all_special_ids
+            learnt = learner.tokenizer.decode(row.ids[start : end - has_end])
+            assert squeezed(learnt) == squeezed(answer), f"{sample.id}: {learnt!r} is learnt for {answer!r}"
+            asked = learner.tokenizer.decode(row.ids[before:start])
+            assert all(squeezed(word) in squeezed(asked) for word in question.split()), f"{sample.id}: {asked!r}"
+            before = end
+        ends = int(row.ids[row.runs[-1][1] - 1]) in end_tokens(learner)
+        assert ends == ground.family.has_end, f"{sample.id}: the last answer {'has' if ends else 'lacks'} an end token"
+
+
+def check_losses(ground: Ground) -> None:
+    """Each sample's loss in a batch of all is that of the plain model, alone and with its mask."""
+    learner = ground.learner()
+    with tempfile.TemporaryDirectory() as folder:
+        features = extract(ground.samples, learner, GRADIENT, out=Path(folder))
+        found = dict(zip(features.ids.tolist(), features.scores["perplexity"], strict=True))
+    for sample in ground.samples:
+        row = row_of(learner, sample)
+        with torch.no_grad():
+            logits = learner.model(**row.inputs, use_cache=False).logits[0, :-1].float()
+        expected = float(torch.nn.functional.cross_entropy(logits, row.labels[1:], ignore_index=IGNORED))
+        assert abs(found[sample.id] / expected - 1) <= 1e-4, f"{sample.id}: {found[sample.id]} instead of {expected}"
+
+
+def check_gradients(ground: Ground) -> None:
+    """The gradients of a trained adapter are autograd's."""
+    error = autograd_error(ground.adapted(trained=True), GRADIENT, ground.samples, seed=SEED)
+    assert error is not None and error <= 1e-5, f"gradients differ from autograd's by {error:.1e}"
+
+
+def check_hidden_states(ground: Ground) -> None:
+    """Vectors of hidden states are means of what the plain model gives as `output_hidden_states`."""
+    learner = ground.learner()
+    with (
+        open_meter(learner, HIDDEN, seed=SEED) as meter,
+        Preparer(learner, ground.samples, image="unmeasured") as preparer,
+    ):
+        batches = preparer.prepared([[row] for row in range(len(ground.samples))])
+        found = [meter.measure(batch).vectors[0] for batch in batches]
+    for sample, vector in zip(ground.samples, found, strict=True):
+        with torch.no_grad():
+            row = row_of(learner, sample)
+            states = learner.model(**row.inputs, output_hidden_states=True, use_cache=False).hidden_states
+        expected = torch.cat([states[layer][0, 1:].mean(0) for layer in HIDDEN.layers]).float()
+        error = float(np.abs(vector - (expected / expected.norm()).numpy()).max())
+        assert error <= 1e-5, f"{sample.id}: hidden states differ by {error:.1e}"
+
+
+def check_batches(ground: Ground) -> None:
+    """Vectors and scores of a sample are the same in a run over all as over itself; what is refused is unscored."""
+    learner = ground.learner()
+    with tempfile.TemporaryDirectory() as folder:
+        together = extract(ground.all_samples, learner, GRADIENT, out=Path(folder, "all"))
+        for sample, vector in zip(ground.all_samples, together.vectors, strict=True):
+            is_refused = sample not in ground.samples
+            assert (not vector.any()) == is_refused, f"{sample.id} is {'scored' if is_refused else 'unscored'}"
+            if is_refused:
+                continue
+            alone = extract([sample], learner, GRADIENT, out=Path(folder, sample.id)).vectors[0]
+            cosine = float(vector.astype(np.float32) @ alone.astype(np.float32))
+            assert cosine >= 1 - 2e-3, f"{sample.id}: 1 - cosine {1 - cosine:.1e} in a batch"
+
+
+def check_a_step(ground: Ground) -> None:
+    """One optimiser step moves every adapter."""
+    learner = ground.adapted()
+    with tempfile.TemporaryDirectory() as folder:
+        train(ground.samples, learner, ONE_STEP, out=Path(folder))
+    weights = {name: weight for name, weight in learner.model.named_parameters() if "lora_B" in name}
+    assert weights, "there is no adapter"
+    still = [name for name, weight in weights.items() if not weight.any()]
+    assert not still, f"{len(still)} of {len(weights)} adapters did not move, e.g. {still[0]}"
+
+
+def check_generation(ground: Ground) -> None:
+    """Answers in a batch are those one by one."""
+    learner = ground.learner()
+    together = _answers(ground, learner, ground.samples)
+    alone = [_answers(ground, learner, [sample])[0] for sample in ground.samples]
+    assert together == alone
+    assert any(together), "no answer has a letter"
+
+
+def _answers(ground: Ground, learner, samples) -> list[str]:
+    config = SkillConfig(skill="s", path="x.json", max_new_tokens=6)
+    tests = [SkillTest(config=config, items=tuple(samples), rejected=())]
+    with Silent().stage("evaluate", len(samples)) as bar:
+        return generate(learner, tests, bar)
+
+
+def check_cut(ground: Ground) -> None:
+    """`max_length` in the middle of a picture leaves the picture whole, and the sample without labels."""
+    one = ground.samples[0]
+    whole = row_of(ground.learner(), one)
+    blank = row_of(ground.learner(), ground.all_samples[-1])
+    added = [place for place, token in enumerate(whole.ids.tolist()) if token not in blank.ids.tolist()]
+    repeated = [place for place in added if (whole.ids == whole.ids[place]).sum() > 1]
+    longest = max(set(whole.ids[repeated].tolist()), key=whole.ids.tolist().count)
+    places = (whole.ids == longest).nonzero().flatten()
+    limit = max(8, int(places[len(places) // 2]))
+    learner = ground.learner(max_length=limit)
+    row = row_of(learner, one)
+    assert (row.ids == longest).sum() == len(places), "the picture was cut"
+    assert not row.runs, "a sample that is cut through a picture is learnt"
+    with torch.no_grad():
+        learner.model(**row.inputs, use_cache=False)
+
+
+def check_projector(ground: Ground) -> None:
+    """`projector: trained` trains it together with the adapter, or is refused."""
+    try:
+        learner = ground.adapted(projector="trained")
+    except (ConfigError, ModelError) as error:
+        assert "projector" in str(error)
+        assert ground.family.projector == "refused", str(error)
+        return
+    assert ground.family.projector == "trained"
+    before = {name: weight.clone() for name, weight in learner.model.named_parameters() if weight.requires_grad}
+    with tempfile.TemporaryDirectory() as folder:
+        train(ground.samples, learner, ONE_STEP, out=Path(folder))
+    after = dict(learner.model.named_parameters())
+    own = [name for name in before if "lora_" not in name]
+    still = [name for name in own if torch.equal(before[name], after[name])]
+    assert own, "no weight of a projector is trained"
+    assert not still, f"{still[0]} of the projector did not move"
+
+
+def check_checkpointing(ground: Ground) -> None:
+    """Gradient checkpointing changes no loss."""
+    losses = []
+    for is_on in (False, True):
+        config = ONE_STEP.model_copy(update={"gradient_checkpointing": is_on, "epochs": 2})
+        with tempfile.TemporaryDirectory() as folder:
+            trained = train(ground.samples, ground.adapted(), config, out=Path(folder))
+        losses.append([record["loss"] for record in trained.log])
+    assert len(losses[0]) == 2 and losses[0][0] != losses[0][1]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+CHECKS: dict[str, Callable[[Ground], None]] = {
+    "load": check_load,
+    "labels": check_labels,
+    "losses": check_losses,
+    "gradients": check_gradients,
+    "hidden states": check_hidden_states,
+    "batches": check_batches,
+    "a step": check_a_step,
+    "generation": check_generation,
+    "a cut": check_cut,
+    "projector": check_projector,
+    "checkpointing": check_checkpointing,
+}
+"""What is checked -> how."""
+OF_IMAGES = ("a cut", "projector")
+"""Checks for families that take images."""
+
+
+def check_family(name: str, folder: Path) -> dict[str, str]:
+    """Write the family's model into the folder; return {check: what is wrong, or an empty text}."""
+    ground = Ground(name, folder)
+    ground.family.write(folder / "model")
+    return {
+        what: _outcome(check, ground)
+        for what, check in CHECKS.items()
+        if ground.family.has_vision or what not in OF_IMAGES
+    }
+
+
+def _outcome(check: Callable[[Ground], None], ground: Ground) -> str:
+    """Return what is wrong; any error counts, so that one family shows all of its faults at once."""
+    try:
+        check(ground)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".strip()[:400]
+    return ""
