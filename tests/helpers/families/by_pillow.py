@@ -124,7 +124,7 @@ def _mllama(tokenizer: Any, chat: str) -> Any:
 
 def _mllama_settings(tokenizer: Any) -> dict[str, Any]:
     tower = {**TOWER, "num_global_layers": 2, "intermediate_layers_indices": [1, 3], "vision_output_dim": 96}
-    text = text_settings(tokenizer, cross_attention_layers=[1, 3])
+    text = text_settings(tokenizer, cross_attention_layers=[1])
     # Its embedding has eight rows more than its head, for the image token.
     text["vocab_size"] = token_id(tokenizer, "<|image|>")
     return {"vision_config": tower, "text_config": text, "image_token_index": token_id(tokenizer, "<|image|>")}

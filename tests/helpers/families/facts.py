@@ -7,6 +7,8 @@ FACTS: dict[str, dict[str, Any]] = {
     "falcon": {"has_end": False},
     "smolvlm": {"needs": ("torchvision", "num2words")},
     "mllama": {"refuses": ("turns",)},
+    "mamba": {"first_hidden": 1},
+    "mamba2": {"first_hidden": 1},
     "gemma2": {"refuses": ("turns",)},
     "mixtral": {"refuses": ("turns",)},
 }

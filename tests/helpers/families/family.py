@@ -33,6 +33,8 @@ class Family:
     """Conversations of the contract that its template or processor refuses."""
     has_end: bool = True
     """Whether its template ends the last answer with an end token."""
+    first_hidden: int = 0
+    """The block whose input is the first of the model's `hidden_states`; 1 where they begin after the first block."""
     projector: str = "trained"
     """Whether `model.projector: trained` is "trained" or "refused"."""
 
