@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from transformers import (
     AutoModelForMultimodalLM,
     AutoProcessor,
     AutoTokenizer,
+    GenerationConfig,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -91,6 +93,26 @@ def load(config: ModelConfig) -> Learner:
     Raises:
         ModelError: the model, its processor or its chat template is missing or cannot be loaded.
     """
+    model_class, reader = _class_and_reader(config)
+    remote = {"trust_remote_code": config.trust_remote_code}
+    device = pick_device(config.device)
+    model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
+    _refuse_unknown_ids(reader.tokenizer, model, config.path)
+    decoder_blocks(model)
+    return reader.with_model(model.to(device).eval())
+
+
+def load_reader(config: ModelConfig) -> Learner:
+    """Return a learner that reads conversations as `load` would, without weights; its model knows its end tokens only.
+
+    Raises:
+        ModelError: the processor or its chat template is missing or cannot be loaded.
+    """
+    return _class_and_reader(config)[1]
+
+
+def _class_and_reader(config: ModelConfig) -> tuple[Any, Learner]:
+    """Return the class that opens the model, and the learner without weights."""
     if not config.path:
         raise ModelError("model.path is empty; name a Hugging Face folder or hub model")
     refuse_other_folder(config.path)
@@ -101,18 +123,22 @@ def load(config: ModelConfig) -> Learner:
     processor = _load_part("processor", AutoProcessor if has_processor else AutoTokenizer, config.path, remote)
     tokenizer = getattr(processor, "tokenizer", processor)
     _prepare_tokenizer(tokenizer, processor, config.path)
-    device = pick_device(config.device)
-    model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
-    _refuse_unknown_ids(tokenizer, model, config.path)
-    decoder_blocks(model)
     has_vision = getattr(processor, "image_processor", None) is not None
-    return Learner(
-        model=model.to(device).eval(),
+    return model_class, Learner(
+        model=SimpleNamespace(generation_config=_generation_config(config.path, model_config)),
         processor=processor if has_vision else tokenizer,
         tokenizer=tokenizer,
         has_vision=has_vision,
         config=config,
     )
+
+
+def _generation_config(path: str, model_config: Any) -> GenerationConfig:
+    """Return the settings of generation as the model has them: of their own file, or of the model's configuration."""
+    try:
+        return GenerationConfig.from_pretrained(path, local_files_only=Path(path).is_dir())
+    except (OSError, ValueError):
+        return GenerationConfig.from_model_config(model_config)
 
 
 def _model_class(model_config: Any) -> tuple[Any, bool]:
