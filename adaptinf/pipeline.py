@@ -27,6 +27,7 @@ from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs.damage import check_history
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.runs.stream import join
 from adaptinf.selection import select, traits_of
@@ -51,8 +52,10 @@ def run_step(run: Run, step: int) -> None:
 
     Raises:
         ConfigError: the stream has no such dataset, the step before it is not finished, or it had other settings.
+        StoreError: something that the step needs of earlier steps is missing.
     """
     _check_turn(run, step)
+    check_history(run, step)
     run = run.pin_settings()
     with run.plugins(), closing(make_executor(run.settings)) as executor:
         _take_step(run, step, executor)
@@ -117,6 +120,8 @@ def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
         )
 
     features = run.once(step, Features, compute)
+    if not run.has(step, SavedPruning):
+        features.check_arrays(run.stage_folder(step, Features))
     run.log_metrics(step, Features.stage, {"rows": len(features.ids), "unscored": features.info["unscored"]})
     return features
 

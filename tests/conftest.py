@@ -37,6 +37,7 @@ HEAVY_PLACES = (
     "models",
     "report/test_report.py",
     "runs/test_cache.py",
+    "runs/test_damage.py",
     "runs/test_overrule.py",
     "test_faults.py",
     "test_gpu.py",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from adaptinf.errors import StoreError
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
@@ -69,6 +70,20 @@ class Features:
             named = tables.read_table(folder / cls.UNUSABLE)
             unusable = dict(zip(map(str, named["id"]), map(str, named["reason"]), strict=True))
         return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info, unusable=unusable)
+
+    def check_arrays(self, folder: Path) -> None:
+        """Check that no array has gone from a folder whose arrays have not been dropped.
+
+        Raises:
+            StoreError: with the file that is missing or has another shape.
+        """
+        for name, array, key in (
+            (self.VECTORS, self.vectors, "dim"),
+            (self.EMBEDDINGS, self.embeddings, "embedding_dim"),
+        ):
+            wanted = (self.info.get("rows", len(self.ids)), self.info.get(key, array.shape[1]))
+            if array.shape != wanted or len(self.ids) != wanted[0]:
+                raise StoreError(f"{folder / name} is missing or does not fit {folder / store.INFO}; {tables.WAY_OUT}")
 
     @classmethod
     def drop_arrays(cls, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,12 +30,23 @@ class Trained:
     def save(self, folder: Path) -> None:
         """Write trainer_log.json and info.json beside the weights."""
         tables.write_json(folder / self.LOG, self.log)
-        tables.write_json(folder / store.INFO, self.info)
+        weights = sorted(path.name for path in folder.iterdir() if path.name not in (self.LOG, store.INFO))
+        tables.write_json(folder / store.INFO, {**self.info, "files": weights})
 
     @classmethod
     def load(cls, folder: Path) -> Trained:
         """Return the saved log; weights are loaded by `adaptinf.models`."""
-        return cls(log=tables.read_json(folder / cls.LOG), info=tables.read_json(folder / store.INFO))
+        info = tables.read_json(folder / store.INFO)
+        return cls(log=tables.read_json(folder / cls.LOG), info={key: info[key] for key in info if key != "files"})
+
+    @classmethod
+    def lacking(cls, folder: Path) -> list[str]:
+        """Return the files of the weights that are missing or cut off in a folder that `save` has finished."""
+        path = folder / store.INFO
+        info = tables.read_json(path) if path.exists() else {}
+        names = info.get("files") or _former_files(folder, info)
+        missing = [name for name in names if not (folder / name).is_file()]
+        return missing + [f"the end of {name}" for name in names if name not in missing and _is_cut_off(folder / name)]
 
     def __repr__(self) -> str:
         samples = counted(self.info.get("samples", 0), "sample")
@@ -50,3 +62,27 @@ class Trained:
     def _repr_html_(self) -> str:
         """Return the log as notebooks show it."""
         return as_html(repr(self), self.to_pandas())
+
+
+def _former_files(folder: Path, info: dict[str, Any]) -> tuple[str, ...]:
+    """Return the files that weights have at least; version 0.1 did not list them."""
+    if info.get("tune") != "full" and not (folder / "config.json").exists():
+        return ("adapter_config.json", "adapter_model.safetensors")
+    index = "model.safetensors.index.json"
+    return ("config.json", index if (folder / index).exists() else "model.safetensors")
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Tell whether a file of weights is shorter than its header says, or has no header."""
+    if path.suffix != ".safetensors":
+        return False
+    with open(path, "rb") as file:
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        try:
+            # Any: JSON of any form, when the file is damaged.
+            header: Any = json.loads(file.read(length)) if len(head) == 8 and length <= path.stat().st_size else None
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return True
+    return path.stat().st_size < 8 + length + max(ends, default=0)

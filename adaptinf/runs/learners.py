@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from adaptinf.config import ModelConfig, RunConfig
-from adaptinf.data import Trained
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.runs import Run
+from adaptinf.runs.damage import weights_folder
 
 
 def learner_at_start(settings: RunConfig, adapter_seed: int) -> LearnerRecipe:
@@ -38,7 +38,7 @@ def learner_before(run: Run, step: int) -> LearnerRecipe:
     if training.tune == "full":
         return learner_after(run, step - 1)
     if training.adapter == "continue":
-        return LearnerRecipe(model=run.settings.model, continued=run.stage_folder(step - 1, Trained))
+        return LearnerRecipe(model=run.settings.model, continued=weights_folder(run, step - 1))
     return replace(learner_after(run, step - 1), new_adapter_seed=run.seed("adapter", step))
 
 
@@ -46,9 +46,9 @@ def learner_after(run: Run, step: int) -> LearnerRecipe:
     """Return how to make the model after `step` with every adapter merged into its weights; step -1: the base model."""
     model, training = run.settings.model, run.settings.training
     if training.tune == "full" and step >= 0:
-        return LearnerRecipe(model=model.model_copy(update={"path": str(run.stage_folder(step, Trained))}))
+        return LearnerRecipe(model=model.model_copy(update={"path": str(weights_folder(run, step))}))
     first = 0 if training.adapter == "merge" else max(step, 0)
-    trained = tuple(run.stage_folder(older, Trained) for older in range(first, step + 1))
+    trained = tuple(weights_folder(run, older) for older in range(first, step + 1))
     # A continued adapter holds everything since `model.adapter`.
     given = _given_adapter(model) if training.adapter == "merge" or step < 0 else ()
     return LearnerRecipe(model=model, merged=given + trained)
