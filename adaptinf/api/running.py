@@ -93,6 +93,7 @@ def add(
     images: PathLike | None = None,
     name: str | None = None,
     format: str | None = None,
+    allow_broken: bool = False,
     progress: Progress | None = None,
 ) -> Added:
     """Add a new dataset to a run: read it into the pool; `step` trains on it.
@@ -103,6 +104,7 @@ def add(
         images: folder that image paths are relative to; None: the file's folder.
         name: short name of the dataset; None: the name of the file.
         format: name of the format; None: detected.
+        allow_broken: take the rows before the break of a file that cannot be read to its end.
         progress: where to report.
 
     Raises:
@@ -122,6 +124,7 @@ def add(
             "path": str(path.resolve()),
             "images": None if images is None else str(Path(images).resolve()),
             "format": format,
+            "allow_broken": allow_broken,
         }
     )
     with Run.locked(Path(folder), progress=progress) as opened:

@@ -56,6 +56,11 @@ def export(
     print(f"wrote {found.folder}: {counted(found.num_samples, 'sample')} ({sources}), {counted(num_files, 'file')}")
     if found.num_withdrawn:
         print(f"left out: {counted(found.num_withdrawn, 'sample')} of withdrawn datasets")
+    if found.loss_flags["written"]:
+        print(f"{counted(found.loss_flags['written'], 'sample')} with turns that are not learnt, flagged as such")
+    if found.loss_flags["lost"]:
+        samples = counted(found.loss_flags["lost"], "sample")
+        print(f"warning: {samples} with turns that are not learnt; {format} cannot say so, another trainer learns them")
 
 
 def restore(folder: RunFolder, id: SampleId) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, RunFolder, print_json
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, RunFolder, one_folder, print_json
 
 if TYPE_CHECKING:
     from adaptinf.results.outcomes import RunResult
@@ -45,6 +45,9 @@ def add(
     images: Images = None,
     name: Annotated[str | None, typer.Option(help="Short name of the dataset; the file's name if left out.")] = None,
     format: Format = None,
+    allow_broken: Annotated[
+        bool, typer.Option("--allow-broken", help="Take the rows before the break of a file that is broken.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Add a new dataset to a run; `adaptinf step` trains on it."""
@@ -52,7 +55,15 @@ def add(
     from adaptinf.words import counted
 
     progress = make_progress(quiet=quiet)
-    added = api.add(folder, data, images=images, name=name, format=format, progress=progress)
+    added = api.add(
+        folder,
+        data,
+        images=one_folder(images),
+        name=name,
+        format=format,
+        allow_broken=allow_broken,
+        progress=progress,
+    )
     counts = f"{counted(added.num_samples, 'sample')} added, {added.num_rejected:,} rejected"
     print(f"{added.name}: {counts}; next: adaptinf step {folder}")
 

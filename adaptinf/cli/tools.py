@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet, print_json
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet, one_folder, print_json
 
 
 def doctor(
@@ -53,7 +53,9 @@ def validate(
     from adaptinf.cli.progress import make_progress
 
     progress = make_progress(quiet=quiet or as_json)
-    found = api.validate(data, images=images, format=format, model=model, plugins=plugins or (), progress=progress)
+    found = api.validate(
+        data, images=one_folder(images), format=format, model=model, plugins=plugins or (), progress=progress
+    )
     if as_json:
         print_json(found.as_json())
     else:
@@ -77,7 +79,7 @@ def inspect(
     """
     from adaptinf.cli.sample_text import inspected_text
 
-    found = api.inspect(data, row, model=model, images=images, format=format, plugins=plugins or ())
+    found = api.inspect(data, row, model=model, images=one_folder(images), format=format, plugins=plugins or ())
     if as_json:
         print_json(found.as_json())
     else:

@@ -73,6 +73,15 @@ class DatasetConfig(Section):
     """Folder that image paths are relative to; null: the folder of the file."""
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
+    allow_broken: bool = False
+    """Take the rows before the break of a file that cannot be read to its end; false: such a file is refused."""
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _is_one_folder(cls, images: object) -> object:
+        if isinstance(images, list):
+            raise ValueError("one image folder can be named, not a list of several")
+        return images
 
     @field_validator("name")
     @classmethod

@@ -47,6 +47,10 @@ class Sample:
     """Numbers (from 0) of the assistant's turns that carry no loss, as the flags of the row's turns say."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Tools that the assistant may call, as JSON schemas, for the chat templates that show them."""
+    tags: tuple[str | None, ...] = field(default=(), compare=False)
+    """The tag of each image as the file has it, with its line breaks; empty, or None: a block, or unknown."""
+    unread: tuple[str, ...] = field(default=(), compare=False)
+    """Keys of the row and of its turns that nothing reads; known right after reading only, not in a pool."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
@@ -89,3 +93,5 @@ class Rejected:
     """What is wrong, in words, including the value."""
     id: str = ""
     """The id that the sample would have; empty for the file as a whole."""
+    ends_file: bool = False
+    """Whether nothing after this row can be read: the file is broken here."""

@@ -71,7 +71,7 @@ class Findings:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per rejected row: `file`, `row`, `reason`, `id`."""
-        names = [field.name for field in fields(Rejected)]
+        names = [field.name for field in fields(Rejected) if field.name != "ends_file"]
         return as_frame({name: [getattr(row, name) for row in self.rejected] for name in names})
 
     def _repr_html_(self) -> str:

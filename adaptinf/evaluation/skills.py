@@ -14,6 +14,7 @@ from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.errors import DataError, ModelError
 from adaptinf.formats import read
+from adaptinf.formats.reading import broken_file
 from adaptinf.storage.tables import text_array
 from adaptinf.words import counted
 
@@ -46,6 +47,8 @@ def read_tests(skills: Sequence[SkillConfig]) -> list[SkillTest]:
 def _read_test(skill: SkillConfig) -> SkillTest:
     _ = registry.metric[skill.metric]
     rows = list(read(skill.path, skill.format, skill.images, source=skill.skill))
+    if rows and isinstance(rows[-1], Rejected) and rows[-1].ends_file:
+        raise DataError(f"evaluation of {skill.skill}: {broken_file(rows[-1])}; correct the file")
     items = tuple(row for row in rows if isinstance(row, Sample) and row.messages[-1]["role"] == "assistant")
     unanswered = tuple(
         Rejected(

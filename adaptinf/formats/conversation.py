@@ -24,7 +24,24 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from adaptinf.data import Block, Message, Sample
+from adaptinf.formats.columns import NO_MEDIA, image_path, image_paths, is_missing, media_tag, picture_path
+from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.words import counted
+
+__all__ = [
+    "BadRow",
+    "Conversation",
+    "Format",
+    "Place",
+    "Turn",
+    "align",
+    "image_path",
+    "image_paths",
+    "picture_path",
+    "rest",
+    "role_of",
+    "shown",
+]
 
 # Any in this module: a value from a file can be of any JSON type.
 
@@ -33,12 +50,7 @@ ID_KEYS = ("id", "uid", "question_id")
 """Keys that may hold a row's id; the first one present is used."""
 
 # LLaVA writes a tag on a line of its own; that line break belongs to the tag.
-_TAG_WITH_BREAKS = re.compile(r"\n?<image>\n?")
-_SHOWN_CHARACTERS = 80
-
-
-class BadRow(ValueError):
-    """A row that cannot become a sample; the message is the reason that is reported."""
+TAG_WITH_BREAKS = re.compile(r"\n?<image>\n?")
 
 
 class Place(NamedTuple):
@@ -46,6 +58,8 @@ class Place(NamedTuple):
 
     path: str | None = None
     """The image's path; None: the next path of the row's list."""
+    tag: str | None = None
+    """The tag that stands for it in the row, with its line breaks; None: a block, or unknown."""
 
 
 class Turn(NamedTuple):
@@ -55,6 +69,8 @@ class Turn(NamedTuple):
     """system, user or assistant."""
     pieces: Sequence[str | Place]
     """Texts and images in order; a text of a user turn may hold `<image>` tags."""
+    is_learnt: bool = True
+    """Whether the turn carries loss; read for turns of the assistant only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +80,11 @@ class Conversation:
     turns: Sequence[Turn]
     """The turns in order."""
     images: Sequence[str] = ()
-    """The row's list of image paths, as written."""
+    """The row's list of image paths, as written; values that say that there is no image are left out by `align`."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """Every key of the row that the format does not use itself; `reading` removes the row's id from it."""
+    """Every key of the row that the format does not use itself; `reading` takes id, system prompt and tools from it."""
+    unread: Sequence[str] = ()
+    """Keys of the row's turns and blocks that have a value and that the format does not read."""
     pictures: InitVar[Sequence[str] | None] = None
     """Former name of `images`; plug-ins written for version 0.1 use it."""
 
@@ -102,50 +120,75 @@ class Aligned(NamedTuple):
     messages: tuple[Message, ...]
     images: tuple[str, ...]
     notes: tuple[str, ...]
+    unlearnt: tuple[int, ...]
+    tags: tuple[str | None, ...]
 
 
-def align(conversation: Conversation) -> Aligned:
+def align(conversation: Conversation, system: str = "") -> Aligned:
     """Return the messages with tags turned into image blocks, each with its image.
 
-    Images without a tag or block are put before the first user turn, with a note.
+    Images without a tag or block are put before the first user turn, with a note. `system`, unless it is empty,
+    becomes the first turn.
 
     Raises:
         BadRow: more tags than images, a tag outside a user turn, no answer or an empty one.
     """
-    turns = [Turn(turn.role, _split_tags(turn, number)) for number, turn in enumerate(conversation.turns, 1)]
-    _check_answers(turns)
-    waiting = list(conversation.images)
-    open_places = sum(piece == Place() for turn in turns for piece in turn.pieces)
+    opening = [Turn("system", [system])] if system else []
+    # Messages count the turns of the row from 1, so that a system prompt from a column is number 0.
+    first = 1 - len(opening)
+    turns = [_with_places(turn, number) for number, turn in enumerate([*opening, *conversation.turns], first)]
+    _check_answers(turns, first)
+    waiting = [path for path in conversation.images if not is_missing(path)]
+    open_places = sum(isinstance(piece, Place) and piece.path is None for turn in turns for piece in turn.pieces)
     if open_places > len(waiting):
-        raise BadRow(f"{counted(open_places, 'image tag')} but {counted(len(waiting), 'image')}")
+        missing = [shown(path) for path in conversation.images if is_missing(path)]
+        hint = f" ({missing[0]} means no image)" if missing else ""
+        raise BadRow(f"{counted(open_places, 'image tag')} but {counted(len(waiting), 'image')}{hint}")
     num_unplaced = len(waiting) - open_places
     if num_unplaced:
         turns = _prepend(turns, num_unplaced)
-    paths = [piece.path or waiting.pop(0) for turn in turns for piece in turn.pieces if isinstance(piece, Place)]
+    places = [piece for turn in turns for piece in turn.pieces if isinstance(piece, Place)]
     verb = "has" if num_unplaced == 1 else "have"
     notes = (f"{counted(num_unplaced, 'image')} {verb} no image tag: put before the first user turn",)
-    return Aligned(tuple(map(_message, turns)), tuple(paths), notes if num_unplaced else ())
+    return Aligned(
+        messages=tuple(map(_message, turns)),
+        images=tuple(waiting.pop(0) if place.path is None else place.path for place in places),
+        notes=notes if num_unplaced else (),
+        unlearnt=_unlearnt(turns),
+        tags=tuple(place.tag for place in places),
+    )
 
 
-def _split_tags(turn: Turn, number: int) -> list[str | Place]:
+def _with_places(turn: Turn, number: int) -> Turn:
     pieces: list[str | Place] = []
     for piece in turn.pieces:
-        if isinstance(piece, str) and TAG in piece:
-            first, *others = _TAG_WITH_BREAKS.split(piece)
-            pieces.append(first)
-            for text in others:
-                pieces += [Place(), text]
+        if isinstance(piece, str):
+            start = 0
+            for match in TAG_WITH_BREAKS.finditer(piece):
+                pieces += [piece[start : match.start()], Place(tag=match[0])]
+                start = match.end()
+            pieces.append(piece[start:])
         else:
             pieces.append(piece)
     if turn.role != "user" and any(isinstance(piece, Place) for piece in pieces):
         raise BadRow(f"{TAG} in turn {number}, a turn of the {turn.role}: images are only allowed in user turns")
-    return pieces
+    tag = media_tag("".join(map(str, turn.pieces)))
+    if tag and turn.role != "assistant":
+        raise BadRow(f"{NO_MEDIA}: {tag} in turn {number}")
+    return turn._replace(pieces=pieces)
 
 
-def _check_answers(turns: Sequence[Turn]) -> None:
+def _unlearnt(turns: Sequence[Turn]) -> tuple[int, ...]:
+    found = tuple(number for number, turn in enumerate(turns) if turn.role == "assistant" and not turn.is_learnt)
+    if len(found) == sum(turn.role == "assistant" for turn in turns):
+        raise BadRow("no answer to learn: the loss of every turn of the assistant is switched off")
+    return found
+
+
+def _check_answers(turns: Sequence[Turn], first: int) -> None:
     if all(turn.role != "assistant" for turn in turns):
         raise BadRow("no assistant turn: there is nothing to learn")
-    for number, turn in enumerate(turns, 1):
+    for number, turn in enumerate(turns, first):
         if turn.role == "assistant" and not "".join(map(str, turn.pieces)).strip():
             raise BadRow(f"empty answer in turn {number}")
 
@@ -154,7 +197,7 @@ def _prepend(turns: Sequence[Turn], num_places: int) -> list[Turn]:
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
         raise BadRow(f"{counted(num_places, 'image')} without an image tag, and no user turn to hold them")
-    opened = Turn("user", [Place()] * num_places + list(turns[first].pieces))
+    opened = turns[first]._replace(pieces=[Place(tag=f"{TAG}\n")] * num_places + list(turns[first].pieces))
     return [*turns[:first], opened, *turns[first + 1 :]]
 
 
@@ -185,44 +228,6 @@ def role_of(name: object, number: int, roles: Mapping[str, str]) -> str:
     return roles[name]
 
 
-def image_paths(row: Mapping[str, Any]) -> list[str]:
-    """Return the paths under `image` or `images`: a path, a list of paths, or nothing.
-
-    Raises:
-        BadRow: both keys are used, or a path is not text.
-    """
-    image, images = row.get("image"), row.get("images")
-    if image is not None and images:
-        raise BadRow("image and images are both given; keep one of them")
-    value = image if image is not None else images
-    if value is None:
-        return []
-    return [image_path(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def image_path(value: object) -> str:
-    """Return the path of an image: the value itself if it is text, or `path` or `url` of an object.
-
-    Raises:
-        BadRow: the value is neither.
-    """
-    if isinstance(value, Mapping):
-        value = value.get("path") or value.get("url")
-    if not isinstance(value, str):
-        raise BadRow(f"image {shown(value)} is not a path")
-    return value
-
-
-picture_path = image_path
-"""Former name of `image_path`; plug-ins written for version 0.1 import it."""
-
-
 def rest(row: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
     """Return the keys of a row that a format does not use itself."""
     return {key: value for key, value in row.items() if key not in used}
-
-
-def shown(value: object) -> str:
-    """Return a value as text for a message, cut to a readable length."""
-    text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str) else value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

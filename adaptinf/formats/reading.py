@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
-from adaptinf.formats.conversation import ID_KEYS, BadRow, Format, align, shown
+from adaptinf.formats.columns import shared_columns
+from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
 from adaptinf.formats.files import FileRow, find_file, read_rows
-from adaptinf.images import image_problem
+from adaptinf.formats.image_files import Found, ImageFolder
+from adaptinf.formats.manifest import exported_roots
+from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.registry import dataset_format
+from adaptinf.words import counted
 
 REPEATED_ID = "repeated id"
 """Start of the note on a sample whose id an earlier row has."""
@@ -23,29 +27,40 @@ REPEATED_ID = "repeated id"
 _ROWS_TO_SNIFF = 100
 # Digits of a row number that replaces a missing id: 000042.
 _ID_DIGITS = 6
+MEASURED_KEYS = ("skill", "task")
+"""Keys of `meta` that measurements use; nothing reads the others."""
+MAX_MESSAGE = 200
+"""Characters of a message that refuses a file."""
 # LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
 _REMEMBERED_IMAGES = 500_000
 
 
 def read(
-    path: str | Path, format: str | None = None, images: str | Path | None = None, *, source: str | None = None
+    path: str | Path,
+    format: str | None = None,
+    images: str | Path | None = None,
+    *,
+    source: str | None = None,
+    check_images: bool = True,
 ) -> Iterator[Sample | Rejected]:
     """Return an iterator over the rows of a data file, or of the only data file in a folder.
 
-    Every row is yielded once, as a Sample or as a Rejected. Every image is decoded once.
+    Every row is yielded once, as a Sample or as a Rejected. Every image is decoded once. A file that cannot be read to
+    its end ends with a Rejected that `ends_file`.
 
     Args:
         path: the file or folder.
         format: a format's name; None: found from the first rows.
         images: the folder that image paths are relative to and must stay in; None: the file's folder.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
+        check_images: whether every image is decoded, to reject the rows of damaged and missing ones.
 
     Raises:
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
         ConfigError: there is no such format.
     """
     file = find_file(Path(path))
-    folder = Path(images) if images is not None else file.parent
+    folder = _image_folder(images, file)
     if not folder.is_dir():
         raise DataError(
             f"image folder {folder} does not exist; correct the path, or leave it out for the file's folder"
@@ -53,8 +68,9 @@ def read(
     rows = read_rows(file)
     head = list(islice(rows, _ROWS_TO_SNIFF))
     plugin = dataset_format[format or _detect(file, head)]()
+    image_folder = ImageFolder(folder, exported_roots(file.parent), are_opened=check_images)
     # A new cache per read, as image files may be corrected in between.
-    find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(partial(_find_image, folder=folder.resolve()))
+    find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(image_folder.find)
     reader = _Reader(plugin=plugin, source=source or file.stem, find_image=find_image)
     return _read(chain(head, rows), reader, str(file))
 
@@ -69,11 +85,42 @@ def _detect(file: Path, head: list[FileRow]) -> str:
         if claims:
             return claims[0]
     if values:
-        keys = ", ".join(map(shown, list(values[0])[:10])) or "none"
-        known = ", ".join(names)
-        raise DataError(f"{file} has no known format: its first row has the keys {keys}; known formats: {known}")
+        known = ", ".join(f"{name}{_layout(name)}" for name in names)
+        raise DataError(_short(f"{file} has no known format: its first row has {_described(values[0])}", known, file))
     # No row is an object: every row is rejected, whatever the format.
     return names[0]
+
+
+def broken_file(row: Rejected) -> str:
+    """Return in words that a file cannot be read to its end; `row` is the last one that was read of it."""
+    return f"{row.file} cannot be read to its end: {counted(row.row, 'row')} read, then {row.reason}"
+
+
+def _image_folder(images: str | Path | None, file: Path) -> Path:
+    if images is None:
+        return file.parent
+    if not isinstance(images, str | Path):
+        raise DataError(f"images={shown(images)}: one image folder can be named, not several")
+    return Path(images)
+
+
+def _layout(name: str) -> str:
+    """Return how rows of a format look, in parentheses; empty where the plug-in does not say."""
+    layout = getattr(dataset_format[name], "layout", None)
+    return f" ({layout})" if isinstance(layout, str) else ""
+
+
+def _described(row: Mapping[str, Any]) -> str:
+    """Return the keys of a row; with a list of objects also the keys of its first one."""
+    lists = {key: value[0] for key, value in row.items() if isinstance(value, list) and value}
+    inner = {key: f": [{{{shown_keys(item)}}}]" for key, item in lists.items() if isinstance(item, dict)}
+    return shown_keys(f"{key}{inner.get(key, '')}" for key in row)
+
+
+def _short(message: str, known: str, file: Path) -> str:
+    """Return the message with the known formats, the file by its name alone where it would get too long."""
+    whole = f"{message}; known formats: {known}"
+    return whole if len(whole) <= MAX_MESSAGE else whole.replace(str(file), file.name, 1)[:MAX_MESSAGE]
 
 
 def _read(rows: Iterator[FileRow], reader: _Reader, file: str) -> Iterator[Sample | Rejected]:
@@ -81,7 +128,13 @@ def _read(rows: Iterator[FileRow], reader: _Reader, file: str) -> Iterator[Sampl
         try:
             yield reader.sample(row)
         except BadRow as reason:
-            yield Rejected(file=file, row=row.number, reason=str(reason), id=f"{reader.source}/{_intended_id(row)}")
+            yield Rejected(
+                file=file,
+                row=row.number,
+                reason=str(reason),
+                id=f"{reader.source}/{_intended_id(row)}",
+                ends_file=row.ends_file,
+            )
 
 
 @dataclass(kw_only=True)
@@ -90,7 +143,7 @@ class _Reader:
 
     plugin: Format
     source: str
-    find_image: Callable[[str], _Found]
+    find_image: Callable[[str], Found]
     copies: dict[str, int] = field(default_factory=dict)
     """Ids in use, each with the number of its last copy."""
 
@@ -105,10 +158,12 @@ class _Reader:
         if not isinstance(row.value, dict):
             raise BadRow(f"row is {shown(row.value)}, not an object")
         conversation = self.plugin.parse(row.value)
-        aligned = align(conversation)
-        own_id, meta = _own_id(conversation.meta, row.number)
+        columns = shared_columns(conversation.meta, _system_turn(conversation))
+        aligned = align(conversation, columns.system)
+        own_id, meta = _own_id(columns.others, row.number)
         images = tuple(_path_of(self.find_image(path)) for path in aligned.images)
         free_id, notes = self._claim(own_id)
+        unread = [key for key, value in meta.items() if value is not None and key not in MEASURED_KEYS]
         return Sample(
             id=f"{self.source}/{free_id}",
             source=self.source,
@@ -116,6 +171,10 @@ class _Reader:
             images=images,
             meta=_named_as_text(meta),
             notes=aligned.notes + notes,
+            unlearnt=aligned.unlearnt,
+            tools=columns.tools,
+            tags=aligned.tags,
+            unread=tuple(dict.fromkeys([*unread, *conversation.unread])),
         )
 
     def _claim(self, own_id: str) -> tuple[str, tuple[str, ...]]:
@@ -127,6 +186,12 @@ class _Reader:
         self.copies[free_id] = 1
         self.copies[own_id] = copy
         return free_id, () if copy == 1 else (f"{REPEATED_ID} {shown(own_id)}: became {shown(free_id)}",)
+
+
+def _system_turn(conversation: Conversation) -> str | None:
+    """Return the text of the first system turn; None where there is none."""
+    texts = ("".join(map(str, turn.pieces)) for turn in conversation.turns if turn.role == "system")
+    return next(texts, None)
 
 
 def _own_id(meta: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
@@ -156,31 +221,11 @@ def _named_as_text(meta: dict[str, Any]) -> dict[str, Any]:
     """Return meta with the skill and the task as text where they are numbers."""
     numbers = (int, float)
     return {
-        key: str(value) if key in ("skill", "task") and isinstance(value, numbers) else value
-        for key, value in meta.items()
+        key: str(value) if key in MEASURED_KEYS and isinstance(value, numbers) else value for key, value in meta.items()
     }
 
 
-class _Found(NamedTuple):
-    path: Path
-    problem: str | None
-
-
-def _path_of(found: _Found) -> Path:
+def _path_of(found: Found) -> Path:
     if found.problem:
         raise BadRow(found.problem)
     return found.path
-
-
-def _find_image(text: str, folder: Path) -> _Found:
-    """Return the file that a path in a row stands for, and what is wrong with it."""
-    if "://" in text or text.startswith("data:"):
-        return _Found(folder, f"image {shown(text)} is not a local file; download it and give its path")
-    try:
-        path = (folder / text).resolve()
-    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a name too long, a loop of links
-        return _Found(folder, f"image {shown(text)} is not a path ({error})")
-    if not path.is_relative_to(folder):
-        return _Found(path, f"image {shown(text)} is outside of the image folder {folder}")
-    problem = image_problem(path)
-    return _Found(path, f"image {shown(text)} {problem}" if problem else None)

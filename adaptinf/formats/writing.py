@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
+from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.formats.conversation import TAG, Format
+from adaptinf.formats.reasons import BadRow
 from adaptinf.registry import dataset_format
 
 _FRAMES = {".json": ("[\n", ",\n", "\n]\n"), ".jsonl": ("", "\n", "\n")}
@@ -44,16 +47,30 @@ def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> 
     return count
 
 
+def keeps_loss_flags(sample: Sample, plugin: Format) -> bool:
+    """Return whether a format's row still says which turns carry no loss, by reading it again."""
+    try:
+        turns = plugin.parse(plugin.render(sample, [str(path) for path in sample.images])).turns
+    except BadRow:
+        return False
+    unlearnt = [number for number, turn in enumerate(turns) if turn.role == "assistant" and not turn.is_learnt]
+    return tuple(unlearnt) == sample.unlearnt
+
+
 def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
     for number, message in enumerate(sample.messages, 1):
         if any(TAG in (block["text"] or "") for block in message["content"]):
             raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as an image")
     own_id = sample.id.removeprefix(f"{sample.source}/")
     row = {"id": own_id, **plugin.render(sample, _written(sample.images, folder))}
+    if sample.tools:
+        # As text, because Arrow gives a column one type, and schemas differ.
+        row[TOOLS_KEY] = json.dumps(sample.tools, ensure_ascii=False)
     # `row` twice: the first gives the order of the keys, the last the values.
     return {**row, **sample.meta, **row}
 
 
 def _written(images: Sequence[Path], folder: Path) -> list[str]:
-    paths = [path.resolve() for path in images]
+    # Not `resolve`: an image that is a link is named as the row named it.
+    paths = [Path(os.path.abspath(path)) for path in images]
     return [(path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix() for path in paths]

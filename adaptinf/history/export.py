@@ -13,7 +13,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,9 +23,14 @@ import adaptinf
 from adaptinf.data import Features, Sample, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
+from adaptinf.formats.columns import TOOLS_KEY
+from adaptinf.formats.manifest import MANIFEST, ROOTS_KEY
 from adaptinf.formats.messages import Messages
+from adaptinf.formats.writing import keeps_loss_flags
+from adaptinf.pool import stored_datasets
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import ImageStore
+from adaptinf.pool.stored import dataset_info
 from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
@@ -61,6 +66,11 @@ class Exported:
     def num_withdrawn(self) -> int:
         """Selected samples that were left out because their dataset was withdrawn since."""
         return int(self.manifest["left_out"]["withdrawn"])
+
+    @property
+    def loss_flags(self) -> dict[str, int]:
+        """Samples with turns without loss: `written`, and `lost`, where the format cannot say so."""
+        return dict(self.manifest["loss_flags"])
 
     def __repr__(self) -> str:
         samples = counted(self.num_samples, "sample")
@@ -102,15 +112,18 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
     part = store.begin(out)
     image_store = ImageStore(part / "images" if images == "copy" else None)
     data = part / ("data.json" if format in LIST_FORMATS else "data.jsonl")
+    plugin = _plugin(format, samples)
     with progress.stage(f"export {format}", len(samples)) as bar:
-        counts: Counter[str] = Counter()
-        write(_prepared(samples, part, image_store, counts, bar.advance), data, _plugin(format, samples))
+        counts = _Counts()
+        write(_prepared(samples, part, image_store, counts, plugin, bar.advance), data, plugin)
     (part / "ids.txt").write_text("".join(f"{id}\n" for id in table["id"]), encoding="utf-8")
     tables.write_table(part / Features.SCORES, _with_scores(run, step, table))
     left_out = {"withdrawn": int((~is_kept).sum())}
-    manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples), "sources": counts}
-    manifest |= {"left_out": left_out, "files": _hashes(part)}
-    tables.write_json(part / "manifest.json", manifest)
+    manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples)}
+    manifest |= {ROOTS_KEY: [] if images == "copy" else _roots(run, counts)}
+    manifest |= {"sources": counts.sources, "loss_flags": counts.loss_flags, "left_out": left_out}
+    manifest |= {"files": _hashes(part)}
+    tables.write_json(part / MANIFEST, manifest)
     store.finish(out)
     return Exported(folder=out, manifest=manifest)
 
@@ -129,26 +142,54 @@ def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
 
 
 def _plugin(format: str, samples: Sequence[Sample]) -> Format:
-    if format == "messages":
-        return Messages(with_images=any(sample.images for sample in samples))
-    plugin: Format = dataset_format[format]()
+    plugin: Format = Messages.fitting(samples) if format == "messages" else dataset_format[format]()
     return plugin
 
 
+@dataclass
+class _Counts:
+    """What is counted while samples are written."""
+
+    sources: Counter[str] = field(default_factory=Counter)
+    """Samples of each dataset."""
+    loss_flags: dict[str, int] = field(default_factory=lambda: {"written": 0, "lost": 0})
+    """As in `Exported`."""
+    folders: dict[str, set[Path]] = field(default_factory=dict)
+    """Folders of the images of each dataset."""
+
+
 def _prepared(
-    samples: Sequence[Sample], part: Path, image_store: ImageStore, counts: Counter[str], advance: Any
+    samples: Sequence[Sample], part: Path, image_store: ImageStore, counts: _Counts, plugin: Format, advance: Any
 ) -> Iterator[Sample]:
     """Yield the samples as they are written: full ids, KEPT_META, and images at their exported paths."""
+    # Arrow needs rows of one kind: all have the column if one has.
+    no_tools = {TOOLS_KEY: None} if any(sample.tools for sample in samples) else {}
     for sample in samples:
-        counts[sample.source] += 1
+        counts.sources[sample.source] += 1
+        counts.folders.setdefault(sample.source, set()).update(path.parent for path in sample.images)
+        if sample.unlearnt:
+            counts.loss_flags["written" if keeps_loss_flags(sample, plugin) else "lost"] += 1
         yield replace(
             sample,
             # An empty source makes the writer use the full id: own ids of two datasets may be equal.
             source="",
             images=tuple(part / image_store.stored(path) for path in sample.images),
-            meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta},
+            meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta} | no_tools,
         )
         advance()
+
+
+def _roots(run: Run, counts: _Counts) -> list[str]:
+    """Return the folders that the images lie in: those named for the datasets, else the images' own folders."""
+    roots: set[Path] = set()
+    for dataset in stored_datasets(run.pool_folder):
+        folders = counts.folders.get(dataset.name, set())
+        info = dataset_info(dataset.folder)
+        named = info.get("image_folder") or Path(info.get("path") or dataset.folder).parent
+        root = dataset.folder if info.get("pictures") == "copy" else Path(named).resolve()
+        roots |= {root for folder in folders if folder.is_relative_to(root)}
+        roots |= {folder for folder in folders if not folder.is_relative_to(root)}
+    return sorted(map(str, roots))
 
 
 def _with_scores(run: Run, step: int, table: Columns) -> Columns:

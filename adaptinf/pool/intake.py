@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import xxhash
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.formats.reading import REPEATED_ID
+from adaptinf.formats.reading import REPEATED_ID, broken_file
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage import store, tables
 
@@ -26,6 +27,11 @@ DATA_FILE = "data-00000-of-00001.arrow"
 """Name that `datasets` gives to the only file of an unsharded dataset."""
 REPAIRED_FILE = "repaired.jsonl"
 """File of a dataset's folder: what the reader repaired, one line per sample."""
+ALLOW_BROKEN = (
+    "correct the file, or keep the rows before the break with allow_broken: true at its entry of stream "
+    "(adaptinf add --allow-broken)"
+)
+"""What to do about a file that cannot be read to its end."""
 
 # `datasets` writes this many rows per batch; the writer holds one batch in memory.
 _ROWS_PER_BATCH = 1000
@@ -40,6 +46,7 @@ def add_dataset(
     *,
     images: Literal["reference", "copy"],
     on_bad_row: Literal["reject", "stop"],
+    allow_broken: bool = False,
     part: Path,
     progress: Progress | None = None,
     origin: Mapping[str, Any],
@@ -53,13 +60,14 @@ def add_dataset(
         rows: what `formats.read` yields; read one at a time.
         images: reference stores absolute paths; copy copies each image into the folder once, named by its content.
         on_bad_row: reject lists bad rows in rejected.jsonl; stop raises at the first one.
+        allow_broken: whether a file that cannot be read to its end gives the rows before the break.
         part: the unfinished folder.
         progress: shows the rows as they are read.
         origin: entries of info.json on where the rows come from: path, images, format.
 
     Raises:
         ConfigError: the name is in use, or cannot be the name of a folder.
-        DataError: a bad row under `on_bad_row: stop`, or an image that cannot be copied.
+        DataError: a bad row under `on_bad_row: stop`, a file that is broken, or an image that cannot be copied.
     """
     _check_name(pool_folder, name)
     part.mkdir(parents=True, exist_ok=True)
@@ -73,6 +81,8 @@ def add_dataset(
         counts = _Counts()
         for row in rows:
             if isinstance(row, Rejected):
+                if row.ends_file and not allow_broken:
+                    raise DataError(f"{name}: {broken_file(row)}; {ALLOW_BROKEN}")
                 _refuse(row, rejected, on_bad_row)
             else:
                 assert row.source == name, f"sample {row.id} belongs to {row.source}, not to {name}"
@@ -81,7 +91,7 @@ def add_dataset(
             counts.add(row)
             bar.advance()
     info = {
-        "name": name, "index": index, **asdict(counts), "pictures": images, "bytes_of_pictures": image_store.num_bytes
+        "name": name, "index": index, **counts.as_info(), "pictures": images, "bytes_of_pictures": image_store.num_bytes
     }  # fmt: skip
     tables.write_json(part / store.INFO, {**info, **origin})
     return {**info, **origin}
@@ -105,6 +115,11 @@ class _Counts:
     rejected: int = 0
     repaired: int = 0
     repeated_ids: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def as_info(self) -> dict[str, Any]:
+        """Return the counts as info.json holds them."""
+        return {**asdict(self), "unread": dict(self.unread.most_common())}
 
     def add(self, row: Sample | Rejected) -> None:
         if isinstance(row, Rejected):
@@ -112,6 +127,7 @@ class _Counts:
             return
         self.rows += 1
         self.repaired += bool(row.notes)
+        self.unread.update(row.unread)
         self.repeated_ids += any(note.startswith(REPEATED_ID) for note in row.notes)
 
 
@@ -221,6 +237,9 @@ def _features() -> Any:
             "images": [text],
             "source": text,
             "meta": {"skill": text, "task": text, "extra": text},
+            "unlearnt": [Value("int64")],
+            "tools": text,
+            "tags": [text],
         }
     )
 
@@ -234,4 +253,7 @@ def _row(sample: Sample, image_store: ImageStore) -> dict[str, Any]:
         "images": [image_store.stored(path) for path in sample.images],
         "source": sample.source,
         "meta": {"skill": None, "task": None, **named, "extra": json.dumps(extra) if extra else None},
+        "unlearnt": list(sample.unlearnt),
+        "tools": json.dumps(sample.tools) if sample.tools else None,
+        "tags": list(sample.tags),
     }

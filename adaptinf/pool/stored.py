@@ -74,6 +74,10 @@ class StoredDataset:
             # An absolute path is kept; the path of a copied image is relative to the dataset's folder.
             images=tuple(self.folder / path for path in found["images"]),
             meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
+            # Datasets of earlier versions lack these columns.
+            unlearnt=tuple(found.get("unlearnt") or ()),
+            tools=tuple(json.loads(found.get("tools") or "[]")),
+            tags=tuple(found.get("tags") or ()),
         )
 
     @cached_property

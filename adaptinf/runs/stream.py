@@ -17,7 +17,10 @@ from adaptinf.pool.intake import STAGE, add_dataset
 from adaptinf.pool.stored import dataset_info
 from adaptinf.runs import Run
 from adaptinf.storage import store
-from adaptinf.words import counted
+from adaptinf.words import counted, shortened
+
+SHOWN_KEYS = 10
+"""Keys that nothing reads and that are named when a dataset joins; info.json has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,9 @@ def join(run: Run, step: int) -> dict[str, Any]:
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
         run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / store.REJECTED}")
+    if info.get("unread"):
+        keys = [f"{shortened(key, 80)} ({count:,})" for key, count in info["unread"].items()]
+        run.progress.note(f"{dataset.name}: keys of rows that nothing reads: {', '.join(keys[:SHOWN_KEYS])}")
     run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
     return info
 
@@ -103,6 +109,7 @@ def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
             rows,
             images=run.settings.data.images,
             on_bad_row=run.settings.data.on_bad_row,
+            allow_broken=dataset.allow_broken,
             part=part,
             progress=run.progress,
             origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},

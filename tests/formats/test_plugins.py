@@ -14,6 +14,7 @@ from PIL import Image
 from adaptinf.data import Block, Message, Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read, write
+from adaptinf.formats.columns import MEDIA_KEYS, SYSTEM_KEYS, TOOLS_KEY
 from adaptinf.registry import dataset_format
 
 IMAGES = ("a.png", "b.png", "c.png")
@@ -32,6 +33,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 META = st.dictionaries(TEXTS.filter(lambda key: key not in IMAGES), st.none() | st.integers() | TEXTS | st.lists(TEXTS))
 RESERVED = {"id", "uid", "question_id", "image", "images", "conversations", "messages", "skill", "task"}
+RESERVED |= {*SYSTEM_KEYS, *MEDIA_KEYS, TOOLS_KEY}
 
 
 def text(value: str) -> Block:
@@ -131,7 +133,7 @@ def test_all_ways_to_write_images_in_messages(
         ([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}], "not a local file"),
         ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}], "not a local file"),
         ([{"type": "image"}], "1 image tag but 0 images"),
-        ([{"type": "video", "path": "a.mp4"}], "neither a text nor an image"),
+        ([{"type": "file", "path": "a.pdf"}], "neither a text nor an image"),
         ([{"type": "text", "text": None}], "text block of turn 1 holds None"),
         (None, "content of turn 1 is None"),
     ],

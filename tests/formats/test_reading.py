@@ -94,9 +94,8 @@ def nothing(folder: Path) -> None:
         ("../../x.png", nothing, "'../../x.png' is outside of the image folder"),
         ("b.png/../../x.png", nothing, "is outside of the image folder"),
         ("/etc/passwd", nothing, "'/etc/passwd' is outside of the image folder"),
-        ("link.png", linked_outside, "is outside of the image folder"),
         ("link.png", looped, "image 'link.png'"),
-        ("", nothing, "image '' is not a file"),
+        ("", nothing, "1 image tag but 0 images ('' means no image)"),
         ("a\0.jpg", nothing, "image"),
         ("x" * 5000, nothing, "image"),
         ("toy.json", nothing, "cannot be decoded"),
@@ -129,7 +128,10 @@ def test_a_bad_image_rejects_its_row(folder: Path, image: Any, prepare: Callable
         ({"conversations": ["hi"]}, "turn 1 is 'hi', not an object"),
         ({"conversations": [{"from": "gpt", "value": 3}]}, "value of turn 1 is 3, not text"),
         ({"conversations": [{"from": "gpt", "value": "hi"}], "image": "a.jpg"}, "no user turn"),
-        ({}, "conversations is None"),
+        ({}, "the row has no `conversations`; its keys are none"),
+        ({"text": "hi"}, "the row has no `conversations`; its keys are text"),
+        ({"conversations": None}, "conversations is None"),
+        ({"conversations": [{"role": "user", "content": "hi"}]}, "turn 1 has no `from`; expected from and value"),
         (llava(id=[1]), "id is [1]"),
         (llava(id=True), "id is True"),
         (llava(image="a.jpg", images=["b.png"]), "image and images are both given"),
@@ -198,7 +200,7 @@ def test_the_format_is_found_in_the_first_row_that_has_one(folder: Path) -> None
 
 
 def test_an_unknown_layout_is_refused_with_the_known_formats(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"'of no format'.*known formats: .*llava.*messages"):
+    with pytest.raises(DataError, match=r"first row has of no format; known formats: .*llava.*messages"):
         read_rows(folder, [{"of no format": "?"}])
     with pytest.raises(DataError, match="could be in the format llava or messages"):
         read_rows(folder, [llava(messages=[{"role": "assistant", "content": "hi"}])])
@@ -277,8 +279,8 @@ def test_rows_of_any_kind_are_yielded_once_and_nothing_is_raised(
     path = tmp_path_factory.getbasetemp() / f"any.{'jsonl' if lines else 'json'}"
     text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)
     path.write_text(text)
-    if lines and not rows:
-        return
+    if lines and (not rows or (len(rows) == 1 and isinstance(rows[0], list))):
+        return  # no file of lines: nothing, and a file with one list, whose items are its rows
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = list(read(path, format))

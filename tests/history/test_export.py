@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from adaptinf import config as configuration
 from adaptinf.data import Features
 from adaptinf.errors import ConfigError
 from adaptinf.formats import read
+from adaptinf.formats.llava import Llava
 from adaptinf.history.export import export_selection
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
@@ -75,6 +77,43 @@ def test_what_goes_out_comes_back_the_same(run, tmp_path, format, name, images):
     assert len(inside) == (sum(len(sample.images) for sample in back) if images == "copy" else 0)
     assert manifest["samples"] == len(chosen) == 10
     assert manifest["sources"] == {name: sum(id.startswith(name) for id in chosen) for name in ("one", "two")}
+
+
+@pytest.mark.parametrize("format", ["llava", "messages"])
+def test_an_export_names_its_image_folders_and_reads_back_without_them(run, tmp_path, format):
+    manifest = export_selection(run, 1, format, tmp_path / "out").manifest
+    back = list(read(tmp_path / "out"))
+    original = list(run.pool(1).view(table(run, 1, "selection/selection.parquet")["id"]))
+    assert [sample.images for sample in back] == [sample.images for sample in original]
+    assert manifest["roots"] and all(
+        any(path.is_relative_to(root) for root in manifest["roots"]) for sample in original for path in sample.images
+    )
+    assert export_selection(run, 1, format, tmp_path / "copy", images="copy").manifest["roots"] == []
+
+
+TALK = [("human", "2 + 2?"), ("gpt", "5"), ("human", "Wrong."), ("gpt", "4")]
+
+
+def test_turns_that_are_not_learnt_are_flagged_in_an_export_or_counted(tmp_path, call, monkeypatch):
+    talk = [{"from": name, "value": text, **({"loss": False} if text == "5" else {})} for name, text in TALK]
+    content = [*rows(3, images=False), {"id": "talk", "conversations": talk, "skill": "s"}]
+    run = made(tmp_path, {"one": content}, method="random_replay")
+    code, out, _ = call("export", run.folder, "--step", "0", "--out", tmp_path / "messages")
+    assert code == 0 and "1 sample with turns that are not learnt, flagged as such" in out
+    weights = [
+        [turn["weight"] for turn in json.loads(line)["messages"] if turn["role"] == "assistant"]
+        for line in (tmp_path / "messages" / "data.jsonl").read_text().splitlines()
+    ]
+    assert sorted(weights) == [[0, 1], [1], [1], [1]], "every row has the key: Arrow needs rows of one kind"
+    for folder in ("messages", "llava"):
+        if folder == "llava":
+            export_selection(run, 0, folder, tmp_path / folder)
+        (back,) = [sample for sample in read(tmp_path / folder) if sample.id.endswith("talk")]
+        assert back.unlearnt == (1,)
+    with_flags = Llava.render
+    monkeypatch.setattr(Llava, "render", lambda *args: with_flags(args[0], replace(args[1], unlearnt=()), args[2]))
+    code, out, _ = call("export", run.folder, "--step", "0", "--format", "llava", "--out", tmp_path / "lost")
+    assert code == 0 and "warning: 1 sample with turns that are not learnt; llava cannot say so" in out
 
 
 def test_copies_are_made_once_for_each_content_and_move_with_the_folder(run, tmp_path):

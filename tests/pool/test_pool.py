@@ -160,7 +160,7 @@ def test_no_pool_at_all_is_an_empty_pool(tmp_path: Path) -> None:
 def test_hugging_face_opens_the_folder(two: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_from_disk(str(two / "00-first"))
-    assert loaded.column_names == ["id", "messages", "images", "source", "meta"]
+    assert loaded.column_names == ["id", "messages", "images", "source", "meta", "unlearnt", "tools", "tags"]
     assert loaded["id"][:] == ["first/c", "first/a", "first/b"]
     assert loaded[2]["meta"] == {"skill": None, "task": None, "extra": '{"other": [1, null]}'}
     assert loaded[0]["messages"] == list(sample("c", "first").messages)
@@ -185,7 +185,8 @@ def test_rejected_and_repaired_rows_are_counted_and_listed(tmp_path: Path) -> No
     assert info["path"] == "toy.json"
     (rejected,) = map(json.loads, (pool / "00-toy" / "rejected.jsonl").read_text().splitlines())
     reason = "row is 3, not an object"
-    assert rejected == {"file": str(tmp_path / "toy.json"), "row": 2, "reason": reason, "id": "toy/000002"}
+    expected = {"file": str(tmp_path / "toy.json"), "row": 2, "reason": reason, "id": "toy/000002", "ends_file": False}
+    assert rejected == expected
     repaired = [json.loads(line)["id"] for line in (pool / "00-toy" / "repaired.jsonl").read_text().splitlines()]
     assert repaired == ["toy/a~2", "toy/b"]
 

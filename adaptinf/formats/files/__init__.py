@@ -8,6 +8,7 @@ from pathlib import Path
 from adaptinf.errors import DataError
 from adaptinf.formats.files.json import read_json_lines, read_json_list
 from adaptinf.formats.files.row import FileRow
+from adaptinf.formats.manifest import exported_file
 
 __all__ = ["READERS", "FileRow", "find_file", "read_rows"]
 
@@ -25,6 +26,8 @@ def find_file(path: Path) -> Path:
     """
     known = " or ".join(READERS)
     if path.is_dir():
+        if exported := exported_file(path, READERS):
+            return exported
         files = sorted(item for item in path.iterdir() if item.suffix in READERS and not item.name.startswith("."))
         if len(files) != 1:
             found = ", ".join(item.name for item in files[:_NUM_LISTED]) or "none"

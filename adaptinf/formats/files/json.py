@@ -26,9 +26,14 @@ _LONGEST_WORD = 16
 def read_json_lines(path: Path) -> Iterator[FileRow]:
     """Yield the rows of a .jsonl file, one per line; blank lines are skipped.
 
+    A file with one JSON list is read as such. A last line that breaks off ends with one row that has a problem.
+
     Raises:
         DataError: the file is empty or not UTF-8.
     """
+    if _holds_one_list(path):
+        yield from read_json_list(path)
+        return
     with _opened(path) as file:
         number = 0
         for line_number, line in enumerate(file, 1):
@@ -57,6 +62,31 @@ def read_json_list(path: Path) -> Iterator[FileRow]:
         yield from _items(window)
 
 
+def _holds_one_list(path: Path) -> bool:
+    """Return whether a file is one JSON list; lines that each are a whole list are rows."""
+    with _opened(path) as file:
+        first, last = "", ""
+        # By pieces, since the whole list may be one line.
+        while piece := file.readline(CHUNK_CHARACTERS):
+            text = piece.strip()
+            first, last = first or text[:1], text[-1:] or last
+            if first and first != "[":
+                return False
+            if first and piece.endswith("\n"):
+                break
+        if not first or not any(map(str.strip, file)):
+            return bool(first)
+    if last != "]":
+        return True
+    with _opened(path) as file:
+        line = next(filter(str.strip, file))
+    try:
+        _DECODER.decode(line)
+    except (json.JSONDecodeError, RecursionError):
+        return True
+    return False
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[str]]:
     try:
@@ -74,7 +104,9 @@ def _line_row(line: str, number: int, line_number: int) -> FileRow:
         if line[decoded.end :].strip():
             raise json.JSONDecodeError("Extra data", line, decoded.end)
     except json.JSONDecodeError as error:
-        return FileRow(number, None, _broken(error, line_number, error.pos + 1))
+        # A line without its line break is the last one; where it lacks its end, so does the file.
+        is_cut = not line.endswith("\n") and _may_be_cut(error, line)
+        return FileRow(number, None, _broken(error, line_number, error.pos + 1), ends_file=is_cut)
     return FileRow(number, decoded.value, decoded.problem)
 
 
@@ -92,7 +124,7 @@ def _items(window: _Window) -> Iterator[FileRow]:
         window.expect("]")
         window.expect("")
     except json.JSONDecodeError as error:
-        yield FileRow(number, None, _broken(error, *window.position(error.pos)))
+        yield FileRow(number, None, _broken(error, *window.position(error.pos)), ends_file=True)
 
 
 class _Window:
@@ -133,7 +165,7 @@ class _Window:
             try:
                 decoded = _decode(self.text, self.start)
             except json.JSONDecodeError as error:
-                if self._may_be_cut(error) and self._grow():
+                if _may_be_cut(error, self.text) and self._grow():
                     continue
                 raise
             if self._is_whole(decoded.end) or not self._grow():
@@ -145,9 +177,6 @@ class _Window:
         line = self.text.count("\n", 0, at)
         column = at - self.text.rfind("\n", 0, at) - 1
         return self._lines_before + line + 1, column + 1 + (0 if line else self._column_before)
-
-    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith("Unterminated string") or error.pos > len(self.text) - _LONGEST_WORD
 
     def _is_whole(self, end: int) -> bool:
         """Return whether the value that ends here is complete; `1.` at the end of the window may begin 1.5."""
@@ -162,6 +191,10 @@ class _Window:
         self._lines_before, self._column_before = line - 1, column - 1
         self.text, self.start = self.text[self.start :] + more, 0
         return True
+
+
+def _may_be_cut(error: json.JSONDecodeError, text: str) -> bool:
+    return error.msg.startswith("Unterminated string") or error.pos > len(text) - _LONGEST_WORD
 
 
 class _Decoded(NamedTuple):

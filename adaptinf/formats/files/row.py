@@ -14,3 +14,5 @@ class FileRow(NamedTuple):
     """The row's value, of any JSON type; None where there is a problem."""
     problem: str | None = None
     """Why the row cannot be read; None for a readable row."""
+    ends_file: bool = False
+    """Whether nothing after this row can be read."""

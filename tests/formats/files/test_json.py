@@ -91,6 +91,48 @@ def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
     assert found[2].problem == "broken JSON at line 4 column 9: Extra data"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "num_read"),
+    [
+        ("a.json", "[1, 2, oops", 2),
+        ("a.json", '["a", "b', 1),
+        ("a.json", "[1] [2]", 1),
+        ("a.json", "[1,\n2]\n[3]", 2),
+        ("a.jsonl", '{"a": 1}\n{"a": ', 1),
+        ("a.jsonl", '{"a": 1}\n{"a": "b', 1),
+        ("a.jsonl", '{"a": 1}\n{"a": 1}\n{"a": tr', 2),
+    ],
+)
+def test_a_file_that_cannot_be_read_to_its_end_says_so_in_its_last_row(
+    tmp_path: Path, name: str, text: str, num_read: int
+) -> None:
+    *sound, last = read_rows(written(tmp_path / name, text))
+    assert last.problem and last.ends_file and last.number == num_read == len(sound)
+    assert not any(row.ends_file for row in sound)
+
+
+@pytest.mark.parametrize("text", ['{"a": \n{"c": 3}\n', '{"a": }\n', '{"c": 3}\n{"a": 1} and much more text'])
+def test_a_broken_line_does_not_end_its_file(tmp_path: Path, text: str) -> None:
+    found = list(read_rows(written(tmp_path / "a.jsonl", text)))
+    assert any(row.problem for row in found) and not any(row.ends_file for row in found)
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}, {"b": 2}]', '[\n{"a": 1},\n{"b": 2}\n]\n', '\n [{"a": 1}\n,{"b": 2}]\n\n']
+)
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_a_file_of_lines_that_holds_one_list_is_read_as_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, chunk: int
+) -> None:
+    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
+    assert values(written(tmp_path / "a.jsonl", text)) == [{"a": 1}, {"b": 2}]
+
+
+def test_lines_that_are_lists_are_rows(tmp_path: Path) -> None:
+    assert values(written(tmp_path / "a.jsonl", "[1]\n\n[2, 3]\n")) == [[1], [2, 3]]
+    assert values(written(tmp_path / "a.jsonl", '[1]\n{"a": 1}\n')) == [[1], {"a": 1}]
+
+
 @pytest.mark.parametrize("text", ["[1] 2", "[1 2]", "[1,]", "[", "[,1]", "[1", '["a', "[1]]"])
 def test_anything_but_one_list_is_one_problem(tmp_path: Path, text: str) -> None:
     found = list(read_rows(written(tmp_path / "a.json", text)))

@@ -1,0 +1,156 @@
+"""Columns that rows of every format may have: images, system prompt, tools, and media that are not supported."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from adaptinf.formats.reasons import BadRow, shown, shown_keys
+
+# Any in this module: a value from a file can be of any JSON type.
+
+SYSTEM_KEYS = ("system", "system_prompt")
+"""Columns that hold the system prompt."""
+TOOLS_KEY = "tools"
+"""The column of the tools that the assistant may call."""
+MEDIA_KEYS = ("video", "videos", "audio", "audios")
+"""Columns of media that are named and not read."""
+NO_MEDIA = "video and audio are not supported yet"
+"""Start of the reason of a row that has such media."""
+
+_MEDIA_TAG = re.compile(r"<(?:video|audio)>")
+_MEDIA_BLOCK = re.compile(r"video|audio", re.IGNORECASE)
+# What tables write into a cell without a value: pandas' own texts for it, and those of SQL and Python.
+_MISSING_WORDS = frozenset({"", "nan", "none", "null", "<na>", "nat"})
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value says that there is none: null, NaN, "", "nan", {}, or a list or object of such values."""
+    if isinstance(value, str):
+        return value.strip().casefold() in _MISSING_WORDS
+    if isinstance(value, Mapping):
+        return all(map(is_missing, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_missing, value))
+    return value is None or value != value
+
+
+def image_paths(row: Mapping[str, Any]) -> list[str]:
+    """Return the paths under `image` or `images`: a path, a list of paths, or nothing; "" for a missing value.
+
+    Raises:
+        BadRow: both keys are used, or a path is not text.
+    """
+    values = [row.get(key) for key in ("image", "images")]
+    used = [value for value in values if not is_missing(value)]
+    if len(used) > 1:
+        raise BadRow("image and images are both given; keep one of them")
+    value = used[0] if used else next((value for value in values if value is not None), None)
+    if value is None:
+        return []
+    return [image_path(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def image_path(value: object) -> str:
+    """Return the path of an image: the value if it is text, or `path` or `url` of an object; "" for a missing one.
+
+    Raises:
+        BadRow: the value is neither, or an object that holds the image's bytes.
+    """
+    if is_missing(value):
+        return value if isinstance(value, str) else ""
+    if isinstance(value, Mapping):
+        if not is_missing(value.get("bytes")):
+            raise BadRow("image is an object with `bytes`: images in the row are not read yet; expected a path")
+        named = [value[key] for key in ("path", "url") if not is_missing(value.get(key))]
+        if not named:
+            keys = shown_keys(value)
+            raise BadRow(f"image is an object with the keys {keys}: expected a path, a list of paths, or {{path: ...}}")
+        value = named[0]
+    if not isinstance(value, str):
+        raise BadRow(f"image {shown(value)} is not a path")
+    return value
+
+
+picture_path = image_path
+"""Former name of `image_path`; plug-ins written for version 0.1 import it."""
+
+
+class SharedColumns(NamedTuple):
+    """What the columns of a row that no format reads itself say."""
+
+    system: str
+    """Text of the system prompt; empty where there is none."""
+    tools: tuple[Mapping[str, Any], ...]
+    """Tools as JSON schemas."""
+    others: dict[str, Any]
+    """All other columns."""
+
+
+def shared_columns(meta: Mapping[str, Any], system_turn: str | None) -> SharedColumns:
+    """Return the system prompt and the tools of a row, and its other columns.
+
+    A prompt beside a system turn (`system_turn`, its text) is not used: it stays among the others unless it says the
+    same.
+
+    Raises:
+        BadRow: the row has a video or audio, or a column of another type than it should have.
+    """
+    for key in MEDIA_KEYS:
+        if not is_missing(meta.get(key)) and meta[key] is not False:
+            raise BadRow(f"{NO_MEDIA}: the row has `{key}`")
+    others = {key: value for key, value in meta.items() if key not in MEDIA_KEYS}
+    tools = _tools(others.pop(TOOLS_KEY, None))
+    prompts = {key: _prompt(key, others[key]) for key in SYSTEM_KEYS if key in others}
+    system = next((text for text in prompts.values() if text), "") if system_turn is None else ""
+    for key, text in prompts.items():
+        if text in ("", system, system_turn):
+            del others[key]
+    return SharedColumns(system, tools, others)
+
+
+def _prompt(key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadRow(f"{key} is {shown(value)}, not text")
+    return value if value.strip() else ""
+
+
+def _tools(value: Any) -> tuple[Mapping[str, Any], ...]:
+    if is_missing(value):
+        return ()
+    given = value
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise BadRow(f"tools is {shown(given)}, neither a list of JSON schemas nor JSON text of one") from None
+    listed = value if isinstance(value, list) else [value]
+    # A schema may itself be written as JSON text.
+    schemas = [_schema(item) for item in listed]
+    if any(schema is None for schema in schemas):
+        raise BadRow(f"tools is {shown(given)}, neither a list of JSON schemas nor JSON text of one")
+    return tuple(schema for schema in schemas if schema is not None)
+
+
+def _schema(item: Any) -> Mapping[str, Any] | None:
+    if isinstance(item, str):
+        try:
+            item = json.loads(item)
+        except (ValueError, RecursionError):
+            return None
+    return item if isinstance(item, Mapping) else None
+
+
+def media_tag(text: str) -> str | None:
+    """Return the first tag of a video or audio in a text; None where there is none."""
+    found = _MEDIA_TAG.search(text)
+    return found[0] if found else None
+
+
+def is_media_block(kind: object) -> bool:
+    """Return whether a block of this type holds a video or audio: video, input_audio, video_url, ..."""
+    return isinstance(kind, str) and _MEDIA_BLOCK.search(kind) is not None

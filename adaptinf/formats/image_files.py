@@ -1,0 +1,74 @@
+"""Image files that rows name: where a path leads, and whether it may."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from adaptinf.formats.reasons import shown
+from adaptinf.images import image_problem
+
+# No path is that long; an image as base64 text is.
+_LONGEST_PATH = 4096
+_LONGEST_NAME = 255
+_SHOWN_FOLDER = 60
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+
+
+class Found(NamedTuple):
+    """The file that a path in a row stands for."""
+
+    path: Path
+    """The file, as an absolute path; links are not resolved below the image folder."""
+    problem: str | None
+    """What is wrong with it; None: nothing."""
+
+
+class ImageFolder:
+    """The folder that image paths are relative to, and the folders that they may lead to."""
+
+    def __init__(self, folder: Path, others: tuple[Path, ...] = (), *, are_opened: bool = True) -> None:
+        """`others` may be named by absolute paths; `are_opened`: whether each image is decoded to look for damage."""
+        self.folder = Path(os.path.abspath(folder))
+        # A path may have been written with the folder's own name, or with what that name links to.
+        self.roots = tuple(dict.fromkeys([self.folder, folder.resolve(), *others]))
+        self.home = folder.resolve()
+        self.are_opened = are_opened
+
+    def find(self, text: str) -> Found:
+        """Return the file that a path in a row stands for, and what is wrong with it.
+
+        A path is judged as it is written, without resolving links: a link inside the folder is its owner's choice.
+        """
+        if "://" in text or text.startswith("data:"):
+            return Found(self.folder, f"image {shown(text)} is not a local file; download it and give its path")
+        if _is_base64(text):
+            length = f"{len(text):,} characters"
+            return Found(
+                self.folder, f"image is base64 text of {length}: images in the row are not read yet; expected a path"
+            )
+        try:
+            # Not `resolve`, which would follow links.
+            path = Path(os.path.normpath(self.home / text))
+            inside = next((root for root in self.roots if path.is_relative_to(root)), None)
+            if inside is None:
+                return Found(path, f"image {shown(text)} is outside of the image folder {_ending(self.folder)}")
+            path = inside.resolve() / path.relative_to(inside)
+            problem = image_problem(path) if self.are_opened else None
+        except (OSError, ValueError, RuntimeError) as error:  # a null byte, a name too long, a loop of links
+            reason = getattr(error, "strerror", None) or error
+            return Found(self.folder, f"image {shown(text)} is not a path ({reason})")
+        return Found(path, f"image {shown(text)} {problem}" if problem else None)
+
+
+def _ending(folder: Path) -> str:
+    text = str(folder)
+    return text if len(text) <= _SHOWN_FOLDER else f"...{text[-_SHOWN_FOLDER:]}"
+
+
+def _is_base64(text: str) -> bool:
+    """Return whether a text is longer than a path can be and could be base64."""
+    is_long = len(text) > _LONGEST_PATH or max(map(len, text.split("/"))) > _LONGEST_NAME
+    return is_long and _BASE64.fullmatch(text) is not None

@@ -1,0 +1,135 @@
+"""Where images may lie, and one-line refusals of images and layouts that are not read yet."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from adaptinf.data import Rejected, Sample
+from adaptinf.errors import DataError
+from adaptinf.formats import read
+
+LONGEST = 200
+"""Characters of a refusal."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder `data` with the image a.png, and an image beside the folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for path in (folder / "a.png", tmp_path / "x.png"):
+        Image.new("RGB", (8, 6), "red").save(path)
+    return folder
+
+
+def row(image: Any) -> dict[str, Any]:
+    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "This."}]
+    return {"image": image, "conversations": turns}
+
+
+def one(folder: Path, image: Any, images: Path | None = None) -> Sample | Rejected:
+    (folder / "toy.json").write_text(json.dumps([row(image)]))
+    (found,) = read(folder / "toy.json", images=images)
+    return found
+
+
+def image_of(found: Sample | Rejected) -> Path:
+    assert isinstance(found, Sample), found
+    return found.images[0]
+
+
+def test_a_link_inside_the_folder_is_followed_wherever_it_leads(folder: Path) -> None:
+    (folder / "link.png").symlink_to(folder.parent / "x.png")
+    (folder / "more").symlink_to(folder.parent)
+    assert image_of(one(folder, "link.png")) == folder.resolve() / "link.png"
+    assert image_of(one(folder, "more/x.png")) == folder.resolve() / "more" / "x.png"
+    assert image_of(one(folder, str(folder / "link.png"))).name == "link.png"
+
+
+@pytest.mark.parametrize("image", ["../x.png", "more/../../x.png", "a.png/../../x.png"])
+def test_two_dots_do_not_leave_the_folder(folder: Path, image: str) -> None:
+    (folder / "more").symlink_to(folder.parent)
+    found = one(folder, image)
+    assert isinstance(found, Rejected) and "is outside of the image folder" in found.reason
+
+
+def test_an_absolute_path_may_use_either_name_of_a_linked_folder(folder: Path) -> None:
+    (folder.parent / "alias").symlink_to(folder)
+    alias = folder.parent / "alias"
+    for image in (alias / "a.png", folder / "a.png", Path(os.path.relpath(folder / "a.png", folder))):
+        assert image_of(one(folder, str(image), images=alias)) == folder.resolve() / "a.png"
+    assert isinstance(one(folder, str(folder.parent / "x.png"), images=alias), Rejected)
+
+
+def test_the_manifest_of_an_export_names_further_folders(folder: Path) -> None:
+    outside = str(folder.parent / "x.png")
+    assert isinstance(one(folder, outside), Rejected)
+    for content in ("", "[]", '{"roots": 3}', '{"roots": ["relative"]}', json.dumps({"roots": [str(folder)]})):
+        (folder / "manifest.json").write_text(content)
+        assert isinstance(one(folder, outside), Rejected)
+    (folder / "manifest.json").write_text(json.dumps({"roots": [str(folder.parent)]}))
+    assert image_of(one(folder, outside)).name == "x.png"
+
+
+def test_a_folder_with_a_manifest_stands_for_its_data_file(folder: Path) -> None:
+    one(folder, "a.png")
+    (folder / "toy.json").rename(folder / "data.json")
+    with pytest.raises(DataError, match="must hold exactly one"):
+        (folder / "manifest.json").write_text("{}")
+        list(read(folder))
+    (folder / "manifest.json").write_text(json.dumps({"files": {"data.json": "", "ids.txt": ""}}))
+    assert len(list(read(folder))) == 1
+
+
+def test_images_in_the_row_are_refused_in_one_short_line(folder: Path) -> None:
+    content = (folder / "a.png").read_bytes() + bytes(20_000)
+    text = base64.b64encode(content).decode()
+    for image in (text, "/9j/" + text, text[:300], {"bytes": text, "path": None}, {"bytes": text, "path": "a.png"}):
+        found = one(folder, image)
+        assert isinstance(found, Rejected), found
+        assert len(found.reason) <= LONGEST and "expected a path" in found.reason, found.reason
+        assert text[:90] not in found.reason
+
+
+def test_an_object_of_images_is_refused_with_its_keys(folder: Path) -> None:
+    found = one(folder, {"<image_00>": "a.png", "<image_01>": "a.png"})
+    assert isinstance(found, Rejected) and len(found.reason) <= LONGEST
+    assert "keys <image_00>, <image_01>" in found.reason and "expected a path" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            [{"id": "0", "conversations": [{"role": "user", "content": "?"}]}],
+            "first row has id, conversations: [{role, content}]; known formats: llava (conversations: [{from, value}])",
+        ),
+        ({"data": [row("a.png")]}, "must hold a list"),
+        ([{"x" * 1_000_000: 1}], "has no known format"),
+    ],
+)
+def test_another_layout_is_refused_in_one_line_that_names_it(folder: Path, content: Any, expected: str) -> None:
+    (folder / "toy.json").write_text(json.dumps(content))
+    with pytest.raises(DataError) as error:
+        list(read(folder / "toy.json"))
+    assert expected in str(error.value)
+    assert len(str(error.value).replace(str(folder), "")) <= LONGEST and "\n" not in str(error.value)
+
+
+def test_several_image_folders_are_refused(folder: Path) -> None:
+    one(folder, "a.png")
+    with pytest.raises(DataError, match="one image folder can be named, not several"):
+        read(folder / "toy.json", images=[folder, folder.parent])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("image", ["x" * 1_000_000, "/" + "y/" * 500_000, "\0" * 5000])
+def test_a_message_never_prints_more_than_a_short_part_of_a_value(folder: Path, image: str) -> None:
+    found = one(folder, image)
+    assert isinstance(found, Rejected) and len(found.reason) <= LONGEST, found.reason[:300]
