@@ -39,8 +39,9 @@ def check_load(ground: Ground) -> None:
 
 
 def check_labels(ground: Ground) -> None:
-    """The labelled tokens of each turn decode to its answer, stand after its question, and end as the family's do."""
+    """The labelled tokens of each turn decode to its answer, stand after its question, and teach to stop."""
     learner = ground.learner()
+    special = {number for number, token in learner.tokenizer.added_tokens_decoder.items() if token.special}
     for sample in ground.samples:
         row = row_of(learner, sample)
         answers, questions = turns(sample, "assistant"), turns(sample, "user")
@@ -49,15 +50,14 @@ def check_labels(ground: Ground) -> None:
         for answer, question, (start, end) in zip(answers, questions, row.runs, strict=True):
             assert torch.equal(row.labels[start:end], row.ids[start:end])
             text = row.ids[start:end].tolist()
-            while text and text[-1] in learner.tokenizer.all_special_ids:
+            while text and text[-1] in special:
                 text.pop()
             learnt = learner.tokenizer.decode(text)
             assert squeezed(learnt) == squeezed(answer), f"{sample.id}: {learnt!r} is learnt for {answer!r}"
             asked = learner.tokenizer.decode(row.ids[before:start])
             assert all(squeezed(word) in squeezed(asked) for word in question.split()), f"{sample.id}: {asked!r}"
             before = end
-        ends = int(row.ids[row.runs[-1][1] - 1]) in end_tokens(learner)
-        assert ends == ground.family.has_end, f"{sample.id}: the last answer {'has' if ends else 'lacks'} an end token"
+        assert int(row.ids[row.runs[-1][1] - 1]) in end_tokens(learner), f"{sample.id}: the last answer has no end"
 
 
 def check_losses(ground: Ground) -> None:
@@ -77,9 +77,11 @@ def check_losses(ground: Ground) -> None:
 def check_gradients(ground: Ground) -> None:
     """The gradients of a trained adapter are autograd's."""
     learner = ground.adapted(trained=True)
-    # In float32 two orders of the same sums differ by 4e-5 in some of these deep and narrow models.
-    learner = learner.with_model(learner.model.double())
     error = autograd_error(learner, GRADIENT, ground.samples, seed=SEED)
+    if error is not None and 1e-5 < error < 1e-4:
+        # Two orders of the same sums differ by as much in some of these models: float64 tells that from a mistake.
+        learner = learner.with_model(learner.model.double())
+        error = autograd_error(learner, GRADIENT, ground.samples, seed=SEED)
     assert error is not None and error <= 1e-5, f"gradients differ from autograd's by {error:.1e}"
 
 
@@ -146,7 +148,7 @@ def _answers(ground: Ground, learner, samples) -> list[str]:
     config = SkillConfig(skill="s", path="x.json", max_new_tokens=6)
     tests = [SkillTest(config=config, items=tuple(samples), rejected=())]
     with Silent().stage("evaluate", len(samples)) as bar:
-        return generate(learner, tests, bar)
+        return list(generate(learner, tests, bar).texts)
 
 
 def check_cut(ground: Ground) -> None:

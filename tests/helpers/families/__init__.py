@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 FAMILIES: dict[str, Family] = {
-    name: Family(write=model.write, **{**usual, **FACTS.get(name, {})})
+    name: Family(write=model.write, kind=model.kind, **{**usual, **FACTS.get(name, {})})
     for models, usual in (
         (BY_PILLOW, {"has_vision": True}),
         (BY_TORCHVISION, {"has_vision": True, "needs": ("torchvision",)}),

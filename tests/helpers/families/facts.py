@@ -2,14 +2,18 @@
 
 from typing import Any
 
+SYSTEM = "rows with a system prompt are rejected (its template)"
+
 FACTS: dict[str, dict[str, Any]] = {
-    "llava15": {"has_end": False},
-    "falcon": {"has_end": False},
     "smolvlm": {"needs": ("torchvision", "num2words")},
-    "mllama": {"refuses": ("turns",)},
+    "mllama": {"refuses": ("turns",), "note": "rows with a system prompt and an image are rejected (its template)"},
     "mamba": {"first_hidden": 1},
     "mamba2": {"first_hidden": 1},
-    "gemma2": {"refuses": ("turns",)},
-    "mixtral": {"refuses": ("turns",)},
+    "gemma2": {"refuses": ("turns",), "note": SYSTEM},
+    "pixtral": {
+        "refuses": ("turns",),
+        "note": "rows with a system prompt are rejected (its template leaves the prompt out before an answer)",
+    },
+    "mixtral": {"refuses": ("turns",), "note": SYSTEM},
 }
 """Family -> fields of its `Family` that are not the usual ones."""

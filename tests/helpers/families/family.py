@@ -23,6 +23,8 @@ class Family:
 
     write: Callable[[Path], Path]
     """Writes an ordinary Hugging Face folder and returns it."""
+    kind: str
+    """The `model_type` of its configuration."""
     has_vision: bool
     """Whether it takes images."""
     needs: tuple[str, ...] = ()
@@ -31,10 +33,10 @@ class Family:
     """A part of the message with which a model of this family is refused; None: it is supported."""
     refuses: tuple[str, ...] = ()
     """Conversations of the contract that its template or processor refuses."""
-    has_end: bool = True
-    """Whether its template ends the last answer with an end token."""
     first_hidden: int = 0
     """The block whose input is the first of the model's `hidden_states`; 1 where they begin after the first block."""
+    note: str = ""
+    """What a user of it should know, for the table of docs/your-model.md."""
     projector: str = "trained"
     """Whether `model.projector: trained` is "trained" or "refused"."""
 

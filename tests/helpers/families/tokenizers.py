@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 CORPUS = (
@@ -10,8 +11,10 @@ CORPUS = (
     "circle, blue circle. You are a helpful assistant. USER: ASSISTANT: System: User: Assistant: Be brief.\n\n"
 )
 """What the merges are learnt from; the other characters become bytes."""
-VOCABULARY = 420
-"""Bytes, some merges and the special tokens."""
+VOCABULARY = 400
+"""Bytes and some merges."""
+NUM_PIECES = 150
+"""Letters and some merges, beside the bytes."""
 LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -47,15 +50,19 @@ def sentence_piece(special: list[str], *, leading_blank: bool = False, **options
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    # SentencePiece joins a blank to the word that follows, and no merge crosses words.
+    words = CORPUS.replace(" ", "\0▁").split("\0")
+    learnt = Tokenizer(models.BPE())
+    learnt.train_from_iterator(words, trainers.BpeTrainer(vocab_size=NUM_PIECES, show_progress=False))
+    model = json.loads(learnt.to_str())["model"]
+    pieces = ["<unk>", *(f"<0x{number:02X}>" for number in range(256)), *model["vocab"]]
+    merges = [tuple(merge) for merge in model["merges"]]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     replaced = normalizers.Replace(" ", "▁")
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replaced]) if leading_blank else replaced
     parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*parts, *([decoders.Strip(" ", 1, 0)] if leading_blank else [])])
-    pieces = ["<unk>", *(f"<0x{number:02X}>" for number in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=pieces, show_progress=False)
-    # Without a splitter a merge could cross words; SentencePiece joins a blank to the word that follows.
-    tokenizer.train_from_iterator(CORPUS.replace(" ", "\0 ").split("\0"), trainer)
     return _fast(tokenizer, special, {"unk_token": "<unk>", **options})
 
 
