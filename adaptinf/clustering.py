@@ -126,9 +126,8 @@ def _number_of_clusters(fit_MD: np.ndarray, wanted: int | None, seed: int) -> tu
     if wanted is None:
         return _knee(fit_MD, num_distinct, seed)
     if wanted > num_distinct:
-        logger.warning(
-            "clustering.clusters=%d, but only %d different rows: using %d", wanted, num_distinct, num_distinct
-        )
+        # No warning: most numbers are a method's own default. Who was given one by the user compares the info.
+        logger.info("clusters=%d, but only %d different rows: using %d", wanted, num_distinct, num_distinct)
     return min(wanted, num_distinct), {"requested": wanted, "distinct": num_distinct}
 
 

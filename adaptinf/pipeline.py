@@ -137,7 +137,13 @@ def _cluster(run: Run, step: int, features: Features, executor: Executor) -> Clu
             bar.advance(len(features.ids))
         return clusters
 
-    return run.once(step, Clusters, compute)
+    found = run.once(step, Clusters, compute)
+    asked, num_clusters = run.config.clustering.clusters, len(found.centers)
+    if asked != "auto" and num_clusters < asked:
+        run.progress.note(
+            f"clustering.clusters={asked}, but only {num_clusters} at step {step}: no more of its vectors differ"
+        )
+    return found
 
 
 def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:

@@ -123,9 +123,15 @@ def test_no_row_and_one_row_are_fine(clusters: str | int) -> None:
 
 def test_the_number_of_clusters_is_capped_by_different_rows_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     vectors = np.repeat(np.eye(3), 4, axis=0)
-    found = cluster(vectors, ids=names(12), clusters=8)
-    assert len(found.centers) == 3 and partition(found.labels) == partition(np.arange(12) // 4)
+    with caplog.at_level("INFO"):
+        found = cluster(vectors, ids=names(12), clusters=8)
+    assert (
+        len(found.centers) == 3
+        and found.info["requested"] == 8
+        and partition(found.labels) == partition(np.arange(12) // 4)
+    )
     assert "only 3 different rows" in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_auto_keeps_thirty_samples_a_cluster_on_average() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adaptinf.words import counted, format_bytes, format_seconds
 
@@ -20,6 +20,9 @@ NUMERIC = "-−–+<0123456789"
 """What a cell with a number begins with, or one that has none."""
 SHOWN_ROWS = 20
 """Bad rows that `validate` lists before it only counts."""
+
+SHOWN_IDS = 3
+"""Ids that a line names as examples."""
 
 
 def show_findings(findings: Findings) -> None:
@@ -102,14 +105,26 @@ def show_chosen(chosen: Chosen) -> None:
     print(f"{counted(info['pool'], 'sample')}; scores: {', '.join(scores) or 'none'}")
     if info["ignored_columns"]:
         print(f"columns without numbers, ignored: {', '.join(info['ignored_columns'])}")
-    number = f", {info['clusters']['clusters']:,}" if "clusters" in info["clusters"] else ""
-    print(f"clusters: {info['clusters']['found']}{number}")
+    for name, found in info["not_finite_rows"].items():
+        ids = ", ".join(found["ids"][:SHOWN_IDS]) + (", ..." if found["rows"] > SHOWN_IDS else "")
+        print(f"{name}: {counted(found['rows'], 'row')} not finite, selected last: {ids}")
+    print(f"clusters: {_clusters_text(info['clusters'])}")
     options = ", ".join(f"{name}={value}" for name, value in info["options"].items())
     print(f"{info['method']}{f' ({options})' if options else ''} selected {info['chosen']:,} with seed {info['seed']}")
+    if info["chosen"] < info["budget"]:
+        print(f"only {info['chosen']:,} of the budget of {info['budget']:,}: there are no more samples to select")
     if info["sources"]:
         rows = [[name, f"{count['pool']:,}", f"{count['chosen']:,}"] for name, count in info["sources"].items()]
         print_table([["source", "pool", "selected"], *rows])
     print(f"wrote {chosen.folder}: ids.txt, selection.parquet, clusters.parquet, info.json")
+
+
+def _clusters_text(info: Mapping[str, Any]) -> str:
+    """Return how clusters were found and how many, with the number that was asked for if the rows do not give it."""
+    if "clusters" not in info:
+        return str(info["found"])
+    few = f" of {info['asked']:,}, as no more rows differ" if (info.get("asked") or 0) > info["clusters"] else ""
+    return f"{info['found']}, {info['clusters']:,}{few}"
 
 
 def show_plugins(found: PluginList) -> None:

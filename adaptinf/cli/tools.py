@@ -87,7 +87,7 @@ def inspect(
 
 
 def select(
-    budget: Annotated[int, typer.Option(help="Number of samples to select.", min=0)],
+    budget: Annotated[int, typer.Option(help="Number of samples to select.", min=1)],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
     scores: Annotated[
         Path | None, typer.Argument(help="Parquet table: ids, and one column of numbers per score.")

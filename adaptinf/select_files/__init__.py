@@ -15,9 +15,9 @@ import numpy as np
 import xxhash
 
 from adaptinf import __version__, registry
-from adaptinf.arrays.tiles import as_rows
 from adaptinf.data import Selection
 from adaptinf.errors import ConfigError, DataError
+from adaptinf.select_files.array_files import broken_rows, named, read_rows
 from adaptinf.select_files.centers import centers_of
 from adaptinf.select_files.score_table import ScoreTable, numbered_rows, read_scores
 from adaptinf.selection import auto_settings, known_options, select, with_options
@@ -146,12 +146,16 @@ def choose(request: Request) -> Chosen:
 
 def _choose(request: Request) -> Chosen:
     with_options(request.method, request.options)  # before anything large is read
+    if request.budget == 0:
+        raise ConfigError("--budget 0 selects nothing; give a number of samples")
     table, arrays = _read(request)
+    broken = broken_rows(arrays, {"vectors": request.vectors, "embeddings": request.embeddings})
     options = {**_default_scorers(request.method, table), **request.options}
     needs = set(registry.selector[request.method].needs)
     needs |= {"centers", "distances"} if options.get("budgets") == "density" else set()
 
-    clustered = _clusters(request, table, arrays, needs)
+    _check_scores(request, table, needs)
+    clustered = _without_cluster(_clusters(request, table, arrays, needs), broken, len(table.ids))
     known: dict[str, Any] = {"scores": table.scores, "arrived": table.arrived, "skills": table.skills}
     given = {name: value for name, value in {**known, **arrays, **clustered.inputs}.items() if value is not None}
     _check_needs(request.method, needs, set(given) - ({"scores"} if not table.scores else set()))
@@ -162,13 +166,13 @@ def _choose(request: Request) -> Chosen:
         method=request.method, seed=request.seed,
         **{name: value for name, value in wanted.items() if name not in ("scores", "labels")}, **options,
     )  # fmt: skip
-    return Chosen(selection=selection, info=_info(request, options, table, clustered, selection))
+    return Chosen(selection=selection, info=_info(request, options, table, clustered, broken, selection))
 
 
 def _read(request: Request) -> tuple[ScoreTable, dict[str, np.ndarray]]:
     """Return the table and the memory-mapped arrays, one row per sample."""
     paths = {"vectors": request.vectors, "embeddings": request.embeddings}
-    arrays = {name: _read_rows(path, name) for name, path in paths.items() if path is not None}
+    arrays = {name: read_rows(path, name) for name, path in paths.items() if path is not None}
     if request.scores is not None:
         table = read_scores(request.scores, id_column=request.id_column, label_column=request.label_column)
     elif arrays:
@@ -182,15 +186,6 @@ def _read(request: Request) -> tuple[ScoreTable, dict[str, np.ndarray]]:
                 "give both with one row per sample, in the same order"
             )
     return table, arrays
-
-
-def _read_rows(path: Path, name: str) -> np.ndarray:
-    try:
-        return as_rows(np.load(path, mmap_mode="r", allow_pickle=False), str(path))
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"--{name} {path} cannot be read as a .npy array: {error}") from error
 
 
 def _default_scorers(method: str, table: ScoreTable) -> dict[str, list[str]]:
@@ -223,8 +218,32 @@ def _clusters(request: Request, table: ScoreTable, arrays: dict[str, np.ndarray]
     clusters = cluster(rows, ids=table.ids, clusters=wanted, seed=request.seed)
     found = {"labels": clusters.labels, "distances": clusters.distances, "centers": clusters.centers}
     source = "vectors" if "vectors" in arrays else "embeddings"
-    info = {"found": f"k-means on {source}", "clusters": len(clusters.centers), **clusters.info}
+    asked = request.clusters if isinstance(request.clusters, int) else None
+    info = {"found": f"k-means on {source}", "asked": asked, "clusters": len(clusters.centers), **clusters.info}
     return Clustered(found, info)
+
+
+def _without_cluster(clustered: Clustered, broken: dict[str, np.ndarray], num_rows: int) -> Clustered:
+    """Return the clusters without the rows that are not finite, so that these are selected last."""
+    if not broken:
+        return clustered
+    labels = clustered.inputs.get("labels", np.zeros(num_rows, dtype=np.int64)).copy()
+    labels[np.concatenate(list(broken.values()))] = -1
+    return Clustered({**clustered.inputs, "labels": labels}, clustered.info)
+
+
+def _check_scores(request: Request, table: ScoreTable, needs: set[str]) -> None:
+    """Refuse a table without any finite score, where a method chooses by scores.
+
+    Raises:
+        DataError: with the number of rows.
+    """
+    if "scores" in needs and table.scores and not any(np.isfinite(score).any() for score in table.scores.values()):
+        count = f"{len(table.ids):,} of {len(table.ids):,} rows"
+        raise DataError(
+            f"{request.scores}: {count} have no finite score in {', '.join(table.scores)}; measure them again, or "
+            "choose a --method without scores"
+        )
 
 
 def _refuse_clusters(request: Request, reason: str) -> None:
@@ -243,7 +262,12 @@ def _check_needs(method: str, needs: set[str], given: set[str]) -> None:
 
 
 def _info(
-    request: Request, options: dict[str, Any], table: ScoreTable, clustered: Clustered, selection: Selection
+    request: Request,
+    options: dict[str, Any],
+    table: ScoreTable,
+    clustered: Clustered,
+    broken: dict[str, np.ndarray],
+    selection: Selection,
 ) -> dict[str, Any]:
     files = [request.scores, request.vectors, request.embeddings, *request.plugins]
     return {
@@ -254,6 +278,7 @@ def _info(
         "pool": len(table.ids),
         "chosen": len(selection.ids),
         "not_finite": {name: int((~np.isfinite(score)).sum()) for name, score in table.scores.items()},
+        "not_finite_rows": named(broken, table.ids),
         "ignored_columns": table.ignored,
         "clusters": clustered.info,
         "sources": _by_source(table.sources, selection.indices),

@@ -12,12 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adaptinf import registry
 from adaptinf.clustering import cluster
 from adaptinf.data import Selection
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.select_files import Request, choose, choose_into
+from adaptinf.select_files.array_files import read_rows
 from adaptinf.selection import select
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.storage import store, tables
@@ -147,6 +150,7 @@ def test_without_the_papers_four_every_score_of_the_table_may_decide(tmp_path: P
         ({"method": "adpat"}, ConfigError, "unknown selector 'adpat'; did you mean 'adapt'"),
         ({"options": {"choos": "borda"}}, ConfigError, "adapt has no option 'choos'; did you mean 'choose'"),
         ({"budget": -1}, ConfigError, "budget=-1"),
+        ({"budget": 0}, ConfigError, "--budget 0 selects nothing"),
         ({"scores": None}, ConfigError, "adapt needs scores: give a table .*coincide, dbp"),
         (
             {"vectors": None, "embeddings": None, "method": "dbp"},
@@ -232,6 +236,102 @@ def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: 
     assert code == 2 and "did you mean 'dbp'" in err and not (tmp_path / "c").exists()
     code, out, err = call("select", files["scores"], "--budget", "7", "--out", tmp_path / "c", "--set", "sampling")
     assert code == 2 and "is not KEY=VALUE" in err
+
+
+@pytest.mark.parametrize("name", ["vectors", "embeddings"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_counted_named_and_selected_last(
+    call, files: dict[str, Path], tmp_path: Path, name: str, value: float
+) -> None:
+    rows = np.load(files[name]).copy()
+    rows[[3, 5, 8], 1] = value
+    np.save(files[name], rows)
+    ids = arrays()["ids"]
+    broken = {ids[3], ids[5], ids[8]}
+    for method in ("adapt", "semdedup_random", "random_replay"):
+        chosen = choose(Request(**files, budget=NUM_ROWS - 3, method=method))
+        assert set(chosen.ids) == set(ids) - broken, method
+        assert chosen.info["not_finite_rows"] == {name: {"rows": 3, "ids": [ids[3], ids[5], ids[8]]}}
+    assert len(choose(Request(**files, budget=NUM_ROWS)).ids) == NUM_ROWS
+    words = ["select", files["scores"], f"--{name}", files[name], "--budget", "5", "--out", tmp_path / "out"]
+    code, out, _ = call(*words)
+    assert code == 0 and f"{name}: 3 rows not finite, selected last: {ids[3]}, {ids[5]}, {ids[8]}" in out
+
+
+@pytest.mark.parametrize("name", ["vectors", "embeddings"])
+def test_arrays_without_a_finite_row_are_refused(files: dict[str, Path], name: str) -> None:
+    np.save(files[name], np.full((NUM_ROWS, 3), np.inf, np.float16))
+    with pytest.raises(DataError, match=f"--{name} .*: 120 of 120 rows are not finite .* float32"):
+        choose(Request(**files, budget=5))
+
+
+def test_scores_without_a_finite_value_are_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    table = {"id": arrays()["ids"], "loss": np.full(NUM_ROWS, np.nan), "margin": np.full(NUM_ROWS, np.inf)}
+    pq.write_table(pa.table(table), files["scores"])
+    with pytest.raises(DataError, match="120 of 120 rows have no finite score in loss, margin"):
+        choose(Request(**files, budget=5))
+    assert len(choose(Request(**files, budget=5, method="random_replay")).ids) == 5
+    table["loss"] = np.where(np.arange(NUM_ROWS) < 2, 0.5, np.nan)
+    pq.write_table(pa.table(table), files["scores"])
+    assert choose(Request(scores=files["scores"], budget=2)).ids.tolist() == arrays()["ids"][:2]
+
+
+@pytest.mark.parametrize("kind", ["raw", "empty", "header", "cut", "objects", "text", "zip", "zip_cut"])
+def test_a_file_that_is_no_array_is_told_without_advice_to_unpickle(files: dict[str, Path], kind: str) -> None:
+    path, vectors = files["vectors"], np.load(files["vectors"])
+    whole = path.read_bytes()
+    if kind == "raw":
+        vectors.tofile(path)
+    elif kind == "objects":
+        np.save(path, np.array([[1], [2, 3]], dtype=object), allow_pickle=True)
+    elif kind.startswith("zip"):
+        np.savez(path.with_suffix(".npz"), a=vectors, b=vectors)
+        path.write_bytes(path.with_suffix(".npz").read_bytes()[: 300 if kind == "zip_cut" else None])
+    else:
+        damaged = whole.replace(b"(120, 8)", b"(1" + b"0" * 5 + b",)")
+        path.write_bytes({"empty": b"", "header": damaged, "cut": whole[:200], "text": b"1.0, 2.0"}[kind])
+    with pytest.raises(DataError) as caught:
+        choose(Request(**files, budget=5))
+    message = str(caught.value)
+    assert f"--vectors {path}" in message and "\n" not in message
+    assert "pickle" not in message and "unsafe" not in message
+    if kind == "zip":
+        assert "holds 2 arrays: a, b; save the one that is meant" in message
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_header_is_always_told(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "v.npy"
+    np.save(path, np.ones((4, 2), np.float32))
+    whole = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(6, 127), min_size=1, max_size=4)):
+        whole[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole)
+    try:
+        assert read_rows(path, "vectors").ndim == 2
+    except DataError as error:
+        assert str(path) in str(error)
+
+
+def test_an_archive_of_one_array_is_that_array(files: dict[str, Path], tmp_path: Path) -> None:
+    expected = choose(Request(**files, budget=20))
+    np.savez(tmp_path / "v.npz", np.load(files["vectors"]))
+    found = choose(Request(**{**files, "vectors": tmp_path / "v.npz"}, budget=20))
+    assert found.ids.tolist() == expected.ids.tolist()
+
+
+def test_a_budget_above_the_table_says_so_and_so_do_too_few_clusters(
+    call, files: dict[str, Path], tmp_path: Path, caplog
+) -> None:
+    words = ["select", files["scores"], "--vectors", files["vectors"], "--budget", "500"]
+    code, out, _ = call(*words, "--out", tmp_path / "a", "--clusters", "400")
+    assert code == 0 and "only 120 of the budget of 500: there are no more samples to select" in out
+    assert "clusters: k-means on vectors, 120 of 400, as no more rows differ" in out
+    code, out, err = call(*words, "--out", tmp_path / "b", "--method", "adapt_plus")
+    assert code == 0 and "clusters: k-means on vectors, 120\n" in out and err == "" and not caplog.records
+    code, _, err = call("select", files["scores"], "--budget", "0", "--out", tmp_path / "c")
+    assert code == 2 and "budget" in err
 
 
 ALONE = """
