@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptinf.errors import ConfigError
+from adaptinf.errors import ConfigError, ModelError
 from adaptinf.extraction.head import Head
-from adaptinf.models.blocks import decoder_blocks, target_linears
+from adaptinf.models.blocks import decoder_blocks, input_use, target_linears
 from adaptinf.models.loading import Learner
+from adaptinf.models.structure import linears_in
 
 
 @dataclass
@@ -34,6 +35,24 @@ class Trace:
     """Input of the output head at the positions that predict an answer token, T x H."""
     positions: Tensor | None = None
     """B x S bools: these positions. Elsewhere no logit is computed."""
+
+    def by_sample(self, rows: Tensor, name: str) -> Tensor:
+        """Return what a linear was given, or a gradient of what it gave, as B x S x d.
+
+        Some get the rows of all tokens as one list; those that read an image have another S.
+
+        Raises:
+            ModelError: the rows are not those of all tokens.
+        """
+        shape = None if self.positions is None else self.positions.shape
+        if shape is None or (rows.dim() == 3 and len(rows) == shape[0]):
+            return rows
+        if rows.shape[:-1].numel() != shape.numel():
+            raise ModelError(
+                f"layer {name} is given {tuple(rows.shape)}, not all tokens of a batch of {tuple(shape)}; leave it out "
+                "of model.lora.target_modules, or set extraction.vector: hidden"
+            )
+        return rows.reshape(*shape, rows.shape[-1])
 
     def clear(self, positions: Tensor | None) -> None:
         """Forget the last pass and set the positions at which the next one needs the head."""
@@ -73,8 +92,11 @@ def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) 
 def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
     """Return the target linears of the chosen blocks, named `<block>.<name>`; with an adapter those that it is on.
 
+    One that is not given all tokens of a batch, as an expert's, is left out: its tokens cannot be told apart by sample.
+
     Raises:
         ConfigError: an adapter is on other blocks only.
+        ModelError: none of them is given all tokens.
     """
     blocks = decoder_blocks(learner.model)
     adapted = [number for number, block in enumerate(blocks) if _adapted(block)]
@@ -82,18 +104,26 @@ def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
         raise ConfigError(
             f"extraction.layers: the adapter is not on block {without[0]}, only on {', '.join(map(str, adapted))}"
         )
-    return {
-        f"{layer}.{name}": module
+    found = {
+        (layer, name): module
         for layer in layers
         for name, module in (
-            _adapted(blocks[layer]) or target_linears(blocks[layer], learner.config.lora.target_modules)
+            _adapted(blocks[layer]) or target_linears(learner.model, layer, learner.config.lora.target_modules)
         ).items()
     }
+    whole = {place: module for place, module in found.items() if input_use(learner.model, *place) != "other"}
+    if not whole:
+        names = ", ".join(f"{layer}.{name}" for layer, name in found)
+        raise ModelError(
+            f"no layer of the measured blocks is given all tokens of a batch ({names}), so no gradient is that of one "
+            "sample; set extraction.vector: hidden, or extraction.layers to other blocks"
+        )
+    return {f"{layer}.{name}": module for (layer, name), module in whole.items()}
 
 
 def _adapted(block: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers of a block that have an adapter, by name."""
-    return {name: module for name, module in block.named_modules() if hasattr(module, "lora_A")}
+    """Return the linear layers of a block that have an adapter, by name."""
+    return {name: module for name, module in linears_in(block).items() if hasattr(module, "lora_A")}
 
 
 @contextmanager
@@ -128,7 +158,14 @@ def _cut(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
 
 def _catch_hidden(trace: Trace, number: int) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        trace.hidden[number] = first_hidden(args, kwargs).detach()
+        hidden = first_hidden(args, kwargs).detach()
+        if hidden.dim() != 3:
+            raise ModelError(
+                f"{type(module).__name__} is given hidden states of shape {tuple(hidden.shape)}, not batch x tokens x "
+                "size, so this model cannot be measured; choose a method that needs no measurement, such as "
+                "random_replay, or another model"
+            )
+        trace.hidden[number] = hidden
 
     return hook
 
@@ -148,7 +185,7 @@ def _only_positions(trace: Trace, head: Head) -> Any:
 def _catch_linear(trace: Trace, name: str) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if torch.is_grad_enabled():
-            trace.inputs.setdefault(name, []).append(args[0].detach())
+            trace.inputs.setdefault(name, []).append(trace.by_sample(args[0].detach(), name))
             trace.outputs.setdefault(name, []).append(output)
 
     return hook

@@ -142,7 +142,7 @@ class Meter:
         found = torch.autograd.grad(read.outputs, [output for _, output in calls], grad_outputs=read.gradient)
         deltas: dict[str, list[Tensor]] = {name: [] for name in self.trace.outputs}
         for (name, _), delta in zip(calls, found, strict=True):
-            deltas[name].append(delta)
+            deltas[name].append(self.trace.by_sample(delta, name))
         # The graph holds every activation above the cut, and is no longer needed.
         self.trace.outputs.clear()
         return deltas
@@ -207,7 +207,8 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
 
     Raises:
         ConfigError: `layers` names a block that the model does not have.
-        ModelError: the model has no output head or an adapter of an unknown kind, or does not suit the kind of vector.
+        ModelError: the model has no output head, an adapter of an unknown kind or hidden states of another shape, or
+            does not suit the kind of vector.
     """
     blocks = decoder_blocks(learner.model)
     layers = layer_numbers(config.layers, len(blocks))

@@ -9,17 +9,22 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from adaptinf.errors import ModelError
-from adaptinf.models.blocks import lora_targets, projector_names
+from adaptinf.models.blocks import lora_targets
 from adaptinf.models.loading import Learner
+from adaptinf.models.projector import projector_names
 
 MAX_CAUSE = 500
 """Characters of a reason at most: torch lists every weight that does not fit."""
 
 
 def begin_adapter(learner: Learner, seed: int) -> Learner:
-    """Return the learner with a new adapter on every linear layer of its decoder blocks (A seeded, B = 0)."""
+    """Return the learner with a new adapter on every linear layer of its decoder blocks (A seeded, B = 0).
+
+    Raises:
+        ConfigError: `model.lora.target_modules` matches no layer, or `model.projector: trained` and none is found.
+    """
     lora = learner.config.lora
-    projector = projector_names(learner.model) if learner.config.projector == "trained" else []
+    projector = projector_names(learner) if learner.config.projector == "trained" else []
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -59,11 +64,15 @@ def merge_adapter(learner: Learner) -> Learner:
 
 
 def unfreeze_all(learner: Learner) -> None:
-    """Make the language model and the projector trainable and freeze all other weights (vision tower), in place."""
+    """Make the language model and the projector trainable and freeze all other weights (vision tower), in place.
+
+    Raises:
+        ConfigError: the projector of a vision-language model is not found.
+    """
     trained = {id(weight) for weight in learner.model.get_decoder().parameters()}
     for module in (learner.model.get_output_embeddings(), learner.model.get_input_embeddings()):
         trained |= {id(weight) for weight in module.parameters()}
-    for name in projector_names(learner.model):
+    for name in projector_names(learner):
         trained |= {id(weight) for weight in learner.model.get_submodule(name).parameters()}
     for weight in learner.model.parameters():
         weight.requires_grad_(id(weight) in trained)

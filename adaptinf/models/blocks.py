@@ -1,16 +1,16 @@
-"""Finding the decoder blocks, their linear layers and the projector of any model, without code per model family."""
+"""The decoder blocks of any model and their linear layers, without code per model family."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from adaptinf.errors import ConfigError, ModelError
-
-PROJECTOR_WORDS = ("projector", "connector", "merger", "aligner", "resampler")
-"""Names that model families give to the layer between vision tower and language model."""
+from adaptinf.models.structure import Use, linears_in, structure_of
 
 
 def base_model(model: Any) -> Any:
@@ -21,15 +21,21 @@ def base_model(model: Any) -> Any:
 def decoder_blocks(model: Any) -> nn.ModuleList:
     """Return the language model's transformer blocks, lowest first.
 
-    They are the longest list of modules in the model's decoder.
+    They are the list of modules through which text passes in a trial. Where no forward pass is possible, they are taken
+    to be the longest list in the model's decoder.
 
     Raises:
         ModelError: the model has no such list.
     """
-    decoder = base_model(model).get_decoder()
+    base = base_model(model)
+    seen = structure_of(base)
+    if seen is not None:
+        found: nn.ModuleList = base.get_submodule(seen.blocks)
+        return found
+    decoder = base.get_decoder()
     lists = [module for module in decoder.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
-        raise ModelError(f"{type(base_model(model)).__name__} has no list of decoder blocks to take gradients from")
+        raise ModelError(f"{type(base).__name__} has no list of decoder blocks to take gradients from")
     return max(lists, key=len)
 
 
@@ -47,52 +53,83 @@ def layer_numbers(layers: str | int | list[int], num_blocks: int) -> list[int]:
     return sorted(set(numbers))
 
 
-def target_linears(block: nn.Module, names: list[str] | None = None) -> dict[str, nn.Module]:
-    """Return a block's linear layers by their name in the block; a layer with its adapter counts as one layer.
+def target_linears(model: Any, layer: int, names: list[str] | None = None) -> dict[str, nn.Module]:
+    """Return the linear layers of a block that an adapter can be on, by their name in the block.
+
+    These are the ones that are called in a trial and that PEFT accepts. A layer with its adapter counts as one layer.
 
     Raises:
         ConfigError: `names` (model.lora.target_modules) matches none of them.
         ModelError: the block has no linear layer of a known class, as in a model quantised by GPTQ or AWQ.
     """
-    found: dict[str, nn.Module] = {}
-    for name, module in block.named_modules():
-        is_inside = any(name.startswith(f"{outer}.") for outer in found)
-        if not is_inside and (isinstance(module, nn.Linear | Conv1D) or hasattr(module, "lora_A")):
-            found[name] = module
+    base, block = base_model(model), decoder_blocks(model)[layer]
+    found = linears_in(block)
     if not found:
         kinds = sorted({type(module).__name__ for module in block.modules() if not list(module.children())})
         raise ModelError(
             f"{type(block).__name__} has no linear layer whose gradient can be taken, only {', '.join(kinds)}; "
             "load the model unquantised, or quantised by bitsandbytes"
         )
-    chosen = {name: module for name, module in found.items() if names is None or name.split(".")[-1] in names}
+    seen = structure_of(base)
+    called = {name: module for name, module in found.items() if seen is None or seen.use(layer, name) is not None}
+    kind = str(getattr(base.config, "model_type", ""))
+    fitting = {name: module for name, module in called.items() if _is_accepted(kind, name.split(".")[-1])}
+    chosen = {name: module for name, module in fitting.items() if names is None or name.split(".")[-1] in names}
     if not chosen:
-        known = sorted({name.split(".")[-1] for name in found})
-        raise ConfigError(
-            f"model.lora.target_modules={names} matches no layer of a decoder block; known: {', '.join(known)}"
-        )
+        known = sorted({name.split(".")[-1] for name in fitting})
+        wanted = f"model.lora.target_modules={names}" if names is not None else "an adapter"
+        raise ConfigError(f"{wanted} matches no layer of a decoder block; known: {', '.join(known) or 'none'}")
     return chosen
 
 
+def input_use(model: Any, layer: int, name: str) -> Use:
+    """Return how a target linear of a block is given its input; `rows` where no trial was possible."""
+    seen = structure_of(base_model(model))
+    return "rows" if seen is None else seen.use(layer, name) or "other"
+
+
 def lora_targets(model: Any, names: list[str] | None) -> list[str]:
-    """Return the full names of all linear layers in the decoder blocks, for PEFT."""
-    targets = {id(linear) for block in decoder_blocks(model) for linear in target_linears(block, names).values()}
+    """Return the full names of all linear layers in the decoder blocks that an adapter can be on, for PEFT.
+
+    Raises:
+        ConfigError: `names` matches none of them in any block.
+    """
+    targets: set[int] = set()
+    refusal: ConfigError | None = None
+    for layer in range(len(decoder_blocks(model))):
+        try:
+            targets |= {id(linear) for linear in target_linears(model, layer, names).values()}
+        except ConfigError as error:
+            # Blocks may differ: a state space block has other layers than an attention block.
+            refusal = error
+    if not targets and refusal is not None:
+        raise refusal
     return [name for name, module in model.named_modules() if id(module) in targets]
 
 
-def projector_names(model: Any) -> list[str]:
-    """Return the names of the modules between vision tower and language model; empty for a text-only model."""
-    found: list[str] = []
-    for name, _ in model.named_modules():
-        last = name.split(".")[-1]
-        is_inside = any(name.startswith(f"{outer}.") for outer in found)
-        if any(word in last for word in PROJECTOR_WORDS) and not is_inside and not _is_in(name, model):
-            found.append(name)
-    return found
+@dataclass(frozen=True)
+class _Kind:
+    """The part of a configuration that PEFT looks at."""
+
+    model_type: str
 
 
-def _is_in(name: str, model: Any) -> bool:
-    """Return whether a module is inside the decoder blocks."""
-    blocks = decoder_blocks(model)
-    inside = {id(module) for block in blocks for module in block.modules()}
-    return id(model.get_submodule(name)) in inside
+class _Shell(nn.Module):
+    """One small layer under the name of another, to ask PEFT about."""
+
+    def __init__(self, name: str, kind: _Kind) -> None:
+        super().__init__()
+        self.config = kind
+        self.add_module(name, nn.Linear(1, 1))
+
+
+@cache
+def _is_accepted(model_type: str, name: str) -> bool:
+    """Return whether PEFT puts an adapter on a layer of that name in such a model; of some models it refuses names."""
+    shell = _Shell(name, _Kind(model_type))
+    try:
+        inject_adapter_in_model(LoraConfig(r=1, target_modules=[name]), shell)
+    except ValueError:
+        return False
+    # Of some mixtures of experts PEFT takes the name for that of the experts' joint weights.
+    return hasattr(shell.get_submodule(name), "lora_A")

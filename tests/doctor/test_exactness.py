@@ -156,7 +156,13 @@ def test_leaving_the_meter_restores_hooks_and_trainable_weights(learner):
     with open_meter(fresh, ExtractionConfig(), seed=0):
         assert not any(weight.requires_grad for weight in fresh.model.parameters())
     assert [name for name, weight in fresh.model.named_parameters() if weight.requires_grad] == trainable
-    assert not any(module._forward_pre_hooks or module._forward_hooks for module in fresh.model.modules())
+    # transformers puts hooks of its own on a vision tower when an image first runs through it.
+    hooks = [
+        hook
+        for module in fresh.model.modules()
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+    ]
+    assert not [hook for hook in hooks if hook.__module__.startswith("adaptinf")]
     assert fresh.fingerprint == before
 
 

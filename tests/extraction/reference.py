@@ -87,7 +87,7 @@ def slow_gradient(learner: Learner, sample: Sample, layers: list[int]) -> dict[s
     weights = {
         f"{layer}.{name}.{factor}": getattr(linear, f"lora_{factor}")["default"].weight
         for layer in layers
-        for name, linear in target_linears(decoder_blocks(learner.model)[layer]).items()
+        for name, linear in target_linears(learner.model, layer).items()
         for factor in "AB"
     }
     for weight in weights.values():

@@ -34,7 +34,7 @@ def cosines(first, second):
 def slow_fisher(learner, sample):
     """Return the norms of rows and columns of each target linear's full weight gradient, each block at unit length."""
     parts = []
-    linears = target_linears(decoder_blocks(learner.model)[LAYER])
+    linears = target_linears(learner.model, LAYER)
     weights = [linear.weight.requires_grad_(True) for linear in linears.values()]
     for gradient in torch.autograd.grad(slow_loss(learner, sample), weights):
         parts += [torch.nn.functional.normalize(gradient.norm(dim=axis), dim=0) for axis in (1, 0)]

@@ -10,7 +10,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from adaptinf.config import LoraConfig
 from adaptinf.errors import ConfigError
 from adaptinf.models.adapters import begin_adapter, load_adapter, merge_adapter, unfreeze_all
-from adaptinf.models.blocks import decoder_blocks, layer_numbers, lora_targets, projector_names, target_linears
+from adaptinf.models.blocks import decoder_blocks, layer_numbers, lora_targets, target_linears
+from adaptinf.models.projector import projector_names
 
 LLAMA = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -27,25 +28,24 @@ def tiny_gpt2():
 def test_the_blocks_are_the_language_models_not_the_vision_towers(learner):
     blocks = decoder_blocks(learner.model)
     assert len(blocks) == learner.model.config.text_config.num_hidden_layers
-    assert {name.split(".")[-1] for name in target_linears(blocks[0])} == LLAMA
+    assert {name.split(".")[-1] for name in target_linears(learner.model, 0)} == LLAMA
     assert len(lora_targets(learner.model, None)) == len(blocks) * len(LLAMA)
     assert not any("vision" in name for name in lora_targets(learner.model, None))
-    assert projector_names(learner.model) == ["model.multi_modal_projector"]
+    assert projector_names(learner) == ["model.multi_modal_projector"]
 
 
 @pytest.mark.parametrize("build", [tiny_llama, tiny_gpt2])
-def test_text_models_have_blocks_and_no_projector(build):
+def test_text_models_have_blocks(build):
     model = build()
     assert len(decoder_blocks(model)) == 3
-    assert projector_names(model) == []
-    names = {name.split(".")[-1] for name in target_linears(decoder_blocks(model)[0])}
+    names = {name.split(".")[-1] for name in target_linears(model, 0)}
     assert names == (LLAMA if build is tiny_llama else {"c_attn", "c_proj", "c_fc"})
 
 
 def test_an_adapted_layer_counts_once(learner):
-    before = {block: set(target_linears(decoder_blocks(learner.model)[block])) for block in (0, 3)}
+    before = {block: set(target_linears(learner.model, block)) for block in (0, 3)}
     adapted = begin_adapter(learner, seed=0)
-    assert {block: set(target_linears(decoder_blocks(adapted.model)[block])) for block in (0, 3)} == before
+    assert {block: set(target_linears(adapted.model, block)) for block in (0, 3)} == before
 
 
 def test_layers_are_named_or_numbered():
@@ -59,10 +59,9 @@ def test_layers_are_named_or_numbered():
 
 
 def test_target_modules_that_fit_nothing_are_refused_with_the_known_names(learner):
-    block = decoder_blocks(learner.model)[0]
-    assert set(target_linears(block, ["q_proj"])) == {"self_attn.q_proj"}
+    assert set(target_linears(learner.model, 0, ["q_proj"])) == {"self_attn.q_proj"}
     with pytest.raises(ConfigError, match="matches no layer of a decoder block; known: down_proj, gate_proj"):
-        target_linears(block, ["query"])
+        target_linears(learner.model, 0, ["query"])
 
 
 @pytest.mark.parametrize("projector", ["frozen", "trained"])
@@ -118,6 +117,7 @@ def test_full_tuning_trains_language_model_and_projector_and_leaves_the_vision_t
 def test_full_tuning_of_a_text_model_trains_everything():
     class OnlyModel:
         model = tiny_gpt2()
+        has_vision = False
 
     unfreeze_all(OnlyModel())
     assert all(weight.requires_grad for weight in OnlyModel.model.parameters())
