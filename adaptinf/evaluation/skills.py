@@ -13,6 +13,7 @@ from adaptinf import registry
 from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.errors import DataError, ModelError
+from adaptinf.evaluation.answers import answer_problem
 from adaptinf.formats import read
 from adaptinf.formats.reading import broken_file
 from adaptinf.storage.tables import text_array
@@ -49,19 +50,26 @@ def _read_test(skill: SkillConfig) -> SkillTest:
     rows = list(read(skill.path, skill.format, skill.images, source=skill.skill))
     if rows and isinstance(rows[-1], Rejected) and rows[-1].ends_file:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(rows[-1])}; correct the file")
-    items = tuple(row for row in rows if isinstance(row, Sample) and row.messages[-1]["role"] == "assistant")
-    unanswered = tuple(
-        Rejected(
-            file=skill.path, row=number, reason="the last turn is not the assistant's, so there is no right answer"
-        )
-        for number, row in enumerate(rows)
-        if isinstance(row, Sample) and row.messages[-1]["role"] != "assistant"
-    )
-    rejected = (*(row for row in rows if isinstance(row, Rejected)), *unanswered)
+    items, rejected = [], []
+    for number, row in enumerate(rows):
+        problem = None if isinstance(row, Rejected) else item_problem(row, skill.metric)
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        elif problem:
+            rejected.append(Rejected(file=skill.path, row=number, reason=problem, id=row.id))
+        else:
+            items.append(row)
     if not items:
         first = f"; the first of {len(rejected)} rejected rows: {rejected[0].reason}" if rejected else ""
         raise DataError(f"evaluation of {skill.skill}: {skill.path} has no usable item{first}")
-    return SkillTest(config=skill, items=items, rejected=rejected)
+    return SkillTest(config=skill, items=tuple(items), rejected=tuple(rejected))
+
+
+def item_problem(item: Sample, metric: str) -> str | None:
+    """Return why a sample cannot be a test item under a metric; None: it can."""
+    if item.messages[-1]["role"] != "assistant":
+        return "the last turn is not the assistant's, so there is no right answer"
+    return answer_problem(metric, right_answer(item))
 
 
 def introductions(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import re
-
+from adaptinf.errors import DataError
+from adaptinf.evaluation.answers.boxes import Box, box_in
 from adaptinf.registry import metric
+from adaptinf.words import shortened
 
 MIN_IOU = 0.5
 """The least IoU of a box that counts as found (Acc@0.5 in the grounding literature)."""
-
-Box = tuple[float, float, float, float]
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+SHOWN_CHARACTERS = 80
+"""Characters of an answer that a message shows."""
 
 
 @metric("iou")
 def box_found(prediction: str, answer: str) -> float:
-    """Return 1 where the first four numbers of both texts are boxes x1, y1, x2, y2 with IoU >= 0.5; else 0."""
-    predicted, right = _box(prediction), _box(answer)
-    return float(predicted is not None and right is not None and iou(predicted, right) >= MIN_IOU)
+    """Return 1 where both texts hold a box x1, y1, x2, y2 and their IoU is at least 0.5; else 0.
+
+    Raises:
+        DataError: the right answer holds no box.
+    """
+    predicted, right = box_in(prediction), box_in(answer)
+    if right is None:
+        raise DataError(f"the right answer {shortened(answer, SHOWN_CHARACTERS)!r} holds no box of four numbers")
+    return float(predicted is not None and iou(predicted, right) >= MIN_IOU)
 
 
 def iou(first: Box, second: Box) -> float:
@@ -31,8 +37,3 @@ def iou(first: Box, second: Box) -> float:
 
 def _area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
-
-
-def _box(text: str) -> Box | None:
-    numbers = [float(number) for number in _NUMBER.findall(text)[:4]]
-    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
