@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,102 @@ def test_damaged_bytes_anywhere_never_raise_from_check_and_only_our_error_from_o
             else:
                 with pytest.raises(DataError):
                     images.open_image(path)
+
+
+RAMP = np.tile(np.linspace(0, 1, 64), (4, 1))
+
+
+def with_sbit(path: Path, bits: int) -> None:
+    """Put the chunk that names the significant bits behind the header of a PNG."""
+    content = path.read_bytes()
+    chunk = b"sBIT" + bytes([bits])
+    whole = (1).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    path.write_bytes(content[:33] + whole + content[33:])
+
+
+def grey_values(path: Path) -> np.ndarray:
+    return np.asarray(images.open_image(path))[0, :, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("full.png", (RAMP * 65535).astype(np.uint16), "16 bits in 16"),
+        ("xray.png", (RAMP * 4095).astype(np.uint16), "12 bits in 16"),
+        ("mm.tif", (RAMP * 16000).astype(np.uint16), "14 bits in 16"),
+        ("eight.png", (RAMP * 255).astype(np.uint16), "values from 0 to 255"),
+        ("mask.png", RAMP.round().astype(np.uint16), "values from 0 to 1"),
+        ("unit.tif", RAMP.astype(np.float32), "values from 0 to 1"),
+        ("grey.tif", (RAMP * 255).astype(np.float32), "values from 0 to 255"),
+        ("metres.tif", (RAMP * 900 - 100).astype(np.float32), "smallest to largest value of each image"),
+        ("wide.tif", (RAMP * 4095).astype(np.int32), "12 bits in 16"),
+        ("negative.tif", (RAMP * 4000 - 2000).astype(np.int32), "smallest to largest value of each image"),
+    ],
+)
+def test_more_than_eight_bits_are_scaled_by_the_range_of_the_file(
+    tmp_path: Path, name: str, values: np.ndarray, kind: str
+) -> None:
+    Image.fromarray(values).save(tmp_path / name)
+    assert images.examine(tmp_path / name) == (None, kind)
+    shown = grey_values(tmp_path / name)
+    assert (shown.min(), shown.max()) == (0, 255) or kind.startswith("14")
+    expected = RAMP[0].round() if name == "mask.png" else RAMP[0]
+    scale = 16000 / 16383 if kind.startswith("14") else 1.0
+    assert np.abs(shown - 255 * scale * expected).max() <= 1
+
+
+def test_the_significant_bits_that_a_file_names_are_used_if_they_hold_its_values(tmp_path: Path) -> None:
+    dark = (RAMP * 1000).astype(np.uint16)
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    assert images.examine(tmp_path / "dark.png").scaling == "10 bits in 16"
+    with_sbit(tmp_path / "dark.png", 12)
+    assert images.examine(tmp_path / "dark.png").scaling == "12 bits in 16"
+    assert grey_values(tmp_path / "dark.png").max() == round(1000 / 4095 * 255)
+    Image.fromarray((RAMP * 65535).astype(np.uint16)).save(tmp_path / "full.png")
+    with_sbit(tmp_path / "full.png", 12)
+    assert images.examine(tmp_path / "full.png").scaling == "16 bits in 16"
+    Image.fromarray(dark).save(tmp_path / "dark.tif", tiffinfo={281: 4095})
+    assert images.examine(tmp_path / "dark.tif").scaling == "12 bits in 16"
+
+
+def test_values_that_are_no_numbers_do_not_change_the_range(tmp_path: Path) -> None:
+    values = RAMP.astype(np.float32)
+    values[:, 3], values[:, 4], values[:, 5] = np.nan, np.inf, -np.inf
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    shown = grey_values(tmp_path / "a.tif")
+    assert shown[3:6].tolist() == [0, 255, 0] and shown[-1] == 255 and shown[32] == round(255 * RAMP[0, 32])
+    Image.fromarray(np.full((2, 2), np.nan, np.float32)).save(tmp_path / "b.tif")
+    assert images.open_image(tmp_path / "b.tif").getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_images_of_eight_bits_have_no_scaling(tmp_path: Path) -> None:
+    for mode, name in [("RGB", "a.jpg"), ("L", "l.png"), ("P", "p.png"), ("CMYK", "c.jpg"), ("1", "one.png")]:
+        noise(mode).save(tmp_path / name)
+        assert images.examine(tmp_path / name) == (None, None), name
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 300)])
+def test_very_small_and_square_images_open(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("I;16", size, 4000).save(tmp_path / "a.png")
+    assert images.open_image(tmp_path / "a.png").size == size
+    assert images.examine(tmp_path / "a.png").problem is None
+
+
+def test_a_picture_of_several_frames_and_one_with_the_wrong_suffix_open(tmp_path: Path) -> None:
+    frames = [noise(), noise()]
+    frames[0].save(tmp_path / "a.mpo", format="MPO", save_all=True, append_images=frames[1:])
+    assert images.examine(tmp_path / "a.mpo") == (None, None)
+    assert images.open_image(tmp_path / "a.mpo").size == (96, 64)
+    noise().save(tmp_path / "a.jpg", format="PNG")
+    assert images.open_image(tmp_path / "a.jpg").size == (96, 64)
+
+
+def test_the_limit_of_pixels_is_forty_million_unless_set(tmp_path: Path) -> None:
+    Image.new("1", (8000, 5001)).save(tmp_path / "a.png")
+    assert "is too large: 8000 x 5001 pixels, at most 40,000,000 are read" in str(
+        images.image_problem(tmp_path / "a.png")
+    )
+    assert images.image_problem(tmp_path / "a.png", max_pixels=50_000_000) is None
+    with pytest.raises(DataError, match="is too large"):
+        images.open_image(tmp_path / "a.png")
+    assert images.open_stored(tmp_path / "a.png").size == (8000, 5001)

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from adaptinf.images import LARGEST_LIMIT, MAX_PIXELS
+
 NAMED_OPTIONS = ("budgets", "choose", "sampling")
 """Options of methods that have a key of their own under `selection:`; the others stand under `options:`."""
 
@@ -60,6 +62,8 @@ class DataConfig(Section):
     """reject: record a bad row in rejected.jsonl and continue; stop: end with an error at the first bad row."""
     images: Literal["reference", "copy"] = "reference"
     """reference: the pool keeps paths to your images; copy: the pool keeps its own copies."""
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_LIMIT)
+    """Width times height of the largest image that is read; rows with larger ones are rejected."""
 
 
 class DatasetConfig(Section):

@@ -51,6 +51,8 @@ class Sample:
     """The tag of each image as the file has it, with its line breaks; empty, or None: a block, or unknown."""
     unread: tuple[str, ...] = field(default=(), compare=False)
     """Keys of the row and of its turns that nothing reads; known right after reading only, not in a pool."""
+    scalings: tuple[str, ...] = field(default=(), compare=False)
+    """How pixels of more than eight bits are scaled, in words; known right after reading only, not in a pool."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:

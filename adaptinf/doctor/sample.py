@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
-from adaptinf.images import open_image
+from adaptinf.images import open_stored
 from adaptinf.storage.display import as_frame
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def inspect_row(
     row = _find(read(path, format, images), path, which)
     if isinstance(row, Rejected):
         return Inspected(row=row, image_sizes=(), pieces=(), is_cut=False)
-    sizes = tuple(open_image(path).size for path in row.images)
+    sizes = tuple(open_stored(path).size for path in row.images)
     pieces, is_cut = _as_seen(row, model) if model else ((), False)
     return Inspected(row=row, image_sizes=sizes, pieces=pieces, is_cut=is_cut)
 
@@ -132,7 +132,7 @@ def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:
 
     with quiet_libraries():
         learner = load(ModelConfig(path=model))
-        batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
+        batch = encode(learner, [sample], [[open_stored(path) for path in sample.images]])
         tokens, labels = batch.inputs["input_ids"][0].tolist(), batch.labels[0].tolist()
         kinds = [
             (label != IGNORED, token in batch.image_tokens, token) for token, label in zip(tokens, labels, strict=True)

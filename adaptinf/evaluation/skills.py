@@ -35,19 +35,19 @@ class SkillTest:
     """Rows that cannot be used; they are counted and shown, and never tested."""
 
 
-def read_tests(skills: Sequence[SkillConfig]) -> list[SkillTest]:
-    """Return the test items of every skill.
+def read_tests(skills: Sequence[SkillConfig], *, max_pixels: int | None = None) -> list[SkillTest]:
+    """Return the test items of every skill; `max_pixels` as in `data.max_pixels`.
 
     Raises:
         DataError: a file cannot be read, or holds no usable item.
         ConfigError: a metric is unknown.
     """
-    return [_read_test(skill) for skill in skills]
+    return [_read_test(skill, max_pixels) for skill in skills]
 
 
-def _read_test(skill: SkillConfig) -> SkillTest:
+def _read_test(skill: SkillConfig, max_pixels: int | None) -> SkillTest:
     _ = registry.metric[skill.metric]
-    rows = list(read(skill.path, skill.format, skill.images, source=skill.skill))
+    rows = list(read(skill.path, skill.format, skill.images, source=skill.skill, max_pixels=max_pixels))
     if rows and isinstance(rows[-1], Rejected) and rows[-1].ends_file:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(rows[-1])}; correct the file")
     items, rejected = [], []

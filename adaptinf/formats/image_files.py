@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adaptinf.formats.reasons import shown
-from adaptinf.images import image_problem
+from adaptinf.images import Examined, examine
 
 # No path is that long; an image as base64 text is.
 _LONGEST_PATH = 4096
@@ -24,18 +24,30 @@ class Found(NamedTuple):
     """The file, as an absolute path; links are not resolved below the image folder."""
     problem: str | None
     """What is wrong with it; None: nothing."""
+    scaling: str | None = None
+    """How its pixels of more than eight bits are scaled; None: they have eight, or it was not decoded."""
 
 
 class ImageFolder:
     """The folder that image paths are relative to, and the folders that they may lead to."""
 
-    def __init__(self, folder: Path, others: tuple[Path, ...] = (), *, are_opened: bool = True) -> None:
-        """`others` may be named by absolute paths; `are_opened`: whether each image is decoded to look for damage."""
+    def __init__(
+        self, folder: Path, others: tuple[Path, ...] = (), *, are_opened: bool = True, max_pixels: int | None = None
+    ) -> None:
+        """Take the folder that was named.
+
+        Args:
+            folder: the folder that paths are relative to.
+            others: folders that absolute paths may lead to as well.
+            are_opened: whether each image is decoded to look for damage.
+            max_pixels: width times height of the largest image; None: the default.
+        """
         self.folder = Path(os.path.abspath(folder))
         # A path may have been written with the folder's own name, or with what that name links to.
         self.roots = tuple(dict.fromkeys([self.folder, folder.resolve(), *others]))
         self.home = folder.resolve()
         self.are_opened = are_opened
+        self.max_pixels = max_pixels
 
     def find(self, text: str) -> Found:
         """Return the file that a path in a row stands for, and what is wrong with it.
@@ -56,11 +68,12 @@ class ImageFolder:
             if inside is None:
                 return Found(path, f"image {shown(text)} is outside of the image folder {_ending(self.folder)}")
             path = inside.resolve() / path.relative_to(inside)
-            problem = image_problem(path) if self.are_opened else None
+            examined = examine(path, max_pixels=self.max_pixels) if self.are_opened else Examined(None)
         except (OSError, ValueError, RuntimeError) as error:  # a null byte, a name too long, a loop of links
             reason = getattr(error, "strerror", None) or error
             return Found(self.folder, f"image {shown(text)} is not a path ({reason})")
-        return Found(path, f"image {shown(text)} {problem}" if problem else None)
+        problem = f"image {shown(text)} {examined.problem}" if examined.problem else None
+        return Found(path, problem, examined.scaling)
 
 
 def _ending(folder: Path) -> str:

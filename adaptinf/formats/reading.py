@@ -42,6 +42,7 @@ def read(
     *,
     source: str | None = None,
     check_images: bool = True,
+    max_pixels: int | None = None,
 ) -> Iterator[Sample | Rejected]:
     """Return an iterator over the rows of a data file, or of the only data file in a folder.
 
@@ -54,6 +55,7 @@ def read(
         images: the folder that image paths are relative to and must stay in; None: the file's folder.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
         check_images: whether every image is decoded, to reject the rows of damaged and missing ones.
+        max_pixels: width times height of the largest image that is read; None: the default.
 
     Raises:
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
@@ -68,7 +70,7 @@ def read(
     rows = read_rows(file)
     head = list(islice(rows, _ROWS_TO_SNIFF))
     plugin = dataset_format[format or _detect(file, head)]()
-    image_folder = ImageFolder(folder, exported_roots(file.parent), are_opened=check_images)
+    image_folder = ImageFolder(folder, exported_roots(file.parent), are_opened=check_images, max_pixels=max_pixels)
     # A new cache per read, as image files may be corrected in between.
     find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(image_folder.find)
     reader = _Reader(plugin=plugin, source=source or file.stem, find_image=find_image)
@@ -161,7 +163,8 @@ class _Reader:
         columns = shared_columns(conversation.meta, _system_turn(conversation))
         aligned = align(conversation, columns.system)
         own_id, meta = _own_id(columns.others, row.number)
-        images = tuple(_path_of(self.find_image(path)) for path in aligned.images)
+        found = [self.find_image(path) for path in aligned.images]
+        images = tuple(map(_path_of, found))
         free_id, notes = self._claim(own_id)
         unread = [key for key, value in meta.items() if value is not None and key not in MEASURED_KEYS]
         return Sample(
@@ -174,6 +177,7 @@ class _Reader:
             unlearnt=aligned.unlearnt,
             tools=columns.tools,
             tags=aligned.tags,
+            scalings=tuple(dict.fromkeys(image.scaling for image in found if image.scaling)),
             unread=tuple(dict.fromkeys([*unread, *conversation.unread])),
         )
 

@@ -116,10 +116,12 @@ class _Counts:
     repaired: int = 0
     repeated_ids: int = 0
     unread: Counter[str] = field(default_factory=Counter)
+    scalings: Counter[str] = field(default_factory=Counter)
 
     def as_info(self) -> dict[str, Any]:
         """Return the counts as info.json holds them."""
-        return {**asdict(self), "unread": dict(self.unread.most_common())}
+        named = {"unread": dict(self.unread.most_common()), "scalings": dict(self.scalings.most_common())}
+        return {**asdict(self), **named}
 
     def add(self, row: Sample | Rejected) -> None:
         if isinstance(row, Rejected):
@@ -128,6 +130,7 @@ class _Counts:
         self.rows += 1
         self.repaired += bool(row.notes)
         self.unread.update(row.unread)
+        self.scalings.update(row.scalings)
         self.repeated_ids += any(note.startswith(REPEATED_ID) for note in row.notes)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptinf.errors import DataError
-from adaptinf.images import open_image
+from adaptinf.images import open_stored
 
 EDGE = 88
 """Pixels of the longer side; smaller images are not enlarged."""
@@ -65,7 +65,7 @@ class Album:
 
 
 def _data_uri(path: Path) -> str:
-    image = open_image(path)
+    image = open_stored(path)
     image.thumbnail((EDGE, EDGE))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY, optimize=True)

@@ -82,7 +82,7 @@ def join(run: Run, step: int) -> dict[str, Any]:
     _refuse_other_dataset(run, step)
     # A dataset that was withdrawn before its step keeps the step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
-    rows = iter(()) if is_withdrawn else read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    rows = iter(()) if is_withdrawn else _rows(dataset, run.settings.data.max_pixels)
     with run.shared(step, STAGE, folder):
         if not folder.exists():
             _add(run, step, rows)
@@ -90,11 +90,23 @@ def join(run: Run, step: int) -> dict[str, Any]:
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
         run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / store.REJECTED}")
-    if info.get("unread"):
-        keys = [f"{shortened(key, 80)} ({count:,})" for key, count in info["unread"].items()]
-        run.progress.note(f"{dataset.name}: keys of rows that nothing reads: {', '.join(keys[:SHOWN_KEYS])}")
+    for line in _said_once(info):
+        run.progress.note(f"{dataset.name}: {line}")
     run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
     return info
+
+
+def _rows(dataset: DatasetConfig, max_pixels: int) -> Iterator[Sample | Rejected]:
+    return read(dataset.path, dataset.format, dataset.images, source=dataset.name, max_pixels=max_pixels)
+
+
+def _said_once(info: dict[str, Any]) -> Iterator[str]:
+    """Yield what is worth knowing about the rows of a dataset as a whole."""
+    if info.get("unread"):
+        keys = [f"{shortened(key, 80)} ({count:,})" for key, count in info["unread"].items()]
+        yield f"keys of rows that nothing reads: {', '.join(keys[:SHOWN_KEYS])}"
+    for kind, count in info.get("scalings", {}).items():
+        yield f"images of more than 8 bits, {kind}, are scaled to 8: {counted(count, 'sample')}"
 
 
 def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
-from adaptinf.images import open_image
+from adaptinf.images import open_stored
 from adaptinf.models.chat import IGNORED, Images, encode_usable
 from adaptinf.models.loading import Learner
 from adaptinf.models.refusals import InARow
@@ -88,7 +88,7 @@ class Collator:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
         """
         try:
-            images = [open_image(path) for path in sample.images]
+            images = [open_stored(path) for path in sample.images]
         except DataError as error:
             logger.warning("%s is not trained on: %s", sample.id, error)
             self.unreadable.add(sample.id)

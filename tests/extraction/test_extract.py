@@ -145,7 +145,7 @@ def test_when_all_shards_are_there_no_image_is_opened(learner, samples, tmp_path
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(cuts, "SHARD_SECONDS", 0.0)
-    monkeypatch.setattr(preparing, "open_image", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(preparing, "open_stored", lambda path: pytest.fail(f"{path} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 

@@ -276,7 +276,7 @@ def test_images_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
     def gone(path):
         raise DataError(f"image {path} is missing")
 
-    monkeypatch.setattr(thumbnails, "open_image", gone)
+    monkeypatch.setattr(thumbnails, "open_stored", gone)
     page = write(adapt, out=tmp_path)
     assert page.data["images"] == [] and "4 images are missing or damaged" in page.text
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from adaptinf import config as configuration
 from adaptinf.errors import DataError
@@ -76,3 +78,14 @@ def test_several_image_folders_are_refused_in_one_line(tmp_path: Path, broken: P
     assert code == 2 and "one image folder can be named, not a list of several" in err
     code, _, err = call("validate", broken, "--images", tmp_path, "--images", tmp_path)
     assert code == 2 and "one image folder can be named, not several" in err
+
+
+def test_deep_and_too_large_images_are_noted_and_counted_when_a_dataset_joins(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("RGB", (40, 40)).save(tmp_path / "large.png")
+    rows = [{**row, "image": image} for row, image in zip(ROWS, ("deep.png", "deep.png", "large.png"), strict=False)]
+    (tmp_path / "d.json").write_text(json.dumps(rows))
+    run = new_run(tmp_path, path=str(tmp_path / "d.json"))
+    changed = run.config.model_copy(update={"data": run.config.data.model_copy(update={"max_pixels": 1000})})
+    info = stream.join(Run.create(tmp_path / "small", changed), 0)
+    assert (info["rows"], info["rejected"], info["scalings"]) == (2, 1, {"12 bits in 16": 2})

@@ -5,38 +5,52 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from adaptinf.errors import DataError
+from adaptinf.images.pixel_ranges import DEEP_MODES, pixel_range, significant_bits, to_eight_bits
 
-# Twice Pillow's default limit, the size at which Pillow itself stops warning and refuses: about 13,400 x 13,400.
-MAX_PIXELS = 178_956_970
+MAX_PIXELS = 40_000_000
+"""Width times height of an image that is read, unless another limit is set: 7,300 x 5,480."""
+LARGEST_LIMIT = 178_956_970
+"""Twice Pillow's default limit, at which Pillow itself refuses an image: about 13,400 x 13,400."""
 
 # Pillow reads more formats, but some of them (such as EPS) start another program, which no dataset may do.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
-
-# More than eight bits a channel; Pillow's own conversion to RGB cuts these off at 255 instead of scaling them.
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 # EXIF orientations in which rows are columns.
 TRANSPOSED = (5, 6, 7, 8)
 
 
-def image_problem(path: Path) -> str | None:
-    """Return what is wrong with an image file, or None when it decodes to its end.
+class Examined(NamedTuple):
+    """What is found out about an image file when it is decoded once."""
+
+    problem: str | None
+    """What is wrong with it; None: it decodes to its end."""
+    scaling: str | None = None
+    """How its pixels of more than eight bits become eight, in words; None: they have eight."""
+
+
+def image_problem(path: Path, *, max_pixels: int | None = None) -> str | None:
+    """Return what is wrong with an image file, or None when it decodes to its end."""
+    return examine(path, max_pixels=max_pixels).problem
+
+
+def examine(path: Path, *, max_pixels: int | None = None) -> Examined:
+    """Return what is wrong with an image file, and how its pixels are scaled.
 
     A JPEG is decoded at an eighth of its size, which is quicker; every byte is read, so a truncated file is found.
     """
     problem = _file_problem(path)
     if problem:
-        return problem
+        return Examined(problem)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
-            return _content_problem(image)
+            return _examined(image, max_pixels)
     except Exception as error:  # a decoder raises nearly anything on damaged bytes; the file is the cause
-        return _undecodable(error)
+        return Examined(_undecodable(error))
 
 
 def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> Image.Image:
@@ -44,7 +58,7 @@ def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> 
 
     Args:
         source: path of a file, or the file's content.
-        max_pixels: width times height that is refused above; None: MAX_PIXELS.
+        max_pixels: width times height that is refused above, LARGEST_LIMIT at most; None: MAX_PIXELS.
 
     Raises:
         DataError: the file is missing, damaged or has more than `max_pixels` pixels.
@@ -59,10 +73,20 @@ def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> 
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_known_formats()) as image:
             problem = _size_problem(image, max_pixels)
             if not problem:
-                return _to_rgb(_upright(image))
+                bits = significant_bits(image)
+                return _to_rgb(_upright(image), bits)
     except Exception as error:  # see image_problem
         raise DataError(f"image {name} {_undecodable(error)}") from error
     raise DataError(f"image {name} {problem}")
+
+
+def open_stored(path: Path) -> Image.Image:
+    """Return an image of the pool as `open_image` does; its size was checked when its dataset was read.
+
+    Raises:
+        DataError: the file is missing, damaged or too large for Pillow.
+    """
+    return open_image(path, max_pixels=LARGEST_LIMIT)
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
@@ -92,16 +116,17 @@ def _file_problem(path: Path) -> str | None:
             return "is not a file"
         return None if path.stat().st_size else "is empty (0 bytes)"
     except (OSError, ValueError) as error:
-        return f"cannot be opened ({_message(error)})"
+        return f"cannot be opened ({getattr(error, 'strerror', None) or _message(error)})"
 
 
-def _content_problem(image: Image.Image) -> str | None:
-    problem = _size_problem(image)
+def _examined(image: Image.Image, max_pixels: int | None) -> Examined:
+    problem = _size_problem(image, max_pixels)
     if problem:
-        return problem
+        return Examined(problem)
+    bits = significant_bits(image)
     image.draft(None, (1, 1))
     image.load()
-    return None
+    return Examined(None, pixel_range(image, bits).kind if image.mode in DEEP_MODES else None)
 
 
 def _size_problem(image: Image.Image, max_pixels: int | None = None) -> str | None:
@@ -120,21 +145,14 @@ def _upright(image: Image.Image) -> Image.Image:
         return image.copy()
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, bits: int | None) -> Image.Image:
     if image.mode in DEEP_MODES:
-        return _to_eight_bits(image).convert("RGB")
+        return to_eight_bits(image, bits).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")
     white = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(white, layer).convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    if image.mode.startswith("I;16") or values.max() > 255:
-        values = values / 257  # 65535 / 255
-    return Image.fromarray(np.clip(values, 0, 255).round().astype(np.uint8))
 
 
 def _undecodable(error: Exception) -> str:
