@@ -1,6 +1,6 @@
 """The paper's Figure 1 as code: what happens when the next dataset arrives.
 
-    pool -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> pruning (step 3)
+    pool -> check -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> pruning (step 3)
 
 Each stage writes a folder, and an existing folder means a finished stage; so `run_step` on a partly finished step
 runs the remaining stages.
@@ -17,7 +17,7 @@ import numpy as np
 
 from adaptinf import registry
 from adaptinf.clustering import cluster
-from adaptinf.data import Clusters, Evaluation, Features, Pruning, SavedPruning, Selection, Trained
+from adaptinf.data import Checked, Clusters, Evaluation, Features, Pruning, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests
@@ -30,7 +30,8 @@ from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.runs.stream import join
-from adaptinf.selection import select, traits_of
+from adaptinf.runs.usable import unusable_samples
+from adaptinf.selection import select, traits_of, with_options
 from adaptinf.training import save_weights, train
 from adaptinf.words import counted
 
@@ -66,16 +67,18 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     join(run, step)
     pool = run.pool(step)
+    _check(run, step, pool)
     if tests:
         _note_rejected(run, tests)
         _evaluate(base, BASE_STEP, tests, executor)
     features = _extract(run, step, pool, executor) if needs_features(run) else None
+    is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
     clusters = None if features is None else _cluster(run, step, features, executor)
-    selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters))
+    selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters, is_usable))
     run.once(step, Trained, partial(_train, run, step, pool, selection))
     if tests:
         _evaluate(run, step, tests, executor)
-    run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters))
+    run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters, is_usable))
     _drop_old_arrays(run, step)
 
 
@@ -102,6 +105,26 @@ def _check_turn(run: Run, step: int) -> None:
         raise ConfigError(f"step {step} is not in the stream of {len(run.settings.stream)} datasets; add one first")
     if step > run.num_finished:
         raise ConfigError(f"step {step} cannot run: step {run.num_finished} of {run.folder} is not finished")
+
+
+def _check(run: Run, step: int, pool: Pool) -> Checked:
+    """Find out what the model cannot use of the new dataset, before anything is measured."""
+
+    def compute(_: Path) -> Checked:
+        from adaptinf.models.checks import check
+        from adaptinf.models.loading import load_reader
+
+        new = pool.view(pool.ids[pool.arrived == step])
+        with run.progress.stage("check", len(new)) as bar:
+            found = check(load_reader(run.settings.model), new, f"dataset {run.settings.stream[step].name}")
+            bar.advance(len(new))
+        for line in found.lines(run.settings.model.max_length):
+            run.progress.note(f"{run.settings.stream[step].name}: {line}")
+        return Checked(unusable=found.unusable, info=found.counts())
+
+    checked = run.once(step, Checked, compute)
+    run.log_metrics(step, Checked.stage, {"rows": checked.info["rows"], "unusable": len(checked.unusable)})
+    return checked
 
 
 def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
@@ -146,21 +169,26 @@ def _cluster(run: Run, step: int, features: Features, executor: Executor) -> Clu
     return found
 
 
-def _select(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> Selection:
+def _select(
+    run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
+) -> Selection:
     settings = run.settings.selection
+    needs = with_options(settings.method, run.selection_options).needs
+    rows = slice(None) if is_usable.all() else np.flatnonzero(is_usable)
     return select(
-        None if features is None else features.scores,
-        None if clusters is None else clusters.labels,
-        pool.ids,
+        None if features is None else {name: column[rows] for name, column in features.scores.items()},
+        None if clusters is None else clusters.labels[rows],
+        pool.ids[rows],
         len(pool) if traits_of(settings.method).whole_pool else settings.budget,
         method=settings.method,
         seed=run.seed("selection", step),
-        vectors=None if features is None else features.vectors,
-        embeddings=None if features is None else features.embeddings,
+        # Taking rows copies them, and vectors may not fit into memory.
+        vectors=features.vectors[rows] if features is not None and "vectors" in needs else None,
+        embeddings=features.embeddings[rows] if features is not None and "embeddings" in needs else None,
         centers=None if clusters is None else clusters.centers,
-        distances=None if clusters is None else clusters.distances,
-        arrived=pool.arrived,
-        skills=pool.skills if np.any(pool.skills != "") else None,
+        distances=None if clusters is None else clusters.distances[rows],
+        arrived=pool.arrived[rows],
+        skills=pool.skills[rows] if np.any(pool.skills != "") else None,
         current_step=step,
         **run.selection_options,
     )
@@ -207,10 +235,13 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -
     run.log_metrics(step, Evaluation.stage, {"average_accuracy": macro, "micro_accuracy": micro})
 
 
-def _prune(run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None) -> SavedPruning:
+def _prune(
+    run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
+) -> SavedPruning:
     """Prune the pool to the cap; without embeddings samples are removed uniformly at random."""
     cap = len(pool) if run.cap is None else run.cap
-    labels = np.zeros(len(pool), np.int64) if clusters is None else clusters.labels
+    # Samples that cannot be trained on are pruned first, as those without a cluster.
+    labels = np.where(is_usable, np.zeros(len(pool), np.int64) if clusters is None else clusters.labels, -1)
     embeddings = None if features is None else features.embeddings
     # Restored samples are never pruned (docs/pruning.md); the others share the rest of the cap.
     is_free = ~np.isin(pool.ids, list(pool.restored))

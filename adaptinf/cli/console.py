@@ -59,7 +59,7 @@ def _show_rows(title: str, lines: list[str]) -> None:
 
 def show_status(found: Status) -> None:
     """Print a run's state."""
-    header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
+    header = ["step", "dataset", "rows", "rejected", "not usable", "state", "pool after", "accuracy", "time"]
     cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
     print(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
     print_table([header, *map(_step_cells, found.steps)])
@@ -75,6 +75,7 @@ def _step_cells(step: StepStatus) -> list[str]:
         step.dataset,
         _count(step.rows),
         _count(step.rejected),
+        _count(step.unusable),
         _state(step),
         _count(step.kept),
         _percent(step.average_accuracy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adaptinf.data.checked import Checked
 from adaptinf.data.clusters import Clusters
 from adaptinf.data.evaluation import Evaluation
 from adaptinf.data.features import Features
@@ -14,6 +15,7 @@ from adaptinf.storage import store
 __all__ = [
     "ARTIFACTS",
     "Block",
+    "Checked",
     "Clusters",
     "Evaluation",
     "Features",
@@ -27,5 +29,13 @@ __all__ = [
     "Trained",
 ]
 
-ARTIFACTS: tuple[type[store.Artifact], ...] = (Features, Clusters, Selection, Trained, Evaluation, SavedPruning)
+ARTIFACTS: tuple[type[store.Artifact], ...] = (
+    Checked,
+    Features,
+    Clusters,
+    Selection,
+    Trained,
+    Evaluation,
+    SavedPruning,
+)
 """What the stages of a step return, in order; every step writes the last one."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from adaptinf.data.checked import load_unusable, save_unusable
 from adaptinf.errors import StoreError
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
@@ -28,7 +29,6 @@ class Features:
     SCORES: ClassVar[str] = "scores.parquet"
     VECTORS: ClassVar[str] = "vectors.npy"
     EMBEDDINGS: ClassVar[str] = "embeddings.npy"
-    UNUSABLE: ClassVar[str] = "unusable.parquet"
 
     ids: np.ndarray
     """N ids (object array of str), sorted."""
@@ -49,9 +49,7 @@ class Features:
             if not (folder / name).exists():
                 tables.write_array(folder / name, array)
         tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores})
-        if self.unusable:
-            named = {"id": list(self.unusable), "reason": list(self.unusable.values())}
-            tables.write_table(folder / self.UNUSABLE, {key: tables.text_array(texts) for key, texts in named.items()})
+        save_unusable(folder, self.unusable)
         arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
         tables.write_json(folder / store.INFO, {**self.info, **arrays, "dtype": "float16"})
 
@@ -65,11 +63,14 @@ class Features:
             for path in (folder / cls.VECTORS, folder / cls.EMBEDDINGS)
         ]
         info = tables.read_json(folder / store.INFO)
-        unusable = {}
-        if (folder / cls.UNUSABLE).exists():
-            named = tables.read_table(folder / cls.UNUSABLE)
-            unusable = dict(zip(map(str, named["id"]), map(str, named["reason"]), strict=True))
-        return cls(ids=ids, vectors=arrays[0], embeddings=arrays[1], scores=scores, info=info, unusable=unusable)
+        return cls(
+            ids=ids,
+            vectors=arrays[0],
+            embeddings=arrays[1],
+            scores=scores,
+            info=info,
+            unusable=load_unusable(folder),
+        )
 
     def check_arrays(self, folder: Path) -> None:
         """Check that no array has gone from a folder whose arrays have not been dropped.

@@ -24,6 +24,7 @@ from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import repairs, stored_datasets
 from adaptinf.runs import Run
+from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import ClusterRank, rank_in_cluster
 from adaptinf.selection.coverage import TAIL_PERCENT
 from adaptinf.storage.tables import Columns
@@ -166,7 +167,8 @@ def _outcome(
     has_bins = ranked is not None and ranked.bin >= 0
     return SelectionOutcome(
         chosen=row is not None,
-        reason=_reason(run, step, cluster, ranked, row is not None, len(chosen["id"]), entry) + _joint(clusters, entry),
+        reason=_reason(run, step, id, cluster, ranked, row is not None, len(chosen["id"]), entry)
+        + _joint(clusters, entry),
         method=run.settings.selection.method,
         total=len(chosen["id"]),
         budget=int(entry["budget"]) if entry else None,
@@ -201,6 +203,7 @@ def _rank(run: Run, step: int, id: str, features: Features | None, clusters: Clu
 def _reason(
     run: Run,
     step: int,
+    id: str,
     cluster: int | None,
     ranked: ClusterRank | None,
     chosen: bool,
@@ -208,6 +211,9 @@ def _reason(
     entry: dict[str, Any],
 ) -> str:
     method = run.settings.selection.method
+    unusable = None if chosen else unusable_samples(run, step).get(id)
+    if unusable is not None:
+        return f"not selectable: {unusable}"
     if cluster == -1:
         verb = "there was budget left after" if chosen else "the budget was used up by"
         return f"unscored: {verb} the scored samples"
@@ -245,6 +251,7 @@ def _trained(run: Run, step: int, id: str, considered: SelectionOutcome | None) 
     for key, reason in (
         ("unreadable", "its image could not be opened"),
         ("without_answer", "no answer token is left"),
+        ("refused", "the model cannot use it"),
     ):
         if id in trained.info.get(key, ()):
             return False, reason

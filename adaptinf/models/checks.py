@@ -15,7 +15,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.models.chat import Labelled, Unusable, labelled, traits_of
 from adaptinf.models.lengths import ImageTokens
 from adaptinf.models.loading import Learner
-from adaptinf.models.refusals import InARow, check_share
+from adaptinf.models.refusals import InARow, check_share, summary
 from adaptinf.words import counted
 
 BLOCK = 256
@@ -107,6 +107,25 @@ class Survey:
         ):
             if holds:
                 names.append(read.id)
+
+    def lines(self, max_length: int) -> list[str]:
+        """Return what a user has to know, one line each; none where every sample can be used as it is."""
+        rows = counted(self.rows, "sample")
+        cut = f"lose their whole answer at model.max_length={max_length}, {len(self.shortened):,} a part of it"
+        found = {
+            f"{len(self.refused):,} of {rows} cannot be used: {summary(self.refused)}": self.refused,
+            f"{len(self.without_answer):,} of {rows} {cut}; {self.fitting_length:,} would cut no answer": (
+                self.without_answer or self.shortened
+            ),
+            f"{len(self.merged):,} of {rows} have turns of one role that were merged": self.merged,
+            f"the last answer of {len(self.without_end):,} of {rows} has no end token: stopping is not learnt there": (
+                self.without_end
+            ),
+            f"{100 * self.unknown_share:.1f} % of the answers' tokens are unknown to the tokenizer and not learnt": (
+                self.with_unknown if self.unknown_share > MAX_UNKNOWN else None
+            ),
+        }
+        return [line for line, holds in found.items() if holds]
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers, for JSON: of a list of ids its length."""

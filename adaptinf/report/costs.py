@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptinf.data import ARTIFACTS, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
@@ -14,6 +14,7 @@ from adaptinf.storage import store
 
 STAGE_WORDS = {
     POOL_STAGE: "read data",
+    Checked.stage: "check",
     Features.stage: "extract",
     Clusters.stage: "cluster",
     Selection.stage: "select",

@@ -16,10 +16,11 @@ from adaptinf.report.skills import by_group
 from adaptinf.report.table import SummaryTable
 from adaptinf.results.columns import number, signed
 from adaptinf.results.summary import Summary
+from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection.entropy import NO_SCORER
 from adaptinf.selection.traits import Role, methods_with_role
 from adaptinf.storage import store
-from adaptinf.words import format_bytes, format_seconds
+from adaptinf.words import counted, format_bytes, format_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +178,15 @@ def deciding_scores(clusters: dict[str, np.ndarray]) -> str:
     return f"The pool had {total} clusters{joined}; {deciders[0][0]} decided in {count} of them."
 
 
+def _not_selectable(fact: RunFacts) -> str:
+    """Return a sentence on the samples that the model cannot be trained on; empty where there are none."""
+    if not fact.run.num_finished:
+        return ""
+    unusable = len(unusable_samples(fact.run, fact.run.num_finished - 1))
+    verb = "is" if unusable == 1 else "are"
+    return f" {counted(unusable, 'sample')} {verb} not selectable: no answer is left to learn." if unusable else ""
+
+
 def _what_was_pruned(fact: RunFacts) -> Answer:
     question = "What was pruned?"
     steps = fact.steps_with(SavedPruning)
@@ -184,6 +194,7 @@ def _what_was_pruned(fact: RunFacts) -> Answer:
     pruned, arrived = sum(len(table["id"]) for table in tables), len(fact.catalogue.ids)
     rejected = sum(len(store.read_lines(dataset.folder / store.REJECTED)) for dataset in fact.catalogue.datasets)
     unread = f"{rejected:,} rows of the datasets were rejected." if rejected else "No row of the datasets was rejected."
+    unread += _not_selectable(fact)
     cap = fact.run.cap
     if not pruned:
         why = (

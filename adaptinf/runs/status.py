@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
+from adaptinf.data import ARTIFACTS, Checked, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.runs import Run
+from adaptinf.runs.usable import unusable_samples
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
@@ -33,6 +34,9 @@ class StepStatus:
     """Samples of the dataset; None: it has not joined the pool yet."""
     rejected: int | None
     """Rows of the dataset that were rejected; None as above."""
+    unusable: int | None
+    """Samples of the pool that the model cannot be trained on in this step, so that they are not selectable; None: the
+    step has not looked yet."""
     done: tuple[str, ...]
     """Names of the finished stages."""
     under_way: tuple[str, ...]
@@ -136,6 +140,7 @@ def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) 
         dataset=run.settings.stream[step].name,
         rows=info.get("rows"),
         rejected=info.get("rejected"),
+        unusable=len(unusable_samples(run, step)) if run.has(step, Checked) else None,
         done=tuple(kind.stage for kind in ARTIFACTS if run.has(step, kind)),
         under_way=tuple(kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()),
         finished=pruning is not None,
