@@ -65,9 +65,15 @@ INSIDE = [
 FOLDERS = (
     "pool/00-one",
     "base/evaluation",
-    *(f"steps/00/{stage}" for stage in ("features", "clusters", "selection", "model", "evaluation", "pruning")),
+    *(
+        f"steps/00/{stage}"
+        for stage in ("check", "features", "clusters", "selection", "model", "evaluation", "pruning")
+    ),
     "pool/01-two",
-    *(f"steps/01/{stage}" for stage in ("features", "clusters", "selection", "model", "evaluation", "pruning")),
+    *(
+        f"steps/01/{stage}"
+        for stage in ("check", "features", "clusters", "selection", "model", "evaluation", "pruning")
+    ),
 )
 
 

@@ -59,7 +59,7 @@ def _show_rows(title: str, lines: list[str]) -> None:
 
 def show_status(found: Status) -> None:
     """Print a run's state."""
-    header = ["step", "dataset", "rows", "rejected", "not usable", "state", "pool after", "accuracy", "time"]
+    header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
     cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
     print(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
     print_table([header, *map(_step_cells, found.steps)])
@@ -67,6 +67,10 @@ def show_status(found: Status) -> None:
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     print(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
     print(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
+    for step in found.steps:
+        if step.unusable:
+            rows = counted(step.unusable, "sample")
+            print(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
 
 
 def _step_cells(step: StepStatus) -> list[str]:
@@ -75,7 +79,6 @@ def _step_cells(step: StepStatus) -> list[str]:
         step.dataset,
         _count(step.rows),
         _count(step.rejected),
-        _count(step.unusable),
         _state(step),
         _count(step.kept),
         _percent(step.average_accuracy),

@@ -37,6 +37,7 @@ def write_text_model(
     *,
     template: str | None = TEMPLATE,
     pad: str | None = "<pad>",
+    special: list[str] | None = None,
     num_blocks: int = 2,
     initializer_range: float = 0.02,
 ) -> Path:
@@ -45,7 +46,7 @@ def write_text_model(
     from transformers import LlamaConfig, LlamaForCausalLM
 
     options = {} if pad is None else {"pad_token": pad}
-    fast = byte_tokenizer(SPECIAL, eos_token="<eos>", **options)
+    fast = byte_tokenizer([*SPECIAL, *(special or [])], eos_token="<eos>", **options)
     if template is not None:
         fast.chat_template = template
     fast.save_pretrained(folder)

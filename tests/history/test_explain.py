@@ -93,7 +93,7 @@ def test_choices_and_their_reasons_are_those_of_the_tables(run):
         assert found.chosen == (id in chosen.index) and found.total == len(chosen) == 8
         cluster = table(run, step, "clusters/assignments.parquet").loc[id, "cluster"]
         if cluster < 0:
-            assert found.reason.startswith("unscored") and found.budget is None
+            assert found.reason.startswith(("unscored", "not selectable")) and found.budget is None
             continue
         entry = clusters.loc[cluster]
         assert (found.budget, found.scorer) == (entry["budget"], entry["scorer"])
@@ -149,11 +149,11 @@ def test_a_withdrawn_sample_says_since_when(run):
     assert life.steps[2].absent == life.state and life.steps[2].considered is None
 
 
-def test_an_unscored_sample_says_that_it_comes_last(run):
+def test_a_sample_whose_answer_is_cut_off_says_that_it_is_not_selectable(run):
     life = sample_history(run, "one/090")
     first = life.steps[0]
     assert first.placed.cluster == -1 and all(math.isnan(item.value) for item in first.scores.values())
-    assert first.considered.reason == "unscored: the budget was used up by the scored samples"
+    assert first.considered.reason == "not selectable: no token of an answer lies within max_length"
     told = history_text(life)
     assert "not measured" in told and "none: unscored, with 0 others" in told
 

@@ -80,7 +80,7 @@ def _found(learner: Learner) -> Traits:
     add_special = _adds_first_token(learner, forms)
     ends, writes_end = _ends(learner, forms, add_special, special)
     images = _image_tokens(learner, forms, placeholder, special)
-    controls = frozenset(learner.tokenizer.all_special_ids) | ends
+    controls = _special_tokens(learner) | ends
     texts = {learner.tokenizer.decode([token]).strip() for token in controls | (images & special)}
     return Traits(
         forms=forms,
@@ -169,6 +169,17 @@ def _adds_first_token(learner: Learner, forms: Forms) -> bool:
     bos = learner.tokenizer.bos_token
     text = render(learner, turns_of(_exchange(), forms, None))
     return bool(learner.has_vision and not (bos is not None and text.startswith(bos)))
+
+
+def _special_tokens(learner: Learner) -> frozenset[int]:
+    """Return the ids that are special tokens by use (bos, eos, ...) or by the flag of an added token.
+
+    Some tokenizers flag their tokens for single bytes as well; those decode to the byte, not to their own name.
+    """
+    tokenizer = learner.tokenizer
+    flagged = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    named = {number for number, content in flagged.items() if tokenizer.decode([number]).strip() == content.strip()}
+    return frozenset(tokenizer.all_special_ids) | named
 
 
 def _added_tokens(learner: Learner) -> frozenset[int]:
