@@ -24,6 +24,7 @@ HEAVY_PLACES = (
     "benchmarks",
     "cli/test_cli.py",
     "cli/test_cli_compare.py",
+    "cli/test_with_torchvision.py",
     "demo/test_base.py",
     "demo/test_benchmark.py",
     "doctor",

@@ -71,16 +71,10 @@ class ImageTokens:
         return len({self.of_size(size) for size in BLANK_SIZES}) > 1
 
     def of_size(self, size: Size) -> int:
-        """Return the number of tokens of an image of that size.
-
-        Raises:
-            ModelError: the processor gives an image no tokens.
-        """
+        """Return the number of tokens of an image of that size; 0 where the processor refuses such an image."""
         if size not in self.known:
             tokens = _num_tokens(self.learner, [Image.new("RGB", size)]) - _num_tokens(self.learner, [])
-            if tokens <= 0:
-                raise ModelError(f"the processor of {self.learner.config.path} gives an image no tokens")
-            self.known[size] = tokens
+            self.known[size] = max(0, tokens)
         return self.known[size]
 
 
@@ -91,13 +85,20 @@ def _template_tokens(learner: Learner) -> int:
 
 
 def _num_tokens(learner: Learner, images: list[Image.Image]) -> int:
-    """Return the number of tokens of a very short conversation about some images."""
+    """Return the number of tokens of a very short conversation about some images.
+
+    0 where the processor refuses it, as an image of such proportions or a text without an image: the samples like it
+    are refused by name when they are encoded.
+    """
     question = {"type": "text", "text": "?"}
     answer = Message(role="assistant", content=[{"type": "text", "text": "."}])
     blocks = [{"type": "image", "text": None} for _ in images]
     messages = (Message(role="user", content=[*blocks, question]), answer)  # type: ignore[list-item]
     blank = Sample(id="blank/0", source="blank", messages=messages)
-    return num_tokens(learner, blank, images)
+    try:
+        return num_tokens(learner, blank, images)
+    except ModelError:
+        return 0
 
 
 def batches_in_order(

@@ -92,10 +92,14 @@ def _num_in_common(tokens: Tokenised, position: int, tokenizer: Any, add_special
 
 
 def with_end(found: range, ids: Sequence[int], ends: Collection[int], tokenizer: Any) -> range:
-    """Return the tokens of an answer and, where one follows, its end token; only blanks may stand between them."""
+    """Return the tokens of an answer and, where some follow, its end tokens; only blanks may stand before the first.
+
+    A template may close the answer and then the turn; a model that writes the first alone does not stop everywhere.
+    """
     for number in range(found.stop, min(len(ids), found.stop + MAX_BLANK_TOKENS + 1)):
         if ids[number] in ends:
-            return range(found.start, number + 1)
+            others = (later for later in range(number + 1, len(ids)) if ids[later] not in ends)
+            return range(found.start, next(others, len(ids)))
         if tokenizer.decode([ids[number]]).strip():
             break
     return found
