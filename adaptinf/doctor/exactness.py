@@ -26,17 +26,22 @@ from adaptinf.images import open_stored
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
 from adaptinf.models.chat import IGNORED, encode, placed
 from adaptinf.models.loading import Learner
+from adaptinf.models.mixing import groups_of, kinds_of
 
 
 def agreement(ready: Meter, samples: Sequence[Sample]) -> tuple[float, float]:
     """Return the largest difference between samples measured in a batch and alone: of 1 - cosine, and of any score."""
-    rows = list(range(len(samples)))
-    together = _measured(ready, samples, [rows])[0]
-    alone = _measured(ready, samples, [[row] for row in rows])
-    cosines = np.sum(together.vectors * np.concatenate([one.vectors for one in alone]), axis=1)
-    scored = np.any(together.vectors != 0, axis=1)
+    groups = groups_of(kinds_of(ready.learner, samples), len(samples))
+    batched = _measured(ready, samples, groups)
+    alone = _measured(ready, samples, [[row] for group in groups for row in group])
+    together_vectors = np.concatenate([one.vectors for one in batched])
+    cosines = np.sum(together_vectors * np.concatenate([one.vectors for one in alone]), axis=1)
+    scored = np.any(together_vectors != 0, axis=1)
     differences = [
-        np.abs(make(together.outcome) - np.concatenate([make(one.outcome) for one in alone]))
+        np.abs(
+            np.concatenate([make(one.outcome) for one in batched])
+            - np.concatenate([make(one.outcome) for one in alone])
+        )
         for make in (registry.scorer[name]() for name in registry.scorer.names())
     ]
     finite = np.nan_to_num(np.concatenate(differences))
@@ -135,7 +140,9 @@ def sketch_error(ready: Meter, samples: Sequence[Sample]) -> float | None:
         return None
     products: list[Tensor] = []
     watched = replace(ready, kind=_Watched(kind=ready.kind, products=products))
-    (measured,) = _measured(watched, samples, [list(range(len(samples)))])
+    # Samples that may share a batch, as the products are those of pairs within one.
+    largest = max(groups_of(kinds_of(ready.learner, samples), len(samples)), key=len)
+    (measured,) = _measured(watched, samples, [largest])
     scored = np.flatnonzero(np.any(measured.vectors != 0, axis=1))
     exact = torch.stack(products).sum(0).double().cpu().numpy()[np.ix_(scored, scored)]
     lengths = np.sqrt(np.diag(exact))

@@ -28,6 +28,7 @@ from adaptinf.formats import read
 from adaptinf.formats.files import find_file, read_rows
 from adaptinf.models import Learner, LearnerRecipe
 from adaptinf.models.lengths import token_lengths
+from adaptinf.models.mixing import kinds_of
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
@@ -166,7 +167,8 @@ def _autograd_checks(learner: Learner, config: RunConfig, samples: list[Sample])
 def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
     """Time batches in seeded order for at most TIMED_SECONDS, after one batch to warm up."""
     lengths = token_lengths(samples, ready.learner)
-    plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths))
+    kinds = kinds_of(ready.learner, samples)
+    plan = make_plan(lengths, tokens_per_batch(ready, samples, lengths, kinds), kinds=kinds)
     batches = plan.batches
     order = np.random.default_rng(0).permutation(len(batches))
     cost, num_samples, num_tokens, num_padding, operations = cost_of(ready), 0, 0, 0, 0

@@ -28,6 +28,7 @@ from adaptinf.models.chat import placed, prompts_of_usable, traits_of
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
+from adaptinf.models.mixing import kinds_of
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel, made
 from adaptinf.models.threads import torch_threads
 from adaptinf.progress import Bar, Progress, Silent
@@ -178,12 +179,14 @@ class Answerer:
         items, limits = self.work.items, np.array(self.work.limits, dtype=np.int64)
         answer_lengths = np.array([len(right_answer(item)) for item in items], dtype=np.int64)
         lengths = token_lengths(items, self.learner)
-        order = np.lexsort((lengths, answer_lengths, limits))
+        kinds = kinds_of(self.learner, items)
+        same = np.zeros(len(items), np.int64) if kinds is None else kinds
+        order = np.lexsort((lengths, answer_lengths, same, limits))
         batch_tokens = auto_batch_tokens(self.learner.device)
         batches = [
             AnswerBatch(batch, limit)
             for limit, group in groupby(order.tolist(), key=lambda row: int(limits[row]))
-            for batch in batches_in_order(lengths, np.array(list(group)), batch_tokens)
+            for batch in batches_in_order(lengths, np.array(list(group)), batch_tokens, kinds=kinds)
         ]
         return batches, tuple(self.learner.tokenizer.decode([token]) for token in sorted(traits_of(self.learner).ends))
 

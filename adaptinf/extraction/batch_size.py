@@ -21,8 +21,12 @@ MAX_BATCH_TOKENS = 65_536
 """Larger batches are not faster."""
 
 
-def fitting_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
+def fitting_batch_tokens(
+    ready: Meter, samples: Sequence[Sample], lengths: np.ndarray, kinds: np.ndarray | None = None
+) -> int:
     """Return the tokens of a batch: a fixed number on a CPU, what fits on a GPU.
+
+    Samples of one kind are measured together, where only these may share a batch (`kinds`, N numbers).
 
     Always a power of two, so that a little more or less free memory does not change the plan.
     """
@@ -41,13 +45,17 @@ def fitting_batch_tokens(ready: Meter, samples: Sequence[Sample], lengths: np.nd
             ready.trace.clear(None)
             return torch.cuda.max_memory_allocated(device) - before
 
+        if kinds is not None:
+            lengths = np.where(kinds == kinds[np.argmax(lengths)], lengths, 0)
         return fitting_tokens(lengths, peak_bytes, int(MEMORY_SHARE * free))
 
 
-def tokens_per_batch(ready: Meter, samples: Sequence[Sample], lengths: np.ndarray) -> int:
+def tokens_per_batch(
+    ready: Meter, samples: Sequence[Sample], lengths: np.ndarray, kinds: np.ndarray | None = None
+) -> int:
     """Return the tokens of a batch: those of the settings, or found by `fitting_batch_tokens`."""
     wanted = ready.config.batch_tokens
-    return fitting_batch_tokens(ready, samples, lengths) if wanted == "auto" else wanted
+    return fitting_batch_tokens(ready, samples, lengths, kinds) if wanted == "auto" else wanted
 
 
 def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], int], free: int) -> int:
@@ -56,11 +64,11 @@ def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], in
     Memory is taken to grow linearly with tokens, from the longest sample alone to TRIAL_ROWS of the longest.
 
     Args:
-        lengths: N estimated tokens.
+        lengths: N estimated tokens; 0: not to be measured.
         peak_bytes: measures a batch of row numbers and returns the bytes that it took.
         free: bytes.
     """
-    longest = np.argsort(-lengths, kind="stable")[:TRIAL_ROWS].tolist()
+    longest = [row for row in np.argsort(-lengths, kind="stable")[:TRIAL_ROWS].tolist() if lengths[row] > 0] or [0]
     top = max(1, int(lengths[longest[0]]))
     try:
         alone, together = peak_bytes(longest[:1]), peak_bytes(longest)

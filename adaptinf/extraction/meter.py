@@ -16,7 +16,7 @@ from torch import Tensor
 from adaptinf.config import ExtractionConfig
 from adaptinf.extraction import vectors
 from adaptinf.extraction.adapters import cheap_adapters
-from adaptinf.extraction.batches import Prepared
+from adaptinf.extraction.batches import REMOVED, Prepared
 from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
 from adaptinf.extraction.hooks import Trace, linears_of, traced
 from adaptinf.extraction.rerun import Rerun, rerunning
@@ -27,6 +27,7 @@ from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
 from adaptinf.models.chat import IGNORED, Encoded
 from adaptinf.models.loading import Learner
+from adaptinf.models.mixing import mixing_of
 from adaptinf.scoring import ForwardPass
 
 
@@ -205,6 +206,8 @@ def answers_of(batch: Encoded) -> Answers:
 def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iterator[Meter]:
     """Hook a learner for measuring; on leaving, hooks are removed and its weights trainable as before.
 
+    A model that takes no conversation without an image is compared with blank images instead of removed ones.
+
     Raises:
         ConfigError: `layers` names a block that the model does not have.
         ModelError: the model has no output head, an adapter of an unknown kind or hidden states of another shape, or
@@ -222,6 +225,8 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
         middle = len(blocks) // 2
         trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers))
         is_masked = needs_mask(learner)
+        if config.image in REMOVED and not mixing_of(learner).takes_text:
+            config = config.model_copy(update={"image": "blank"})
         for hook in spare_last_feed_forward(learner, trace, layers):
             stack.callback(hook.remove)
         yield Meter(

@@ -75,9 +75,16 @@ def _old_shards(table: tables.Columns) -> tuple[range, ...]:
     return tuple(range(start, stop) for start, stop in zip([0, *stops], stops, strict=False))
 
 
-def make_plan(lengths: np.ndarray, batch_tokens: int, *, num_threads: int | None = None) -> Plan:
-    """Return batches of similar length, longest first, so that memory runs out early or not at all."""
+def make_plan(
+    lengths: np.ndarray, batch_tokens: int, *, num_threads: int | None = None, kinds: np.ndarray | None = None
+) -> Plan:
+    """Return batches of similar length, longest first, so that memory runs out early or not at all.
+
+    `kinds`: N numbers, where only samples with the same one may share a batch; None: all may.
+    """
     # A stable sort, so that equal lengths keep their order and the plan its identity.
     order = np.argsort(-lengths, kind="stable")
-    batches = list(batches_in_order(lengths, order, batch_tokens, max_padding=MAX_PADDING))
+    if kinds is not None:
+        order = order[np.argsort(kinds[order], kind="stable")]
+    batches = list(batches_in_order(lengths, order, batch_tokens, max_padding=MAX_PADDING, kinds=kinds))
     return Plan(batches=batches, batch_tokens=batch_tokens, num_threads=num_threads)

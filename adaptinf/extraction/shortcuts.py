@@ -19,13 +19,12 @@ from adaptinf.extraction.hooks import Trace
 from adaptinf.models.blocks import base_model, decoder_blocks
 from adaptinf.models.chat import Encoded, encode
 from adaptinf.models.loading import Learner
+from adaptinf.models.passes import is_same, last_hidden
 from adaptinf.models.samples import trial_images, trial_sample
 from adaptinf.models.structure import trial_ids
 
 FEED_FORWARD = "mlp"
 """The name of a block's feed-forward layer in nearly all families; in others it is computed for all tokens."""
-CLOSE = {torch.float32: 1e-4}
-"""Two outputs with at most this relative difference differ only by rounding; of other types 1e-2."""
 
 
 def needs_mask(learner: Learner) -> bool:
@@ -56,22 +55,9 @@ def _trial_batches(learner: Learner) -> Iterator[Encoded]:
 
 def _is_same_without_mask(learner: Learner, batch: Encoded) -> bool:
     is_token = batch.inputs["attention_mask"].bool()
-    masked, bare = (_last_hidden(learner, inputs) for inputs in (batch.inputs, without_mask(batch.inputs)))
+    masked, bare = (last_hidden(learner, inputs) for inputs in (batch.inputs, without_mask(batch.inputs)))
     pairs = zip(masked, bare, is_token, strict=True)
-    return all(_is_close(one[own], other[own]) for one, other, own in pairs)
-
-
-@torch.no_grad()
-def _last_hidden(learner: Learner, inputs: dict[str, Tensor]) -> Tensor:
-    """Return what the output head is given, B x S x H."""
-    seen: list[Tensor] = []
-    head = base_model(learner.model).get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    try:
-        learner.model(**inputs, use_cache=False)
-    finally:
-        hook.remove()
-    return seen[0]
+    return all(is_same(one[own], other[own]) for one, other, own in pairs)
 
 
 def without_mask(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -108,7 +94,7 @@ def spare_last_feed_forward(learner: Learner, trace: Trace, layers: list[int]) -
     hooks = [module.register_forward_pre_hook(choose), module.register_forward_hook(put_back)]
     spared = _answers(learner, trace)
     trace.clear(None)
-    if whole is not None and spared is not None and _is_close(whole, spared):
+    if whole is not None and spared is not None and is_same(whole, spared):
         return hooks
     for hook in hooks:
         hook.remove()
@@ -127,11 +113,6 @@ def _answers(learner: Learner, trace: Trace) -> Tensor | None:
     except Exception:  # code of any architecture; a feed-forward layer may be called with more than the hidden states
         return None
     return trace.answers
-
-
-def _is_close(one: Tensor, other: Tensor) -> bool:
-    close = CLOSE.get(one.dtype, 1e-2)
-    return one.shape == other.shape and bool((one.float() - other.float()).norm() <= close * one.float().norm())
 
 
 def _is_token_wise(module: nn.Module) -> bool:

@@ -35,6 +35,7 @@ from adaptinf.extraction.shards import (
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
+from adaptinf.models.mixing import kinds_of
 from adaptinf.models.recipe import LearnerRecipe, made
 from adaptinf.models.threads import torch_threads
 from adaptinf.storage import store
@@ -86,7 +87,7 @@ class ExtractionWork:
         with (
             torch_threads(self.num_threads),
             open_meter(made(self.learner), self.config, seed=self.seed) as meter,
-            Preparer(meter.learner, self.samples, image=self.config.image) as preparer,
+            Preparer(meter.learner, self.samples, image=meter.config.image) as preparer,
         ):
             yield Extractor(meter=meter, preparer=preparer, work=self)
 
@@ -118,8 +119,10 @@ class Extractor:
         """Make the plan and leave it, with its maker, in the shards' folder."""
         folder, samples = self.work.folder, self.work.samples
         lengths = token_lengths(samples, self.meter.learner)
-        batch_tokens = tokens_per_batch(self.meter, samples, lengths)
-        make_plan(lengths, batch_tokens, num_threads=torch.get_num_threads()).save(folder / PLAN_FILE)
+        kinds = kinds_of(self.meter.learner, samples)
+        batch_tokens = tokens_per_batch(self.meter, samples, lengths, kinds)
+        plan = make_plan(lengths, batch_tokens, num_threads=torch.get_num_threads(), kinds=kinds)
+        plan.save(folder / PLAN_FILE)
         # After the plan: where its maker is known, the plan is whole.
         store.write_json_whole(folder / MAKER_FILE, maker)
 

@@ -102,7 +102,12 @@ def _num_tokens(learner: Learner, images: list[Image.Image]) -> int:
 
 
 def batches_in_order(
-    lengths: np.ndarray, order: np.ndarray, batch_tokens: int, *, max_padding: float = 1.0
+    lengths: np.ndarray,
+    order: np.ndarray,
+    batch_tokens: int,
+    *,
+    max_padding: float = 1.0,
+    kinds: np.ndarray | None = None,
 ) -> Iterator[tuple[int, ...]]:
     """Yield consecutive parts of `order`, each of at least one row.
 
@@ -111,13 +116,15 @@ def batches_in_order(
         order: row numbers.
         batch_tokens: largest number of tokens in a batch, padding included.
         max_padding: largest share of padding among a batch's tokens.
+        kinds: N numbers; a batch holds rows of one kind, so `order` should be sorted by them. None: of all kinds.
     """
     batch: list[int] = []
     longest = total = 0
     for row in order.tolist():
         length = max(1, int(lengths[row]))
         padded = max(longest, length) * (len(batch) + 1)
-        if batch and (padded > batch_tokens or padded - total - length > max_padding * padded):
+        is_other = bool(batch) and kinds is not None and kinds[batch[-1]] != kinds[row]
+        if batch and (is_other or padded > batch_tokens or padded - total - length > max_padding * padded):
             yield tuple(batch)
             batch, longest, total = [], 0, 0
         batch.append(row)

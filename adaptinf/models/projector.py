@@ -50,8 +50,10 @@ def projector_names(learner: Learner) -> list[str]:
     try:
         inputs = _pictured(learner)
         walk = _walk(model, inputs)
-        names = [name for name in _candidates(model, walk) if _matters(model, name, inputs, walk)]
-        names = [name for name in names if not _serves_text(model, name)]
+        names = _candidates(model, walk)
+        # With weights that are not finite, nothing can be told apart by its effect.
+        if all(bool(value.isfinite().all()) for value in walk.reached):
+            names = [name for name in names if _matters(model, name, inputs, walk) and not _serves_text(model, name)]
     except Exception as error:  # code of any architecture
         raise ConfigError(f"{_REFUSAL.format(learner.config.path)} ({type(error).__name__}: {error})") from error
     if not names:

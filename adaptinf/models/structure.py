@@ -95,15 +95,20 @@ def linears_in(module: nn.Module) -> dict[str, nn.Module]:
 def _tried(model: Any) -> Structure | None:
     ids = trial_ids(model)
     try:
-        first = _pass(model, ids)
-        blocks = _blocks_name(model, first, ids)
-        if blocks is None:
-            return None
-        changed = ids.clone()
-        changed[0, -1] = (ids[0, -1] + 1) % max(1, int(ids.max()) + 1)
-        second, in_training = _pass(model, changed), _training_pass(model, ids)
+        with in_mode(model, is_training=False):
+            return _found(model, ids)
     except Exception:  # code of any architecture, which may ask for inputs that a trial does not have
         return None
+
+
+def _found(model: Any, ids: Tensor) -> Structure | None:
+    first = _pass(model, ids)
+    blocks = _blocks_name(model, first, ids)
+    if blocks is None:
+        return None
+    changed = ids.clone()
+    changed[0, -1] = (ids[0, -1] + 1) % max(1, int(ids.max()) + 1)
+    second, in_training = _pass(model, changed), _training_pass(model, ids)
     called = set(first.inputs) & (set(in_training.inputs) if in_training is not None else set(first.inputs))
     uses = {name: _use(first.inputs[name], second.inputs.get(name, [])) for name in called - first.odd}
     members = model.get_submodule(blocks)
@@ -138,13 +143,20 @@ def _pass(model: Any, ids: Tensor) -> Calls:
 def _training_pass(model: Any, ids: Tensor) -> Calls | None:
     """Return the same in training mode, where some models use fused layers; None where it asks for more inputs."""
     devices = [ids.device] if ids.device.type == "cuda" else []
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        with torch.random.fork_rng(devices=devices):
-            model.train()
+        with torch.random.fork_rng(devices=devices), in_mode(model, is_training=True):
             return _pass(model, ids)
     except Exception:  # as in evaluation mode
         return None
+
+
+@contextmanager
+def in_mode(model: nn.Module, *, is_training: bool) -> Iterator[None]:
+    """Put all of a model into training or evaluation mode for the block; each module is as before afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(is_training)
+        yield
     finally:
         for module, mode in modes:
             module.training = mode

@@ -12,7 +12,9 @@ from adaptinf.errors import DataError
 from adaptinf.images import open_stored
 from adaptinf.models.chat import IGNORED, Images, encode_usable
 from adaptinf.models.loading import Learner
+from adaptinf.models.mixing import groups_of, kinds_of
 from adaptinf.models.refusals import InARow
+from adaptinf.training.parts import joined
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Collator:
         self.refused.update(left_out.get("refused", {}))
 
     def __call__(self, samples: list[Sample]) -> dict[str, Any]:
-        """Return the batch: what the model takes, and `labels`.
+        """Return the batch: what the model takes, and `labels`; in parts where samples may not share one.
 
         Raises:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
@@ -59,10 +61,16 @@ class Collator:
         """
         opened = {sample.id: images for sample in samples if (images := self._images_of(sample)) is not None}
         kept = [sample for sample in samples if sample.id in opened]
-        attempt = encode_usable(self.learner, kept, [opened[sample.id] for sample in kept])
+        groups = groups_of(kinds_of(self.learner, kept), len(kept))
+        parts = [self._part([kept[row] for row in group], [opened[kept[row].id] for row in group]) for group in groups]
+        return joined([part for part in parts if part is not None] or [self._empty()])
+
+    def _part(self, kept: list[Sample], images: list[Images]) -> dict[str, Any] | None:
+        """Return the batch of samples that may share one; None if none of them can be used."""
+        attempt = encode_usable(self.learner, kept, images)
         self._record({kept[number].id: reason for number, reason in attempt.refused.items()}, len(attempt.kept))
         if attempt.batch is None:
-            return self._empty()
+            return None
         batch, used = attempt.batch, [kept[number] for number in attempt.kept]
         has_answer = (batch.labels != IGNORED).any(1)
         self.without_answer |= {sample.id for sample, has in zip(used, has_answer, strict=True) if not has}

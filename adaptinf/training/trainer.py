@@ -18,6 +18,7 @@ from adaptinf.errors import ModelError, StoreError
 from adaptinf.progress import Bar
 from adaptinf.storage import tables
 from adaptinf.training.collator import Collator
+from adaptinf.training.parts import PARTS, loss_of_parts
 from adaptinf.training.schedule import moving_scheduler
 
 LEFT_OUT_FILE = "left_out.json"
@@ -69,6 +70,13 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         """Return the loss; that of a batch without any answer token is 0, not 0 / 0."""
         if num_items_in_batch is not None:
             num_items_in_batch = max(num_items_in_batch, 1)
+        if PARTS in inputs:
+            whole = super().compute_loss
+            return loss_of_parts(
+                inputs[PARTS],
+                lambda part: whole(model, part, *args, num_items_in_batch=num_items_in_batch, **options),
+                is_sum=self.model_accepts_loss_kwargs and num_items_in_batch is not None,
+            )
         return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -1,0 +1,37 @@
+"""One forward pass of a batch, read before the output head; and whether two such readings are the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptinf.models.blocks import base_model
+from adaptinf.models.loading import Learner
+
+ROUNDING = {torch.float32: 1e-4}
+"""Type of the weights -> largest relative difference of hidden states that is rounding; of other types 1e-2."""
+
+
+@torch.no_grad()
+def last_hidden(learner: Learner, inputs: dict[str, Tensor]) -> Tensor:
+    """Return what the output head is given, B x S x H; the logits of one token only are computed."""
+    seen: list[Tensor] = []
+
+    def keep(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        seen.append(args[0])
+        return (args[0][:, :1], *args[1:])
+
+    hook = base_model(learner.model).get_output_embeddings().register_forward_pre_hook(keep)
+    try:
+        learner.model(**inputs, use_cache=False)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
+def is_same(one: Tensor, other: Tensor, *, times: float = 1.0) -> bool:
+    """Return whether two readings differ by rounding only; `times` widens the bound."""
+    bound = times * ROUNDING.get(one.dtype, 1e-2)
+    return one.shape == other.shape and bool((one.float() - other.float()).norm() <= bound * one.float().norm())
