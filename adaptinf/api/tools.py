@@ -70,16 +70,22 @@ def validate(
     images: PathLike | None = None,
     format: str | None = None,
     model: PathLike | None = None,
+    max_length: int | None = None,
+    max_pixels: int | None = None,
+    metric: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
     progress: Progress | None = None,
 ) -> Findings:
-    """Read a whole dataset before any GPU time: counts, and every bad row with its reason.
+    """Read a whole dataset before any GPU time: counts, every bad row, and all that is remarkable.
 
     Args:
         data: a file or a folder.
         images: folder that image paths are relative to; None: the file's folder.
         format: name of the format; None: detected.
-        model: Hugging Face folder or hub name, for token lengths and the first answer as the model learns it.
+        model: Hugging Face folder or hub name, for what it makes of every sample; its weights are not loaded.
+        max_length: tokens of one sample; None: the default of `model.max_length`.
+        max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
+        metric: name of a metric, for a test file: whether it can read the right answers.
         plugins: files with formats of your own.
         progress: where to report.
 
@@ -92,7 +98,14 @@ def validate(
 
     with registry.scope(path_tuple(plugins)):
         return dataset.validate(
-            os.fspath(data), images=text_or_none(images), format=format, model=text_or_none(model), progress=progress
+            os.fspath(data),
+            images=text_or_none(images),
+            format=format,
+            model=text_or_none(model),
+            max_length=max_length,
+            max_pixels=max_pixels,
+            metric=metric,
+            progress=progress,
         )
 
 

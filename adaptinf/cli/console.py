@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from adaptinf.words import counted, format_bytes, format_seconds
+from adaptinf.words import counted, format_bytes, format_seconds, shortened
 
 if TYPE_CHECKING:
     from adaptinf.doctor.dataset import Findings, TokenLengths
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 NUMERIC = "-−–+<0123456789"
 """What a cell with a number begins with, or one that has none."""
-SHOWN_ROWS = 20
-"""Bad rows that `validate` lists before it only counts."""
+SHOWN_ROWS = 30
+"""Findings that `validate` lists before it only counts."""
+SHOWN_NAME = 80
+"""Characters of a name from the data that are shown."""
+SHOWN_ANSWER = 300
+"""Characters of an answer that are shown."""
 
 SHOWN_IDS = 3
 """Ids that a line names as examples."""
@@ -30,13 +34,29 @@ def show_findings(findings: Findings) -> None:
     images = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_images.items()))
     counts = f"{counted(findings.num_samples, 'sample')}, {counted(findings.num_turns, 'answer')}"
     print(f"{findings.path}: {counts}; images: {images or 'none'}")
-    if findings.skills:
-        print("skills: " + ", ".join(f"{name} {number:,}" for name, number in findings.skills.most_common()))
+    skills = [f"{shortened(name, SHOWN_NAME)} {number:,}" for name, number in findings.skills.most_common()]
+    if skills:
+        print("skills: " + ", ".join(skills))
     if findings.tokens is not None and findings.tokens.measured:
         _show_tokens(findings.tokens)
-    _show_rows(f"{len(findings.repaired):,} repaired", [f"{name}: {note}" for name, note in findings.repaired])
-    rejected = [f"{row.file} row {row.row}: {row.reason}" for row in findings.rejected]
-    _show_rows(f"{len(rejected):,} rejected", rejected)
+    print(f"{len(findings.repaired):,} repaired")
+    print(f"{len(findings.rejected):,} rejected")
+    if findings.findings:
+        rows = [[one.finding, f"{one.rows:,}", one.example, one.advice] for one in findings.findings]
+        print_table([["finding", "rows", "example", "what to do"], *rows[:SHOWN_ROWS]])
+    if len(findings.findings) > SHOWN_ROWS:
+        print(f"... and {len(findings.findings) - SHOWN_ROWS:,} more (--json lists all)")
+    _show_verdict(findings)
+
+
+def _show_verdict(findings: Findings) -> None:
+    """Print what keeps the dataset from being used as a whole."""
+    rejected = findings.rejected
+    if findings.broken is not None:
+        read = counted(findings.broken.row, "row")
+        print(f"the file cannot be read to its end: {read} read, then {findings.broken.reason}")
+    elif not findings.num_learnable:
+        print("nothing would be learnt: no row can be used")
     num_missing = sum(row.reason.endswith("is missing") for row in findings.rejected)
     if 2 * num_missing > findings.num_samples + len(rejected):
         print("most images are missing: name the folder that their paths start from with --images")
@@ -44,17 +64,9 @@ def show_findings(findings: Findings) -> None:
 
 def _show_tokens(tokens: TokenLengths) -> None:
     print(f"tokens: median {tokens.median}, 95 % below {tokens.p95}, longest {tokens.longest}")
-    print(f"first answer as the model learns it: {tokens.first_answer!r}")
+    print(f"first answer as the model learns it: {shortened(tokens.first_answer or '', SHOWN_ANSWER)!r}")
     if not tokens.learns_to_stop:
         print("warning: the answer does not end with an end token; the model will not learn to stop")
-
-
-def _show_rows(title: str, lines: list[str]) -> None:
-    print(title)
-    for line in lines[:SHOWN_ROWS]:
-        print(f"  {line}")
-    if len(lines) > SHOWN_ROWS:
-        print(f"  ... and {len(lines) - SHOWN_ROWS:,} more (--json lists all)")
 
 
 def show_status(found: Status) -> None:

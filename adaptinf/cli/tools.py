@@ -42,24 +42,47 @@ def validate(
     images: Images = None,
     format: Format = None,
     model: Annotated[
-        str | None, typer.Option(help="Hugging Face folder or hub name, to show token lengths and the trained tokens.")
+        str | None, typer.Option(help="Hugging Face folder or hub name, to show what it makes of every sample.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of one sample, as model.max_length in stream.yaml.", min=8)
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Width times height of the largest image, as data.max_pixels.", min=1)
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="For a test file: check that this metric can read the right answers.")
     ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a dataset before any GPU time is spent. Every bad row is listed with its reason."""
+    """Check a dataset before any GPU time is spent.
+
+    Everything noticed is one table: finding, rows, example, what to do. The exit code is 2 if the
+    file cannot be read to its end, or if nothing would be learnt.
+    """
     from adaptinf.cli import console
     from adaptinf.cli.progress import make_progress
 
     progress = make_progress(quiet=quiet or as_json)
     found = api.validate(
-        data, images=one_folder(images), format=format, model=model, plugins=plugins or (), progress=progress
+        data,
+        images=one_folder(images),
+        format=format,
+        model=model,
+        max_length=max_length,
+        max_pixels=max_pixels,
+        metric=metric,
+        plugins=plugins or (),
+        progress=progress,
     )
     if as_json:
         print_json(found.as_json())
     else:
         console.show_findings(found)
+    if not found.is_good:
+        raise typer.Exit(2)
 
 
 def inspect(

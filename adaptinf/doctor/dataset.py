@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from adaptinf.data import Rejected, Sample
+from adaptinf.doctor.findings import SHOWN_CHARACTERS, Finding, Noticed, kind_of, surveyed
+from adaptinf.evaluation.skills import item_problem
 from adaptinf.formats import read
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage.display import as_frame, as_html
-from adaptinf.words import counted
+from adaptinf.words import counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURED_SAMPLES = 2000
-"""Samples whose token lengths are measured: the first ones, so that a long file takes little time."""
+    from adaptinf.models import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLengths:
-    """Token lengths of a dataset's first samples, as a model reads them."""
+    """Token lengths of a dataset's samples, as a model reads them."""
 
     measured: int
-    """Samples that were measured."""
+    """Samples that were measured: those that the model can use."""
     median: int | None = None
     """Tokens of a sample, images included; None where there is no sample."""
     p95: int | None = None
@@ -62,8 +63,19 @@ class Findings:
     """Rows that cannot be used."""
     repaired: tuple[tuple[str, str], ...]
     """(id, what the reader did about it)."""
+    findings: tuple[Finding, ...] = ()
+    """Everything that was noticed, by kind."""
+    broken: Rejected | None = None
+    """Where the file breaks off; None: it was read to its end."""
+    num_learnable: int = 0
+    """Samples that can be learnt: with a model, those that it can use and of which `max_length` leaves an answer."""
     tokens: TokenLengths | None = None
     """Token lengths; None where no model was named."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the file was read to its end and something would be learnt."""
+        return self.broken is None and self.num_learnable > 0
 
     def __repr__(self) -> str:
         counts = f"{counted(self.num_samples, 'sample')}, {len(self.rejected):,} rejected"
@@ -87,6 +99,9 @@ class Findings:
             "skills": dict(self.skills.most_common()),
             "rejected": [vars(row) for row in self.rejected],
             "repaired": [{"id": name, "note": note} for name, note in self.repaired],
+            "findings": [finding._asdict() for finding in self.findings],
+            "broken": None if self.broken is None else vars(self.broken),
+            "learnable": self.num_learnable,
             **({} if self.tokens is None else {"tokens": self.tokens.as_json()}),
         }
 
@@ -101,21 +116,21 @@ class _Counts:
     skills: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
     repaired: list[tuple[str, str]] = field(default_factory=list)
-    first: list[Sample] = field(default_factory=list)
+    noticed: Noticed = field(default_factory=Noticed)
 
     def add(self, row: Sample | Rejected) -> None:
         """Count one row."""
         if isinstance(row, Rejected):
             self.rejected.append(row)
+            self.noticed.add_rejected(row)
             return
         self.num_samples += 1
         self.num_turns += sum(message["role"] == "assistant" for message in row.messages)
         self.num_images[len(row.images)] += 1
         self.repaired += [(row.id, note) for note in row.notes]
+        self.noticed.add_sample(row)
         if row.meta.get("skill"):
             self.skills[str(row.meta["skill"])] += 1
-        if len(self.first) < MEASURED_SAMPLES:
-            self.first.append(row)
 
 
 def validate(
@@ -124,6 +139,9 @@ def validate(
     images: str | None = None,
     format: str | None = None,
     model: str | None = None,
+    max_length: int | None = None,
+    max_pixels: int | None = None,
+    metric: str | None = None,
     progress: Progress | None = None,
 ) -> Findings:
     """Read a whole dataset, open every image, and return the findings.
@@ -132,7 +150,10 @@ def validate(
         path: dataset file or folder.
         images: folder that image paths start from; None: the file's folder.
         format: name of the format; None: detected.
-        model: Hugging Face folder or hub name, for the token lengths of the first samples.
+        model: Hugging Face folder or hub name, for what a model makes of every sample; its weights are not loaded.
+        max_length: tokens of one sample; None: the default of `model.max_length`.
+        max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
+        metric: name of a metric, for a test file: whether it can read the right answers.
         progress: where to report.
 
     Raises:
@@ -141,9 +162,17 @@ def validate(
     """
     counts = _Counts()
     with (progress or Silent()).stage("validate", None, unit="rows") as bar:
-        for row in read(path, format, images):
-            counts.add(row)
-            bar.advance()
+
+        def rows() -> Iterator[Sample]:
+            for row in read(path, format, images, max_pixels=max_pixels):
+                counts.add(row)
+                bar.advance()
+                if isinstance(row, Sample):
+                    _notice_test(row, metric, counts.noticed)
+                    yield row
+
+        seen = _seen(rows(), model, max_length) if model else _Seen(num_learnable=sum(1 for _ in rows()))
+    last = counts.rejected[-1] if counts.rejected else None
     return Findings(
         path=path,
         num_samples=counts.num_samples,
@@ -152,36 +181,75 @@ def validate(
         skills=counts.skills,
         rejected=tuple(counts.rejected),
         repaired=tuple(counts.repaired),
-        tokens=None if model is None else _token_lengths(counts.first, model),
+        findings=(*counts.noticed.table(), *seen.findings),
+        broken=last if last is not None and last.ends_file else None,
+        num_learnable=seen.num_learnable,
+        tokens=seen.tokens,
     )
 
 
-def _token_lengths(samples: Sequence[Sample], model: str) -> TokenLengths:
-    """Return token lengths of samples as a model reads them, and whether it would learn to stop."""
+def _notice_test(sample: Sample, metric: str | None, noticed: Noticed) -> None:
+    """Count a sample that is no test item under a metric."""
+    problem = item_problem(sample, metric) if metric else None
+    if problem:
+        example = f"{shortened(sample.id, SHOWN_CHARACTERS)}: {problem}"
+        noticed.add(f"no test item: {kind_of(problem)}", example, f"correct the right answer, for the metric {metric}")
+
+
+class _Seen(NamedTuple):
+    """What a model makes of the samples."""
+
+    num_learnable: int
+    findings: tuple[Finding, ...] = ()
+    tokens: TokenLengths | None = None
+
+
+def _seen(samples: Iterator[Sample], model: str, max_length: int | None) -> _Seen:
+    """Return what a model makes of samples, which are read while it looks at them."""
     from adaptinf.config import ModelConfig
-    from adaptinf.images import open_image
-    from adaptinf.models import load
-    from adaptinf.models.chat import IGNORED, encode
-    from adaptinf.models.lengths import token_lengths
+    from adaptinf.models.checks import Survey, read_samples
+    from adaptinf.models.loading import load_reader
     from adaptinf.models.quiet import quiet_libraries
 
     with quiet_libraries():
-        learner = load(ModelConfig(path=model))
-        lengths = token_lengths(samples, learner)
-        if not samples:
-            return TokenLengths(measured=0)
-        first = samples[0]
-        labels = encode(learner, [first], [[open_image(path) for path in first.images]]).labels[0]
-        answer = labels[labels != IGNORED].tolist()
-        return TokenLengths(
-            measured=len(lengths),
-            median=int(np.median(lengths)),
-            p95=int(np.percentile(lengths, 95)),
-            longest=int(lengths.max()),
-            first_answer=learner.tokenizer.decode(answer),
-            learns_to_stop=bool(answer) and answer[-1] in _special_tokens(learner.tokenizer),
+        limit = ModelConfig().max_length if max_length is None else max_length
+        learner = load_reader(ModelConfig(path=model, max_length=limit))
+        survey, lengths, first = Survey(), list[int](), None
+        # The samples of a block are read before the first of them is looked at.
+        waiting: deque[Sample] = deque()
+        for found in read_samples(learner, _kept(samples, waiting)):
+            sample = waiting.popleft()
+            survey.add(found)
+            if found.reason is None:
+                lengths.append(min(found.num_tokens, learner.config.max_length))
+                first = first or sample
+        findings = tuple(surveyed(survey, learner.config.max_length))
+        num_learnable = survey.rows - len(survey.unusable)
+        if first is None:
+            return _Seen(num_learnable, findings, TokenLengths(measured=0))
+        return _Seen(
+            num_learnable, findings, _token_lengths(learner, lengths, first, first.id not in survey.without_end)
         )
 
 
-def _special_tokens(tokenizer: Any) -> set[int]:
-    return {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+def _kept(samples: Iterator[Sample], waiting: deque[Sample]) -> Iterator[Sample]:
+    for sample in samples:
+        waiting.append(sample)
+        yield sample
+
+
+def _token_lengths(learner: Learner, lengths: list[int], first: Sample, learns_to_stop: bool) -> TokenLengths:
+    from adaptinf.models.chat import labelled
+    from adaptinf.models.chat.turns import Unusable
+
+    (whole,) = labelled(learner, [first])
+    assert not isinstance(whole, Unusable), f"{first.id} was usable a moment ago"
+    learnt = [token for own in whole.answers for token in whole.ids[own.start : own.stop]]
+    return TokenLengths(
+        measured=len(lengths),
+        median=int(np.median(lengths)),
+        p95=int(np.percentile(lengths, 95)),
+        longest=max(lengths),
+        first_answer=learner.tokenizer.decode(learnt),
+        learns_to_stop=learns_to_stop,
+    )

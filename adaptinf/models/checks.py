@@ -6,8 +6,9 @@ cuts off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from adaptinf.data import Sample
@@ -132,15 +133,15 @@ class Survey:
         return {name: len(value) if isinstance(value, list | dict) else value for name, value in asdict(self).items()}
 
 
-def read_samples(learner: Learner, samples: Sequence[Sample]) -> Iterator[Read]:
-    """Yield each sample as a model reads it; images are looked at for their sizes only.
+def read_samples(learner: Learner, samples: Iterable[Sample]) -> Iterator[Read]:
+    """Yield each sample as a model reads it, a block at a time; images are looked at for their sizes only.
 
     Raises:
         ModelError: the chat template fits no conversation.
     """
     image_tokens = ImageTokens(learner)
-    for start in range(0, len(samples), BLOCK):
-        block = [samples[row] for row in range(start, min(start + BLOCK, len(samples)))]
+    left = iter(samples)
+    while block := list(islice(left, BLOCK)):
         for sample, found in zip(block, labelled(learner, block), strict=True):
             yield _read(learner, sample, found, image_tokens)
 

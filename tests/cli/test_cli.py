@@ -261,7 +261,7 @@ def test_validate_says_what_to_do_when_no_image_is_where_it_is_looked_for(call, 
     assert code == 0 and "4 rejected" in out and "--images" not in out, "half of the rows have no image"
     only_images = write_dataset(tmp_path, "only-images", rows(8)[::2])
     code, out, _ = call("validate", only_images["path"], "--quiet")
-    assert code == 0 and out.endswith("name the folder that their paths start from with --images\n")
+    assert code == 2 and out.endswith("name the folder that their paths start from with --images\n")
 
 
 def test_validate_with_a_model_shows_what_is_learnt(call, dataset):
