@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection
 
 from adaptinf.errors import ConfigError
+
+SMALL_RATE = 10
+"""Rates below this have a decimal place, and more of them below 0.1."""
 
 
 def format_seconds(seconds: float) -> str:
@@ -16,6 +20,14 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {int(seconds % 60):02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_rate(rate: float) -> str:
+    """Return items per second as text: 2,500/s, 4.2/s, 0.5/s, 0.004/s; a rate above 0 is never 0/s."""
+    if rate >= SMALL_RATE:
+        return f"{rate:,.0f}/s"
+    digits = max(1, 1 - math.floor(math.log10(rate)) - 1) if rate > 0 else 0
+    return f"{rate:.{digits}f}/s"
 
 
 def counted(count: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
@@ -28,12 +29,16 @@ RESUMABLE = ("demo", "run", "add", "step", "compare")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
+NAMED_BEFORE, NAMED_AFTER = 60, 20
+"""Characters around a place that cannot be written, for the message."""
+
 
 def main() -> None:
     """Run the command line.
 
     A user's mistake ends with one message and exit code 2, Ctrl-C with 130, a bug of ours with its traceback and 1.
     """
+    _never_fail_to_print()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         # Outside of standalone mode a command's `typer.Exit` comes back as a number, and so may Ctrl-C.
@@ -42,6 +47,9 @@ def main() -> None:
         _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except UnicodeEncodeError as error:
+        place = str(error.object)[max(0, error.start - NAMED_BEFORE) : error.end + NAMED_AFTER]
+        _fail(f"{place!r} has characters that are no text (a file name that is no UTF-8?); rename it", 2)
     except OSError as error:
         # A full disk, or a folder without permission to write: the user can fix it, and nothing finished is lost.
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
@@ -53,6 +61,13 @@ def main() -> None:
     if code == INTERRUPTED:
         _fail(_stopped(sys.argv[1:]), INTERRUPTED)
     sys.exit(code)
+
+
+def _never_fail_to_print() -> None:
+    """Print what the encoding of an output does not have as backslash escapes, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _stopped(words: list[str]) -> str:

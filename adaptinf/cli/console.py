@@ -74,7 +74,7 @@ def show_status(found: Status) -> None:
     header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
     cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
     print(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
-    print_table([header, *map(_step_cells, found.steps)])
+    print_table([header, *(_step_cells(step, found) for step in found.steps)])
     left = found.seconds_left
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     print(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
@@ -85,13 +85,13 @@ def show_status(found: Status) -> None:
             print(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
 
 
-def _step_cells(step: StepStatus) -> list[str]:
+def _step_cells(step: StepStatus, found: Status) -> list[str]:
     return [
         str(step.step),
         step.dataset,
         _count(step.rows),
         _count(step.rejected),
-        _state(step),
+        "testing the base model" if found.testing_base and step.step == found.steps_finished else _state(step),
         _count(step.kept),
         _percent(step.average_accuracy),
         "" if step.seconds is None else format_seconds(step.seconds),

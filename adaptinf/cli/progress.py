@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from adaptinf.progress import Bar, Progress, Silent
-from adaptinf.words import format_seconds
+from adaptinf.words import format_rate, format_seconds
 
 SECONDS_BETWEEN_LINES = 15.0
 """A log gets a line this often while a stage runs."""
@@ -28,12 +28,18 @@ def counts_line(done: int, total: int | None, unit: str, seconds: float) -> str:
     rate = done / max(seconds, 1e-9)
     of_total = "" if total is None else f"/{total:,}"
     left = "" if not total or not rate else f", {format_seconds((total - done) / rate)} left"
-    return f"{done:,}{of_total} {unit} ({rate:.1f}/s{left})"
+    return f"{done:,}{of_total} {_noun(done if total is None else total, unit)} ({format_rate(rate)}{left})"
 
 
 def summary_line(title: str, done: int, unit: str, seconds: float) -> str:
     """Return the line of a finished stage: its items, seconds and rate."""
-    return f"{title}: {done:,} {unit} in {format_seconds(seconds)} ({done / max(seconds, 1e-9):,.0f}/s)"
+    rate = format_rate(done / max(seconds, 1e-9))
+    return f"{title}: {done:,} {_noun(done, unit)} in {format_seconds(seconds)} ({rate})"
+
+
+def _noun(count: int, unit: str) -> str:
+    """Return the name of the items, of one item without its `s`."""
+    return unit.removesuffix("s") if count == 1 else unit
 
 
 @dataclass(kw_only=True)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
@@ -96,10 +94,7 @@ def _variants(variants: Variants) -> list[ComparisonRow]:
 def _read(path: Path) -> dict[Any, Any]:
     if not path.is_file():
         raise ConfigError(f"--variants {path} is not a file; give a YAML file of rows")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    found = configuration.read_yaml_file(path)
     if not isinstance(found, dict):
         raise ConfigError(f"{path} does not map names to settings; write lines like `fisher: {{method: adapt, ...}}`")
     return found

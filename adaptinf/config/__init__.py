@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from adaptinf.config.mistakes import mistake_lines
 from adaptinf.config.schema import (
     NAMED_OPTIONS,
     ClusteringConfig,
@@ -27,6 +27,7 @@ from adaptinf.config.schema import (
     SkillConfig,
     TrainingConfig,
 )
+from adaptinf.config.yaml_text import read_yaml
 from adaptinf.errors import ConfigError
 from adaptinf.words import counted
 
@@ -52,6 +53,7 @@ __all__ = [
     "parse",
     "parse_dataset",
     "parse_override",
+    "read_yaml_file",
     "resolve",
     "to_yaml",
     "with_settings",
@@ -73,10 +75,7 @@ def load(path: Path, overrides: Overrides | None = None) -> RunConfig:
     """
     if not path.is_file():
         raise ConfigError(f"{path} is not a file")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    raw = read_yaml_file(path)
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise ConfigError(
@@ -84,6 +83,19 @@ def load(path: Path, overrides: Overrides | None = None) -> RunConfig:
         )
     _set_all(raw, overrides)
     return resolve(parse(raw, where=str(path)), path.parent)
+
+
+def read_yaml_file(path: Path) -> Any:
+    """Return the value in a YAML file (Any: whatever YAML can hold).
+
+    Raises:
+        ConfigError: it is no YAML, or a key occurs twice in one section.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    return read_yaml(text, str(path))
 
 
 def from_overrides(overrides: Overrides | None, *, base: Path) -> RunConfig:
@@ -131,46 +143,8 @@ def _validated(section: type[S], raw: dict[str, Any], where: str) -> S:
     try:
         return section.model_validate(raw)
     except ValidationError as error:
-        # A value that fits no branch of a union is reported once, with what each branch accepts.
-        places: dict[str, list[str]] = {}
-        for item in error.errors():
-            place, message = _explain(item)
-            places.setdefault(place, []).append(message)
-        lines = [f"  {place}: {', or: '.join(messages)}" for place, messages in places.items()]
-        raise ConfigError(f"{where}: {counted(len(lines), 'mistake')}\n" + "\n".join(lines)) from None
-
-
-def _explain(item: Any) -> tuple[str, str]:
-    """Return the place of one mistake and what is wrong; `item` is one of pydantic's error dictionaries."""
-    location = [part for part in item["loc"] if not _is_branch_tag(part)]
-    place = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        return place, f"unknown key; {hint}"
-    message = item["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if item["type"] in ("missing", "value_error") or isinstance(item["input"], dict | list):
-        return place or "the file", message
-    return f"{place}={item['input']!r}", message
-
-
-def _is_branch_tag(part: str | int) -> bool:
-    """Tell whether a location part names a branch of a union (`constrained-int`, `literal[...]`) rather than a key."""
-    return isinstance(part, str) and (part in ("int", "list[int]") or part.startswith(("constrained", "literal[")))
-
-
-def _known_keys(location: list[str | int]) -> list[str]:
-    """Return the keys of the section at a location such as ("model", "lora") or ("stream", 0)."""
-    section: type[BaseModel] = RunConfig
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        inner = getattr(annotation, "__args__", (annotation,))[0]
-        section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else RunConfig
-    return sorted(section.model_fields)
+        lines = mistake_lines(error)
+        raise ConfigError(f"{where}: {counted(len(lines), 'mistake')}\n  " + "\n  ".join(lines)) from None
 
 
 def parse_override(override: str) -> tuple[str, Any]:
@@ -182,10 +156,7 @@ def parse_override(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override} is not KEY=VALUE; write --set {key or 'KEY'}=VALUE")
-    try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {text!r} is not valid YAML: {error}") from error
+    return key, read_yaml(text, f"--set {override}")
 
 
 def as_settings(overrides: Overrides | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ TokenSet = Literal["all_but_first", "text", "question", "answer"]
 class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class LoraConfig(Section):

@@ -33,7 +33,7 @@ from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
-from adaptinf.words import format_bytes, format_seconds
+from adaptinf.words import counted, format_bytes, format_rate, format_seconds
 
 TRIED_SAMPLES = 256
 """Samples that are read, evenly from the beginnings of all datasets."""
@@ -191,10 +191,11 @@ def _timed(ready: Meter, samples: list[Sample], bar: Bar) -> Speed:
 
 
 def _speed_checks(speed: Speed, peak: float) -> list[Check]:
+    samples = format_rate(speed.samples_per_second).removesuffix("/s")
     advice = "" if speed.padding <= MAX_PADDING else "the estimated lengths do not fit this model"
     return [
         Check("padding", f"{100 * speed.padding:.1f} % of the tokens", True, advice),
-        Check("speed", f"{speed.samples_per_second:,.1f} samples/s, {speed.tokens_per_second:,.0f} tokens/s", True),
+        Check("speed", f"{samples} samples/s, {speed.tokens_per_second:,.0f} tokens/s", True),
         Check(
             "device",
             f"{100 * speed.operations_per_second / peak:.0f} % of the speed of a large matrix product "
@@ -208,6 +209,7 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
     """Return time and disk of extraction, for the whole pool once and for the whole run."""
     pool = sum(num_rows)
     measured = _rows_measured(num_rows, cap_of(config))
+    steps = "1 step measures" if len(num_rows) == 1 else f"{len(num_rows)} steps measure"
     # Shards and the arrays made of them are on disk at the same time.
     num_bytes = 2 * bytes_a_row * max(measured)
     _, free = free_disk(out)
@@ -215,9 +217,9 @@ def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row:
     lower = "pruning.cap" if resolve(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
     advice = "" if is_enough else f"only {format_bytes(free)} are free; reduce {lower}"
     return [
-        Check("whole pool", f"{pool:,} rows: {format_seconds(pool / speed.samples_per_second)}, "
+        Check("whole pool", f"{counted(pool, 'row')}: {format_seconds(pool / speed.samples_per_second)}, "
               f"{format_bytes(bytes_a_row * pool)}", True),
-        Check("whole run", f"{len(num_rows)} steps measure {sum(measured):,} rows: "
+        Check("whole run", f"{steps} {counted(sum(measured), 'row')}: "
               f"{format_seconds(sum(measured) / speed.samples_per_second)}, up to {format_bytes(num_bytes)} at once",
               is_enough, advice),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from adaptinf.errors import DataError
 from adaptinf.formats import read
 from adaptinf.images import open_stored
 from adaptinf.storage.display import as_frame
+from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,7 @@ def _find(rows: Iterator[Sample | Rejected], path: str, which: str) -> Sample | 
         is_it = number == int(which) if which.isdecimal() else which in (row.id, row.id.partition("/")[2])
         if is_it:
             return row
-    raise DataError(f"{path} has no row or id {which!r}; it has {number + 1:,} rows, numbered from 0")
+    raise DataError(f"{path} has no row or id {which!r}; it has {counted(number + 1, 'row')}, numbered from 0")
 
 
 def _as_seen(sample: Sample, model: str) -> tuple[tuple[Piece, ...], bool]:

@@ -163,7 +163,9 @@ def _what_was_selected(fact: RunFacts) -> Answer:
         f"{100 * share_new:.0f} % of them from the new dataset {name}, "
         f"{100 * (1 - share_new):.0f} % from earlier ones. " + deciding_scores(selection.clusters)
     )
-    return Answer(question=question, value=f"{len(selection.ids):,} of {num_pool:,} samples", text=text.strip())
+    return Answer(
+        question=question, value=f"{len(selection.ids):,} of {counted(num_pool, 'sample')}", text=text.strip()
+    )
 
 
 def deciding_scores(clusters: dict[str, np.ndarray]) -> str:
@@ -193,7 +195,11 @@ def _what_was_pruned(fact: RunFacts) -> Answer:
     tables = [fact.load(step, SavedPruning).table for step in steps]
     pruned, arrived = sum(len(table["id"]) for table in tables), len(fact.catalogue.ids)
     rejected = sum(len(store.read_lines(dataset.folder / store.REJECTED)) for dataset in fact.catalogue.datasets)
-    unread = f"{rejected:,} rows of the datasets were rejected." if rejected else "No row of the datasets was rejected."
+    unread = (
+        f"{counted(rejected, 'row')} of the datasets {'was' if rejected == 1 else 'were'} rejected."
+        if rejected
+        else "No row of the datasets was rejected."
+    )
     unread += _not_selectable(fact)
     cap = fact.run.cap
     if not pruned:
@@ -210,7 +216,7 @@ def _what_was_pruned(fact: RunFacts) -> Answer:
         else "They were drawn at random, because this method measures no embeddings. "
     )
     text = f"Pruned in {len(steps)} steps, to a pool of {cap:,} samples. {alike}{unread}"
-    return Answer(question=question, value=f"{pruned:,} of {arrived:,} samples", text=text)
+    return Answer(question=question, value=f"{pruned:,} of {counted(arrived, 'sample')}", text=text)
 
 
 def _what_did_it_cost(subject: Sequence[RunFacts], baseline: Sequence[RunFacts], table: SummaryTable) -> Answer:

@@ -84,7 +84,14 @@ class Run(Layout):
                 else f"make one with `adaptinf init {folder} --model MODEL`"
             )
             raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}; {way_out}")
-        return cls(folder=folder, config=configuration.load(folder / CONFIG), progress=progress or Silent())
+        run = cls(folder=folder, config=configuration.load(folder / CONFIG), progress=progress or Silent())
+        if run.num_begun > len(run.config.stream):
+            raise ConfigError(
+                f"{run.config_file} lists {counted(len(run.config.stream), 'dataset')} under stream, but "
+                f"{counted(run.num_begun, 'step')} of the run have begun; bring back a copy, or put the entries back "
+                f"from {run.pinned_config_file}"
+            )
+        return run
 
     @classmethod
     @contextmanager

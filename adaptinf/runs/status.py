@@ -12,7 +12,7 @@ import numpy as np
 from adaptinf.data import ARTIFACTS, Checked, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.runs import Run
+from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
@@ -77,6 +77,8 @@ class Status:
     """Withdrawn dataset -> first step whose pool lacks it."""
     disk_bytes: int
     """Size of the run folder."""
+    testing_base: bool
+    """Whether the test of the base model, which the first step begins with, has begun and is not finished."""
     seconds_left: float | None
     """Estimate for the waiting steps; None before the first step is finished."""
     steps: tuple[StepStatus, ...]
@@ -113,6 +115,7 @@ def status_of(run: Run) -> Status:
         steps_waiting=len(run.settings.stream) - run.num_finished,
         **_pool_status(run),
         disk_bytes=store.folder_bytes(run.folder),
+        testing_base=store.part_of(run.stage_folder(BASE_STEP, Evaluation)).exists(),
         seconds_left=_seconds_left(run, seconds),
         steps=tuple(_step_status(run, step, seconds) for step in range(len(run.settings.stream))),
     )

@@ -19,6 +19,7 @@ import pytest
 from adaptinf.cli import progress
 from adaptinf.cli.progress import Lines, Terminal, make_progress
 from adaptinf.progress import Silent
+from adaptinf.words import format_rate
 
 
 def test_a_stage_in_a_log_ends_with_one_line_of_counts_and_seconds():
@@ -45,6 +46,23 @@ def test_a_long_stage_in_a_log_says_now_and_then_what_is_left(monkeypatch):
         "extract: 40/100 samples (1.0/s, 1 min 00 s left)",
     ]
     assert last.startswith("extract: 40 samples in 40.0 s (1")
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (2500.4, "2,500/s"), (10.0, "10/s"), (9.96, "10.0/s"), (1.0, "1.0/s"), (0.51, "0.5/s"), (0.1, "0.1/s"),
+        (0.049, "0.05/s"), (0.0042, "0.004/s"), (0.0, "0/s"),
+    ],
+)  # fmt: skip
+def test_a_rate_below_one_a_second_is_not_rounded_to_a_whole_number(rate, text):
+    assert format_rate(rate) == text
+
+
+def test_slow_stages_show_their_rate(monkeypatch):
+    assert progress.counts_line(3, 10, "samples", 60.0) == "3/10 samples (0.05/s, 2 min 20 s left)"
+    assert progress.summary_line("train", 30, "samples", 60.0) == "train: 30 samples in 1 min 00 s (0.5/s)"
+    assert progress.summary_line("train", 1, "samples", 2.0) == "train: 1 sample in 2.0 s (0.5/s)"
 
 
 def test_a_stage_of_unknown_length_says_no_time_left(monkeypatch):
@@ -101,7 +119,7 @@ def test_a_bar_on_a_terminal_has_counts_rate_and_time_left_within_80_columns(mon
                 shown._bars.refresh()
         lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", reading.result()).splitlines()
     os.close(read_end)
-    said = "250,000/1,000,000 samples (2500.0/s, 5 min 00 s left)"
+    said = "250,000/1,000,000 samples (2,500/s, 5 min 00 s left)"
     assert any(line.startswith("12/20 extract ") and line.endswith(said) for line in lines), lines
     assert "12/20 extract: 250,000 samples in 1 min 40 s (2,500/s)" in lines
 

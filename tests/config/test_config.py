@@ -6,6 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,102 @@ def test_what_is_no_configuration_is_a_config_error(tmp_path, text, reason):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("learning_rate: 1.0e-5", "learning_rate: unknown key; did you mean 'training.learning_rate'?"),
+        ("lerning_rate: 1.0e-5", "lerning_rate: unknown key; did you mean 'training.learning_rate'?"),
+        ("selection: {learning_rate: 1.0e-5}", "did you mean 'training.learning_rate'?"),
+        ("model: {rank: 4}", "model.rank: unknown key; did you mean 'model.lora.rank'?"),
+        ("budget: 5", "budget: unknown key; did you mean 'selection.budget'?"),
+        ("introduced_at: x", "did you mean 'evaluation.0.introduced_at'?"),
+        ("pruning: {cap: atuo}", "pruning.cap='atuo': did you mean 'auto'?"),
+        ("training: {tune: LoRA}", "training.tune='LoRA': did you mean 'lora'?"),
+        ("extraction: {layers: midle}", "extraction.layers='midle': did you mean 'middle'?"),
+        ("clustering: {clusters: auot}", "clustering.clusters='auot': did you mean 'auto'?"),
+        ("model: {dtype: float23}", "did you mean 'float32'?"),
+        ("selection: {budgets: 2}", "; did you mean selection.budget?"),
+        ("selection: {budget: root}", "; did you mean selection.budgets?"),
+    ],
+)
+def test_what_was_probably_meant_is_suggested_in_files_and_settings(tmp_path, text, expected):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert expected in str(caught.value)
+    ((section, values),) = yaml.safe_load(text).items()
+    pairs = (
+        {f"{section}.{key}": value for key, value in values.items()} if isinstance(values, dict) else {section: values}
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "", [f"{key}={value}" for key, value in pairs.items()])
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "lines"),
+    [
+        ("training:\n  epochs: 2\nmodel: {path: x}\ntraining:\n  tune: full\n", "training", (1, 4)),
+        ("model:\n  lora:\n    rank: 3\n    alpha: 2\n    rank: 4\n", "rank", (3, 5)),
+        ("selection: {budget: 5,\n  budget: 5}\n", "budget", (1, 2)),
+        ("selection: {options: {a: 1, a: 1}}\n", "a", (1, 1)),
+        ("stream:\n- name: a\n  path: x\n  name: b\n", "name", (2, 4)),
+        ("model: {<<: {path: x}, <<: {path: y}}\n", "<<", (1, 1)),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, text, name, lines):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    message = f"{name!r} stands twice in one section, in line {lines[0]} and in line {lines[1]}; keep one"
+    assert str(tmp_path / "stream.yaml") in str(caught.value) and message in str(caught.value)
+
+
+def test_a_merged_key_may_be_replaced(tmp_path):
+    text = "model: &base {path: x, max_length: 99}\nextraction: {}\nstream: []\n"
+    assert load(tmp_path, text).model.max_length == 99
+    merged = "pruning: &p {cap: 5, order: semdedup}\nstream: []\n"
+    assert load(tmp_path, merged).pruning.cap == 5
+    own = "stream:\n- &a {name: a, path: x, images: y}\n- {<<: *a, name: b}\n- {name: c, <<: *a}\n"
+    assert [(one.name, one.path, one.images) for one in load(tmp_path, own).stream] == [
+        ("a", "x", "y"), ("b", "x", "y"), ("c", "x", "y"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2024-13-45",
+        "9" * 5000,
+        "!!float abc",
+        "!!int x",
+        "!!python/object:os.system x",
+        "!!binary é",
+        "*nothing",
+        "!!timestamp x",
+    ],
+)
+def test_a_value_that_yaml_cannot_read_is_told_with_its_place(tmp_path, value):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"model: {{path: x}}\nseed: {value}\n")
+    message = str(caught.value)
+    assert "stream.yaml is not valid YAML" in message and "line 2" in message and len(message) < 400
+    with pytest.raises(ConfigError, match="--set seed="):
+        load(tmp_path, "", [f"seed={value}"])
+
+
+@pytest.mark.parametrize(
+    "value", ["2024-01-01", ".inf", ".nan", "1e999", "0b11111111111111111", "null", "[1]", "{a: 1}"]
+)
+def test_a_value_of_another_kind_is_a_mistake_with_its_place(tmp_path, value):
+    with pytest.raises(ConfigError, match=r"training\.(learning_rate|tune)"):
+        load(tmp_path, f"training: {{tune: {value}, learning_rate: {value}}}")
+
+
+def test_a_deep_file_is_refused(tmp_path):
+    for text in ("[" * 100_000, "{a: " * 100_000, "- " * 100_000 + "x"):
+        with pytest.raises(ConfigError):
+            load(tmp_path, text)
 
 
 def test_a_missing_file_is_named(tmp_path):

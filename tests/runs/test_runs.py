@@ -14,7 +14,8 @@ from adaptinf import runs
 from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
-from adaptinf.runs import STAGES, Run
+from adaptinf.runs import BASE_STEP, STAGES, Run
+from adaptinf.runs.status import status_of
 from adaptinf.storage import store
 
 ONE = DatasetConfig(name="one", path="one.json")
@@ -174,6 +175,25 @@ def test_a_free_setting_hides_no_other_one(tmp_path):
     other = changed(config(ONE), "training", micro_batch_size=2, epochs=3)
     with pytest.raises(ConfigError, match=r"training\.epochs=1, now it is 3"):
         Run.create(tmp_path, other)
+
+
+@pytest.mark.parametrize("text", ["", "model: {path: base}\nstream: [{name: one, path: one.json}]\n"])
+def test_a_configuration_that_lists_less_than_was_learnt_is_refused(tmp_path, text):
+    made = Run.create(tmp_path, config(ONE, TWO))
+    for step in (0, 1):
+        made.stage_folder(step, SavedPruning).mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"under stream, but 2 steps of the run have begun; bring back a copy"):
+        Run.open(tmp_path)
+
+
+def test_the_state_says_that_the_base_model_is_being_tested(tmp_path, call):
+    made = Run.create(tmp_path, config(ONE, evaluation=[SkillConfig(skill="s", path="s.json")]))
+    assert not status_of(made).testing_base
+    store.begin(made.stage_folder(BASE_STEP, Evaluation))
+    assert status_of(made).testing_base
+    code, out, _ = call("status", tmp_path)
+    assert code == 0 and "testing the base model" in out
 
 
 def test_a_dataset_joins_the_stream_under_a_name_that_is_free(tmp_path):

@@ -12,6 +12,6 @@ from adaptinf.selection.methods.multiway import MultiWay
 @selector("lite_adapt")
 @dataclass(frozen=True, kw_only=True)
 class LiteAdapt(MultiWay):
-    """The same as `adapt`; in a comparison its pool is pruned to the cap."""
+    """The selection of `adapt`. They differ in `compare` only: its pool has the cap there, that of `adapt` has none."""
 
     capped_in_comparisons: ClassVar[bool] = True
