@@ -222,3 +222,12 @@ def test_a_batch_has_the_tokens_and_the_mask_of_the_processors_own_chat_template
     assert torch.equal(batch.inputs["input_ids"], theirs["input_ids"])
     assert (batch.inputs["input_ids"][0, 0] == learner.tokenizer.eos_token_id) == adds_a_start
     assert torch.equal(batch.labels != IGNORED, torch.as_tensor(theirs["assistant_masks"]).bool())
+
+
+def test_a_token_that_closes_the_answer_and_one_that_closes_the_turn_are_learnt_and_none_of_the_next(tmp_path):
+    closed = TEMPLATE.replace("+ '<eos>'", "+ ('<|system|>' if message['role'] == 'assistant' else '') + '<eos>'")
+    assert closed != TEMPLATE
+    learner = load(ModelConfig(path=str(write_text_model(tmp_path, template=closed)), max_length=256))
+    turns = [say("user", "2 + 2?"), say("assistant", "4"), say("user", "Sure?"), say("assistant", "Yes.")]
+    batch = encode(learner, [conversation("a", *turns)], [[]])
+    assert answers_of(learner, batch) == ["4<|system|><eos>Yes.<|system|><eos>"]

@@ -91,18 +91,26 @@ def _num_in_common(tokens: Tokenised, position: int, tokenizer: Any, add_special
     return common
 
 
+def end_after(found: range, ids: Sequence[int], ends: Collection[int], tokenizer: Any) -> int | None:
+    """Return where the first end token after an answer stands; None if more than blanks stands before it."""
+    for number in range(found.stop, min(len(ids), found.stop + MAX_BLANK_TOKENS + 1)):
+        if ids[number] in ends:
+            return number
+        if tokenizer.decode([ids[number]]).strip():
+            break
+    return None
+
+
 def with_end(found: range, ids: Sequence[int], ends: Collection[int], tokenizer: Any) -> range:
-    """Return the tokens of an answer and, where some follow, its end tokens; only blanks may stand before the first.
+    """Return the tokens of an answer and, where some follow, its end tokens.
 
     A template may close the answer and then the turn; a model that writes the first alone does not stop everywhere.
     """
-    for number in range(found.stop, min(len(ids), found.stop + MAX_BLANK_TOKENS + 1)):
-        if ids[number] in ends:
-            others = (later for later in range(number + 1, len(ids)) if ids[later] not in ends)
-            return range(found.start, next(others, len(ids)))
-        if tokenizer.decode([ids[number]]).strip():
-            break
-    return found
+    first = end_after(found, ids, ends, tokenizer)
+    if first is None:
+        return found
+    others = (number for number in range(first, len(ids)) if ids[number] not in ends)
+    return range(found.start, next(others, len(ids)))
 
 
 def places_in(plain: Sequence[int], full: Sequence[int], images: Collection[int]) -> list[int]:

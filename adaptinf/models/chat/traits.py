@@ -14,7 +14,7 @@ from PIL import Image
 from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
 from adaptinf.models.chat.template import Span, render
-from adaptinf.models.chat.tokens import tokenise, tokens_of, with_end
+from adaptinf.models.chat.tokens import end_after, tokenise, tokens_of
 from adaptinf.models.chat.turns import BLOCKS, TEXT, Forms, Unusable, turns_of
 from adaptinf.models.loading import Learner
 
@@ -230,8 +230,8 @@ def _followers(learner: Learner, forms: Forms, add_special: bool) -> tuple[int |
         after = []
         for span in spans:
             own = tokens_of(tokens, span, learner.tokenizer, add_special=add_special)
-            ended = with_end(own, tokens.ids, set(tokens.ids) & _added_tokens(learner), learner.tokenizer)
-            after.append(tokens.ids[ended.stop - 1] if ended.stop > own.stop else None)
+            end = end_after(own, tokens.ids, set(tokens.ids) & _added_tokens(learner), learner.tokenizer)
+            after.append(None if end is None else tokens.ids[end])
         return after[-2], after[1] if len(after) > 2 else None, after[-1]
     return None, None, None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from adaptinf.config import ExtractionConfig, SkillConfig, TrainingConfig
+from adaptinf.data import Sample
 from adaptinf.doctor.exactness import autograd_error
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.evaluation.generation import generate
@@ -18,6 +19,7 @@ from adaptinf.evaluation.skills import SkillTest
 from adaptinf.extraction import extract
 from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import open_meter
+from adaptinf.models import Learner
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.chat import IGNORED, without_images
 from adaptinf.progress import Silent
@@ -41,6 +43,7 @@ def check_load(ground: Ground) -> None:
 def check_labels(ground: Ground) -> None:
     """The labelled tokens of each turn decode to its answer, stand after its question, and teach to stop."""
     learner = ground.learner()
+    opening = _opening(ground, learner)
     special = {number for number, token in learner.tokenizer.added_tokens_decoder.items() if token.special}
     for sample in ground.samples:
         row = row_of(learner, sample)
@@ -51,6 +54,7 @@ def check_labels(ground: Ground) -> None:
             assert torch.equal(row.labels[start:end], row.ids[start:end])
             text = row.ids[start:end].tolist()
             while text and text[-1] in special:
+                assert text[-1] not in opening, f"{sample.id}: the beginning of the next turn is learnt"
                 text.pop()
             learnt = learner.tokenizer.decode(text)
             assert squeezed(learnt) == squeezed(answer), f"{sample.id}: {learnt!r} is learnt for {answer!r}"
@@ -58,6 +62,18 @@ def check_labels(ground: Ground) -> None:
             assert all(squeezed(word) in squeezed(asked) for word in question.split()), f"{sample.id}: {asked!r}"
             before = end
         assert int(row.ids[row.runs[-1][1] - 1]) in end_tokens(learner), f"{sample.id}: the last answer has no end"
+
+
+def _opening(ground: Ground, learner: Learner) -> set[int]:
+    """Return the tokens that the template writes to open an answer."""
+    content = [{"type": "text", "text": "?"}] if ground.family.has_vision else "?"
+    begun, opened = (
+        learner.processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=add
+        )
+        for add in (False, True)
+    )
+    return set(learner.tokenizer(opened.removeprefix(begun), add_special_tokens=False)["input_ids"])
 
 
 def check_losses(ground: Ground) -> None:
@@ -138,13 +154,13 @@ def check_generation(ground: Ground) -> None:
     learner = ground.learner()
     # So that no answer is empty.
     learner.model.generation_config.min_new_tokens = 3
-    together = _answers(ground, learner, ground.samples)
-    alone = [_answers(ground, learner, [sample])[0] for sample in ground.samples]
+    together = _answers(learner, ground.samples)
+    alone = [_answers(learner, [sample])[0] for sample in ground.samples]
     assert together == alone
     assert any(together), "no answer has a letter"
 
 
-def _answers(ground: Ground, learner, samples) -> list[str]:
+def _answers(learner: Learner, samples: Sequence[Sample]) -> list[str]:
     config = SkillConfig(skill="s", path="x.json", max_new_tokens=6)
     tests = [SkillTest(config=config, items=tuple(samples), rejected=())]
     with Silent().stage("evaluate", len(samples)) as bar:
@@ -202,6 +218,19 @@ def check_checkpointing(ground: Ground) -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+def check_refusal(ground: Ground) -> None:
+    """It is refused in one line before anything is measured or trained, with the message of the table."""
+    try:
+        learner = ground.adapted()
+        with open_meter(learner, GRADIENT, seed=SEED):
+            pass
+    except ModelError as error:
+        assert ground.family.refused is not None and ground.family.refused in str(error), str(error)
+        assert "\n" not in str(error), str(error)
+        return
+    raise AssertionError("it is not refused")
+
+
 CHECKS: dict[str, Callable[[Ground], None]] = {
     "load": check_load,
     "labels": check_labels,
@@ -224,6 +253,8 @@ def check_family(name: str, folder: Path) -> dict[str, str]:
     """Write the family's model into the folder; return {check: what is wrong, or an empty text}."""
     ground = Ground(name, folder)
     ground.family.write(folder / "model")
+    if ground.family.refused is not None:
+        return {"refusal": _outcome(check_refusal, ground)}
     return {
         what: _outcome(check, ground)
         for what, check in CHECKS.items()
