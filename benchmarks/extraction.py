@@ -82,8 +82,8 @@ def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -
     from adaptinf.extraction.head import head_of
     from adaptinf.extraction.meter import answers_of
     from adaptinf.extraction.plan import make_plan
-    from adaptinf.extraction.shortcuts import without_mask
     from adaptinf.models.lengths import auto_batch_tokens, token_lengths
+    from adaptinf.models.masks import without_mask
 
     learner, samples, _ = _prepared(shape, has_vision, adapted)
     plan = make_plan(token_lengths(samples, learner), auto_batch_tokens(learner.device))

@@ -161,7 +161,11 @@ def _run_steps(run: Run, num_steps: int | None = None) -> None:
 
     with quiet_libraries():
         from adaptinf.pipeline import run_all
+        from adaptinf.runs.model_trial import tried
 
+        if run.num_finished < len(run.config.stream):
+            with run.plugins():
+                _noted(tried(run), run.progress)
         run_all(run, num_steps=num_steps)
 
 

@@ -29,6 +29,7 @@ from adaptinf.formats.files import find_file, read_rows
 from adaptinf.models import Learner, LearnerRecipe
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.mixing import kinds_of
+from adaptinf.models.trial import try_model
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
@@ -81,6 +82,7 @@ def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check
         num_rows = [_num_rows(dataset) for dataset in config.stream]
         bar.advance()
         learner = _trial_learner(config)
+        trial = [Check(own.name, own.seen, own.is_good, own.way_out) for own in try_model(learner).findings]
         bar.advance()
         with open_meter(learner, resolve(config).extraction, seed=config.seed) as ready:
             exact = _exactness(ready, samples, bar)
@@ -92,6 +94,7 @@ def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check
     device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
     return [
         Check("model", f"{learner.config.path} on {device}", True),
+        *trial,
         *exact,
         *error,
         *_speed_checks(speed, peak),

@@ -20,13 +20,14 @@ from adaptinf.extraction.batches import REMOVED, Prepared
 from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
 from adaptinf.extraction.hooks import Trace, linears_of, traced
 from adaptinf.extraction.rerun import Rerun, rerunning
-from adaptinf.extraction.shortcuts import needs_mask, spare_last_feed_forward, without_mask
+from adaptinf.extraction.shortcuts import spare_last_feed_forward
 from adaptinf.extraction.vectors import VectorKind
 from adaptinf.extraction.vectors.interface import Passed, pooled, token_set, unit_rows
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
 from adaptinf.models.chat import IGNORED, Encoded
 from adaptinf.models.loading import Learner
+from adaptinf.models.masks import needs_mask, without_mask
 from adaptinf.models.mixing import mixing_of
 from adaptinf.scoring import ForwardPass
 

@@ -166,15 +166,18 @@ def _refuse_encoder_decoder(model_config: Any, path: str) -> None:
         )
 
 
+def embedding_rows(model: Any) -> int:
+    """Return the number of ids that a model has an embedding of; a layer may hold added tokens in a second table."""
+    return sum(len(table) for table in model.get_input_embeddings().parameters() if table.dim() == 2)
+
+
 def _refuse_unknown_ids(tokenizer: Any, model: Any, path: str) -> None:
     """Refuse a tokenizer with ids that the model has no embedding of: the first such token would end a run.
 
     Raises:
         ModelError: with the largest id, the rows of the embedding and some of the tokens.
     """
-    embedding = model.get_input_embeddings()
-    # A layer may hold the rows of added tokens in a second table.
-    rows = sum(len(table) for table in embedding.parameters() if table.dim() == 2)
+    rows = embedding_rows(model)
     unknown = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
     if unknown and rows:
         tokens = ", ".join(repr(token) for _, token in unknown[:3])

@@ -17,7 +17,7 @@ from adaptinf.data import Sample
 from adaptinf.models.blocks import base_model
 from adaptinf.models.chat import IGNORED, encode_usable
 from adaptinf.models.loading import Learner
-from adaptinf.models.passes import is_same, last_hidden
+from adaptinf.models.passes import is_same, last_hidden, uncut
 from adaptinf.models.samples import IMAGE_SIZE, trial_images, trial_sample
 from adaptinf.models.structure import in_mode
 
@@ -50,7 +50,7 @@ def mixing_of(learner: Learner) -> Mixing:
     model = base_model(learner.model)
     if model not in _known:
         with in_mode(model, is_training=False):
-            _known[model] = _tried(learner)
+            _known[model] = _tried(uncut(learner))
     return _known[model]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,15 @@ from adaptinf.models.loading import Learner
 
 ROUNDING = {torch.float32: 1e-4}
 """Type of the weights -> largest relative difference of hidden states that is rounding; of other types 1e-2."""
+
+
+WHOLE = 2**30
+"""A `max_length` that cuts nothing."""
+
+
+def uncut(learner: Learner) -> Learner:
+    """Return the learner without its `max_length`, for a trial that needs whole conversations."""
+    return replace(learner, config=learner.config.model_copy(update={"max_length": WHOLE}))
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ EXPORTS = "exports"
 EVENTS = "events.jsonl"
 METRICS = "metrics.jsonl"
 REPORT = "report.html"
+TRIAL = "trial.json"
 OWN_NAMES = (POOL, BASE, STEPS, METRICS, EVENTS, REPORT)
 """What a run writes beside its configuration, which is written first."""
 BASE_STEP = -1
@@ -58,6 +59,11 @@ class Layout:
     def metrics_file(self) -> Path:
         """Numbers of every stage."""
         return self.folder / METRICS
+
+    @property
+    def trial_file(self) -> Path:
+        """What the trial of the model found before the first step."""
+        return self.folder / TRIAL
 
     @property
     def report_file(self) -> Path:

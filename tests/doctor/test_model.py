@@ -30,7 +30,8 @@ def checks_of(stream, *overrides):
 def test_a_sound_model_passes_and_every_figure_is_there(stream):
     checks = checks_of(stream)
     assert set(checks) == {
-        "model", "batches", "sketch", "gradient", "padding", "speed", "device", "whole pool", "whole run"
+        "model", "token ids", "positions", "end token", "image tokens", "causality", "mask", "mixed batches",
+        "adapters", "batches", "sketch", "gradient", "padding", "speed", "device", "whole pool", "whole run",
     }  # fmt: skip
     assert all(check.is_good for check in checks.values())
     assert float(re.search(r"cosine at least ([0-9.]+)", checks["batches"].value)[1]) > 0.9999

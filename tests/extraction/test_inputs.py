@@ -8,10 +8,9 @@ from adaptinf.config import ExtractionConfig, LoraConfig, ModelConfig
 from adaptinf.data import Sample
 from adaptinf.doctor.exactness import agreement, autograd_error
 from adaptinf.errors import ModelError
-from adaptinf.extraction import shortcuts
 from adaptinf.extraction.hooks import linears_of
 from adaptinf.extraction.meter import open_meter
-from adaptinf.models import load
+from adaptinf.models import load, masks
 from adaptinf.models.adapters import begin_adapter
 from tests.helpers.conversations import conversation, say
 from tests.helpers.families import FAMILIES
@@ -61,7 +60,7 @@ def test_a_feed_forward_layer_of_two_inputs_is_not_shortened(tmp_path, texts):
 
 def test_a_model_that_places_images_by_the_mask_keeps_it(learner, monkeypatch):
     """Text alone shows no difference; the conversation about an image does."""
-    assert not shortcuts.needs_mask(learner)
+    assert not masks.needs_mask(learner)
     real = learner.model.forward
 
     def moved(**inputs):
@@ -75,4 +74,4 @@ def test_a_model_that_places_images_by_the_mask_keeps_it(learner, monkeypatch):
             hook.remove()
 
     monkeypatch.setattr(learner.model, "forward", moved)
-    assert shortcuts.needs_mask(learner)
+    assert masks.needs_mask(learner)

@@ -7,11 +7,11 @@ import torch
 from adaptinf.config import ExtractionConfig, ModelConfig
 from adaptinf.extraction import meter as measuring
 from adaptinf.extraction.meter import answers_of, open_meter
-from adaptinf.extraction.shortcuts import needs_mask, without_mask
 from adaptinf.extraction.vectors import interface as vectors
 from adaptinf.models import load
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.chat import encode
+from adaptinf.models.masks import needs_mask, without_mask
 from tests.extraction.reference import SEED, measure, open_all, scores_of, with_adapter
 from tests.helpers.families import WRITERS
 

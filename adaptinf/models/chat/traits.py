@@ -268,7 +268,11 @@ def _image_tokens(learner: Learner, forms: Forms, placeholder: str | None, speci
         return frozenset()
     named = [*(getattr(learner.processor, "image_token_ids", None) or []), _attribute(learner, "image_token_id")]
     found = {int(token) for token in named if token is not None and int(token) >= 0}
-    found |= _ids_of_blank(learner, forms, placeholder) & special
+    added = _ids_of_blank(learner, forms, placeholder)
+    found |= added & special
+    if not found & added:
+        # The processor names what stands in the text before it grows; what it grows to need not be special.
+        found |= added
     if not found:
         raise ModelError(
             f"the processor of {learner.config.path} gives an image no token of its own, so a cut at max_length could "
