@@ -208,7 +208,7 @@ def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) ->
 def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -> None:
     """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
 
-    def compute(_: Path) -> Evaluation:
+    def compute(part: Path) -> Evaluation:
         from adaptinf.evaluation.generation import evaluate
 
         whole_pool = Pool.open(run.pool_folder, run.steps_folder)
@@ -227,6 +227,7 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -
             previous=run.newest(Evaluation, before=step),
             executor=executor,
             progress=run.progress,
+            out=part,
         )
 
     evaluation = run.once(step, Evaluation, compute)

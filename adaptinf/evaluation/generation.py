@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from adaptinf.data import Evaluation, Sample
 from adaptinf.errors import AdaptError, ModelError
+from adaptinf.evaluation.kept import ANSWERS_FILE, KeptAnswers, answers_key
 from adaptinf.evaluation.skills import (
     SkillTest,
     extend_matrix,
@@ -22,7 +24,7 @@ from adaptinf.evaluation.skills import (
     score_answers,
     without_refused,
 )
-from adaptinf.executors import Executor, LocalExecutor
+from adaptinf.executors import Executor, LocalExecutor, Workers
 from adaptinf.images import open_stored
 from adaptinf.models.chat import placed, prompts_of_usable, traits_of
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
@@ -47,6 +49,7 @@ def evaluate(
     previous: Evaluation | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    out: Path | None = None,
 ) -> Evaluation:
     """Return the skill matrix with one more row, and the predictions behind that row.
 
@@ -59,17 +62,20 @@ def evaluate(
         previous: the newest evaluation before; None: there is none.
         executor: where answers are generated; None: this process.
         progress: where to report.
+        out: folder where answers are kept until all are there, so that a second call goes on; None: nowhere.
 
     Raises:
         ModelError: as `generate`.
     """
     items = [item for test in tests for item in test.items]
     with (progress or Silent()).stage("evaluate", len(items), unit="items") as bar:
-        answered = generate(learner, tests, bar, executor=executor)
+        answered = generate(learner, tests, bar, executor=executor, out=out)
     tests = without_refused(tests, answered.refused)
     predictions = [text for text in answered.texts if text is not None]
     table = score_answers(tests, predictions)
     skills = tuple(test.config.skill for test in tests)
+    if out is not None:
+        (out / ANSWERS_FILE).unlink(missing_ok=True)
     row = np.array([table["score"][table["skill"] == skill].mean() for skill in skills])
     return Evaluation(
         skills=skills,
@@ -95,9 +101,14 @@ class Answered(NamedTuple):
 
 
 def generate(
-    learner: Learner | LearnerRecipe, tests: Sequence[SkillTest], bar: Bar, *, executor: Executor | None = None
+    learner: Learner | LearnerRecipe,
+    tests: Sequence[SkillTest],
+    bar: Bar,
+    *,
+    executor: Executor | None = None,
+    out: Path | None = None,
 ) -> Answered:
-    """Return the model's greedy answer to every item, in the order of the tests.
+    """Return the model's greedy answer to every item, in the order of the tests; `out` as in `evaluate`.
 
     Raises:
         ModelError: one item alone does not fit into the device's memory; or the learner is loaded, and the executor
@@ -112,14 +123,35 @@ def generate(
     refused: dict[int, str] = {}
     work = AnswerWork(learner=learner, items=tuple(items), limits=tuple(limits), num_threads=torch.get_num_threads())
     with executor.open(work) as workers:
-        ((batches, stops_at),) = workers.map(Answerer.plan, [None])
-        for answers in workers.map(Answerer.answer, batches):
+        ((batches, stops_at, model),) = workers.map(Answerer.plan, [None])
+        kept = None
+        if out is not None:
+            key = answers_key(model, items, limits, [batch.rows for batch in batches])
+            kept = KeptAnswers(out / ANSWERS_FILE, key)
+        for answers in _kept_or_new(batches, kept, workers):
             for answer in answers:
                 texts[answer.row] = answer.text
                 if answer.text is None:
                     refused[answer.row] = answer.reason
             bar.advance(len(answers))
     return Answered(tuple(texts), refused, stops_at)
+
+
+def _kept_or_new(
+    batches: list[AnswerBatch], kept: KeptAnswers | None, workers: Workers[Answerer]
+) -> Iterator[list[Answer]]:
+    """Yield the answers of each batch: those that an earlier call kept whole, then the others, which are kept."""
+    known = {} if kept is None else kept.read()
+    waiting = []
+    for batch in batches:
+        if all(row in known for row in batch.rows):
+            yield [Answer(*known[row]) for row in batch.rows]
+        else:
+            waiting.append(batch)
+    for answers in workers.map(Answerer.answer, waiting):
+        if kept is not None:
+            kept.add(answers)
+        yield answers
 
 
 class Answer(NamedTuple):
@@ -171,8 +203,8 @@ class Answerer:
     work: AnswerWork
     """The items."""
 
-    def plan(self, _: None) -> tuple[list[AnswerBatch], tuple[str, ...]]:
-        """Return batches of all items, and the tokens that answers end at.
+    def plan(self, _: None) -> tuple[list[AnswerBatch], tuple[str, ...], str]:
+        """Return batches of all items, the tokens that answers end at, and what distinguishes the model, as text.
 
         Items that need about as many new tokens share a batch, so few rows wait.
         """
@@ -188,7 +220,8 @@ class Answerer:
             for limit, group in groupby(order.tolist(), key=lambda row: int(limits[row]))
             for batch in batches_in_order(lengths, np.array(list(group)), batch_tokens, kinds=kinds)
         ]
-        return batches, tuple(self.learner.tokenizer.decode([token]) for token in sorted(traits_of(self.learner).ends))
+        ends = tuple(self.learner.tokenizer.decode([token]) for token in sorted(traits_of(self.learner).ends))
+        return batches, ends, f"{self.learner.fingerprint} {ends} {self.learner.processor.chat_template}"
 
     def answer(self, batch: AnswerBatch) -> list[Answer]:
         """Return the answer to each item of a batch."""

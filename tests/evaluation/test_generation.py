@@ -119,6 +119,69 @@ def test_a_skill_of_which_no_item_can_be_asked_is_refused_with_the_reason(learne
         evaluated(learner, tests)
 
 
+def test_an_evaluation_goes_on_within_itself_after_an_interrupt(learner, tests, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "auto_batch_tokens", lambda device: 40)
+    expected = answers(learner, tests)
+    real, asked = generation._answers, []
+
+    def counting(learner, items, rows, max_new_tokens):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append(tuple(rows))
+        return real(learner, items, rows, max_new_tokens)
+
+    def go(learner, tests=tests):
+        with Silent().stage("evaluate", 10) as bar:
+            return list(generate(learner, tests, bar, out=tmp_path).texts)
+
+    monkeypatch.setattr(generation, "_answers", counting)
+    with pytest.raises(KeyboardInterrupt):
+        go(learner)
+    done = [row for rows in asked for row in rows]
+    assert 0 < len(done) < len(expected)
+    again = []
+    monkeypatch.setattr(generation, "_answers", lambda *args: again.extend(args[2]) or real(*args))
+    # As a kill in the middle of a line leaves it.
+    with open(tmp_path / "answers.jsonl", "ab") as file:
+        file.write(b'{"row": 1, "te')
+    assert go(learner) == expected
+    assert sorted(done + again) == list(range(len(expected))), "no answer was generated twice"
+    again.clear()
+    assert go(learner) == expected and again == []
+    # Of another model, or of other items, nothing is kept.
+    other = load(learner.config)
+    with torch.no_grad():
+        other.model.get_output_embeddings().weight.mul_(-1)
+    assert go(other) != expected and len(again) == len(expected)
+    again.clear()
+    go(other, tests[:1])
+    assert len(again) == len(tests[0].items)
+
+
+def test_what_an_interrupted_evaluation_saves_is_the_same_to_the_byte(learner, tests, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "auto_batch_tokens", lambda device: 40)
+    zeros = np.zeros(len(tests))
+    options = {"step": -1, "introduced_at": zeros.astype(np.int64), "frequency": zeros}
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for folder in (whole, part):
+        folder.mkdir()
+    evaluate(learner, tests, **options).save(whole)
+    real, calls = generation._answers, []
+
+    def stopping(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(generation, "_answers", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(learner, tests, **options, out=part)
+    evaluate(learner, tests, **options, out=part).save(part)
+    files = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert {path.name: path.read_bytes() for path in part.iterdir()} == files
+
+
 def test_the_tokens_that_answers_end_at_are_recorded(learner, tests, tmp_path):
     found = evaluated(learner, tests)
     assert found.info == {"stops_at": ["<eos>"]}
