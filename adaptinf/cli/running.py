@@ -66,6 +66,8 @@ def add(
     )
     counts = f"{counted(added.num_samples, 'sample')} added, {added.num_rejected:,} rejected"
     print(f"{added.name}: {counts}; next: adaptinf step {folder}")
+    for line in added.findings:
+        print(f"  {line}")
 
 
 def step(folder: RunFolder, quiet: Quiet = False) -> None:

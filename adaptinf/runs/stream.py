@@ -16,6 +16,7 @@ from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import STAGE, add_dataset
 from adaptinf.pool.stored import dataset_info
 from adaptinf.runs import Run
+from adaptinf.runs.usable import first_findings
 from adaptinf.storage import store
 from adaptinf.words import counted, shortened
 
@@ -39,6 +40,8 @@ class Added:
     """Rows that cannot be used; rejected.jsonl in the dataset's folder has the reasons."""
     num_repaired: int
     """Samples that the reader had to change; repaired.jsonl has what it did."""
+    findings: tuple[str, ...] = ()
+    """What the model cannot use of the first samples, one line each; the step looks at all of them."""
 
 
 def add(run: Run, dataset: DatasetConfig) -> Added:
@@ -53,6 +56,7 @@ def add(run: Run, dataset: DatasetConfig) -> Added:
     run, step = run.with_dataset(dataset), len(run.config.stream)
     with run.plugins():
         info = join(run, step)
+        findings = first_findings(run, step)
     # Only now: a dataset that cannot be read must not stand in the way of the next one.
     run.write_config()
     return Added(
@@ -62,6 +66,7 @@ def add(run: Run, dataset: DatasetConfig) -> Added:
         num_samples=info["rows"],
         num_rejected=info["rejected"],
         num_repaired=info["repaired"],
+        findings=tuple(findings),
     )
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from adaptinf.data import Checked, Features
+from adaptinf.errors import ModelError
 from adaptinf.runs import Run
+
+FIRST_SAMPLES = 2000
+"""Samples of a new dataset that are looked at when it is added; its step looks at all of them."""
 
 
 def unusable_samples(run: Run, step: int) -> dict[str, str]:
@@ -16,3 +22,25 @@ def unusable_samples(run: Run, step: int) -> dict[str, str]:
     found = {name: reason for check in checks if check is not None for name, reason in check.unusable.items()}
     features = run.load(step, Features)
     return found if features is None else found | features.unusable
+
+
+def first_findings(run: Run, step: int) -> list[str]:
+    """Return what the model cannot use of the first samples of a step's dataset, one line each.
+
+    Nothing is refused here: the dataset is in the pool, and its step decides.
+    """
+    from adaptinf.models.checks import survey
+    from adaptinf.models.loading import load_reader
+    from adaptinf.models.quiet import quiet_libraries
+
+    pool = run.pool(step)
+    new = pool.ids[pool.arrived == step]
+    if not len(new):
+        return []
+    try:
+        with quiet_libraries():
+            reader = load_reader(run.settings.model)
+            found = survey(reader, pool.view(islice(new, FIRST_SAMPLES)))
+    except ModelError as error:
+        return [f"not looked at with the model: {error}"]
+    return found.lines(run.settings.model.max_length)
