@@ -208,7 +208,7 @@ def test_every_method_takes_a_step(tmp_path, method):
     assert len(made.pool(1)) == 7
     assert made.has(0, Features) == pipeline.needs_features(made)
     assert made.load(0, Evaluation).matrix.shape == (2, 1)
-    assert set(STAGES[2:]) <= {path.name for path in (made.folder / "steps" / "00").iterdir()}
+    assert {"check", *STAGES[3:]} <= {path.name for path in (made.folder / "steps" / "00").iterdir()}
 
 
 def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_path):
@@ -218,7 +218,7 @@ def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_p
     for method in registry.selector.names():
         settings = made.config.selection.model_copy(update={"method": method, "budget": 4})
         other = dataclasses.replace(made, config=made.config.model_copy(update={"selection": settings}))
-        chosen = pipeline._select(other, 0, pool, features, clusters)
+        chosen = pipeline._select(other, 0, pool, features, clusters, np.ones(len(pool), dtype=bool))
         assert len(set(chosen.ids)) == (10 if method == "multitask" else 4), method
 
 
@@ -404,7 +404,7 @@ def test_a_text_only_model_goes_through_every_stage(tmp_path):
 
 def test_a_text_only_model_refuses_images_in_words(tmp_path):
     model = {"path": str(write_text_model(tmp_path / "model")), "lora": {"rank": 2, "alpha": 4}}
-    with pytest.raises(ModelError, match="reads text only, but a sample has images"):
+    with pytest.raises(ModelError, match=r"2 of 4 samples cannot be used .*reads text only, but the sample has images"):
         run(tmp_path, [write_dataset(tmp_path, "one", rows(4))], model=model, training=LORA)
 
 
@@ -419,6 +419,6 @@ def test_a_proxy_measures_and_the_model_learns(two_datasets, tmp_path):
 def test_metrics_and_events_have_a_line_for_every_stage(two_datasets, tmp_path):
     made = run(tmp_path, two_datasets[:1], selection={"method": "random_replay"})
     stages = {(step, stage) for step, stage in made.seconds()}
-    assert stages == {(0, "pool"), (0, "selection"), (0, "model"), (0, "pruning")}
+    assert stages == {(0, "pool"), (0, "check"), (0, "selection"), (0, "model"), (0, "pruning")}
     lines = [json.loads(line) for line in (made.folder / "metrics.jsonl").read_text().splitlines()]
     assert {line["stage"] for line in lines} >= {"pool", "pruning"}

@@ -149,8 +149,6 @@ def read_samples(learner: Learner, samples: Iterable[Sample]) -> Iterator[Read]:
 def _read(learner: Learner, sample: Sample, found: Labelled | Unusable, image_tokens: ImageTokens) -> Read:
     if isinstance(found, Unusable):
         return Read(id=sample.id, reason=str(found))
-    if sample.images and not learner.has_vision:
-        return Read(id=sample.id, reason="the model reads text only, and the sample has images")
     try:
         grown = [image_tokens(path) for path in sample.images]
     except (DataError, ModelError) as error:

@@ -146,7 +146,7 @@ def test_a_text_model_without_a_padding_token_still_learns_to_stop(tmp_path):
 
 
 def test_an_image_is_refused_by_a_text_model_with_a_message(text_learner, ragged_samples):
-    with pytest.raises(ModelError, match="reads text only, but a sample has images"):
+    with pytest.raises(ModelError, match="reads text only, but the sample has images"):
         encode(text_learner, ragged_samples[:1], open_all(ragged_samples[:1]))
 
 

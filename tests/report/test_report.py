@@ -184,7 +184,16 @@ def test_galleries_hold_the_nearest_and_samples_of_each_fate(page, runs):
 
 def test_the_cost_is_that_of_events_and_folders(page, runs):
     rows = [row for row in page.rows("cost") if row["run"] == "adapt"]
-    assert {row["stage"] for row in rows} == {"read data", "extract", "cluster", "select", "train", "evaluate", "prune"}
+    assert {row["stage"] for row in rows} == {
+        "read data",
+        "check",
+        "extract",
+        "cluster",
+        "select",
+        "train",
+        "evaluate",
+        "prune",
+    }
     trained = next(row for row in rows if row["stage"] == "train" and row["step"] == 2)
     folder = runs["adapt"] / "steps" / "01" / "model"
     assert trained["bytes"] == pytest.approx(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))

@@ -92,7 +92,7 @@ def encode_usable(learner: Learner, samples: Sequence[Sample], images: Sequence[
     """Return the samples that the model can use as a batch, cut at `max_length`, and why the others cannot be used.
 
     Raises:
-        ModelError: the model reads text only, and a sample has images; or its chat template fits no conversation.
+        ModelError: the chat template fits no conversation.
     """
     whole = _whole(learner, samples, images)
     return whole if whole.batch is None else whole._replace(batch=_cut(whole.batch, learner.config.max_length))
@@ -153,8 +153,6 @@ def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
 
 def _whole(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Attempt:
     """Return the usable samples as a batch that is not cut."""
-    if not learner.has_vision:
-        _refuse_images(samples, learner)
     ready = labelled(learner, samples)
     refused = {number: str(one) for number, one in enumerate(ready) if isinstance(one, Unusable)}
     usable = {number: one for number, one in enumerate(ready) if isinstance(one, Labelled)}
@@ -175,14 +173,6 @@ def _whole(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]
     nothing = torch.zeros(len(labels), dtype=torch.long)
     found = Encoded(inputs=batch, labels=labels, cut=nothing.bool(), lost=nothing, image_tokens=traits.image_tokens)
     return Attempt(found, kept, dict(sorted(refused.items())))
-
-
-def _refuse_images(samples: Sequence[Sample], learner: Learner) -> None:
-    blocks = (block for sample in samples for message in sample.messages for block in message["content"])
-    if any(block["type"] == "image" for block in blocks):
-        raise ModelError(
-            f"model.path={learner.config.path} reads text only, but a sample has images; use a vision-language model"
-        )
 
 
 def _processed(

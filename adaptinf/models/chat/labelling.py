@@ -45,6 +45,7 @@ def labelled(learner: Learner, samples: Sequence[Sample]) -> list[Labelled | Unu
     texts: dict[int, Rendered] = {}
     for number, sample in enumerate(samples):
         try:
+            _refuse_images(learner, sample)
             refuse_control_texts(sample, traits)
             texts[number] = rendered(learner, traits, sample)
         except Unusable as error:
@@ -84,6 +85,11 @@ def labels_of(ids: Sequence[int], answers: Iterable[range]) -> list[int]:
     for own in answers:
         labels[own.start : own.stop] = ids[own.start : own.stop]
     return labels
+
+
+def _refuse_images(learner: Learner, sample: Sample) -> None:
+    if not learner.has_vision and any(b["type"] == "image" for turn in sample.messages for b in turn["content"]):
+        raise Unusable("the model reads text only, but the sample has images; use a vision-language model")
 
 
 def refuse_control_texts(sample: Sample, traits: Traits) -> None:
