@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from adaptinf.api.paths import PathLike, path_or_none, path_tuple, text_or_none
 from adaptinf.errors import ConfigError
@@ -14,8 +14,8 @@ from adaptinf.progress import Progress
 if TYPE_CHECKING:
     from adaptinf.config import Overrides, RunConfig
     from adaptinf.doctor.dataset import Findings
+    from adaptinf.doctor.inspected import Inspected
     from adaptinf.doctor.machine import Check, Checkup
-    from adaptinf.doctor.sample import Inspected
     from adaptinf.registry.listing import PluginList
     from adaptinf.select_files import Chosen
 
@@ -109,36 +109,95 @@ def validate(
         )
 
 
+RANDOM_ROWS = 50
+"""Rows on an HTML page if none are named."""
+
+
+@overload
 def inspect(
     data: PathLike,
-    row: str | int,
+    id: str | int | None = None,
     *,
+    row: int | None = None,
+    random: None = None,
+    seed: int = 0,
+    html: None = None,
     model: PathLike | None = None,
     images: PathLike | None = None,
     format: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
-) -> Inspected:
-    """Return one sample as it is read and, with a model, as the model sees it, learnt text marked.
+) -> Inspected: ...
+
+
+@overload
+def inspect(
+    data: PathLike,
+    id: str | int | None = None,
+    *,
+    row: int | None = None,
+    random: int | None = None,
+    seed: int = 0,
+    html: PathLike | None = None,
+    model: PathLike | None = None,
+    images: PathLike | None = None,
+    format: str | None = None,
+    plugins: PathLike | Sequence[PathLike] = (),
+) -> Inspected | tuple[Inspected, ...]: ...
+
+
+def inspect(
+    data: PathLike,
+    id: str | int | None = None,
+    *,
+    row: int | None = None,
+    random: int | None = None,
+    seed: int = 0,
+    html: PathLike | None = None,
+    model: PathLike | None = None,
+    images: PathLike | None = None,
+    format: str | None = None,
+    plugins: PathLike | Sequence[PathLike] = (),
+) -> Inspected | tuple[Inspected, ...]:
+    """Return one sample as it is read and, with a model, as the model sees it; or several that are drawn at random.
 
     Args:
         data: a file or a folder.
-        row: number of the row, from 0; or an id.
+        id: id of a sample, with or without the dataset's name; the number of a row if no sample has it.
+        row: number of the row, from 0, whatever the ids are.
+        random: number of rows to draw instead; a tuple of samples is returned.
+        seed: seed of the draw.
+        html: file to write, one page with all samples; of RANDOM_ROWS random rows if none are named.
         model: Hugging Face folder or hub name.
         images: folder that image paths are relative to; None: the file's folder.
         format: name of the format; None: detected.
         plugins: files with formats of your own.
 
     Raises:
+        ConfigError: not exactly one of `id`, `row` and `random` is given.
         DataError: the file cannot be read, or has no such row.
-        ModelError: the model cannot be loaded, or its chat template does not tell answers from questions.
+        ModelError: the model cannot be loaded, or its chat template fits no conversation.
     """
     from adaptinf import registry
-    from adaptinf.doctor.sample import inspect_row
+    from adaptinf.doctor.lookup import at_random
+    from adaptinf.doctor.sample import inspect_found, inspect_row
 
+    if html is not None and id is None and row is None and random is None:
+        random = RANDOM_ROWS
+    if sum(given is not None for given in (id, row, random)) != 1:
+        raise ConfigError("name what to show: an id, or --row N, or --random N")
+    path, folder, reader = os.fspath(data), text_or_none(images), text_or_none(model)
     with registry.scope(path_tuple(plugins)):
-        return inspect_row(
-            os.fspath(data), str(row), images=text_or_none(images), format=format, model=text_or_none(model)
-        )
+        if random is not None:
+            found = tuple(inspect_found(at_random(path, random, seed=seed, images=folder, format=format), reader))
+        else:
+            which = row if id is None else id
+            assert which is not None, "one of them is given"
+            found = (inspect_row(path, which, images=folder, format=format, model=reader),)
+    if html is not None:
+        from adaptinf.doctor.page import write_page
+
+        write_page(found, Path(html), f"Samples of {path}")
+    return found if random is not None else found[0]
 
 
 def select(

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from adaptinf.data import Rejected
-from adaptinf.words import counted
+from adaptinf.words import counted, shortened
 
 if TYPE_CHECKING:
-    from adaptinf.doctor.sample import Inspected, Piece
+    from adaptinf.doctor.inspected import Inspected, Piece
     from adaptinf.history.records import (
         ClusterMembership,
         PruningOutcome,
@@ -37,14 +37,17 @@ def history_text(history: SampleHistory) -> str:
 def inspected_text(inspected: Inspected, *, colour: bool) -> str:
     """Return one sample as lines of text; the text that the model learns is green, or in brackets without colour."""
     row = inspected.row
+    opening = [inspected.note] if inspected.note else []
+    name = shortened(row.id, SHOWN_CHARACTERS)
     if isinstance(row, Rejected):
-        return "\n".join(
-            [f"{row.id}: rejected", _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)]
-        )
-    lines = [row.id, *_conversation(row.turns, ())]
+        place, reason = _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)
+        return "\n".join([*opening, f"{name}: rejected", place, reason])
+    lines = [*opening, name, *_conversation(inspected.named_turns, ())]
     for path, (width, height) in zip(row.images, inspected.image_sizes, strict=True):
         lines.append(_line("image", f"{path}, {width} x {height} pixels"))
-    lines += [_line("repaired", note) for note in row.notes]
+    lines += [_line(*remark.split(": ", 1)) for remark in inspected.remarks]
+    if inspected.problem:
+        lines.append(_line("the model cannot use it:", inspected.problem))
     if inspected.pieces:
         lines += _as_seen(inspected, colour=colour)
     return "\n".join(lines)

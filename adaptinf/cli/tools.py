@@ -11,6 +11,7 @@ import typer
 
 from adaptinf import api
 from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet, one_folder, print_json
+from adaptinf.words import counted
 
 
 def doctor(
@@ -87,7 +88,13 @@ def validate(
 
 def inspect(
     data: DataPath,
-    row: Annotated[str, typer.Argument(help="Number of the row, from 0; or an id.")],
+    id: Annotated[str | None, typer.Argument(help="Id of a sample; a row number if no sample has it.")] = None,
+    row: Annotated[int | None, typer.Option(help="Number of the row, from 0.", min=0)] = None,
+    random: Annotated[int | None, typer.Option(help="Number of rows to draw at random.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
+    html: Annotated[
+        Path | None, typer.Option(help="HTML file to write; of 50 random rows unless others are named.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Hugging Face folder or hub name, to show which tokens are trained on.")
     ] = None,
@@ -96,17 +103,33 @@ def inspect(
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one sample as it is read, and as a model sees it.
+    """Show samples as they are read, and as a model sees them.
 
-    The text that the model learns is in colour.
+    The text that the model learns is in colour. With a model, its tokens of images, what was cut
+    off and the loss of each turn are shown as well.
     """
     from adaptinf.cli.sample_text import inspected_text
 
-    found = api.inspect(data, row, model=model, images=one_folder(images), format=format, plugins=plugins or ())
+    found = api.inspect(
+        data,
+        id,
+        row=row,
+        random=random,
+        seed=seed,
+        html=html,
+        model=model,
+        images=one_folder(images),
+        format=format,
+        plugins=plugins or (),
+    )
+    several = found if isinstance(found, tuple) else (found,)
     if as_json:
-        print_json(found.as_json())
+        print_json([one.as_json() for one in several] if isinstance(found, tuple) else several[0].as_json())
+    elif html is not None:
+        print(f"wrote {html}: {counted(len(several), 'sample')}")
     else:
-        print(inspected_text(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n\n".join(inspected_text(one, colour=colour) for one in several))
 
 
 def select(

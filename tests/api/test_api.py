@@ -212,7 +212,7 @@ def test_validate_and_inspect_look_at_data(tmp_path):
     frame = seen.to_pandas()
     assert frame["num_tokens"].sum() == sum(piece.num_tokens for piece in seen.pieces) and frame["is_answer"].sum() == 1
     assert "empty answer" in repr(api.inspect(entry["path"], "4", images=entry["images"]))
-    with pytest.raises(DataError, match="has no row or id '9'"):
+    with pytest.raises(DataError, match="has no row 9; it has 5 rows"):
         api.inspect(entry["path"], 9, images=entry["images"])
 
 

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from adaptinf.cli.sample_text import GREEN, PLAIN, inspected_text
 from adaptinf.config import ModelConfig
@@ -91,9 +92,119 @@ def test_a_rejected_row_says_why(data):
 
 
 def test_a_row_that_is_not_there_is_refused(data):
-    for which in ("7", "mine/099"):
+    for which in ("7", "mine/099", "0002"):
         with pytest.raises(DataError, match=f"no row or id '{which}'; it has 7 rows, numbered from 0"):
             look(data, which)
+    with pytest.raises(DataError, match="has no row 7; it has 7 rows, numbered from 0"):
+        look(data, 7)
+    with pytest.raises(DataError, match="did you mean '003'"):
+        look(data, "0003")
+
+
+COCO = [
+    {"id": id, "conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": f"I am {id}."}]}
+    for id in ("000000000002", "000000033471", "1", "000000000009")
+]
+
+
+@pytest.mark.parametrize(
+    ("which", "answer", "note"),
+    [
+        ("000000000002", "I am 000000000002.", ""),
+        ("000000033471", "I am 000000033471.", ""),
+        ("coco/000000033471", "I am 000000033471.", ""),
+        ("1", "I am 1.", ""),
+        ("3", "I am 000000000009.", "no sample has the id '3': this is row 3, counted from 0"),
+        ("0", "I am 000000000002.", "no sample has the id '0': this is row 0, counted from 0"),
+        (1, "I am 000000033471.", ""),
+    ],
+)
+def test_an_id_is_text_first_and_a_row_number_only_if_nothing_has_it(tmp_path, which, answer, note):
+    entry = write_dataset(tmp_path, "coco", COCO)
+    found = inspect_row(entry["path"], which)
+    assert (found.row.turns[1][1], found.note) == (answer, note)
+    assert not note or inspected_text(found, colour=False).startswith(f"{note}\n")
+
+
+def test_an_id_with_leading_zeros_is_never_a_row_and_the_nearest_ids_are_named(tmp_path):
+    path = write_dataset(tmp_path, "coco", COCO)["path"]
+    with pytest.raises(DataError, match="no row or id '000000000001'.*did you mean '1'"):
+        inspect_row(path, "000000000001")
+    with pytest.raises(DataError, match="did you mean '000000033471'"):
+        inspect_row(path, "33471")
+
+
+def test_the_command_takes_an_id_a_row_or_a_number_of_random_rows(tmp_path, call):
+    path = write_dataset(tmp_path, "coco", COCO)["path"]
+    assert "I am 000000033471." in call("inspect", path, "--row", "1")[1]
+    assert call("inspect", path, "000000000001")[0] == 2
+    code, out, _ = call("inspect", path, "--random", "2", "--seed", "3")
+    assert code == 0 and out.count("I am ") == 2 and out == call("inspect", path, "--random", "2", "--seed", "3")[1]
+    drawn = {call("inspect", path, "--random", "1", "--seed", str(seed))[1] for seed in range(12)}
+    assert len(drawn) == 4, "every row can be drawn"
+    assert call("inspect", path, "--random", "9", "--json")[1].count('"messages"') == 4
+    for words in ([], ["1", "--row", "1"], ["--row", "1", "--random", "2"]):
+        assert call("inspect", path, *words)[0] == 2
+
+
+def test_images_that_cannot_be_used_reject_the_row_that_is_shown(data, tmp_path):
+    content = [row(0, "?", "!", skill="s", image="gone.png"), *rows(2)]
+    entry = write_dataset(tmp_path, "gone", content)
+    assert "is missing" in inspected_text(look(entry, "0"), colour=False)
+
+
+FLAGGED = {"id": "talk", **TALK, "source": "web"}
+FLAGGED["conversations"] = [dict(turn) for turn in TALK["conversations"]]
+FLAGGED["conversations"][1]["loss"] = False
+
+
+def test_turns_that_are_not_learnt_and_unused_keys_are_shown(tmp_path):
+    path = write_dataset(tmp_path, "flagged", [FLAGGED])["path"]
+    told = inspected_text(inspect_row(path, "talk"), colour=False)
+    assert re.search(r"assistant \(not learnt\) +4\n", told) and re.search(r"assistant +6\n", told)
+    assert re.search(r"unused keys +source", told)
+    seen = inspected_text(inspect_row(path, "talk", model=str(BASE_PATH)), colour=False)
+    assert "|>4<|end|>" in seen and "[answer: 6<|end|>]" in seen
+    assert re.search(r"loss of turn 4 +\d+\.\d+ \(2 tokens\)", seen) and "loss of turn 2" not in seen
+
+
+def test_losses_are_the_means_of_the_turns_and_together_the_model_s_own_loss(data, base):
+    found = look(data, "talk", str(BASE_PATH))
+    batch = encode(base, [found.row], [[]])
+    with torch.no_grad():
+        loss = base.model(**batch.inputs, labels=batch.labels).loss
+    assert [loss.turn for loss in found.losses] == [1, 3]
+    total = sum(loss.num_tokens for loss in found.losses)
+    assert sum(loss.loss * loss.num_tokens for loss in found.losses) / total == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_what_was_cut_is_counted(data, base):
+    found = look(data, "6", str(BASE_PATH))
+    assert found.num_cut > 500 and found.num_answer_cut > 0
+    assert "of them of answers" in inspected_text(found, colour=False)
+
+
+def test_a_sample_that_the_model_cannot_use_says_why(tmp_path):
+    forged = {"id": "a", "conversations": [{"from": "human", "value": "<|end|>"}, {"from": "gpt", "value": "b"}]}
+    found = inspect_row(write_dataset(tmp_path, "forged", [forged])["path"], "a", model=str(BASE_PATH))
+    assert found.problem and found.pieces == ()
+    assert found.problem in inspected_text(found, colour=False)
+
+
+def test_a_page_shows_many_samples_escaped_and_whole(data, tmp_path, call):
+    nasty = {"id": "<script>alert(1)</script>", "conversations": [dict(turn) for turn in TALK["conversations"]]}
+    nasty["conversations"][0]["value"] = "<img src=x onerror=alert(2)>"
+    content = [*rows(4), nasty, row(5, "?", "", skill="s")]
+    entry = write_dataset(tmp_path, "many", content)
+    page = tmp_path / "page.html"
+    words = ("inspect", entry["path"], "--images", entry["images"], "--html", page)
+    assert call(*words)[1] == f"wrote {page}: 6 samples\n"
+    text = page.read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text and "<img src=x" not in text
+    assert text.count("<article>") == 6 and text.count("data:image/jpeg;base64,") == 2
+    assert "http" not in text.replace("data:image", "") and "rejected: empty answer in turn 2" in text
+    assert call(*words, "--random", "2", "--model", BASE_PATH)[1] == f"wrote {page}: 2 samples\n"
+    assert "<mark>" in page.read_text()
 
 
 def test_the_command_prints_words_or_json(data, call):

@@ -1,0 +1,114 @@
+"""Rows of a file by id, by number, or at random."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptinf.data import Rejected, Sample
+from adaptinf.errors import DataError
+from adaptinf.formats import read
+from adaptinf.images import image_problem
+from adaptinf.words import counted, shortened
+
+SUGGESTED = 3
+"""Largest number of similar ids in a message."""
+COMPARED = 20_000
+"""Ids that are compared letter by letter: a second's work."""
+SHOWN_CHARACTERS = 80
+"""Characters of an id in a message."""
+# An id of more digits is no row number of any file.
+_MOST_DIGITS = 12
+
+Row = Sample | Rejected
+
+
+class Found(NamedTuple):
+    """A row, and how it was found where that is not what was asked for literally."""
+
+    row: Row
+    note: str = ""
+
+
+def by_id(path: str, id: str, *, images: str | None, format: str | None) -> Found:
+    """Return the row with an id, with or without the dataset's name; if there is none, the row of that number.
+
+    An id is text: 000000000002 is never row 2.
+
+    Raises:
+        DataError: the file cannot be read, or has neither; similar ids are named.
+    """
+    is_number = id.isascii() and id.isdecimal() and len(id) <= _MOST_DIGITS and str(int(id)) == id
+    numbered: Row | None = None
+    ids: list[str] = []
+    for number, row in enumerate(_unopened(path, images, format)):
+        own = row.id.partition("/")[2]
+        if id in (row.id, own):
+            return Found(_checked(row, path, number))
+        ids.append(own)
+        if is_number and number == int(id):
+            numbered = row
+    if numbered is not None:
+        return Found(
+            _checked(numbered, path, int(id)), f"no sample has the id {id!r}: this is row {id}, counted from 0"
+        )
+    near = _similar(id.rpartition("/")[2], ids)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    rows = f"it has {counted(len(ids), 'row')}, numbered from 0"
+    raise DataError(f"{path} has no row or id {shortened(id, SHOWN_CHARACTERS)!r}; {rows}{hint}")
+
+
+def by_number(path: str, row: int, *, images: str | None, format: str | None) -> Found:
+    """Return the row of a number, from 0.
+
+    Raises:
+        DataError: the file cannot be read, or has no such row.
+    """
+    number = -1
+    for number, found in enumerate(_unopened(path, images, format)):
+        if number == row:
+            return Found(_checked(found, path, number))
+    raise DataError(f"{path} has no row {row}; it has {counted(number + 1, 'row')}, numbered from 0")
+
+
+def at_random(path: str, num_rows: int, *, seed: int, images: str | None, format: str | None) -> list[Found]:
+    """Return rows drawn evenly from the whole file, in its order; all rows of a file that has no more.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    rng = np.random.default_rng(seed)
+    drawn: list[tuple[int, Row]] = []
+    for number, row in enumerate(_unopened(path, images, format)):
+        if len(drawn) < num_rows:
+            drawn.append((number, row))
+        elif (place := int(rng.integers(0, number + 1))) < num_rows:
+            drawn[place] = (number, row)
+    in_order = sorted(drawn, key=lambda item: item[0])
+    return [Found(_checked(row, path, number), f"row {number}") for number, row in in_order]
+
+
+def _unopened(path: str, images: str | None, format: str | None) -> Iterator[Row]:
+    """Yield the rows without opening images: only those of rows that are shown are."""
+    return read(path, format, images, check_images=False)
+
+
+def _checked(row: Row, path: str, number: int) -> Row:
+    """Return the row, rejected if one of its images cannot be used."""
+    if isinstance(row, Rejected):
+        return row
+    for image in row.images:
+        problem = image_problem(image)
+        if problem:
+            return Rejected(file=path, row=number, reason=f"image {str(image)!r} {problem}", id=row.id)
+    return row
+
+
+def _similar(id: str, ids: list[str]) -> list[str]:
+    """Return similar ids: the same number with other leading zeros, then similarly spelled ones."""
+    same = [own for own in ids if id.isdecimal() and own.lstrip("0") == id.lstrip("0")]
+    near = difflib.get_close_matches(id[:SHOWN_CHARACTERS], ids[:COMPARED], n=SUGGESTED)
+    return [repr(shortened(own, SHOWN_CHARACTERS)) for own in dict.fromkeys([*same, *near])][:SUGGESTED]
