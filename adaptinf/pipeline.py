@@ -116,8 +116,8 @@ def _check(run: Run, step: int, pool: Pool) -> Checked:
 
         new = pool.view(pool.ids[pool.arrived == step])
         with run.progress.stage("check", len(new)) as bar:
-            found = check(load_reader(run.settings.model), new, f"dataset {run.settings.stream[step].name}")
-            bar.advance(len(new))
+            stage = f"dataset {run.settings.stream[step].name}"
+            found = check(load_reader(run.settings.model), new, stage, on_read=bar.advance)
         for line in found.lines(run.settings.model.max_length):
             run.progress.note(f"{run.settings.stream[step].name}: {line}")
         return Checked(unusable=found.unusable, info=found.counts())

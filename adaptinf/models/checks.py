@@ -6,7 +6,7 @@ cuts off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -202,13 +202,16 @@ def survey(learner: Learner, samples: Sequence[Sample]) -> Survey:
     return found
 
 
-def check(learner: Learner, samples: Sequence[Sample], stage: str) -> Survey:
+def check(
+    learner: Learner, samples: Sequence[Sample], stage: str, *, on_read: Callable[[], None] = lambda: None
+) -> Survey:
     """Return what a model makes of a dataset of which it must be able to use the most.
 
     Args:
         learner: the model, or its reader (`load_reader`).
         samples: the dataset.
         stage: what is being done, for messages.
+        on_read: called after each sample.
 
     Raises:
         ModelError: none of the first samples can be used, or too many of all, or too many in a row.
@@ -216,6 +219,7 @@ def check(learner: Learner, samples: Sequence[Sample], stage: str) -> Survey:
     found, in_a_row, first = Survey(), InARow(stage), min(FIRST, len(samples))
     for read in read_samples(learner, samples):
         found.add(read)
+        on_read()
         in_a_row.add({} if read.reason is None else {read.id: read.reason}, int(read.reason is None))
         if found.rows == first == len(found.refused):
             raise ModelError(
