@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adaptinf.config import Overrides, RunConfig
     from adaptinf.doctor.dataset import Findings
     from adaptinf.doctor.inspected import Inspected
-    from adaptinf.doctor.machine import Check, Checkup
+    from adaptinf.doctor.machine import Check, Checkup, OnCheck
     from adaptinf.registry.listing import PluginList
     from adaptinf.select_files import Chosen
 
@@ -26,6 +26,7 @@ def doctor(
     out: PathLike = "runs",
     settings: Overrides | None = None,
     progress: Progress | None = None,
+    on_check: OnCheck | None = None,
 ) -> Checkup:
     """Check the environment; with a stream also whether extraction is exact with its model, its speed and duration.
 
@@ -34,6 +35,7 @@ def doctor(
         out: where runs would be written, for the free disk.
         settings: settings in place of the file's.
         progress: where to report.
+        on_check: called with every check as soon as it is known.
 
     Raises:
         ConfigError: a setting is wrong or a file is missing.
@@ -41,27 +43,30 @@ def doctor(
         ModelError: the model cannot be loaded or measured with.
     """
     from adaptinf import config as configuration
-    from adaptinf.doctor.machine import Checkup, examine
+    from adaptinf.doctor.machine import Checkup, examine, ignored
     from adaptinf.runs import preflight
 
     if settings and stream is None:
         raise ConfigError("--set changes a setting of a stream; name its file: adaptinf doctor stream.yaml --set ...")
     config = None if stream is None else configuration.load(Path(stream), settings)
+    on_check = on_check or ignored
     checks = examine(Path(out))
+    for check in checks:
+        on_check(check)
     if config is not None:
         # A run's own configuration may name datasets that are still to be added.
         preflight.check(config, whole_stream=config.made_by is None)
-        checks += _model_checks(config, Path(out), progress)
+        checks += _model_checks(config, Path(out), progress, on_check)
     return Checkup(tuple(checks))
 
 
-def _model_checks(config: RunConfig, out: Path, progress: Progress | None) -> Sequence[Check]:
+def _model_checks(config: RunConfig, out: Path, progress: Progress | None, on_check: OnCheck) -> Sequence[Check]:
     from adaptinf.models.quiet import quiet_libraries
 
     with quiet_libraries():
         from adaptinf.doctor.model import check_model
 
-        return check_model(config, out=out, progress=progress)
+        return check_model(config, out=out, progress=progress, on_check=on_check)
 
 
 def validate(

@@ -11,7 +11,7 @@ from adaptinf.words import counted, format_bytes, format_seconds, shortened
 
 if TYPE_CHECKING:
     from adaptinf.doctor.dataset import Findings, TokenLengths
-    from adaptinf.doctor.machine import Checkup
+    from adaptinf.doctor.machine import Check, Checkup
     from adaptinf.registry.listing import PluginList
     from adaptinf.runs.status import Status, StepStatus
     from adaptinf.select_files import Chosen
@@ -153,11 +153,18 @@ def show_plugins(found: PluginList) -> None:
             print(f"  {entry.name:<{width}}  {entry.line}{origin}")
 
 
-def show_checks(checkup: Checkup) -> None:
-    """Print the doctor's report."""
-    for check in checkup.checks:
-        advice = f"  <- {check.advice}" if check.advice else ""
-        print(f"{'ok ' if check.is_good else 'BAD'}  {check.name:<16} {check.value}{advice}")
+def show_check(check: Check) -> None:
+    """Print one line of the doctor's report, as soon as it is known."""
+    advice = f"  <- {check.advice}" if check.advice else ""
+    print(f"{'ok ' if check.is_good else 'BAD'}  {check.name:<16} {check.value}{advice}", flush=True)
+
+
+def show_verdict(checkup: Checkup) -> None:
+    """Print what is bad once more, after everything that was known on the way."""
+    bad = [check for check in checkup.checks if not check.is_good]
+    print(f"\n{counted(len(bad), 'problem')} in {counted(len(checkup.checks), 'check')}" + (":" if bad else ""))
+    for check in bad:
+        show_check(check)
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

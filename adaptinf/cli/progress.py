@@ -144,7 +144,9 @@ def _rich_bars() -> Any:
         progress.BarColumn(bar_width=10),
         progress.TextColumn("{task.fields[said]}", markup=False),
     )
-    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
+    # Where standard output is a file, lines on it stay there; on the same terminal they go above the bars.
+    is_shared = sys.stdout.isatty()
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=is_shared)
 
 
 @dataclass

@@ -29,11 +29,13 @@ def doctor(
     from adaptinf.cli import console
     from adaptinf.cli.progress import make_progress
 
-    found = api.doctor(stream, out=out, settings=overrides, progress=make_progress(quiet=quiet or as_json))
+    progress = make_progress(quiet=quiet or as_json)
+    shown = None if as_json else console.show_check
+    found = api.doctor(stream, out=out, settings=overrides, progress=progress, on_check=shown)
     if as_json:
         print_json(found.as_json())
     else:
-        console.show_checks(found)
+        console.show_verdict(found)
     if not found.is_good:
         raise typer.Exit(2)
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,14 @@ class Check(NamedTuple):
     value: str
     is_good: bool
     advice: str = ""
+
+
+OnCheck = Callable[[Check], None]
+"""What is done with a check as soon as it is known."""
+
+
+def ignored(check: Check) -> None:
+    """Do nothing with a check; the caller waits for the report."""
 
 
 @dataclass(frozen=True)

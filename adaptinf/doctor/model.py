@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import Sample
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
 from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error
-from adaptinf.doctor.machine import Check, free_disk
+from adaptinf.doctor.machine import Check, OnCheck, free_disk, ignored
 from adaptinf.errors import DataError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Preparer
@@ -60,46 +60,49 @@ class Speed(NamedTuple):
     """Share of padding among the tokens of the batches."""
 
 
-def check_model(config: RunConfig, *, out: Path, progress: Progress | None = None) -> list[Check]:
+def check_model(
+    config: RunConfig, *, out: Path, progress: Progress | None = None, on_check: OnCheck = ignored
+) -> list[Check]:
     """Return checks of exactness, speed and cost of extraction with the model of `config`, on samples of its stream.
 
     Args:
         config: a whole configuration; its stream is read, a run folder is not needed.
         out: folder that runs would be written to, for the free disk space.
         progress: where to report.
+        on_check: called with every check as soon as it is known.
 
     Raises:
         DataError: no dataset of the stream has a usable row among its first.
         ModelError: the model cannot be loaded or used for extraction.
     """
     with registry.scope(config.plugins):
-        return _check_model(config, out, progress or Silent())
+        found = []
+        for check in _model_checks(config, out, progress or Silent()):
+            on_check(check)
+            found.append(check)
+        return found
 
 
-def _check_model(config: RunConfig, out: Path, progress: Progress) -> list[Check]:
+def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[Check]:
+    """Yield each check as soon as it is known."""
     with progress.stage("check the model", NUM_STAGES, unit="checks") as bar:
         samples = _trial_samples(config.stream)
         num_rows = [_num_rows(dataset) for dataset in config.stream]
         bar.advance()
         learner = _trial_learner(config)
-        trial = [Check(own.name, own.seen, own.is_good, own.way_out) for own in try_model(learner).findings]
+        device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
+        yield Check("model", f"{learner.config.path} on {device}", True)
+        for own in try_model(learner).findings:
+            yield Check(own.name, own.seen, own.is_good, own.way_out)
         bar.advance()
         with open_meter(learner, resolve(config).extraction, seed=config.seed) as ready:
-            exact = _exactness(ready, samples, bar)
+            yield from _exactness(ready, samples, bar)
             speed = _timed(ready, samples, bar)
-            peak = peak_operations(learner)
+            yield from _speed_checks(speed, peak_operations(learner))
             bytes_a_row = row_bytes(ready.dim, int(learner.model.config.get_text_config().hidden_size))
-        error = _autograd_checks(learner, config, samples)
+        yield from _autograd_checks(learner, config, samples)
         bar.advance()
-    device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
-    return [
-        Check("model", f"{learner.config.path} on {device}", True),
-        *trial,
-        *exact,
-        *error,
-        *_speed_checks(speed, peak),
-        *_forecast(config, num_rows, speed, bytes_a_row, out),
-    ]
+    yield from _forecast(config, num_rows, speed, bytes_a_row, out)
 
 
 def _trial_learner(config: RunConfig) -> Learner:

@@ -298,6 +298,9 @@ def test_doctor_says_json_and_fails_when_something_is_bad(call, tmp_path, monkey
     monkeypatch.setattr(doctor, "examine", lambda folder: [doctor.Check("disk", "0 GiB", False, "make room")])
     code, out, _ = call("doctor")
     assert code == 2 and "BAD  disk" in out and "make room" in out
+    assert out.splitlines()[-2:] == ["1 problem in 1 check:", "BAD  disk             0 GiB  <- make room"]
+    monkeypatch.setattr(doctor, "examine", lambda folder: [doctor.Check("disk", "9 GiB", True)])
+    assert call("doctor")[:2] == (0, "ok   disk             9 GiB\n\n0 problems in 1 check\n")
 
 
 def test_doctor_looks_at_a_run_whose_tests_name_a_dataset_that_is_still_to_come(call, tmp_path, dataset, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from adaptinf.config import load as load_config
 from adaptinf.doctor import model as checkup
-from adaptinf.errors import DataError
+from adaptinf.errors import DataError, ModelError
 from adaptinf.extraction.vectors import gradient as gradients
 from tests.helpers.streams import rows, write_dataset, write_stream
 
@@ -69,6 +69,23 @@ def test_a_stream_without_a_good_row_is_an_error(tmp_path):
     dataset = write_dataset(tmp_path, "bad", [{"id": 1, "conversations": []}])
     with pytest.raises(DataError, match="no dataset of the stream has a usable row"):
         checks_of(write_stream(tmp_path / "stream.yaml", [dataset]))
+
+
+def test_checks_are_told_as_soon_as_they_are_known(stream, monkeypatch):
+    """The model is too slow to time: what was known before has been said."""
+    told = []
+
+    def fail(*args):
+        raise ModelError("too slow")
+
+    monkeypatch.setattr(checkup, "_timed", fail)
+    with pytest.raises(ModelError):
+        checkup.check_model(load_config(stream), out=stream.parent, on_check=told.append)
+    names = [check.name for check in told]
+    assert names[0] == "model" and "batches" in names and "speed" not in names
+    monkeypatch.undo()
+    told.clear()
+    assert checkup.check_model(load_config(stream), out=stream.parent, on_check=told.append) == told
 
 
 def test_the_command_looks_at_both_the_machine_and_the_model(stream, call):
