@@ -299,7 +299,8 @@ def _ids_of_blank(learner: Learner, forms: Forms, placeholder: str | None) -> fr
             render(learner, turns_of(sample, forms, placeholder)) for sample in (pictured, _exchange())
         )
         blank = Image.new("RGB", TRIAL_SIZE)
-        full = learner.processor(text=[with_image], images=[[blank]])["input_ids"][0]
+        tensors = {"return_tensors": "pt"}
+        full = learner.processor(text=[with_image], images=[[blank]], images_kwargs=tensors)["input_ids"][0]
         plain = learner.tokenizer([without])["input_ids"][0]
     except Exception:  # a processor is a program of the model's authors; without the trial its own names are left
         return frozenset()

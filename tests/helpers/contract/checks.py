@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from adaptinf.extraction import extract
 from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import open_meter
 from adaptinf.models import Learner
-from adaptinf.models.blocks import decoder_blocks
+from adaptinf.models.blocks import base_model, decoder_blocks
 from adaptinf.models.chat import IGNORED, without_images
+from adaptinf.models.trial import try_model
 from adaptinf.progress import Silent
 from adaptinf.training import train
 from tests.helpers.contract.ground import Ground, end_tokens, row_of, squeezed, turns
@@ -38,6 +40,14 @@ def check_load(ground: Ground) -> None:
     learner = ground.learner()
     assert learner.has_vision == ground.family.has_vision
     assert len(decoder_blocks(learner.model)) == NUM_BLOCKS
+
+
+def check_trial(ground: Ground) -> None:
+    """The trial before a run has nothing against it, and leaves the model as it was."""
+    learner = ground.adapted()
+    before = learner.fingerprint
+    try_model(learner).refuse_bad(learner.config.path)
+    assert learner.fingerprint == before
 
 
 def check_labels(ground: Ground) -> None:
@@ -73,7 +83,8 @@ def _opening(ground: Ground, learner: Learner) -> set[int]:
         )
         for add in (False, True)
     )
-    return set(learner.tokenizer(opened.removeprefix(begun), add_special_tokens=False)["input_ids"])
+    written = opened[len(commonprefix([begun, opened])) :]
+    return set(learner.tokenizer(written, add_special_tokens=False)["input_ids"])
 
 
 def check_losses(ground: Ground) -> None:
@@ -90,12 +101,27 @@ def check_losses(ground: Ground) -> None:
         assert abs(found[sample.id] / expected - 1) <= 1e-4, f"{sample.id}: {found[sample.id]} instead of {expected}"
 
 
+def check_order(ground: Ground) -> None:
+    """No answer token sees those that follow it."""
+    learner = ground.learner()
+    for sample in ground.samples[:2]:
+        row = row_of(learner, sample)
+        last = row.runs[-1][1] - 1
+        changed = {**row.inputs, "input_ids": row.inputs["input_ids"].clone()}
+        changed["input_ids"][0, last] = row.ids[row.runs[-1][0] - 1]
+        with torch.no_grad():
+            logits = [learner.model(**inputs, use_cache=False).logits[0, :last] for inputs in (row.inputs, changed)]
+        error = float((logits[0] - logits[1]).abs().max())
+        assert error <= 1e-3, f"{sample.id}: earlier logits move by {error:.1e} with the last answer token"
+
+
 def check_gradients(ground: Ground) -> None:
     """The gradients of a trained adapter are autograd's."""
     learner = ground.adapted(trained=True)
     error = autograd_error(learner, GRADIENT, ground.samples, seed=SEED)
     if error is not None and 1e-5 < error < 1e-4:
         # Two orders of the same sums differ by as much in some of these models: float64 tells that from a mistake.
+        base_model(learner.model).set_experts_implementation("eager")  # The others know no float64.
         learner = learner.with_model(learner.model.double())
         error = autograd_error(learner, GRADIENT, ground.samples, seed=SEED)
     assert error is not None and error <= 1e-5, f"gradients differ from autograd's by {error:.1e}"
@@ -222,8 +248,9 @@ def check_refusal(ground: Ground) -> None:
     """It is refused in one line before anything is measured or trained, with the message of the table."""
     try:
         learner = ground.adapted()
-        with open_meter(learner, GRADIENT, seed=SEED):
-            pass
+        try_model(learner).refuse_bad(learner.config.path)
+        with tempfile.TemporaryDirectory() as folder:
+            extract(ground.samples, learner, GRADIENT, out=Path(folder))
     except ModelError as error:
         assert ground.family.refused is not None and ground.family.refused in str(error), str(error)
         assert "\n" not in str(error), str(error)
@@ -233,8 +260,10 @@ def check_refusal(ground: Ground) -> None:
 
 CHECKS: dict[str, Callable[[Ground], None]] = {
     "load": check_load,
+    "trial": check_trial,
     "labels": check_labels,
     "losses": check_losses,
+    "order": check_order,
     "gradients": check_gradients,
     "hidden states": check_hidden_states,
     "batches": check_batches,

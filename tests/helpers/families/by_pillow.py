@@ -153,7 +153,13 @@ def _janus(tokenizer: Any, chat: str) -> Any:
 
 def _janus_settings(tokenizer: Any) -> dict[str, Any]:
     seen = {**TOWER, "mlp_ratio": 2, "projection_dim": 32, "depth": 2, "num_image_tokens": 4}
-    drawn = {"embed_dim": 8, "num_embeddings": 32, "latent_channels": 32, "base_channels": 32, "num_res_blocks": 1}
+    drawn: dict[str, Any] = {
+        "embed_dim": 8,
+        "num_embeddings": 32,
+        "latent_channels": 32,
+        "base_channels": 32,
+        "num_res_blocks": 1,
+    }
     drawn |= {"channel_multiplier": [1, 1], "num_patches": 2, "projection_dim": 32, "image_token_embed_dim": 32}
     return {
         "vision_config": seen,

@@ -76,3 +76,18 @@ def write_weights(make: Callable[[], Any], folder: Path, *, ends: tuple[int, ...
         model.generation_config.eos_token_id = list(ends)
     model.save_pretrained(folder)
     return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOnly:
+    """A family that is refused by its configuration, before anything else of its folder is opened."""
+
+    kind: str
+    """The `model_type` of its configuration."""
+
+    def write(self, folder: Path) -> Path:
+        """Write config.json alone."""
+        from transformers import AutoConfig
+
+        AutoConfig.for_model(self.kind).save_pretrained(folder)
+        return folder
