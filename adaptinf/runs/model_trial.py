@@ -39,11 +39,13 @@ def _try(run: Run) -> Any:
     from adaptinf.models.memory import release
     from adaptinf.models.trial import try_model
 
-    with run.progress.stage("try the model", None, unit="checks"):
+    with run.progress.stage("try the model", None, unit="checks") as bar:
         try:
-            return try_model(learner_before(run, run.num_finished).make())
+            trial = try_model(learner_before(run, run.num_finished).make())
         finally:
             release()
+        bar.advance(len(trial.findings))
+        return trial
 
 
 def _key(run: Run) -> dict[str, Any]:
