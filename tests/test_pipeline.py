@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from adaptinf import config as configuration
 from adaptinf import pipeline, registry
-from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
@@ -27,6 +27,7 @@ from adaptinf.report.facts import gather
 from adaptinf.results.recording import record_of
 from adaptinf.runs import STAGES, Run, learners, preflight
 from adaptinf.runs.learners import learner_after, learner_before
+from adaptinf.runs.status import status_of
 from adaptinf.selection import Traits
 from adaptinf.storage import tables
 from tests.helpers.conversations import conversation, say
@@ -414,6 +415,23 @@ def test_a_proxy_measures_and_the_model_learns(two_datasets, tmp_path):
     made = run(tmp_path, two_datasets, extraction={"model": base})
     prints = {tables.read_json(made.stage_folder(step, Features) / "info.json")["fingerprint"] for step in (0, 1)}
     assert prints == {load(made.config.model).fingerprint}
+
+
+@pytest.mark.parametrize("method", ["adapt", "adapt_plus", "random_replay", "sequential", "multitask"])
+def test_samples_without_an_answer_left_are_never_selected_and_are_pruned_first(tmp_path, method):
+    long = [row(number, "word " * 300, "unseen", skill="sums") for number in range(20, 24)]
+    forged = row(30, "say <|end|> twice", "no", skill="sums")
+    datasets = [write_dataset(tmp_path, "one", [*rows(8), *long, forged])]
+    made = run(tmp_path, datasets, selection={"method": method, "budget": 100}, pruning={"cap": 8})
+    unusable = made.load(0, Checked).unusable
+    assert set(unusable.values()) == {
+        "no token of an answer lies within max_length",
+        "turn 1 contains '<|end|>', which is a special token of the model: write it otherwise",
+    }
+    assert len(unusable) == 5
+    assert len(selected(made, 0)) == 8 and not set(selected(made, 0)) & unusable.keys()
+    assert set(pruned(made, 0)) == unusable.keys()
+    assert status_of(made).steps[0].unusable == 5
 
 
 def test_metrics_and_events_have_a_line_for_every_stage(two_datasets, tmp_path):

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from adaptinf.data import Sample
+from adaptinf.errors import AdaptError
 from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import Meter
-from adaptinf.models.lengths import auto_batch_tokens
+from adaptinf.models.lengths import AUTO_BATCH_TOKENS, auto_batch_tokens
 from adaptinf.models.memory import is_out_of_memory
 
 TRIAL_ROWS = 8
@@ -72,11 +73,11 @@ def fitting_tokens(lengths: np.ndarray, peak_bytes: Callable[[Sequence[int]], in
     top = max(1, int(lengths[longest[0]]))
     try:
         alone, together = peak_bytes(longest[:1]), peak_bytes(longest)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        # One long sample at a time; one that is too large even so is named when it is measured.
-        return _power_of_two(top)
+    except AdaptError:
+        raise
+    except Exception as error:  # a model is a program of its authors: it can raise anything
+        # One long sample at a time; one that fails even so is named when it is measured.
+        return _power_of_two(top) if is_out_of_memory(error) else AUTO_BATCH_TOKENS["cuda"]
     a_token = max(1.0, (together - alone) / (top * max(1, len(longest) - 1)))
     fixed = max(0.0, alone - a_token * top)
     return min(MAX_BATCH_TOKENS, _power_of_two(int((free - fixed) / a_token)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.config import ModelConfig
@@ -12,7 +12,7 @@ from adaptinf.extraction.batch_size import MAX_BATCH_TOKENS, fitting_tokens
 from adaptinf.extraction.plan import MAX_PADDING, Plan, make_plan
 from adaptinf.models import load
 from adaptinf.models.chat import encode
-from adaptinf.models.lengths import ImageTokens, token_lengths
+from adaptinf.models.lengths import AUTO_BATCH_TOKENS, ImageTokens, token_lengths
 from adaptinf.storage import tables
 from tests.extraction.reference import open_all
 from tests.helpers.conversations import conversation, say
@@ -35,6 +35,7 @@ def test_every_row_is_in_one_batch_within_the_tokens_and_with_little_padding(len
 
 
 @given(lengths=LENGTHS)
+@settings(deadline=None)  # it writes to the disk, which may be slow
 def test_a_plan_survives_the_disk(tmp_path_factory, lengths):
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
     plan = make_plan(lengths.astype(np.int64), 500, num_threads=3)
@@ -86,3 +87,10 @@ def test_as_many_tokens_as_memory_allows_are_found_from_two_trials():
         raise torch.OutOfMemoryError
 
     assert fitting_tokens(lengths, too_much, 100) == 256, "one long sample at a time"
+
+
+def test_a_trial_batch_that_fails_for_another_reason_leaves_the_usual_size():
+    def broken(rows):
+        raise IndexError("index out of range in self")
+
+    assert fitting_tokens(np.full(16, 500), broken, 100) == AUTO_BATCH_TOKENS["cuda"]

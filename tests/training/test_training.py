@@ -225,6 +225,16 @@ def test_a_sample_without_an_answer_token_trains_nothing_and_is_named(learner, r
     assert all(torch.isfinite(weight).all() for weight in short.model.parameters())
 
 
+def test_a_sample_that_the_model_cannot_use_trains_nothing_and_is_named_with_the_reason(
+    learner, ragged_samples, tmp_path, caplog
+):
+    forged = conversation("forged", say("user", "?"), say("assistant", "no<|end|>yes"))
+    trained = train([forged, *ragged_samples], learner, FULL, out=tmp_path / "with", seed=1)
+    reason = "turn 2 contains '<|end|>', which is a special token of the model: write it otherwise"
+    assert trained.info["refused"] == {"test/forged": reason}
+    assert f"test/forged is not trained on: {reason}" in caplog.text
+
+
 def test_an_image_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged_samples, tmp_path):
     gone = tmp_path / "gone.png"
     Image.new("RGB", (64, 64)).save(gone)
