@@ -167,6 +167,9 @@ def _end_with(parent: int) -> None:
 
 def _run_one(folder: Path, steps: int, queue: Any, label: str, cache: StageCache | None) -> None:
     from adaptinf.pipeline import run_all
+    from adaptinf.runs.model_trial import tried
 
     with Run.locked(folder, progress=Remote(queue, label)) as run:
+        with run.plugins():
+            tried(run)
         run_all(replace(run, cache=cache), num_steps=steps)

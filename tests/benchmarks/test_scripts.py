@@ -31,6 +31,14 @@ def test_a_benchmark_runs_and_writes_its_result(name: str, tmp_path: Path) -> No
     assert re.search(r"^\| cluster|^\| greedy|^\| adapt", text, re.MULTILINE)
 
 
+def test_the_trial_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.trial", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = next(tmp_path.glob("trial_*.md")).read_text()
+    assert "| llama3" in text and "Slowest trial: " in text
+
+
 @pytest.mark.slow
 def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.extraction", "--quick", "--out", str(tmp_path)]

@@ -130,8 +130,12 @@ def _save(run: Run, step: int, artifact: store.Artifact) -> None:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock."""
+    """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock.
+
+    The trial of the model is none either: its key has the times of the model's files, and steps alone make none.
+    """
     left_out = {"config.yaml", "events.jsonl", "metrics.jsonl", ".lock", "training_args.bin", "trainer_log.json"}
+    left_out |= {"trial.json"}
     # The features of a later step name the model that made them, which lies in the run folder.
     return {
         path.relative_to(folder).as_posix(): path.read_bytes().replace(bytes(folder), b"RUN")
