@@ -41,7 +41,8 @@ def read_yaml(text: str, where: str) -> Any:
     """
     loader = None
     try:
-        _refuse_depth(text, where)
+        if _may_be_deep(text):
+            _refuse_depth(text, where)
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
@@ -55,6 +56,12 @@ def read_yaml(text: str, where: str) -> Any:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _may_be_deep(text: str) -> bool:
+    """Tell whether sections may be within each other more than MAX_DEPTH times, from brackets and indents alone."""
+    indent = max((len(line) - len(line.lstrip(" -?")) for line in text.splitlines()), default=0)
+    return text.count("[") + text.count("{") + indent >= MAX_DEPTH
 
 
 def _refuse_depth(text: str, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,10 +62,10 @@ class Run(Layout):
                 f"{', '.join(strange)}; choose another --out"
             )
         if path.exists():
-            check_same(folder, configuration.load(path), config, "choose another --out, or delete that folder")
+            check_same(folder, _load(path), config, "choose another --out, or delete that folder")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder=folder, config=config, progress=progress or Silent())
-        if not path.exists() or configuration.load(path).model_copy(update={"made_by": None}) != config:
+        if not path.exists() or _load(path).model_copy(update={"made_by": None}) != config:
             run.write_config()
         return run
 
@@ -84,7 +84,7 @@ class Run(Layout):
                 else f"make one with `adaptinf init {folder} --model MODEL`"
             )
             raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}; {way_out}")
-        run = cls(folder=folder, config=configuration.load(folder / CONFIG), progress=progress or Silent())
+        run = cls(folder=folder, config=_load(folder / CONFIG), progress=progress or Silent())
         if run.num_begun > len(run.config.stream):
             raise ConfigError(
                 f"{run.config_file} lists {counted(len(run.config.stream), 'dataset')} under stream, but "
@@ -130,7 +130,7 @@ class Run(Layout):
     def _pinned(self) -> RunConfig | None:
         """The settings that the run's steps use; None for a run without steps."""
         path = self.pinned_config_file
-        return configuration.load(path) if path.exists() and self.num_begun else None
+        return _load(path) if path.exists() and self.num_begun else None
 
     @property
     def cap(self) -> int | None:
@@ -201,7 +201,7 @@ class Run(Layout):
     def made_by(self) -> MadeBy | None:
         """Return what took the newest step; of a run without steps, what set it up. None: nothing was recorded."""
         for path in (self.pinned_config_file, self.config_file):
-            if path.exists() and (found := configuration.load(path).made_by) is not None:
+            if path.exists() and (found := _load(path).made_by) is not None:
                 return found
         return None
 
@@ -285,6 +285,17 @@ class Run(Layout):
     def plugins(self) -> AbstractContextManager[registry.Scope]:
         """Return a block in which this run's plug-ins are known, and those of no other run."""
         return registry.scope(self.config.plugins)
+
+
+def _load(path: Path) -> RunConfig:
+    """Return the configuration in a file of a run, read again only when the file has changed."""
+    state = path.stat()
+    return _loaded(path.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=4)  # config.yaml and steps/config.yaml of a run and of another
+def _loaded(path: Path, *_: int) -> RunConfig:
+    return configuration.load(path)
 
 
 def _write(path: Path, config: RunConfig, *, resolved: bool = False) -> None:

@@ -196,6 +196,21 @@ def test_the_state_says_that_the_base_model_is_being_tested(tmp_path, call):
     assert code == 0 and "testing the base model" in out
 
 
+def test_the_files_of_a_run_are_read_once_until_they_change(tmp_path, monkeypatch):
+    read, real = [], configuration.load
+    monkeypatch.setattr(configuration, "load", lambda path, *rest: read.append(path) or real(path, *rest))
+    Run.create(tmp_path, config(ONE)).pin_settings()
+    (tmp_path / "steps" / "00").mkdir()
+    for _ in range(3):
+        with Run.locked(tmp_path) as opened:
+            opened.pin_settings()
+            assert opened.made_by() is not None
+    assert read.count(tmp_path / "config.yaml") == 1
+    edited = changed(config(ONE), "training", report_to=["tensorboard"])
+    (tmp_path / "config.yaml").write_text(configuration.to_yaml(edited))
+    assert Run.open(tmp_path).config.training.report_to == ["tensorboard"]
+
+
 def test_a_dataset_joins_the_stream_under_a_name_that_is_free(tmp_path):
     run = Run.create(tmp_path, config(ONE)).with_dataset(TWO)
     assert run.config.stream == [ONE, TWO]
