@@ -37,8 +37,6 @@ class Family:
     """The block whose input is the first of the model's `hidden_states`; 1 where they begin after the first block."""
     note: str = ""
     """What a user of it should know, for the table of docs/your-model.md."""
-    projector: str = "trained"
-    """Whether `model.projector: trained` is "trained" or "refused"."""
 
 
 def template(name: str) -> str:
