@@ -162,13 +162,14 @@ def _read(learner: Learner, sample: Sample, found: Labelled | Unusable, image_to
         stop - start if loses_image else max(0, stop - max(start, limit))
         for start, stop in zip(starts, ends, strict=True)
     )
+    unknown = learner.tokenizer.unk_token_id
     answers = [token for own in found.answers for token in found.ids[own.start : own.stop]]
     return Read(
         id=sample.id,
         num_tokens=_moved(len(found.ids), places, grown),
         num_answer_tokens=len(answers),
         num_lost=lost,
-        num_unknown=sum(token == learner.tokenizer.unk_token_id for token in answers),
+        num_unknown=0 if unknown is None else answers.count(unknown),
         last_answer=max(ends, default=0),
         is_merged=len(found.sample.messages) != len(sample.messages),
         has_end=bool(answers) and answers[-1] in traits.ends,
