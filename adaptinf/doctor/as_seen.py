@@ -61,7 +61,7 @@ def _pieces(learner: Learner, batch: Encoded) -> Iterator[Piece]:
 def _losses(learner: Learner, batch: Encoded, sample: Sample) -> Iterator[TurnLoss]:
     """Yield the mean loss of each learnt turn that has a token left."""
     stretches = _stretches(batch.labels[0])
-    if not stretches:
+    if not stretches or not isinstance(learner.model, torch.nn.Module):
         return
     placed = batch.to(learner)
     with torch.no_grad():

@@ -69,6 +69,8 @@ class Inspected:
     """Those of answers among them."""
     losses: tuple[TurnLoss, ...] = ()
     """Mean loss of each learnt turn; empty without a model."""
+    remark: str = ""
+    """Why no loss was measured, where that needs to be said."""
     problem: str = ""
     """Why the model cannot use the sample; empty: it can, or none was named."""
 
@@ -145,6 +147,8 @@ def _remarks(inspected: Inspected) -> Iterator[str]:
         yield f"cut off by max_length: {tokens}, {inspected.num_answer_cut:,} of them of answers"
     for loss in inspected.losses:
         yield f"loss of turn {loss.turn + 1}: {loss.loss:.3f} ({counted(loss.num_tokens, 'token')})"
+    if inspected.remark:
+        yield inspected.remark
     if isinstance(inspected.row, Sample):
         yield from (f"repaired: {note}" for note in inspected.row.notes)
         if inspected.row.tools:

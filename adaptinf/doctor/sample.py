@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from adaptinf.data import Rejected
 from adaptinf.doctor.inspected import Inspected
 from adaptinf.doctor.lookup import Found, by_id, by_number
+from adaptinf.errors import ModelError
 from adaptinf.images import open_stored
+
+if TYPE_CHECKING:
+    from adaptinf.models.loading import Learner
 
 
 def inspect_found(found: Sequence[Found], model: str | None) -> list[Inspected]:
@@ -21,12 +27,27 @@ def inspect_found(found: Sequence[Found], model: str | None) -> list[Inspected]:
     if model is None:
         return [_as_read(one) for one in found]
     with quiet_libraries():
-        from adaptinf.config import ModelConfig
         from adaptinf.doctor.as_seen import as_seen
-        from adaptinf.models import load
 
-        learner = load(ModelConfig(path=model))
-        return [as_seen(learner, _as_read(one)) for one in found]
+        learner, note = _loaded(model)
+        return [replace(seen, remark=note) for seen in (as_seen(learner, _as_read(one)) for one in found)]
+
+
+def _loaded(model: str) -> tuple[Learner, str]:
+    """Return the model, or where its weights cannot be loaded its reader, which gives no losses; and a remark on that.
+
+    Raises:
+        ModelError: the processor or its chat template cannot be loaded either.
+    """
+    from adaptinf.config import ModelConfig
+    from adaptinf.models.loading import load, load_reader
+
+    config = ModelConfig(path=model)
+    reader = load_reader(config)
+    try:
+        return load(config), ""
+    except ModelError as error:
+        return reader, f"loss: not measured, {error}"
 
 
 def _as_read(found: Found) -> Inspected:

@@ -97,7 +97,9 @@ def load(config: ModelConfig) -> Learner:
     remote = {"trust_remote_code": config.trust_remote_code}
     device = pick_device(config.device)
     model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
-    _refuse_unknown_ids(reader.tokenizer, model, config.path)
+    # A layer may hold the rows of added tokens in a second table.
+    tables = (table for table in model.get_input_embeddings().parameters() if table.dim() == 2)
+    _refuse_unknown_ids(reader.tokenizer, sum(map(len, tables)), config.path)
     decoder_blocks(model)
     return reader.with_model(model.to(device).eval())
 
@@ -123,6 +125,7 @@ def _class_and_reader(config: ModelConfig) -> tuple[Any, Learner]:
     processor = _load_part("processor", AutoProcessor if has_processor else AutoTokenizer, config.path, remote)
     tokenizer = getattr(processor, "tokenizer", processor)
     _prepare_tokenizer(tokenizer, processor, config.path)
+    _refuse_unknown_ids(tokenizer, _embedding_rows(model_config), config.path)
     has_vision = getattr(processor, "image_processor", None) is not None
     return model_class, Learner(
         model=SimpleNamespace(generation_config=_generation_config(config.path, model_config)),
@@ -171,13 +174,17 @@ def embedding_rows(model: Any) -> int:
     return sum(len(table) for table in model.get_input_embeddings().parameters() if table.dim() == 2)
 
 
-def _refuse_unknown_ids(tokenizer: Any, model: Any, path: str) -> None:
+def _refuse_unknown_ids(tokenizer: Any, rows: int, path: str) -> None:
     """Refuse a tokenizer with ids that the model has no embedding of: the first such token would end a run.
+
+    Args:
+        tokenizer: of the model.
+        rows: of its embedding; 0: unknown.
+        path: `model.path`.
 
     Raises:
         ModelError: with the largest id, the rows of the embedding and some of the tokens.
     """
-    rows = embedding_rows(model)
     unknown = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
     if unknown and rows:
         tokens = ", ".join(repr(token) for _, token in unknown[:3])
@@ -186,6 +193,15 @@ def _refuse_unknown_ids(tokenizer: Any, model: Any, path: str) -> None:
             f"{tokens} cannot be read; resize it (model.resize_token_embeddings({unknown[-1][0] + 1}), then "
             "save_pretrained), or use the tokenizer that the model came with"
         )
+
+
+def _embedding_rows(model_config: Any) -> int:
+    """Return the rows of the embedding that a configuration describes; 0 where it does not say."""
+    parts = (model_config.get_text_config(), model_config)
+    rows = next((int(part.vocab_size) for part in parts if getattr(part, "vocab_size", None)), 0)
+    # Some models hold the rows of added tokens in a second table.
+    extra = next((int(part.additional_vocab_size) for part in parts if getattr(part, "additional_vocab_size", None)), 0)
+    return rows + extra if rows else 0
 
 
 def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:

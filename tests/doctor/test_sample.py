@@ -18,6 +18,7 @@ from adaptinf.models import load
 from adaptinf.models.chat import IGNORED, encode
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset
+from tests.helpers.text_model import write_text_model
 
 LONG = row(6, "word " * 3000, "never read", skill="long")
 TALK = {
@@ -218,3 +219,14 @@ def test_the_command_prints_words_or_json(data, call):
     assert code == 0 and found["id"] == "mine/000" and found["images"][0]["width"] == 64
     assert json.loads(inspect("4", "--json")[1])["rejected"]["reason"] == "empty answer in turn 2"
     assert inspect("nothing")[0] == 2
+
+
+def test_a_model_folder_without_weights_shows_what_would_be_learnt_and_why_there_is_no_loss(tmp_path):
+    folder = write_text_model(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    data = tmp_path / "data.json"
+    turns = [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]
+    data.write_text(json.dumps([{"id": "a", "conversations": turns}]), encoding="utf-8")
+    found = inspect_row(str(data), 0, model=str(folder))
+    assert [piece.text for piece in found.pieces if piece.is_answer] == ["4<eos>"]
+    assert not found.losses and any("loss: not measured" in remark for remark in found.remarks)
