@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from adaptinf import registry
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Sample
+from adaptinf.errors import ModelError
 from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.hooks import linears_of
 from adaptinf.extraction.meter import Measured, Meter, open_meter
@@ -24,13 +25,31 @@ from adaptinf.extraction.vectors.gradient import AdapterGradients, sample_gradie
 from adaptinf.extraction.vectors.interface import Passed, Rows, one_call, unit_rows
 from adaptinf.images import open_stored
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
-from adaptinf.models.chat import IGNORED, encode, placed
+from adaptinf.models.chat import IGNORED, Labelled, encode, labelled, placed
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import groups_of, kinds_of
+from adaptinf.words import counted
+
+
+def usable(learner: Learner, samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples that the model's template takes, without those that a run would record as refused.
+
+    Raises:
+        ModelError: it takes none of them; with the reason of the first.
+    """
+    found = labelled(learner, samples)
+    kept = [sample for sample, own in zip(samples, found, strict=True) if isinstance(own, Labelled)]
+    if not kept:
+        raise ModelError(
+            f"none of {counted(len(samples), 'sample')} can be used with {learner.config.path}; {samples[0].id}: "
+            f"{found[0]}"
+        )
+    return kept
 
 
 def agreement(ready: Meter, samples: Sequence[Sample]) -> tuple[float, float]:
     """Return the largest difference between samples measured in a batch and alone: of 1 - cosine, and of any score."""
+    samples = usable(ready.learner, samples)
     groups = groups_of(kinds_of(ready.learner, samples), len(samples))
     batched = _measured(ready, samples, groups)
     alone = _measured(ready, samples, [[row] for group in groups for row in group])
@@ -61,6 +80,7 @@ def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence
     """
     if config.vector not in GRADIENT:
         return None
+    samples = usable(learner, samples)
     with open_meter(learner, config, seed=seed) as ready:
         assert isinstance(ready.kind, AdapterGradients)
         kind, ours = ready.kind, _measured(ready, samples, [[row] for row in range(len(samples))])
@@ -140,6 +160,7 @@ def sketch_error(ready: Meter, samples: Sequence[Sample]) -> float | None:
         return None
     products: list[Tensor] = []
     watched = replace(ready, kind=_Watched(kind=ready.kind, products=products))
+    samples = usable(ready.learner, samples)
     # Samples that may share a batch, as the products are those of pairs within one.
     largest = max(groups_of(kinds_of(ready.learner, samples), len(samples)), key=len)
     (measured,) = _measured(watched, samples, [largest])

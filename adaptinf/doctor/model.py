@@ -17,7 +17,7 @@ from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import Sample
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
-from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error
+from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error, usable
 from adaptinf.doctor.machine import Check, OnCheck, free_disk, ignored
 from adaptinf.errors import DataError
 from adaptinf.extraction.batch_size import tokens_per_batch
@@ -90,6 +90,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
         num_rows = [_num_rows(dataset) for dataset in config.stream]
         bar.advance()
         learner = _trial_learner(config)
+        samples = usable(learner, samples)
         device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
         yield Check("model", f"{learner.config.path} on {device}", True)
         for own in try_model(learner).findings:

@@ -23,6 +23,7 @@ from tests.extraction.reference import (
     slow_gradient,
     slow_scores,
 )
+from tests.helpers.conversations import conversation, say
 from tests.helpers.families import SEEING, WRITERS
 
 LAYERS = ([2], [1, 3])
@@ -172,3 +173,16 @@ def test_factors_of_a_fresh_adapter_leave_the_zero_gradient_out(learner):
     assert all(own.up_OR is None for own in factors.values())
     kind = adapter_gradients(factors, 64, seed=0, device=fresh.device)
     assert all(down is None for down, _ in kind.sketches.values())
+
+
+def test_samples_that_the_template_refuses_are_left_out_of_the_comparison(learner, ragged_samples):
+    from adaptinf.doctor import exactness
+    from adaptinf.errors import ModelError
+
+    wrong = conversation("wrong", say("user", "Say <|end|>"), say("assistant", "no"))
+    assert [own.id for own in exactness.usable(learner, [wrong, ragged_samples[3]])] == ["test/text"]
+    with open_meter(learner, ExtractionConfig(dim=64), seed=SEED) as ready:
+        off, _ = exactness.agreement(ready, [wrong, *ragged_samples])
+    assert off < 1e-4
+    with pytest.raises(ModelError, match="none of 1 sample can be used with .*; test/wrong: turn 1"):
+        exactness.usable(learner, [wrong])
