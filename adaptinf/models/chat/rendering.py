@@ -51,14 +51,10 @@ def rendered(learner: Learner, traits: Traits, sample: Sample) -> Rendered:
     spans = _marked_answers(learner, traits, sample, text)
     if spans is None:
         spans = _answers_after_prompts(learner, traits, sample, text)
-    if not traits.writes_end and spans and sample.messages[-1]["role"] == "assistant" and traits.added_end:
+    if traits.added_end is not None and learnt_turns(sample)[-1:] == [len(sample.messages) - 1]:
         # The template ends no answer, so the model would never learn to stop.
-        text = text[: spans[-1].stop] + traits.added_end if learnt_turns(sample)[-1:] == [_last(sample)] else text
+        text = text[: spans[-1].stop] + traits.added_end
     return Rendered(sample=sample, text=text, answers=tuple(spans))
-
-
-def _last(sample: Sample) -> int:
-    return len(sample.messages) - 1
 
 
 def _plain(learner: Learner, traits: Traits, sample: Sample) -> str:
