@@ -115,6 +115,15 @@ def test_a_token_that_opens_the_next_turn_is_no_end(tmp_path):
     assert learnt(learner, TWO) == ["cold", "small<eos>"]
 
 
+def test_a_template_that_leaves_earlier_turns_out_learns_single_exchanges_only(tmp_path):
+    last_two = "{%- set messages = messages[-2:] -%}" + TEMPLATE
+    learner = reader(tmp_path, template=last_two)
+    alone = conversation("a", say("user", "hot?"), say("assistant", "cold"))
+    assert learnt(learner, alone) == ["cold<eos>"]
+    with pytest.raises(Unusable):
+        learnt(learner, TWO)
+
+
 def test_a_flagged_turn_is_not_learnt(text_reader):
     assert learnt(text_reader, replace(TWO, unlearnt=(1,))) == ["small<eos>"]
 

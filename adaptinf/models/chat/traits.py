@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from PIL import Image
-
-from adaptinf.data import Message, Sample
+from adaptinf.data import Sample
 from adaptinf.errors import ModelError
-from adaptinf.models.chat.template import Span, render
-from adaptinf.models.chat.tokens import end_after, tokenise, tokens_of
+from adaptinf.models.chat.ends import added_tokens, ends_of, named_stops, special_tokens
+from adaptinf.models.chat.exchange import ANSWER, QUESTION, SYSTEM, exchange, trial
+from adaptinf.models.chat.image_tokens import image_tokens_of
+from adaptinf.models.chat.template import render
 from adaptinf.models.chat.turns import BLOCKS, TEXT, Forms, Unusable, turns_of
 from adaptinf.models.loading import Learner
-
-QUESTION, ANSWER, SYSTEM = "What is this?", "A small boat.", "Be brief."
-"""Words of the trials."""
-TRIAL_SIZE = (336, 336)
-"""Width and height of the image of the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +55,7 @@ def traits_of(learner: Learner) -> Traits:
     Raises:
         ModelError: its chat template writes neither contents of text nor of blocks.
     """
-    key = (str(_template(learner)), *sorted(_stops(learner)))
+    key = (str(_template(learner)), *sorted(named_stops(learner)))
     known = _KNOWN.setdefault(learner.processor, {})
     if key not in known:
         known[key] = _found(learner)
@@ -76,11 +69,11 @@ def _template(learner: Learner) -> object:
 def _found(learner: Learner) -> Traits:
     placeholder = _image_text(learner)
     forms = _forms(learner)
-    special = _added_tokens(learner)
+    special = added_tokens(learner)
     add_special = _adds_first_token(learner, forms)
-    ends, writes_end = _ends(learner, forms, add_special, special)
-    images = _image_tokens(learner, forms, placeholder, special)
-    controls = _special_tokens(learner) | ends
+    ends, writes_end = ends_of(learner, forms, add_special, special)
+    images = image_tokens_of(learner, forms, placeholder, special)
+    controls = special_tokens(learner) | ends
     texts = {learner.tokenizer.decode([token]).strip() for token in controls | (images & special)}
     return Traits(
         forms=forms,
@@ -105,15 +98,6 @@ def _image_text(learner: Learner) -> str | None:
     return None if found is None else str(found)
 
 
-def _trial(*turns: tuple[str, str]) -> Sample:
-    messages = tuple(Message(role=role, content=[{"type": "text", "text": text}]) for role, text in turns)
-    return Sample(id="trial/0", source="trial", messages=messages)
-
-
-def _exchange() -> Sample:
-    return _trial(("user", QUESTION), ("assistant", ANSWER))
-
-
 def _forms(learner: Learner) -> Forms:
     """Return the form of content that the template writes as it is, for each role.
 
@@ -128,11 +112,11 @@ def _forms(learner: Learner) -> Forms:
     for user, assistant in product(order, order):
         for system in order:
             forms = {"system": system, "user": user, "assistant": assistant}
-            sample = _trial(("system", SYSTEM), ("user", QUESTION), ("assistant", ANSWER))
+            sample = trial(("system", SYSTEM), ("user", QUESTION), ("assistant", ANSWER))
             if _writes(learner, sample, forms) is None:
                 return forms
         forms = {"system": user, "user": user, "assistant": assistant}
-        reason = _writes(learner, _exchange(), forms)
+        reason = _writes(learner, exchange(), forms)
         if reason is None:
             # A template that refuses, or leaves out, a system prompt; a sample that has one is refused later.
             return forms
@@ -167,33 +151,8 @@ def _adds_first_token(learner: Learner, forms: Forms) -> bool:
     A tokenizer's template has all special tokens; that of a processor may lack the first.
     """
     bos = learner.tokenizer.bos_token
-    text = render(learner, turns_of(_exchange(), forms, None))
+    text = render(learner, turns_of(exchange(), forms, None))
     return bool(learner.has_vision and not (bos is not None and text.startswith(bos)))
-
-
-def _special_tokens(learner: Learner) -> frozenset[int]:
-    """Return the ids that are special tokens by use (bos, eos, ...) or by the flag of an added token.
-
-    Some tokenizers flag their tokens for single bytes as well; those decode to the byte, not to their own name.
-    """
-    tokenizer = learner.tokenizer
-    flagged = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    named = {number for number, content in flagged.items() if tokenizer.decode([number]).strip() == content.strip()}
-    return frozenset(tokenizer.all_special_ids) | named
-
-
-def _added_tokens(learner: Learner) -> frozenset[int]:
-    """Return the ids of the tokens that were added to the vocabulary, special or not."""
-    tokenizer = learner.tokenizer
-    return frozenset(tokenizer.all_special_ids) | frozenset(tokenizer.added_tokens_decoder)
-
-
-def _stops(learner: Learner) -> frozenset[int]:
-    """Return the ids of the end tokens that the model and its tokenizer name."""
-    config = getattr(learner.model, "generation_config", None)
-    named = getattr(config, "eos_token_id", None)
-    several = named if isinstance(named, list | tuple) else [named]
-    return frozenset(int(token) for token in [*several, learner.tokenizer.eos_token_id] if token is not None)
 
 
 def _own_end(learner: Learner) -> str | None:
@@ -201,54 +160,11 @@ def _own_end(learner: Learner) -> str | None:
     return None if end is None else str(end)
 
 
-def _ends(learner: Learner, forms: Forms, add_special: bool, special: frozenset[int]) -> tuple[frozenset[int], bool]:
-    """Return the ids that end an answer, and whether the template writes one after the last answer.
-
-    They are the named end tokens; the special token after the last answer; and that after an earlier answer if
-    questions end with it too, since another one would open the next turn.
-    """
-    named = _stops(learner)
-    after_question, after_answer, after_last = _followers(learner, forms, add_special)
-    ends = set(named)
-    if after_last in special and after_last is not None:
-        ends.add(after_last)
-    if after_answer in special and after_answer is not None and after_answer == after_question:
-        ends.add(after_answer)
-    return frozenset(ends), after_last in ends
-
-
-def _followers(learner: Learner, forms: Forms, add_special: bool) -> tuple[int | None, int | None, int | None]:
-    """Return the tokens that follow a question, an answer, and the last answer, blanks apart; None: none does."""
-    exchanges = [_trial(*[("user", QUESTION), ("assistant", ANSWER)] * count) for count in (2, 1)]
-    for sample in exchanges:
-        try:
-            text = render(learner, turns_of(sample, forms, None))
-        except Unusable:
-            continue
-        (tokens,) = tokenise(learner.tokenizer, [text], add_special=add_special)
-        spans = list(_places(text, [str(message["content"][0]["text"]) for message in sample.messages]))
-        after = []
-        for span in spans:
-            own = tokens_of(tokens, span, learner.tokenizer, add_special=add_special)
-            end = end_after(own, tokens.ids, set(tokens.ids) & _added_tokens(learner), learner.tokenizer)
-            after.append(None if end is None else tokens.ids[end])
-        return after[-2], after[1] if len(after) > 2 else None, after[-1]
-    return None, None, None
-
-
-def _places(text: str, words: list[str]) -> Iterator[Span]:
-    position = 0
-    for word in words:
-        start = text.index(word, position)
-        position = start + len(word)
-        yield Span(start, position)
-
-
 def _takes_tools(learner: Learner, forms: Forms) -> bool:
     name = "look_up_the_trial"
     function = {"name": name, "description": "A trial.", "parameters": {"type": "object", "properties": {}}}
     try:
-        text = render(learner, turns_of(_exchange(), forms, None), tools=[{"type": "function", "function": function}])
+        text = render(learner, turns_of(exchange(), forms, None), tools=[{"type": "function", "function": function}])
     except Unusable:
         return False
     return name in text
@@ -257,53 +173,6 @@ def _takes_tools(learner: Learner, forms: Forms) -> bool:
 def _keeps_blanks(learner: Learner, forms: Forms) -> bool:
     answer = f" \n  {ANSWER}"
     try:
-        return answer in render(learner, turns_of(_trial(("user", QUESTION), ("assistant", answer)), forms, None))
+        return answer in render(learner, turns_of(trial(("user", QUESTION), ("assistant", answer)), forms, None))
     except Unusable:
         return False
-
-
-def _image_tokens(learner: Learner, forms: Forms, placeholder: str | None, special: frozenset[int]) -> frozenset[int]:
-    """Return the ids that stand for an image: those that the processor names, and those that a blank image adds."""
-    if not learner.has_vision:
-        return frozenset()
-    named = [*(getattr(learner.processor, "image_token_ids", None) or []), _attribute(learner, "image_token_id")]
-    found = {int(token) for token in named if token is not None and int(token) >= 0}
-    added = _ids_of_blank(learner, forms, placeholder)
-    found |= added & special
-    if not found & added:
-        # The processor names what stands in the text before it grows; what it grows to need not be special.
-        found |= added
-    if not found:
-        raise ModelError(
-            f"the processor of {learner.config.path} gives an image no token of its own, so a cut at max_length could "
-            "go through an image; check processor_config.json and the image token of the tokenizer"
-        )
-    return frozenset(found)
-
-
-def _attribute(learner: Learner, name: str) -> Any:
-    return getattr(learner.processor, name, None)
-
-
-def _ids_of_blank(learner: Learner, forms: Forms, placeholder: str | None) -> frozenset[int]:
-    """Return the ids that occur more often with a blank image than without; empty where the processor refuses it."""
-    blocks = [{"type": "image", "text": None}, {"type": "text", "text": QUESTION}]
-    (_, answer) = _exchange().messages
-    pictured = Sample(
-        id="trial/0",
-        source="trial",
-        messages=(Message(role="user", content=blocks), answer),  # type: ignore[typeddict-item]
-    )
-    try:
-        with_image, without = (
-            render(learner, turns_of(sample, forms, placeholder)) for sample in (pictured, _exchange())
-        )
-        blank = Image.new("RGB", TRIAL_SIZE)
-        tensors = {"return_tensors": "pt"}
-        full = learner.processor(text=[with_image], images=[[blank]], images_kwargs=tensors)["input_ids"][0]
-        plain = learner.tokenizer([without])["input_ids"][0]
-    except Exception:  # a processor is a program of the model's authors; without the trial its own names are left
-        return frozenset()
-    tokenizer = learner.tokenizer
-    ordinary = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    return frozenset((Counter(map(int, full)) - Counter(map(int, plain))).keys() - ordinary)
