@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from adaptinf.evaluation.skills import (
 from adaptinf.executors import Executor, LocalExecutor, Workers
 from adaptinf.images import open_stored
 from adaptinf.models.chat import placed, prompts_of_usable, traits_of
+from adaptinf.models.greedy import greedy_settings
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
@@ -262,14 +263,20 @@ def _answers(learner: Learner, items: Sequence[Sample], rows: Sequence[int], max
     refused = [Answer(rows[number], None, reason) for number, reason in prompts.refused.items()]
     if prompts.inputs is None:
         return refused
-    inputs = placed(prompts.inputs, learner)
-    tokens = learner.model.generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        pad_token_id=learner.tokenizer.pad_token_id,
-        eos_token_id=sorted(traits_of(learner).ends),
-    )
-    texts = learner.tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    inputs, ends = placed(prompts.inputs, learner), traits_of(learner).ends
+    with greedy_settings(learner.model):
+        tokens = learner.model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=learner.tokenizer.pad_token_id,
+            eos_token_id=sorted(ends) or None,
+        )
+    # An end token need not be flagged as special, so decoding alone would leave its name in the answer.
+    written = [
+        list(takewhile(lambda token: token not in ends, row))
+        for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()
+    ]
+    texts = learner.tokenizer.batch_decode(written, skip_special_tokens=True)
     answers = [Answer(rows[number], text.strip(), "") for number, text in zip(prompts.kept, texts, strict=True)]
     return refused + answers

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from adaptinf.config import ModelConfig, SkillConfig
 from adaptinf.errors import ModelError
@@ -12,9 +16,11 @@ from adaptinf.evaluation import generation
 from adaptinf.evaluation.generation import evaluate, generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.models import load
+from adaptinf.models.greedy import greedy_settings
+from adaptinf.models.loading import load_reader
 from adaptinf.progress import Silent
 from tests.helpers.conversations import conversation, say
-from tests.helpers.text_model import write_text_model
+from tests.helpers.text_model import TEMPLATE, write_text_model
 
 LIMITS = {"short": 3, "long": 7}
 
@@ -195,3 +201,56 @@ def test_a_row_of_the_matrix_is_the_mean_of_its_predictions(learner, tests):
     for column, skill in enumerate(LIMITS):
         of_skill = found.predictions["skill"] == skill
         assert found.matrix[0, column] == found.predictions["score"][of_skill].mean()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"repetition_penalty": 1.5},
+        {"num_beams": 3},
+        {"no_repeat_ngram_size": 1},
+        {"suppress_tokens": list(range(0, 250, 2))},
+        {"forced_eos_token_id": 5},
+        {"exponential_decay_length_penalty": [1, 4.0]},
+        {"max_time": 1e-6},
+        {"stop_strings": ["a"]},
+        {"return_dict_in_generate": True},
+        {"prompt_lookup_num_tokens": 3},
+    ],
+    ids=lambda own: next(iter(own)),
+)
+def test_answers_are_greedy_whatever_the_models_generation_settings_say(learner, tests, monkeypatch, own):
+    right = answers(learner, tests)
+    settings = GenerationConfig(**learner.model.generation_config.to_diff_dict(), **own)
+    monkeypatch.setattr(learner.model, "generation_config", settings)
+    assert answers(learner, tests) == right
+    assert learner.model.generation_config is settings
+
+
+def test_settings_that_only_the_models_own_code_reads_are_kept(learner, monkeypatch):
+    settings = GenerationConfig(bos_token_id=3, repetition_penalty=2.0, chat_format="own")
+    monkeypatch.setattr(learner.model, "generation_config", settings)
+    with greedy_settings(learner.model):
+        inside = learner.model.generation_config
+        assert (inside.bos_token_id, inside.repetition_penalty, inside.chat_format) == (3, None, "own")
+
+
+def test_the_end_token_is_no_part_of_an_answer_where_it_is_not_flagged_as_special(tmp_path):
+    template = TEMPLATE.replace("<eos>", "<close>")
+    folder = write_text_model(tmp_path, template=template, special=["<close>"])
+    path = folder / "tokenizer.json"
+    text = json.loads(path.read_text())
+    text["added_tokens"][-1]["special"] = False
+    path.write_text(json.dumps(text))
+    learner = load_reader(ModelConfig(path=str(folder)))
+    close, letter = learner.tokenizer.convert_tokens_to_ids(["<close>", "A"])
+    assert close not in learner.tokenizer.all_special_ids
+
+    def generate(*, input_ids, **_):
+        return torch.cat([input_ids, torch.tensor([[letter, close, letter]] * len(input_ids))], dim=1)
+
+    model = torch.nn.Linear(1, 1)
+    model.generate, model.dtype, model.generation_config = generate, torch.float32, learner.model.generation_config
+    told = replace(learner, model=model)
+    items = [conversation("one", say("user", "q"), say("assistant", "A"))]
+    assert [answer.text for answer in generation._answers(told, items, [0], 3)] == ["A"]

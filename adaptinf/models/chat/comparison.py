@@ -19,8 +19,9 @@ from adaptinf.words import shortened
 def check_labels(tokenizer: Any, traits: Traits, sample: Sample, ids: Sequence[int], labels: Sequence[int]) -> None:
     """Check that the labels of a whole conversation are exactly its answers.
 
-    Blanks are left out of the comparison, as templates trim them; so are end tokens after an answer. Where texts
-    differ, the written one is compared again after it was encoded and decoded alone: a tokenizer may normalise it.
+    Blanks around a text are left out of the comparison, as templates trim them; so are end tokens after an answer.
+    Where texts differ, the written one is compared again after it was encoded and decoded alone: a tokenizer may
+    normalise it.
 
     Args:
         tokenizer: of the model (Any: transformers' tokenizers share no typed base class).
@@ -47,11 +48,11 @@ def check_labels(tokenizer: Any, traits: Traits, sample: Sample, ids: Sequence[i
             between = squeezed(tokenizer.decode([token for token in own if token not in traits.image_tokens]))
             continue
         number = learnt[position]
-        _check_unlearnt(tokenizer, sample, [turn for turn in waiting if turn < number], between)
+        _check_unlearnt(tokenizer, traits, sample, [turn for turn in waiting if turn < number], between)
         _check_answer(tokenizer, traits, sample, number, own)
         waiting = [turn for turn in waiting if turn > number]
         position, between = position + 1, ""
-    _check_unlearnt(tokenizer, sample, waiting, between)
+    _check_unlearnt(tokenizer, traits, sample, waiting, between)
 
 
 def _stretches(ids: Sequence[int], labels: Sequence[int]) -> Iterator[tuple[bool, list[int]]]:
@@ -70,21 +71,36 @@ def _check_answer(tokenizer: Any, traits: Traits, sample: Sample, number: int, o
     if control is not None and control != tokenizer.unk_token_id:
         raise Unusable(f"the special token {tokenizer.decode([control])!r} would be learnt within turn {number + 1}")
     would, written = tokenizer.decode(core), text_of_message(sample.messages[number])
-    if squeezed(would) != squeezed(written) and squeezed(would) not in _forms(tokenizer, written):
+    if squeezed(would) != squeezed(written) and squeezed(would) not in _forms(tokenizer, traits, written):
         raise Unusable(
             f"what would be learnt of turn {number + 1} differs from what was written: "
             f"{shortened(repr(would))} instead of {shortened(repr(written))}"
         )
+    if _loses_blanks(tokenizer, would.strip(), written.strip()):
+        raise Unusable(
+            f"the chat template changes blanks or line breaks within the answer of turn {number + 1}: "
+            f"{shortened(repr(would))}"
+        )
 
 
-def _check_unlearnt(tokenizer: Any, sample: Sample, turns: Sequence[int], between: str) -> None:
+def _loses_blanks(tokenizer: Any, would: str, written: str) -> bool:
+    """Return whether a template changes the blanks within an answer, as one that joins or indents lines does.
+
+    Code and tables are made of them. A tokenizer that loses some itself leaves nothing to compare.
+    """
+    if would == written or squeezed(would) != squeezed(written):
+        return False
+    return str(tokenizer.decode(_ids_alone(tokenizer, written))).strip() == written
+
+
+def _check_unlearnt(tokenizer: Any, traits: Traits, sample: Sample, turns: Sequence[int], between: str) -> None:
     """Check that the texts of turns that are not learnt stand, in their order, in what is not learnt."""
     position = 0
     for number in turns:
         for block in sample.messages[number]["content"]:
             if block["type"] == "image" or not (block["text"] or "").strip():
                 continue
-            found = _find(tokenizer, str(block["text"]), between, position)
+            found = _find(tokenizer, traits, str(block["text"]), between, position)
             if found is None:
                 raise Unusable(
                     f"the text of turn {number + 1} ({sample.messages[number]['role']}) is not what the model would "
@@ -93,24 +109,33 @@ def _check_unlearnt(tokenizer: Any, sample: Sample, turns: Sequence[int], betwee
             position = found
 
 
-def _find(tokenizer: Any, text: str, between: str, position: int) -> int | None:
+def _find(tokenizer: Any, traits: Traits, text: str, between: str, position: int) -> int | None:
     """Return where a text ends in what stands between two answers; None if it is not there."""
     plain = squeezed(text)
     start = between.find(plain, position)
     if start >= 0:
         return start + len(plain)
-    for form in _forms(tokenizer, text):
+    for form in _forms(tokenizer, traits, text):
         start = between.find(form, position)
         if start >= 0:
             return start + len(form)
     return None
 
 
-def _forms(tokenizer: Any, text: str) -> set[str]:
-    """Return a text without blanks, as written and as the tokenizer gives it back."""
-    plain = squeezed(text)
-    again = tokenizer.decode(tokenizer([text], add_special_tokens=False)["input_ids"][0])
-    return {plain, squeezed(again)}
+def _forms(tokenizer: Any, traits: Traits, text: str) -> set[str]:
+    """Return a text without blanks, as written and as the tokenizer gives it back.
+
+    A tokenizer that changes letters before it looks for special tokens can read one where none was written; what it
+    gives back then is not the text.
+    """
+    plain, ids = squeezed(text), _ids_alone(tokenizer, text)
+    if traits.controls.intersection(ids) - {tokenizer.unk_token_id}:
+        return {plain}
+    return {plain, squeezed(tokenizer.decode(ids))}
+
+
+def _ids_alone(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer([text], add_special_tokens=False)["input_ids"][0])
 
 
 def squeezed(text: str) -> str:

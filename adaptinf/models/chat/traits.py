@@ -156,8 +156,10 @@ def _adds_first_token(learner: Learner, forms: Forms) -> bool:
 
 
 def _own_end(learner: Learner) -> str | None:
-    end = learner.tokenizer.eos_token
-    return None if end is None else str(end)
+    """Return the end token that the tokenizer names, or else the model."""
+    named = sorted(named_stops(learner))
+    end = learner.tokenizer.eos_token or (learner.tokenizer.decode(named[:1]) if named else None)
+    return str(end) if end else None
 
 
 def _takes_tools(learner: Learner, forms: Forms) -> bool:
