@@ -49,7 +49,8 @@ class Features:
             if not (folder / name).exists():
                 tables.write_array(folder / name, array)
         tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores})
-        save_unusable(folder, self.unusable)
+        if self.unusable:
+            save_unusable(folder, self.unusable)
         arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
         tables.write_json(folder / store.INFO, {**self.info, **arrays, "dtype": "float16"})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from adaptinf.data import Rejected, Sample
@@ -61,7 +62,7 @@ class Noticed:
 
     def add_rejected(self, row: Rejected) -> None:
         """Count a row that becomes no sample."""
-        place = f"{shortened(row.file, SHOWN_CHARACTERS)} row {row.row}"
+        place = f"{shortened(Path(row.file).name, SHOWN_CHARACTERS)} row {row.row}"
         advice = "correct the file: nothing after this row is read" if row.ends_file else _advice(row.reason)
         kind = kind_of(row.reason)
         example = place if kind == row.reason else f"{place}: {shortened(row.reason, SHOWN_REASON)}"

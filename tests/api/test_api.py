@@ -99,7 +99,7 @@ def test_a_function_has_the_options_of_its_command(name):
     wanted = {RENAMED.get(item.name, item.name) for item in COMMANDS[name].params} - {None}
     if name == "select":
         wanted = wanted - {"settings"} | {"options"}
-    assert set(parameters) - {"progress"} == wanted - {"progress"}
+    assert set(parameters) - {"progress", "on_check"} == wanted - {"progress"}
     arguments = [item.name for item in COMMANDS[name].params if item.param_type_name == "argument"]
     positional = [key for key, own in parameters.items() if own.kind is own.POSITIONAL_OR_KEYWORD]
     assert positional == arguments

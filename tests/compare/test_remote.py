@@ -60,7 +60,7 @@ def test_a_stage_of_a_worker_ends_with_the_seconds_that_it_took_there(monkeypatc
     relay = Relay(Lines(stream))
     while not messages.empty():
         relay.show(messages.get())
-    assert stream.getvalue() == "adapt: train: 8 steps in 4.0 s (2/s)\n"
+    assert stream.getvalue() == "adapt: train: 8 steps in 4.0 s (2.0/s)\n"
 
 
 def test_a_stage_whose_worker_failed_is_closed():

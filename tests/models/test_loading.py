@@ -18,6 +18,7 @@ from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
 from adaptinf.models import load
 from adaptinf.models.chat import encode
+from adaptinf.models.loading import load_reader
 from adaptinf.models.missing import way_out
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.text_model import write_text_model
@@ -130,3 +131,12 @@ def test_a_torchvision_of_another_torch_leaves_text_models_usable(tmp_path, firs
     )
     assert done.returncode == 0 and "LlamaForCausalLM" in done.stdout, done.stderr
     assert done.stderr.count("does not fit torch") == 1 and "Traceback" not in done.stderr
+
+
+def test_ids_beyond_the_embedding_are_refused_without_loading_weights(tmp_path):
+    folder = write_text_model(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<box>", "</box>"]})
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"ids up to 262, but the embedding has 261 rows: '<box>', '</box>'"):
+        load_reader(ModelConfig(path=str(folder)))

@@ -11,13 +11,12 @@ from adaptinf.models.chat.encoding import (
     Encoded,
     Images,
     encode,
-    encode_prompts,
     encode_usable,
     num_tokens,
     placed,
-    prompts_of_usable,
 )
 from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled
+from adaptinf.models.chat.prompts import encode_prompts, prompts_of_usable
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable, text_of, without_images
 

@@ -61,17 +61,6 @@ class Attempt(NamedTuple):
     """Number of each other sample -> why it cannot be used."""
 
 
-class Prompts(NamedTuple):
-    """Questions of those test items that the model can be asked."""
-
-    inputs: dict[str, Tensor] | None
-    """A left-padded batch; None when no item is left."""
-    kept: tuple[int, ...]
-    """As in `Attempt`."""
-    refused: dict[int, str]
-    """As in `Attempt`."""
-
-
 def encode(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Encoded:
     """Return whole conversations as a batch with answer labels, cut on the right at `max_length`.
 
@@ -94,40 +83,8 @@ def encode_usable(learner: Learner, samples: Sequence[Sample], images: Sequence[
     Raises:
         ModelError: the chat template fits no conversation.
     """
-    whole = _whole(learner, samples, images)
+    whole = whole_batch(learner, samples, images)
     return whole if whole.batch is None else whole._replace(batch=_cut(whole.batch, learner.config.max_length))
-
-
-def prompts_of_usable(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Prompts:
-    """Return the conversations up to the last answer, ready to generate it, and why others cannot be asked.
-
-    The tokens are those before the last answer in training, so that a model is asked as it was taught: with what its
-    template writes between the prompt and an answer, as an empty thought.
-
-    Args:
-        learner: the model.
-        samples: conversations that end with an answer.
-        images: the images of each.
-    """
-    asked = [replace(sample, unlearnt=tuple(range(len(sample.messages) - 1))) for sample in samples]
-    whole = _whole(learner, asked, images)
-    if whole.batch is None:
-        return Prompts(None, (), whole.refused)
-    first = (whole.batch.labels != IGNORED).int().argmax(1)
-    return Prompts(_left_padded(whole.batch.inputs, first, learner.tokenizer.pad_token_id), whole.kept, whole.refused)
-
-
-def encode_prompts(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> dict[str, Tensor]:
-    """Return the conversations up to the last answer as a left-padded batch, ready to generate that answer.
-
-    Raises:
-        ModelError: a sample cannot be asked; with its id and the reason.
-    """
-    prompts = prompts_of_usable(learner, samples, images)
-    for number, reason in prompts.refused.items():
-        raise ModelError(f"{samples[number].id} cannot be used with {learner.config.path}: {reason}")
-    assert prompts.inputs is not None, "no sample was given"
-    return prompts.inputs
 
 
 def num_tokens(learner: Learner, sample: Sample, images: Images) -> int:
@@ -136,7 +93,7 @@ def num_tokens(learner: Learner, sample: Sample, images: Images) -> int:
     Raises:
         ModelError: it cannot be used; with the reason.
     """
-    whole = _whole(learner, [sample], [images])
+    whole = whole_batch(learner, [sample], [images])
     if whole.batch is None:
         raise ModelError(f"{sample.id} cannot be used with {learner.config.path}: {whole.refused[0]}")
     return int(whole.batch.inputs["attention_mask"].sum())
@@ -151,8 +108,8 @@ def placed(inputs: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
     }
 
 
-def _whole(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Attempt:
-    """Return the usable samples as a batch that is not cut."""
+def whole_batch(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> Attempt:
+    """Return the usable samples as a batch that is not cut, and why the others cannot be used."""
     ready = labelled(learner, samples)
     refused = {number: str(one) for number, one in enumerate(ready) if isinstance(one, Unusable)}
     usable = {number: one for number, one in enumerate(ready) if isinstance(one, Labelled)}
@@ -167,7 +124,7 @@ def _whole(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]
         # The rows that are left are processed again, so that a batch holds them and nothing else.
         refused |= {kept[row]: reason for row, reason in differ.items()}
         rest = [number for number in range(len(samples)) if number not in refused]
-        again = _whole(learner, [samples[number] for number in rest], [images[number] for number in rest])
+        again = whole_batch(learner, [samples[number] for number in rest], [images[number] for number in rest])
         refused |= {rest[number]: reason for number, reason in again.refused.items()}
         return Attempt(again.batch, tuple(rest[number] for number in again.kept), refused)
     nothing = torch.zeros(len(labels), dtype=torch.long)
@@ -262,18 +219,3 @@ def _cut(whole: Encoded, limit: int) -> Encoded:
         return replace(whole, labels=labels, cut=cut, lost=lost)
     inputs = {name: value[:, :limit] if value.shape[:2] == shape else value for name, value in whole.inputs.items()}
     return replace(whole, inputs=inputs, labels=labels[:, :limit], cut=cut, lost=lost)
-
-
-def _left_padded(inputs: dict[str, Tensor], lengths: Tensor, pad: int) -> dict[str, Tensor]:
-    """Return the first tokens of each row, as many as `lengths` says, at the right end of a batch."""
-    shape, longest = inputs["input_ids"].shape, int(lengths.max())
-    padded = {}
-    for name, value in inputs.items():
-        if value.shape[:2] != shape:
-            padded[name] = value
-            continue
-        moved = value.new_full((len(value), longest, *value.shape[2:]), pad if name == "input_ids" else 0)
-        for row, length in enumerate(lengths.tolist()):
-            moved[row, longest - length :] = value[row, :length]
-        padded[name] = moved
-    return padded
