@@ -97,7 +97,7 @@ def load(config: ModelConfig) -> Learner:
     remote = {"trust_remote_code": config.trust_remote_code}
     device = pick_device(config.device)
     model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
-    _refuse_unknown_ids(reader.tokenizer, _rows(model), config.path)
+    _refuse_unknown_ids(reader.tokenizer, embedding_rows(model), config.path)
     decoder_blocks(model)
     return reader.with_model(model.to(device).eval())
 
@@ -125,7 +125,7 @@ def _class_and_reader(config: ModelConfig) -> tuple[Any, Learner]:
     _prepare_tokenizer(tokenizer, processor, config.path)
     if max(tokenizer.get_vocab().values()) >= (getattr(model_config.get_text_config(), "vocab_size", None) or 0):
         # Rarely: some models have more rows than their configuration says.
-        _refuse_unknown_ids(tokenizer, _embedding_rows(model_class, model_config), config.path)
+        _refuse_unknown_ids(tokenizer, _described_rows(model_class, model_config, remote), config.path)
     has_vision = getattr(processor, "image_processor", None) is not None
     return model_class, Learner(
         model=SimpleNamespace(generation_config=_generation_config(config.path, model_config)),
@@ -195,18 +195,13 @@ def _refuse_unknown_ids(tokenizer: Any, rows: int, path: str) -> None:
         )
 
 
-def _embedding_rows(model_class: Any, model_config: Any) -> int:
+def _described_rows(model_class: Any, model_config: Any, remote: dict[str, Any]) -> int:
     """Return the rows of the embedding of a model that is built without weights; 0 where it cannot be built so."""
     try:
         with torch.device("meta"):
-            return _rows(model_class.from_config(model_config))
+            return embedding_rows(model_class.from_config(model_config, **remote))
     except Exception:  # code of other people, which may need what is in the weights
         return 0
-
-
-def _rows(model: Any) -> int:
-    """Return the rows of a model's embedding; a layer may hold those of added tokens in a second table."""
-    return sum(len(table) for table in model.get_input_embeddings().parameters() if table.dim() == 2)
 
 
 def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:

@@ -18,9 +18,10 @@ from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
 from adaptinf.models import load
 from adaptinf.models.chat import encode
-from adaptinf.models.loading import load_reader
+from adaptinf.models.loading import embedding_rows, load_reader
 from adaptinf.models.missing import way_out
 from tests.helpers.conversations import BASE_PATH
+from tests.helpers.families import FAMILIES
 from tests.helpers.text_model import write_text_model
 
 BROKEN_TORCHVISION = "raise RuntimeError('operator torchvision::nms does not exist')\n"
@@ -76,6 +77,15 @@ def test_ids_beyond_the_embedding_are_told_before_anything_runs(copy):
     said = refusal(copy)
     assert f"ids up to {rows + 1}, but the embedding has {rows} rows: '<box>', '</box>'" in said
     assert f"resize_token_embeddings({rows + 2})" in said
+
+
+def test_rows_of_the_embedding_that_no_setting_counts_are_counted(tmp_path):
+    folder = FAMILIES["mllama"].write(tmp_path)
+    config = ModelConfig(path=str(folder), device="cpu", dtype="float32")
+    learner = load(config)
+    largest = max(learner.tokenizer.get_vocab().values())
+    assert learner.model.config.get_text_config().vocab_size <= largest < embedding_rows(learner.model)
+    assert load_reader(config).has_vision
 
 
 def test_weights_that_are_no_pickle_are_a_model_error(tmp_path):
