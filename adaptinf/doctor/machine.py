@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+VISION_EXTRA = "vision"
+"""The extra with what the processors of some vision-language models need."""
+
+
 class Check(NamedTuple):
     """One line of the report of `adaptinf doctor`."""
 
@@ -81,9 +85,19 @@ def examine(folder: Path) -> list[Check]:
 
 
 def _packages() -> list[Check]:
-    """Compare every package that adaptinf requires with the installed version."""
+    """Compare every package that adaptinf requires, and those that some models do, with the installed version."""
     needed = [Requirement(line) for line in importlib.metadata.requires("adaptinf") or []]
-    return [_package(item) for item in needed if item.marker is None]
+    of_models = [item for item in needed if item.marker is not None and item.marker.evaluate({"extra": VISION_EXTRA})]
+    return [*(_package(item) for item in needed if item.marker is None), *map(_package_of_models, of_models)]
+
+
+def _package_of_models(needed: Requirement) -> Check:
+    """Return the check of a package that only some processors need; one that is missing is no fault."""
+    found = _package(needed)
+    if found.value != "missing":
+        return found
+    advice = f"some vision-language models need it (docs/your-model.md): pip install 'adaptinf[{VISION_EXTRA}]'"
+    return Check(found.name, "not installed", True, advice)
 
 
 def _package(needed: Requirement) -> Check:
