@@ -40,7 +40,7 @@ def show_findings(findings: Findings) -> None:
     if findings.tokens is not None and findings.tokens.measured:
         _show_tokens(findings.tokens)
     print(f"{len(findings.repaired):,} repaired")
-    print(f"{len(findings.rejected):,} rejected")
+    print(f"{len(findings.rejected) + findings.num_refused:,} rejected")
     if findings.findings:
         rows = [[one.finding, f"{one.rows:,}", one.example, one.advice] for one in findings.findings]
         print_table([["finding", "rows", "example", "what to do"], *rows[:SHOWN_ROWS]])

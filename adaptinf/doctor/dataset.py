@@ -67,6 +67,8 @@ class Findings:
     """Everything that was noticed, by kind."""
     broken: Rejected | None = None
     """Where the file breaks off; None: it was read to its end."""
+    num_refused: int = 0
+    """Samples that the model cannot use: its template refuses them, or its labels would not be their answers."""
     num_learnable: int = 0
     """Samples that can be learnt: with a model, those that it can use and of which `max_length` leaves an answer."""
     tokens: TokenLengths | None = None
@@ -101,6 +103,7 @@ class Findings:
             "repaired": [{"id": name, "note": note} for name, note in self.repaired],
             "findings": [finding._asdict() for finding in self.findings],
             "broken": None if self.broken is None else vars(self.broken),
+            "refused_by_model": self.num_refused,
             "learnable": self.num_learnable,
             **({} if self.tokens is None else {"tokens": self.tokens.as_json()}),
         }
@@ -183,6 +186,7 @@ def validate(
         repaired=tuple(counts.repaired),
         findings=(*counts.noticed.table(), *seen.findings),
         broken=last if last is not None and last.ends_file else None,
+        num_refused=seen.num_refused,
         num_learnable=seen.num_learnable,
         tokens=seen.tokens,
     )
@@ -200,6 +204,7 @@ class _Seen(NamedTuple):
     """What a model makes of the samples."""
 
     num_learnable: int
+    num_refused: int = 0
     findings: tuple[Finding, ...] = ()
     tokens: TokenLengths | None = None
 
@@ -226,10 +231,9 @@ def _seen(samples: Iterator[Sample], model: str, max_length: int | None) -> _See
         findings = tuple(surveyed(survey, learner.config.max_length))
         num_learnable = survey.rows - len(survey.unusable)
         if first is None:
-            return _Seen(num_learnable, findings, TokenLengths(measured=0))
-        return _Seen(
-            num_learnable, findings, _token_lengths(learner, lengths, first, first.id not in survey.without_end)
-        )
+            return _Seen(num_learnable, len(survey.refused), findings, TokenLengths(measured=0))
+        tokens = _token_lengths(learner, lengths, first, first.id not in survey.without_end)
+        return _Seen(num_learnable, len(survey.refused), findings, tokens)
 
 
 def _kept(samples: Iterator[Sample], waiting: deque[Sample]) -> Iterator[Sample]:

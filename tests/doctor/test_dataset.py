@@ -137,3 +137,13 @@ def test_names_of_a_million_characters_are_cut(written: Any, call: Any) -> None:
 def test_images_above_a_limit_are_rejected(written: Any, call: Any) -> None:
     code, out, _ = call("validate", written([talk(image="deep.png"), talk()]), "--max-pixels", "15", "--quiet")
     assert code == 0 and "is too large: 4 x 4 pixels, at most 15 are read" in out
+
+
+def test_rows_that_the_model_refuses_count_as_rejected(tmp_path, call):
+    turns = [{"from": "human", "value": "How does a turn end?"}, {"from": "gpt", "value": "With <|end|>."}]
+    good = [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([{"id": "quote", "conversations": turns}, {"id": "sum", "conversations": good}]))
+    code, out, _ = call("validate", path, "--model", BASE_PATH, "--quiet")
+    assert code == 0 and "\n1 rejected\n" in out and "data/quote: turn 2 contains '<|end|>'" in out
+    assert "\n0 rejected\n" in call("validate", path, "--quiet")[1]
