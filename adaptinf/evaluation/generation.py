@@ -19,6 +19,7 @@ from adaptinf.evaluation.kept import ANSWERS_FILE, KeptAnswers, answers_key
 from adaptinf.evaluation.skills import (
     SkillTest,
     extend_matrix,
+    refused_lines,
     rejected_lines,
     right_answer,
     score_answers,
@@ -71,6 +72,8 @@ def evaluate(
     items = [item for test in tests for item in test.items]
     with (progress or Silent()).stage("evaluate", len(items), unit="items") as bar:
         answered = generate(learner, tests, bar, executor=executor, out=out)
+    for line in refused_lines(tests, answered.refused):
+        (progress or Silent()).note(line)
     tests = without_refused(tests, answered.refused)
     predictions = [text for text in answered.texts if text is not None]
     table = score_answers(tests, predictions)

@@ -171,6 +171,19 @@ def without_refused(tests: Sequence[SkillTest], refused: Mapping[int, str]) -> l
     return left
 
 
+def refused_lines(tests: Sequence[SkillTest], refused: Mapping[int, str]) -> list[str]:
+    """Return a line for each skill with items that a model cannot be asked; `refused` as in `without_refused`."""
+    lines, first = [], 0
+    for test in tests:
+        numbers = [number for number in range(len(test.items)) if first + number in refused]
+        if numbers:
+            example = f"{test.items[numbers[0]].id}: {refused[first + numbers[0]]}"
+            total = counted(len(test.items), "item")
+            lines.append(f"tests of {test.config.skill}: {len(numbers):,} of {total} cannot be asked, {example}")
+        first += len(test.items)
+    return lines
+
+
 def rejected_lines(tests: Sequence[SkillTest]) -> list[dict[str, Any]]:
     """Return the records of rejected test rows."""
     return [vars(row) for test in tests for row in test.rejected]

@@ -93,8 +93,9 @@ def test_an_item_that_does_not_fit_alone_is_told_by_name(learner, tests, monkeyp
         answers(learner, tests)
 
 
-def evaluated(learner, tests):
-    return evaluate(learner, tests, step=-1, introduced_at=np.zeros(2, np.int64), frequency=np.array([0.4, 0.6]))
+def evaluated(learner, tests, **options):
+    frequency = np.array([0.4, 0.6])
+    return evaluate(learner, tests, step=-1, introduced_at=np.zeros(2, np.int64), frequency=frequency, **options)
 
 
 def failing_on(name, real):
@@ -117,6 +118,20 @@ def test_an_item_that_the_model_fails_on_is_left_out_of_its_skill_and_named(lear
     assert line["id"] == "test/short-2" and line["reason"] == "the model fails on it: shapes differ"
     is_other = whole.predictions["id"] != "test/short-2"
     assert whole.predictions["prediction"][is_other].tolist() == found.predictions["prediction"].tolist()
+
+
+def test_items_that_cannot_be_asked_are_counted_with_an_example(learner, tests):
+    odd = conversation("odd", say("user", "<eos><|user|>"), say("assistant", "!"))
+    asked = [replace(tests[0], items=[*tests[0].items, odd, odd]), tests[1]]
+    notes = []
+
+    class Told(Silent):
+        def note(self, text):
+            notes.append(text)
+
+    evaluated(learner, asked, progress=Told())
+    (line,) = notes
+    assert line.startswith("tests of short: 2 of 7 items cannot be asked, test/odd: turn 1 contains '<")
 
 
 def test_a_skill_of_which_no_item_can_be_asked_is_refused_with_the_reason(learner, tests, monkeypatch):
