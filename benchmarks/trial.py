@@ -46,17 +46,19 @@ def main() -> None:
 def _row(name: str) -> dict[str, object] | None:
     """Return the seconds of one family; None where the environment lacks a package that it needs."""
     family = FAMILIES[name]
-    settings = {
-        "dtype": "float32",
-        "max_length": 512,
-        "projector": "trained" if family.has_vision else "frozen",
-        "lora": LoraConfig(rank=4, alpha=8),
-    }
     with tempfile.TemporaryDirectory() as folder:
         try:
             family.write(Path(folder))
             started = time.perf_counter()
-            learner = load(ModelConfig(path=folder, **settings))
+            learner = load(
+                ModelConfig(
+                    path=folder,
+                    dtype="float32",
+                    max_length=512,
+                    projector="trained" if family.has_vision else "frozen",
+                    lora=LoraConfig(rank=4, alpha=8),
+                )
+            )
             loaded = time.perf_counter() - started
             learner = begin_adapter(learner, seed=0)
         except (AdaptError, ImportError):
