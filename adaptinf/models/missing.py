@@ -12,6 +12,7 @@ NAMED = (
     r"[Pp]ackage [`']?([A-Za-z][\w.-]*)[`']? is required",
     r"No module named '([\w-]+)",
     r"packages that were not found in your environment: ([\w-]+(?:, [\w-]+)*)",
+    r"[Mm]issing (?:optional )?dependenc(?:y|ies): ([\w-]+(?:, [\w-]+)*)",
 )
 """How transformers, and Python itself, name a package that is missing."""
 VISION_EXTRA = frozenset({"torchvision", "num2words"})

@@ -119,6 +119,7 @@ def test_a_template_of_the_tokenizer_alone_serves_the_processor(copy, ragged_sam
         ("requires the following packages that were not found in your environment: einops, timm. Run `pip install "
          "einops timm`", "pip install einops timm"),
         ("No module named 'tiktoken'", "pip install tiktoken"),
+        ("could not be imported. Missing optional dependencies: torchvision. Please install", "'adaptinf[vision]'"),
     ],
 )  # fmt: skip
 def test_the_command_that_installs_what_is_missing_is_told(cause, command):
