@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from os.path import commonprefix
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import open_meter
 from adaptinf.models import Learner
 from adaptinf.models.blocks import base_model, decoder_blocks
-from adaptinf.models.chat import IGNORED, without_images
+from adaptinf.models.chat import IGNORED, traits_of, without_images
 from adaptinf.models.trial import try_model
 from adaptinf.progress import Silent
 from adaptinf.training import train
@@ -178,10 +179,18 @@ def check_a_step(ground: Ground) -> None:
 def check_generation(ground: Ground) -> None:
     """Answers in a batch are those one by one."""
     learner = ground.learner()
-    # So that no answer is empty.
-    learner.model.generation_config.min_new_tokens = 3
-    together = _answers(learner, ground.samples)
-    alone = [_answers(learner, [sample])[0] for sample in ground.samples]
+    ends = sorted(traits_of(learner).ends)
+
+    def never_ends(module: Any, args: Any, output: Any) -> None:
+        # So that no answer is empty.
+        output.logits[..., ends] = -1e4
+
+    hook = learner.model.register_forward_hook(never_ends)
+    try:
+        together = _answers(learner, ground.samples)
+        alone = [_answers(learner, [sample])[0] for sample in ground.samples]
+    finally:
+        hook.remove()
     assert together == alone
     assert any(together), "no answer has a letter"
 
