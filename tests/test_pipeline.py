@@ -434,6 +434,14 @@ def test_samples_without_an_answer_left_are_never_selected_and_are_pruned_first(
     assert status_of(made).steps[0].unusable == 5
 
 
+def test_samples_that_are_not_selectable_are_counted_until_they_are_pruned(tmp_path):
+    long = [row(number, "word " * 300, "unseen", skill="sums") for number in range(20, 23)]
+    datasets = [write_dataset(tmp_path, "one", [*rows(8), *long]), write_dataset(tmp_path, "two", rows(8, word="item"))]
+    made = run(tmp_path, datasets, selection={"method": "random_replay", "budget": 4}, pruning={"cap": 9})
+    assert len(set(pruned(made, 0)) & made.load(0, Checked).unusable.keys()) == 2
+    assert [step.unusable for step in status_of(made).steps] == [3, 1]
+
+
 def test_metrics_and_events_have_a_line_for_every_stage(two_datasets, tmp_path):
     made = run(tmp_path, two_datasets[:1], selection={"method": "random_replay"})
     stages = {(step, stage) for step, stage in made.seconds()}

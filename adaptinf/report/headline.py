@@ -16,7 +16,7 @@ from adaptinf.report.skills import by_group
 from adaptinf.report.table import SummaryTable
 from adaptinf.results.columns import number, signed
 from adaptinf.results.summary import Summary
-from adaptinf.runs.usable import unusable_samples
+from adaptinf.runs.usable import unusable_counts
 from adaptinf.selection.entropy import NO_SCORER
 from adaptinf.selection.traits import Role, methods_with_role
 from adaptinf.storage import store
@@ -184,7 +184,7 @@ def _not_selectable(fact: RunFacts) -> str:
     """Return a sentence on the samples that the model cannot be trained on; empty where there are none."""
     if not fact.run.num_finished:
         return ""
-    unusable = len(unusable_samples(fact.run, fact.run.num_finished - 1))
+    unusable = unusable_counts(fact.run)[fact.run.num_finished - 1] or 0
     verb = "is" if unusable == 1 else "are"
     return f" {counted(unusable, 'sample')} {verb} not selectable: no answer is left to learn." if unusable else ""
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adaptinf.data import ARTIFACTS, Checked, Evaluation, SavedPruning
+from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.runs import BASE_STEP, Run
-from adaptinf.runs.usable import unusable_samples
+from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
@@ -117,7 +117,7 @@ def status_of(run: Run) -> Status:
         disk_bytes=store.folder_bytes(run.folder),
         testing_base=store.part_of(run.stage_folder(BASE_STEP, Evaluation)).exists(),
         seconds_left=_seconds_left(run, seconds),
-        steps=tuple(_step_status(run, step, seconds) for step in range(len(run.settings.stream))),
+        steps=tuple(_step_status(run, step, seconds, count) for step, count in enumerate(unusable_counts(run))),
     )
 
 
@@ -133,7 +133,7 @@ def _pool_status(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> StepStatus:
+def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float], unusable: int | None) -> StepStatus:
     folder = run.dataset_folder(step)
     info = tables.read_json(folder / store.INFO) if folder.exists() else {}
     evaluation, pruning = run.load(step, Evaluation), run.load(step, SavedPruning)
@@ -143,7 +143,7 @@ def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) 
         dataset=run.settings.stream[step].name,
         rows=info.get("rows"),
         rejected=info.get("rejected"),
-        unusable=len(unusable_samples(run, step)) if run.has(step, Checked) else None,
+        unusable=unusable,
         done=tuple(kind.stage for kind in ARTIFACTS if run.has(step, kind)),
         under_way=tuple(kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()),
         finished=pruning is not None,

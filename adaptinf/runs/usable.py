@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import islice
 
-from adaptinf.data import Checked, Features
+from adaptinf.data import Checked, Features, SavedPruning
+from adaptinf.data.checked import load_unusable
 from adaptinf.errors import ModelError
+from adaptinf.pool.corrections import restored_ids
 from adaptinf.runs import Run
 
 FIRST_SAMPLES = 2000
@@ -18,10 +20,26 @@ def unusable_samples(run: Run, step: int) -> dict[str, str]:
     They are those that a check found when their dataset arrived, and those that extraction found in this step: without
     an answer token, with an image that cannot be opened, or refused by the processor or the model.
     """
-    checks = (run.load(number, Checked) for number in range(step + 1))
-    found = {name: reason for check in checks if check is not None for name, reason in check.unusable.items()}
-    features = run.load(step, Features)
-    return found if features is None else found | features.unusable
+    found: dict[str, str] = {}
+    for number in range(step + 1):
+        found |= load_unusable(run.stage_folder(number, Checked))
+    return found | load_unusable(run.stage_folder(step, Features))
+
+
+def unusable_counts(run: Run) -> list[int | None]:
+    """Return for each step how many samples of its pool are not selectable; None for a step that has not looked yet.
+
+    One pass over the steps: a sample that a step prunes is not counted in later ones, unless it was restored.
+    """
+    restored, known = set(restored_ids(run.pool_folder)), set[str]()
+    counts: list[int | None] = []
+    for step in range(len(run.settings.stream)):
+        known |= load_unusable(run.stage_folder(step, Checked)).keys()
+        own = known | load_unusable(run.stage_folder(step, Features)).keys()
+        counts.append(len(own) if run.has(step, Checked) else None)
+        pruning = run.load(step, SavedPruning) if known else None
+        known -= set() if pruning is None else set(map(str, pruning.table["id"])) - restored
+    return counts
 
 
 def first_findings(run: Run, step: int) -> list[str]:

@@ -58,7 +58,7 @@ def train(
 
     Raises:
         DataError: there is no sample, or the images of all, or of many consecutive ones, cannot be opened.
-        ModelError: the loss is not finite, or the device ran out of memory.
+        ModelError: the loss is not finite, the device ran out of memory, or the model cannot use too many samples.
         StoreError: weights or a checkpoint could not be written.
     """
     if not len(samples):
@@ -67,7 +67,7 @@ def train(
         unfreeze_all(learner)
     progress = progress or Silent()
     checkpoints = out / "checkpoints"
-    collator = Collator(learner)
+    collator = Collator(learner, len(samples))
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner)
         trainer = _trainer(samples, learner, arguments, collator, bar)

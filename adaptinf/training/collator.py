@@ -13,7 +13,7 @@ from adaptinf.images import open_stored
 from adaptinf.models.chat import IGNORED, Images, encode_usable
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import groups_of, kinds_of
-from adaptinf.models.refusals import InARow
+from adaptinf.models.refusals import InARow, check_share
 from adaptinf.training.parts import joined
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,10 @@ def _in_dtype(inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, 
 class Collator:
     """Makes a batch with labels of some samples; a sample that cannot be trained on is left out and recorded."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, num_samples: int) -> None:
+        """`num_samples` are trained on; more than a fifth that the model cannot use stop the training."""
         self.learner = learner
+        self.num_samples = num_samples
         self.unreadable: set[str] = set()
         self.without_answer: set[str] = set()
         self.refused: dict[str, str] = {}
@@ -57,7 +59,7 @@ class Collator:
 
         Raises:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
-            ModelError: too many samples that the model cannot use, one after another.
+            ModelError: too many samples that the model cannot use, one after another or in all.
         """
         opened = {sample.id: images for sample in samples if (images := self._images_of(sample)) is not None}
         kept = [sample for sample in samples if sample.id in opened]
@@ -83,6 +85,7 @@ class Collator:
                 logger.warning("%s is not trained on: %s", name, reason)
         self.refused.update(refused)
         self.in_a_row.add(refused, num_usable)
+        check_share(self.refused, self.num_samples, "training")
 
     def _empty(self) -> dict[str, Any]:
         """Return a batch without labels, which changes no weight; the Trainer needs one."""

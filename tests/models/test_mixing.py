@@ -68,9 +68,9 @@ def test_the_trial_looks_through_dropout(mllama):
 @pytest.mark.parametrize(("together", "sizes"), [("images", [3, 2, 1]), ("alone", [1] * 6)])
 def test_a_training_batch_in_parts_has_the_gradient_of_the_whole(learner, ragged_samples, monkeypatch, together, sizes):
     model = begin_adapter(learner, seed=0)
-    whole = Collator(model)(ragged_samples)
+    whole = Collator(model, len(ragged_samples))(ragged_samples)
     force(monkeypatch, together)
-    parts = Collator(model)(ragged_samples)
+    parts = Collator(model, len(ragged_samples))(ragged_samples)
     assert [len(part["labels"]) for part in parts[PARTS]] == sizes
     count = int((whole["labels"] != -100).sum())
     assert int((parts["labels"] != -100).sum()) == count

@@ -235,6 +235,12 @@ def test_a_sample_that_the_model_cannot_use_trains_nothing_and_is_named_with_the
     assert f"test/forged is not trained on: {reason}" in caplog.text
 
 
+def test_more_than_a_fifth_that_the_model_cannot_use_stop_the_training(learner, ragged_samples, tmp_path):
+    forged = [conversation(f"{n}", say("user", "?"), say("assistant", "no<|end|>yes")) for n in range(2)]
+    with pytest.raises(ModelError, match=r"training: 2 of 8 samples cannot be used .*turn 2 contains"):
+        train([*forged, *ragged_samples], learner, FULL, out=tmp_path, seed=1)
+
+
 def test_an_image_that_is_gone_is_named_and_the_rest_is_trained(learner, ragged_samples, tmp_path):
     gone = tmp_path / "gone.png"
     Image.new("RGB", (64, 64)).save(gone)
