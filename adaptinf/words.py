@@ -61,6 +61,11 @@ def check_name(place: str, value: object, known: Collection[str]) -> None:
         raise ConfigError(f"{place}={value!r}: {known_names(value, known)}")
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error on one line; the name of its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def shortened(text: str, limit: int = 160) -> str:
     """Return a text on one line, cut to `limit` characters, for a message."""
     line = " ".join(text.split())

@@ -18,8 +18,6 @@ SHOWN_CHARACTERS = 80
 """Characters of a value, and of an id, that are shown."""
 SHOWN_REASON = 200
 """Characters of the reason of an example."""
-MAX_UNKNOWN = 0.01
-"""A larger share of unknown tokens in the answers is worth a line."""
 
 # What differs between two rows that are rejected for the same reason: quoted values, numbers.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'(?:\.\.\.)?|\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?")
@@ -120,7 +118,7 @@ def surveyed(survey: Survey, max_length: int) -> Iterator[Finding]:
     ):
         if ids:
             yield Finding(finding, len(ids), shortened(ids[0], SHOWN_CHARACTERS), advice)
-    if survey.unknown_share > MAX_UNKNOWN:
+    if survey.has_many_unknown:
         tokens = f"{survey.unknown_share:.1%} of {counted(survey.answer_tokens, 'answer token')}"
         yield Finding(
             f"unknown tokens in answers: {tokens}",

@@ -43,11 +43,10 @@ def _loaded(model: str) -> tuple[Learner, str]:
     from adaptinf.models.loading import load, load_reader
 
     config = ModelConfig(path=model)
-    reader = load_reader(config)
     try:
         return load(config), ""
     except ModelError as error:
-        return reader, f"loss: not measured, {error}"
+        return load_reader(config), f"loss: not measured, {error}"
 
 
 def _as_read(found: Found) -> Inspected:

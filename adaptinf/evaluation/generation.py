@@ -34,9 +34,9 @@ from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
 from adaptinf.models.mixing import kinds_of
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel, made
+from adaptinf.models.refusals import failure
 from adaptinf.models.threads import torch_threads
 from adaptinf.progress import Bar, Progress, Silent
-from adaptinf.words import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -248,8 +248,7 @@ def _answers_or_split(
             ) from error
         logger.debug("a batch of %d items failed", len(rows), exc_info=True)
         if len(rows) == 1:
-            reason = f"the model fails on it: {shortened(str(error) or type(error).__name__)}"
-            return [Answer(rows[0], None, reason)]
+            return [Answer(rows[0], None, failure(error))]
     release()
     middle = len(rows) // 2
     return [

@@ -17,6 +17,7 @@ from adaptinf.data import Features
 from adaptinf.errors import StoreError
 from adaptinf.extraction.cuts import Shard
 from adaptinf.extraction.plan import Plan
+from adaptinf.models.refusals import NO_ANSWER
 from adaptinf.storage import store, tables
 
 SHARDS = "shards"
@@ -163,7 +164,6 @@ def counts(summaries: list[ShardSummary]) -> dict[str, Any]:
     }
 
 
-NO_ANSWER = "no token of an answer lies within max_length"
 UNREADABLE = "an image cannot be opened any more"
 
 

@@ -37,9 +37,9 @@ from adaptinf.models.loading import Learner
 from adaptinf.models.memory import is_out_of_memory, release
 from adaptinf.models.mixing import kinds_of
 from adaptinf.models.recipe import LearnerRecipe, made
+from adaptinf.models.refusals import failure
 from adaptinf.models.threads import torch_threads
 from adaptinf.storage import store
-from adaptinf.words import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ def _measure_or_split(meter: Meter, preparer: Preparer, prepared: Prepared, fail
             ) from error
         logger.debug("a batch of %d failed", len(prepared.rows), exc_info=True)
         if len(prepared.rows) == 1:
-            failed[prepared.rows[0]] = f"the model fails on it: {shortened(str(error) or type(error).__name__)}"
+            failed[prepared.rows[0]] = failure(error)
             logger.warning("%s is unscored: %s", prepared.ids[0], failed[prepared.rows[0]])
     meter.trace.clear(None)
     release()

@@ -12,6 +12,7 @@ from adaptinf.errors import ModelError
 from adaptinf.models.blocks import lora_targets
 from adaptinf.models.loading import Learner
 from adaptinf.models.projector import projector_names
+from adaptinf.words import one_line
 
 MAX_CAUSE = 500
 """Characters of a reason at most: torch lists every weight that does not fit."""
@@ -50,7 +51,7 @@ def load_adapter(learner: Learner, folder: Path) -> Learner:
             warnings.filterwarnings("error", message="Found missing adapter keys")
             model = PeftModel.from_pretrained(learner.model, folder, is_trainable=True, local_files_only=True)
     except Exception as error:  # as many kinds as for a model
-        cause = " ".join(str(error).split()) or type(error).__name__
+        cause = one_line(error)
         raise ModelError(
             f"the adapter {folder} cannot be loaded onto {learner.config.path}: {cause[:MAX_CAUSE]}; was it trained "
             "on this model?"

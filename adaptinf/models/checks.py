@@ -16,7 +16,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.models.chat import Labelled, Unusable, labelled, traits_of
 from adaptinf.models.lengths import ImageTokens
 from adaptinf.models.loading import Learner
-from adaptinf.models.refusals import InARow, check_share, summary
+from adaptinf.models.refusals import NO_ANSWER, InARow, check_share, summary
 from adaptinf.words import counted
 
 BLOCK = 256
@@ -25,7 +25,6 @@ FIRST = 8
 """If none of so many first samples can be used, the model does not fit, and the rest is not looked at."""
 MAX_UNKNOWN = 0.01
 """A larger share of unknown tokens in the answers of a dataset is worth a warning."""
-NO_ANSWER = "no token of an answer lies within max_length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +88,11 @@ class Survey:
         """Share of unknown tokens in the answers."""
         return self.unknown_tokens / self.answer_tokens if self.answer_tokens else 0.0
 
+    @property
+    def has_many_unknown(self) -> bool:
+        """Whether the share of unknown tokens is worth a warning."""
+        return self.unknown_share > MAX_UNKNOWN
+
     def add(self, read: Read) -> None:
         """Count one sample."""
         self.rows += 1
@@ -123,7 +127,7 @@ class Survey:
                 self.without_end
             ),
             f"{100 * self.unknown_share:.1f} % of the answers' tokens are unknown to the tokenizer and not learnt": (
-                self.with_unknown if self.unknown_share > MAX_UNKNOWN else None
+                self.has_many_unknown
             ),
         }
         return [line for line, holds in found.items() if holds]

@@ -28,6 +28,7 @@ from adaptinf.errors import ModelError
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.folders import refuse_other_folder
 from adaptinf.models.missing import way_out
+from adaptinf.words import one_line
 
 FINGERPRINT_ELEMENTS = 4096
 """Elements of each weight in the fingerprint: training changes all elements, so a subset distinguishes two models."""
@@ -210,7 +211,7 @@ def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> An
     try:
         return loader.from_pretrained(path, local_files_only=local, **options)
     except Exception as error:  # configurations, pickles and code of other people raise everything
-        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        cause = one_line(error).rstrip(".")
         raise ModelError(f"model.path={path}: the {what} cannot be loaded: {cause}{way_out(cause)}") from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adaptinf.errors import ModelError
-from adaptinf.words import counted
+from adaptinf.words import counted, one_line, shortened
 
 MAX_IN_A_ROW = 100
 """So many refused samples one after another stop the work: something is wrong with all of them."""
@@ -15,6 +15,15 @@ MAX_SHARE = 0.2
 """A larger share of refused samples stops the work too."""
 SHOWN_REASONS = 3
 """Reasons in the summary, the most frequent first."""
+
+
+NO_ANSWER = "no token of an answer lies within max_length"
+"""Why a sample is not selectable that `max_length` cuts before its first answer."""
+
+
+def failure(error: Exception) -> str:
+    """Return why a sample cannot be used on which the model itself failed."""
+    return f"the model fails on it: {shortened(one_line(error))}"
 
 
 def check_share(refused: Mapping[str, str], num_samples: int, stage: str) -> None:

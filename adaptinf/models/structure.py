@@ -271,15 +271,15 @@ def _in_blocks(uses: dict[str, Use], blocks: nn.Module, prefix: str) -> dict[tup
     for name, use in uses.items():
         if name.startswith(f"{prefix}."):
             block, _, inner = name.removeprefix(f"{prefix}.").partition(".")
-            by_kind.setdefault((int(block), _kind(inner)), set()).add(use)
+            by_kind.setdefault((int(block), kind_of_member(inner)), set()).add(use)
     for number, member in enumerate(blocks.children()):
         for own in linears_in(member):
-            kinds = by_kind.get((number, _kind(own)))
+            kinds = by_kind.get((number, kind_of_member(own)))
             if kinds:
                 found[number, own] = next(iter(kinds)) if len(kinds) == 1 else "other"
     return found
 
 
-def _kind(name: str) -> str:
-    """Return a name without the numbers of list members: an expert that got no token is like its neighbours."""
+def kind_of_member(name: str) -> str:
+    """Return a name within a block without the numbers of members: an expert without a token is like its neighbours."""
     return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name)

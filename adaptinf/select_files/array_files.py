@@ -14,6 +14,7 @@ import numpy as np
 from adaptinf.arrays.threads import in_threads
 from adaptinf.arrays.tiles import as_rows, blocks
 from adaptinf.errors import DataError
+from adaptinf.words import one_line
 
 NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK"
 """First bytes of the files that `numpy.save` and `numpy.savez` write."""
@@ -56,7 +57,7 @@ def _loaded(path: Path, place: str) -> Any:
                 f"{place} holds Python objects, not numbers, such as rows of different lengths; save one array of "
                 "numbers with one row per sample"
             ) from error
-        cause = " ".join(str(error).split()) or type(error).__name__
+        cause = one_line(error)
         raise DataError(
             f"{place} cannot be read as a .npy array: it is damaged or cut off ({cause}); write it again"
         ) from error

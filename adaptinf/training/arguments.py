@@ -18,7 +18,7 @@ from transformers.utils import is_liger_kernel_available
 from adaptinf.config import TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.training.schedule import moving_scheduler, warmup_steps
-from adaptinf.words import known_names
+from adaptinf.words import known_names, one_line
 
 CHECKPOINTS_PER_STAGE = 5
 """Checkpoints of one training stage; a kill loses at most a fifth of it."""
@@ -170,7 +170,7 @@ def _missing_loggers(report_to: list[str]) -> list[str]:
                 callback()
         # Whatever the import of another package raises: the run would end with it, hours later.
         except Exception as error:
-            lines.append(f"training.report_to={name!r} cannot be used: {_one_line(error)}")
+            lines.append(f"training.report_to={name!r} cannot be used: {one_line(error)}")
     return lines
 
 
@@ -188,7 +188,7 @@ def _refused(config: TrainingConfig) -> list[str]:
     # Any package may be missing, and any value wrong.
     except Exception as error:
         names = ", ".join(f"training.{name}={value!r}" for name, value in _changed(config).items())
-        return [f"{names} cannot be used: {_one_line(error)}"]
+        return [f"{names} cannot be used: {one_line(error)}"]
     return []
 
 
@@ -216,7 +216,3 @@ def _changed(config: TrainingConfig) -> dict[str, Any]:
     own = {name: getattr(config, name) for name in names}
     default = TrainingConfig()
     return {name: value for name, value in own.items() if value != getattr(default, name)} or own
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -18,7 +18,7 @@ from adaptinf.models.chat.tokens import places_in
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable
 from adaptinf.models.loading import Learner
-from adaptinf.words import shortened
+from adaptinf.words import one_line, shortened
 
 Images = Sequence[Image.Image]
 
@@ -143,7 +143,7 @@ def _processed(
     except Exception as error:  # a processor is a program of the model's authors: it can raise anything
         if len(usable) == 1:
             (number,) = usable
-            return None, {number: f"the processor refuses it: {shortened(str(error) or type(error).__name__)}"}
+            return None, {number: f"the processor refuses it: {shortened(one_line(error))}"}
     numbers = list(usable)
     failed: dict[int, str] = {}
     for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):

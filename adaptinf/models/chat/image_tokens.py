@@ -1,24 +1,18 @@
-"""Which tokens stand for an image, found by encoding a blank one."""
+"""Which tokens stand for an image, found by encoding one."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from PIL import Image
-
-from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
-from adaptinf.models.chat.exchange import QUESTION, exchange
 from adaptinf.models.chat.template import render
 from adaptinf.models.chat.turns import Forms, turns_of
 from adaptinf.models.loading import Learner
-
-TRIAL_SIZE = (336, 336)
-"""Width and height of the image of the trials."""
+from adaptinf.models.samples import trial_images, trial_sample
 
 
 def image_tokens_of(learner: Learner, forms: Forms, placeholder: str | None, special: frozenset[int]) -> frozenset[int]:
-    """Return the ids that stand for an image: those that the processor names, and those that a blank image adds."""
+    """Return the ids that stand for an image: those that the processor names, and those that a trial image adds."""
     if not learner.has_vision:
         return frozenset()
     named = [
@@ -26,7 +20,7 @@ def image_tokens_of(learner: Learner, forms: Forms, placeholder: str | None, spe
         getattr(learner.processor, "image_token_id", None),
     ]
     found = {int(token) for token in named if token is not None and int(token) >= 0}
-    added = _ids_of_blank(learner, forms, placeholder)
+    added = _ids_of_image(learner, forms, placeholder)
     found |= added & special
     if not found & added:
         # The processor names what stands in the text before it grows; what it grows to need not be special.
@@ -39,22 +33,14 @@ def image_tokens_of(learner: Learner, forms: Forms, placeholder: str | None, spe
     return frozenset(found)
 
 
-def _ids_of_blank(learner: Learner, forms: Forms, placeholder: str | None) -> frozenset[int]:
-    """Return the ids that occur more often with a blank image than without; empty where the processor refuses it."""
-    blocks = [{"type": "image", "text": None}, {"type": "text", "text": QUESTION}]
-    (_, answer) = exchange().messages
-    pictured = Sample(
-        id="trial/0",
-        source="trial",
-        messages=(Message(role="user", content=blocks), answer),  # type: ignore[typeddict-item]
-    )
+def _ids_of_image(learner: Learner, forms: Forms, placeholder: str | None) -> frozenset[int]:
+    """Return the ids that occur more often with an image than without; empty where the processor refuses it."""
     try:
         with_image, without = (
-            render(learner, turns_of(sample, forms, placeholder)) for sample in (pictured, exchange())
+            render(learner, turns_of(trial_sample(1, number), forms, placeholder)) for number in (1, 0)
         )
-        blank = Image.new("RGB", TRIAL_SIZE)
         tensors = {"return_tensors": "pt"}
-        full = learner.processor(text=[with_image], images=[[blank]], images_kwargs=tensors)["input_ids"][0]
+        full = learner.processor(text=[with_image], images=[trial_images(1)], images_kwargs=tensors)["input_ids"][0]
         plain = learner.tokenizer([without])["input_ids"][0]
     except Exception:  # a processor is a program of the model's authors; without the trial its own names are left
         return frozenset()

@@ -12,7 +12,7 @@ from adaptinf.models.chat.tokens import Tokenised, tokenise, tokens_of, with_end
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable
 from adaptinf.models.loading import Learner
-from adaptinf.words import shortened
+from adaptinf.words import one_line, shortened
 
 IGNORED = -100
 """Label of a token outside the answers (the convention of torch's cross-entropy and of transformers)."""
@@ -63,7 +63,7 @@ def _all_tokens(learner: Learner, traits: Traits, texts: Sequence[Rendered]) -> 
         return list(tokenise(learner.tokenizer, [one.text for one in texts], add_special=traits.add_special))
     except Exception as error:  # a tokenizer is a program of the model's authors: it can raise anything
         if len(texts) == 1:
-            return [Unusable(f"the tokenizer refuses the conversation: {shortened(str(error))}")]
+            return [Unusable(f"the tokenizer refuses the conversation: {shortened(one_line(error))}")]
     return [tokens for one in texts for tokens in _all_tokens(learner, traits, [one])]
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from adaptinf.models.chat.turns import Turns, Unusable
 from adaptinf.models.loading import Learner
-from adaptinf.words import shortened
+from adaptinf.words import one_line, shortened
 
 
 class Span(NamedTuple):
@@ -36,4 +36,4 @@ def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Seque
     try:
         return str(owner.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **options))
     except Exception as error:  # a template is a program of the model's authors: it can raise anything
-        raise Unusable(f"the chat template refuses the conversation: {shortened(str(error))}") from error
+        raise Unusable(f"the chat template refuses the conversation: {shortened(one_line(error))}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.loading import Learner
 from adaptinf.models.projector import projector_names
-from adaptinf.models.structure import in_mode
+from adaptinf.models.structure import in_mode, kind_of_member
 from adaptinf.models.trial.attention import conversations
 from adaptinf.models.trial.findings import Finding
 
@@ -28,7 +28,7 @@ def adapters(learner: Learner) -> Finding | None:
     if not weights:
         return None
     sizes = _largest_gradients(learner, weights)
-    kinds = {name: _kind(learner, name) for name in weights}
+    kinds = _kinds(learner, weights)
     moving = {kinds[name] for name, size in sizes.items() if size > 0}
     still = sorted({name.split(".lora_B.")[0] for name in weights if kinds[name] not in moving})
     wrong = sorted({name.split(".lora_B.")[0] for name, size in sizes.items() if size != size or size == float("inf")})
@@ -66,14 +66,16 @@ def _largest_gradients(learner: Learner, weights: dict[str, Tensor]) -> dict[str
     return found
 
 
-def _kind(learner: Learner, name: str) -> str:
-    """Return a weight's name, in which the numbers of a list within a decoder block, as of experts, are left out."""
+def _kinds(learner: Learner, names: Iterable[str]) -> dict[str, str]:
+    """Return weight -> its name, in which the numbers of a list within a decoder block, as of experts, are left out."""
     blocks = decoder_blocks(learner.model)
     prefix = next((own for own, module in learner.model.named_modules() if module is blocks), "")
-    if not name.startswith(f"{prefix}."):
-        return name
-    number, _, inner = name.removeprefix(f"{prefix}.").partition(".")
-    return f"{prefix}.{number}.{re.sub(r'(?<=[.])[0-9]+(?=[.])', '*', inner)}"
+    kinds = {}
+    for name in names:
+        number, _, inner = name.removeprefix(f"{prefix}.").partition(".")
+        is_in_block = name.startswith(f"{prefix}.")
+        kinds[name] = f"{prefix}.{number}.{kind_of_member(inner)}" if is_in_block else name
+    return kinds
 
 
 def projector(learner: Learner) -> Finding | None:
