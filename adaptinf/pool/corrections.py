@@ -6,11 +6,10 @@ pool of an earlier step stays as it was, and an unfinished step continues with t
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from adaptinf.errors import StoreError
-from adaptinf.storage import store
+from adaptinf.storage import lines, store
 
 RESTORED = "restored.jsonl"
 WITHDRAWN = "withdrawn.jsonl"
@@ -47,8 +46,8 @@ def note_withdrawn(pool_folder: Path, name: str, step: int) -> None:
 
 
 def _first_steps(path: Path, key: str, until: int | None) -> dict[str, int]:
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    records = [_record(line, number, path, key) for number, line in enumerate(lines, 1) if line.strip()]
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    records = [_record(line, number, path, key) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     found: dict[str, int] = {}
     for value, step in records:
         if until is None or step <= until:
@@ -58,10 +57,16 @@ def _first_steps(path: Path, key: str, until: int | None) -> dict[str, int]:
 
 def _record(line: str, number: int, path: Path, key: str) -> tuple[str, int]:
     try:
-        record = json.loads(line)
+        record = lines.opened(line)
+    except ValueError as error:
+        raise StoreError(
+            f"{path} line {number} {error}: {line[:80]!r}; bring back a copy, or write the line anew: "
+            f'{{"{key}": ..., "step": ...}}'
+        ) from error
+    try:
         # A line written by hand may have no step: it applies to all steps.
         return str(record[key]), int(record.get("step", 0))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f'{path} line {number} is not {{"{key}": ...}}: {line[:80]!r}; correct or delete the line'
         ) from error

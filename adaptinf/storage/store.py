@@ -11,13 +11,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
-from adaptinf.storage import tables
+from adaptinf.storage import lines, tables
 
 
 class Artifact(Protocol):
@@ -150,8 +150,8 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one record with the time to a .jsonl log; NaN becomes null."""
-    line = json.dumps(tables.finite({"time": utc_now(), **record}), ensure_ascii=False, allow_nan=False)
+    """Append one record with the time and a checksum of the line to a .jsonl log; NaN becomes null."""
+    line = lines.sealed({"time": utc_now(), **record})
     with open(path, "a+b") as file:
         # A process killed while writing leaves an incomplete line; the next record starts on a line of its own.
         if file.tell() > 0:
@@ -162,18 +162,14 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a .jsonl log; lines left incomplete by a crash are skipped."""
+    """Return the records of a .jsonl log; damaged lines, and those left incomplete by a crash, are skipped."""
     if not path.exists():
         return []
     records = []
     # Not splitlines, which also splits at line separators inside a text.
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
+        with suppress(ValueError):
+            records.append(lines.opened(line))
     return records
 
 
