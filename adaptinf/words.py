@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Collection
 
 from adaptinf.errors import ConfigError
 
+CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of characters that no line of text may hold: controls, halves of surrogate pairs, separators of
+lines and paragraphs."""
+UNPRINTABLE = (*CONTROLS, "Cf")
+"""Those, and formats: characters of no width, and those that turn the direction of a line round."""
 SMALL_RATE = 10
 """Rates below this have a decimal place, and more of them below 0.1."""
 
@@ -59,6 +65,26 @@ def check_name(place: str, value: object, known: Collection[str]) -> None:
     """
     if value not in known:
         raise ConfigError(f"{place}={value!r}: {known_names(value, known)}")
+
+
+def has_controls(text: str) -> bool:
+    """Tell whether a text is more than one line, or holds a character of CONTROLS."""
+    return not text.isprintable() and any(unicodedata.category(letter) in CONTROLS for letter in text)
+
+
+def escaped(text: str, *, kept: str = "") -> str:
+    r"""Return a text with all UNPRINTABLE characters as Python writes them, `\x1b` or `\u202e`, but for those kept."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter in kept or _is_shown(letter) else _as_written(letter) for letter in text)
+
+
+def _is_shown(letter: str) -> bool:
+    return letter.isprintable() or unicodedata.category(letter) not in UNPRINTABLE
+
+
+def _as_written(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 def one_line(error: Exception) -> str:

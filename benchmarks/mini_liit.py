@@ -29,7 +29,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import environment
 from adaptinf.selection.methods.score_only import SCORERS
-from adaptinf.storage import store
+from adaptinf.storage import lock, store
 
 RESULTS = Path(__file__).parent / "results"
 MAIN = (
@@ -203,7 +203,7 @@ def run(
     check_plan(planned)
     print(f"{name}: {len(planned)} runs of {len(experiment.seeds) * len(experiment.rows)}", flush=True)
     order = [row.name for row in experiment.rows]
-    with store.lock(folder):
+    with lock.held(folder):
 
         def save() -> None:
             new = [record for one in planned if (record := _record(one, experiment)) is not None]

@@ -59,7 +59,7 @@ def compare(
     from adaptinf.compare.variants import parse_cap, rows_of
     from adaptinf.demo.benchmark import is_benchmark
     from adaptinf.results.outcomes import Comparison
-    from adaptinf.storage import store
+    from adaptinf.storage import lock
 
     text = os.fspath(stream)
     name = text if is_benchmark(text) else Path(text).stem
@@ -68,7 +68,7 @@ def compare(
     config_of, shared = _config_of(text, folder.path / "data", settings)
     planned = plan(rows, _seeds(seeds), config_of, folder.run_folder, cap=parse_cap(cap))
     check_plan(planned)
-    with store.lock(folder.path):
+    with lock.held(folder.path):
         folder.remember(rows, name, shared)
         run_planned(
             planned,
@@ -141,15 +141,15 @@ def demo(
     from adaptinf.results.outcomes import DemoResult, summarised_runs
     from adaptinf.runs import Run
     from adaptinf.runs.layout import REPORT
-    from adaptinf.storage import store, tables
+    from adaptinf.storage import lock, store
 
     folder, names = Path(out), _names(methods)
     if not names:
         raise ConfigError("--methods is empty; `adaptinf list` names them")
     Run.refuse_run(folder)
-    with store.lock(folder):
+    with lock.held(folder):
         runs = run_demo(folder, methods=names, seed=seed, progress=progress or Silent(), num_steps=steps)
         summary = summarised_runs(runs)
-        tables.write_json(folder / "summary.json", summary.as_json())
+        store.write_json_whole(folder / "summary.json", summary.as_json())
         page = write_report([made.folder for made in runs], folder / REPORT)
     return DemoResult(folder=folder, runs=tuple(runs), summary=summary, report=page)

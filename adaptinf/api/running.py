@@ -29,16 +29,25 @@ def init(folder: PathLike, *, model: PathLike, settings: Overrides | None = None
 
     Raises:
         ConfigError: the folder has a config.yaml already, or a setting is wrong.
+        StoreError: another process makes a run there.
     """
     from adaptinf import config as configuration
     from adaptinf.runs import Run
     from adaptinf.runs.layout import CONFIG
+    from adaptinf.storage import lock
 
     file = Path(folder) / CONFIG
+    _refuse_file(file)
+    changes = {"model.path": os.fspath(model), **configuration.as_settings(settings)}
+    config = configuration.from_overrides(changes, base=Path.cwd())
+    with lock.held(Path(folder)):
+        _refuse_file(file)  # another process may have made it meanwhile
+        return Run.create(Path(folder), config)
+
+
+def _refuse_file(file: Path) -> None:
     if file.exists():
         raise ConfigError(f"{file} exists already; edit it, or choose another folder")
-    changes = {"model.path": os.fspath(model), **configuration.as_settings(settings)}
-    return Run.create(Path(folder), configuration.from_overrides(changes, base=Path.cwd()))
 
 
 def run(
@@ -64,14 +73,14 @@ def run(
     """
     from adaptinf import config as configuration
     from adaptinf.runs import Run, preflight
-    from adaptinf.storage import store
+    from adaptinf.storage import lock
 
     config = configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
     preflight.check(config, whole_stream=True)
     folder = _folder_of(Path(stream)) if out is None else Path(out)
     progress = progress or Silent()
     notes = _noted(preflight.unused(config), progress)
-    with store.lock(folder):
+    with lock.held(folder):
         prepared = Run.create(folder, config, progress=progress)
         first = prepared.num_finished
         _run_steps(prepared)

@@ -22,7 +22,7 @@ from adaptinf.demo.mixture import LIIT, LIIT_B, TEXT, Mixture
 from adaptinf.demo.stream import BASE_PATHS, LORA, VECTOR_DIM, write_stream
 from adaptinf.errors import ConfigError
 from adaptinf.selection import auto_settings
-from adaptinf.storage import store
+from adaptinf.storage import lock, store
 
 VALIDATION = ":validation"
 """Suffix of a benchmark's name: evaluation on its validation split, which may be used to choose settings."""
@@ -88,10 +88,10 @@ def prepare(
     benchmark = BENCHMARKS[name.removesuffix(VALIDATION)]
     data = folder / f"seed-{seed}"
     if not data.exists():
-        with store.lock(folder):
-            part = store.begin(data)
-            _write(benchmark, part, seed)
-            store.finish(data)
+        with lock.held(folder):
+            if not data.exists():  # another process may have written it meanwhile
+                _write(benchmark, store.begin(data), seed)
+                store.finish(data)
     file = data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE)
     config = configuration.load(file, overrides)
     with registry.scope(config.plugins):

@@ -1,7 +1,7 @@
 """adaptinf export: the samples that a step selected, as a folder for any other trainer.
 
 data.json | data.jsonl    the samples, in the order of ids.txt
-ids.txt                   one id per line
+ids.txt                   one id per line; an id with a line break or another control character as a JSON string
 scores.parquet            why they were selected: id, cluster, scorer, score, bin, rank, and every measured score
 images/                   the images, each content once, with --images copy
 manifest.json             origin: run, step, seeds, versions; SHA-256 of every other file
@@ -10,7 +10,7 @@ manifest.json             origin: run, step, seeds, versions; SHA-256 of every o
 from __future__ import annotations
 
 import hashlib
-import shutil
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,9 +35,9 @@ from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
 from adaptinf.runs.settings import method_options
-from adaptinf.storage import store, tables
+from adaptinf.storage import drafts, store, tables
 from adaptinf.storage.tables import Columns
-from adaptinf.words import check_name, counted
+from adaptinf.words import check_name, counted, has_controls
 
 Images = Literal["reference", "copy"]
 IMAGES = get_args(Images)
@@ -102,30 +102,34 @@ def export_selection(
 def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> Exported:
     selection = _checked(run, step, format, out)
     withdrawn = withdrawn_datasets(run.pool_folder)
-    table = selection.table
-    is_kept = np.array([id.partition("/")[0] not in withdrawn for id in table["id"]], dtype=bool)
-    table = {name: column[is_kept] for name, column in table.items()}
+    is_kept = np.array([id.partition("/")[0] not in withdrawn for id in selection.table["id"]], dtype=bool)
+    table = {name: column[is_kept] for name, column in selection.table.items()}
     samples = run.pool(step).view(table["id"])
+    with drafts.new_folder(out) as part:
+        counts = _write_samples(samples, part, format, images, progress)
+        (part / "ids.txt").write_text("".join(f"{_one_line(id)}\n" for id in table["id"]), encoding="utf-8")
+        tables.write_table(part / Features.SCORES, _with_scores(run, step, table))
+        left_out = {"withdrawn": int((~is_kept).sum())}
+        manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples)}
+        manifest |= {ROOTS_KEY: [] if images == "copy" else _roots(run, counts)}
+        manifest |= {"sources": counts.sources, "loss_flags": counts.loss_flags, "left_out": left_out}
+        manifest |= {"files": _hashes(part)}
+        tables.write_json(part / MANIFEST, manifest)
+    return Exported(folder=out, manifest=manifest)
 
-    # Files of an export that was killed must not become part of this one.
-    shutil.rmtree(store.part_of(out), ignore_errors=True)
-    part = store.begin(out)
+
+def _write_samples(samples: Sequence[Sample], part: Path, format: str, images: str, progress: Progress) -> _Counts:
     image_store = ImageStore(part / "images" if images == "copy" else None)
     data = part / ("data.json" if format in LIST_FORMATS else "data.jsonl")
-    plugin = _plugin(format, samples)
+    plugin, counts = _plugin(format, samples), _Counts()
     with progress.stage(f"export {format}", len(samples)) as bar:
-        counts = _Counts()
         write(_prepared(samples, part, image_store, counts, plugin, bar.advance), data, plugin)
-    (part / "ids.txt").write_text("".join(f"{id}\n" for id in table["id"]), encoding="utf-8")
-    tables.write_table(part / Features.SCORES, _with_scores(run, step, table))
-    left_out = {"withdrawn": int((~is_kept).sum())}
-    manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples)}
-    manifest |= {ROOTS_KEY: [] if images == "copy" else _roots(run, counts)}
-    manifest |= {"sources": counts.sources, "loss_flags": counts.loss_flags, "left_out": left_out}
-    manifest |= {"files": _hashes(part)}
-    tables.write_json(part / MANIFEST, manifest)
-    store.finish(out)
-    return Exported(folder=out, manifest=manifest)
+    return counts
+
+
+def _one_line(id: str) -> str:
+    """Return an id as a line of ids.txt: as JSON where it would not be one line; no other line begins with a quote."""
+    return json.dumps(id) if has_controls(id) else id
 
 
 def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
@@ -136,8 +140,7 @@ def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
         done = [number for number in range(run.num_begun) if run.has(number, Selection)]
         known = f"finished selections: steps {done[0]} to {done[-1]}" if done else "no step has selected yet"
         raise ConfigError(f"{run.folder} has no selection of step {step}; {known}")
-    if out.exists():
-        raise ConfigError(f"{out} already exists; give a new folder with --out")
+    drafts.refuse_existing(out)
     return selection
 
 

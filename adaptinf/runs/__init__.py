@@ -24,7 +24,7 @@ from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
 from adaptinf.runs.settings import as_placed, check_same, free_changes, method_options, resolve, unpinned_options
-from adaptinf.storage import store
+from adaptinf.storage import lock, store
 from adaptinf.words import counted
 
 __all__ = ["BASE_STEP", "STAGES", "Run"]
@@ -104,7 +104,7 @@ class Run(Layout):
         """
         # Before the lock, which would make a folder where there is none; and again inside, as it may have changed.
         cls.open(folder)
-        with store.lock(folder):
+        with lock.held(folder):
             yield cls.open(folder, progress=progress)
 
     @staticmethod

@@ -7,7 +7,6 @@ stays whole when the cache is deleted. That is safe because a finished stage is 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from adaptinf.config import RunConfig
 from adaptinf.data import Clusters, Evaluation, Features
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs.layout import BASE_STEP
-from adaptinf.storage import store, tables
+from adaptinf.storage import lock, store, tables
 
 MADE, COST = "made", "cost.json"
 """Inside the folder of a shared stage: its files, and the seconds and peak memory that they cost."""
@@ -58,7 +57,7 @@ class StageCache:
             # Not shared: its arrays may have been removed since (`extraction.keep: last`).
             yield
             return
-        with _alone(place.with_suffix(".lock")):
+        with lock.waited_for(place.with_suffix(lock.LOCK_NAME)):
             if place.exists():
                 # The cost first: if the process is killed in between, it is only written again.
                 store.append_line(log, {**key, "event": "end", **tables.read_json(place / COST), "shared": True})
@@ -102,15 +101,6 @@ def _files(path: str) -> list[Any]:
     place = Path(path)
     files = sorted(place.iterdir()) if place.is_dir() else [place]
     return [path, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]]
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock file for the block; the operating system releases it when a process is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _cost(log: Path, key: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from adaptinf.select_files.centers import centers_of
 from adaptinf.select_files.score_table import ScoreTable, numbered_rows, read_scores
 from adaptinf.selection import auto_settings, known_options, select, with_options
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
-from adaptinf.storage import store, tables
+from adaptinf.storage import drafts, store, tables
 from adaptinf.storage.display import as_html
 
 if TYPE_CHECKING:
@@ -125,11 +125,10 @@ def choose_into(out: Path, request: Request) -> Chosen:
         ConfigError: `out` exists; or as `choose`.
         DataError: as `choose`.
     """
-    if out.exists():
-        raise ConfigError(f"{out} already exists; choose another --out, or delete it")
+    drafts.refuse_existing(out)
     chosen = choose(request)
-    chosen.save(store.begin(out))
-    store.finish(out)
+    with drafts.new_folder(out) as part:
+        chosen.save(part)
     return replace(chosen, folder=out)
 
 

@@ -1,4 +1,4 @@
-"""Complete folders and files: written under a `.part` name and renamed; one lock, append-only logs.
+"""Complete folders and files: written under a `.part` name and renamed; append-only logs.
 
 A folder with its final name is complete, because it was written under another name, flushed to disk and renamed. So
 the state of a run follows from the folders that exist, and resuming means skipping those.
@@ -6,18 +6,18 @@ the state of a run follows from the folders that exist, and resuming means skipp
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
 from adaptinf.storage import lines, tables
+from adaptinf.storage.drafts import write_text_whole as write_text_whole  # the other way to write a whole file
 
 
 class Artifact(Protocol):
@@ -37,7 +37,6 @@ class Artifact(Protocol):
 
 A = TypeVar("A", bound=Artifact)
 
-LOCK_NAME = ".lock"
 INFO = "info.json"
 """Describes a finished folder: counts, settings, the model that it was made with."""
 REJECTED = "rejected.jsonl"
@@ -102,14 +101,6 @@ def write_json_whole(path: Path, value: Any) -> None:
     write_text_whole(path, tables.as_json_text(value) + "\n")
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a text file atomically: after a crash it is the old or the new one."""
-    part = part_of(path)
-    part.write_text(text, encoding="utf-8")
-    _fsync(part)
-    os.replace(part, path)
-
-
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -126,27 +117,6 @@ def discard(folder: Path) -> None:
             shutil.rmtree(doomed)
         os.rename(folder, doomed)
         shutil.rmtree(doomed)
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; the operating system releases the lock when the process ends for any reason.
-
-    Raises:
-        StoreError: another process holds the lock; the message has its process id.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK_NAME, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise StoreError(f"{folder} is in use by process {owner}; wait for it or stop it") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

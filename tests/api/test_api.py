@@ -22,7 +22,7 @@ from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.pipeline import run_all
 from adaptinf.results.records import read_records
 from adaptinf.runs import Run
-from adaptinf.storage import store
+from adaptinf.storage import lock
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 
@@ -195,7 +195,7 @@ def test_explain_export_restore_and_withdraw(stream, tmp_path):
 
 
 def test_a_run_in_use_is_refused(stream, done):
-    with store.lock(done.folder), pytest.raises(StoreError, match="in use by process"):
+    with lock.held(done.folder), pytest.raises(StoreError, match="in use by process"):
         api.run(stream, out=done.folder)
 
 
@@ -277,7 +277,7 @@ def in_process(monkeypatch):
 
     def run(unfinished, progress, num_workers, cache, on_finished):
         for one, steps in unfinished:
-            with store.lock(one.folder):
+            with lock.held(one.folder):
                 run_all(replace(Run.open(one.folder), cache=cache), num_steps=steps)
 
     monkeypatch.setattr(processes, "_run_unfinished", run)

@@ -11,7 +11,7 @@ import yaml
 
 from adaptinf import config as configuration
 from adaptinf import pipeline, registry
-from adaptinf.storage import store, tables
+from adaptinf.storage import lock, tables
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
 
@@ -319,7 +319,7 @@ def test_doctor_looks_at_a_run_whose_tests_name_a_dataset_that_is_still_to_come(
 
 def test_a_run_in_use_is_refused_with_the_number_of_its_process(call, tmp_path, dataset):
     stream = write_stream(tmp_path / "s.yaml", [dataset], **QUICK)
-    with store.lock(tmp_path / "run"):
+    with lock.held(tmp_path / "run"):
         code, _, err = call("run", stream, "--out", tmp_path / "run", "--quiet")
     assert code == 2 and re.search(r"is in use by process \d+", err)
 

@@ -22,7 +22,7 @@ from adaptinf.pipeline import run_all
 from adaptinf.results.records import read_records
 from adaptinf.results.table import results_table
 from adaptinf.runs import Run
-from adaptinf.storage import store
+from adaptinf.storage import lock, store
 from tests.helpers.run_folders import content
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
@@ -46,7 +46,7 @@ def ran(monkeypatch):
     def in_process(unfinished, progress, num_workers, cache, on_finished):
         for one, steps in unfinished:
             found.append((one.row.name, one.seed))
-            with store.lock(one.folder):
+            with lock.held(one.folder):
                 run_all(replace(Run.open(one.folder), cache=cache), num_steps=steps)
 
     monkeypatch.setattr(processes, "_run_unfinished", in_process)
@@ -208,7 +208,7 @@ def test_a_row_keeps_its_meaning_and_a_folder_its_stream(compared, ran, stream, 
     (tmp_path / "table.md").touch()
     code, _, err = compared(stream, "--methods", "sequential", "--out", tmp_path)
     assert code == 2 and "is not a comparison but has a table.md; choose another --out" in err
-    with store.lock(out):
+    with lock.held(out):
         code, _, err = compared(stream, "--methods", "sequential", "--out", out)
     assert code == 2 and re.search(r"is in use by process \d+", err)
 

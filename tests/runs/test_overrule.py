@@ -20,7 +20,7 @@ from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
 from adaptinf.runs.status import status_of
-from adaptinf.storage import store, tables
+from adaptinf.storage import lock, store, tables
 from adaptinf.training import save_weights
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
@@ -219,6 +219,6 @@ def test_the_commands_say_it_and_status_counts_it(tmp_path, datasets, call):
     assert "1 restored, two withdrawn from step 2 on" in call("status", run.folder)[1]
     code, _, err = call("withdraw", run.folder, "too")
     assert code == 2 and "did you mean 'two'" in err
-    with store.lock(run.folder):
+    with lock.held(run.folder):
         code, _, err = call("restore", run.folder, id)
         assert code == 2 and "is in use" in err

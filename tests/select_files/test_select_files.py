@@ -23,7 +23,7 @@ from adaptinf.select_files import Request, choose, choose_into
 from adaptinf.select_files.array_files import read_rows
 from adaptinf.selection import select
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
-from adaptinf.storage import store, tables
+from adaptinf.storage import drafts, tables
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NUM_ROWS = 120
@@ -209,16 +209,16 @@ def test_a_folder_that_exists_is_left_alone(files: dict[str, Path], tmp_path: Pa
 def test_a_crash_while_writing_leaves_no_folder_that_looks_finished(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_space(folder: Path) -> None:
+    def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "finish", no_space)
+    monkeypatch.setattr(drafts.os, "fsync", no_space)
     with pytest.raises(OSError):
         choose_into(tmp_path / "chosen", Request(scores=files["scores"], budget=5))
     assert not (tmp_path / "chosen").exists()
     monkeypatch.undo()
     choose_into(tmp_path / "chosen", Request(scores=files["scores"], budget=5))
-    assert not (tmp_path / "chosen.part").exists()
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_the_command_prints_what_it_did(call, files: dict[str, Path], tmp_path: Path) -> None:

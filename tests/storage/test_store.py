@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import resource
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,23 +66,6 @@ def test_a_folder_of_other_settings_is_refused_with_the_key_that_differs(tmp_pat
     with pytest.raises(StoreError, match=r"was made with dim=8, now it is 16") as caught:
         store.check_maker(path, {"dim": 16, "layers": (1, 2)})
     assert str(tmp_path) in str(caught.value) and "delete that folder" in str(caught.value)
-
-
-def test_the_lock_names_the_process_that_holds_it_and_ends_with_it(tmp_path):
-    code = "import sys; from pathlib import Path; from adaptinf.storage import store\n"
-    code += "with store.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreError, match=f"in use by process {holder.pid}"), store.lock(tmp_path):
-            pass
-        holder.kill()
-    with store.lock(tmp_path):
-        assert (tmp_path / store.LOCK_NAME).read_text() == str(os.getpid())
-    with store.lock(tmp_path):
-        pass
 
 
 def test_an_incomplete_line_is_skipped_and_the_next_one_is_complete(tmp_path):
