@@ -13,6 +13,7 @@ from adaptinf.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from adaptinf.compare import ConfigOf
+    from adaptinf.compare.folder import ComparisonFolder
     from adaptinf.compare.variants import Variants
     from adaptinf.config import Overrides
     from adaptinf.results.outcomes import Comparison, DemoResult
@@ -65,7 +66,7 @@ def compare(
     name = text if is_benchmark(text) else Path(text).stem
     rows = rows_of(_names(methods), variants)
     folder = ComparisonFolder(Path(out) if out is not None else Path("runs") / f"{name.replace(':', '-')}-compare")
-    config_of, shared = _config_of(text, folder.path / "data", settings)
+    config_of, shared = _config_of(text, folder, settings)
     planned = plan(rows, _seeds(seeds), config_of, folder.run_folder, cap=parse_cap(cap))
     check_plan(planned)
     with lock.held(folder.path):
@@ -96,7 +97,7 @@ def _seeds(seeds: int | Sequence[int]) -> Sequence[int]:
     return found
 
 
-def _config_of(stream: str, data: Path, settings: Overrides | None) -> tuple[ConfigOf, dict[str, Any]]:
+def _config_of(stream: str, folder: ComparisonFolder, settings: Overrides | None) -> tuple[ConfigOf, dict[str, Any]]:
     """Return what gives a seed its settings, and the settings that must not change while rows are added.
 
     A file has the same settings for all seeds, a benchmark data and a base for each.
@@ -108,10 +109,13 @@ def _config_of(stream: str, data: Path, settings: Overrides | None) -> tuple[Con
 
     if is_benchmark(stream):
         changed = configuration.as_settings(settings)
+        data = folder.path / "data"
         return lambda seed, method: prepare(stream, data, seed, changed, method=method), changed
     if not Path(stream).is_file():
         raise ConfigError(f"{stream} is neither a file nor a benchmark; benchmarks: {', '.join(BENCHMARKS)}")
     config = configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
+    if config.model.date == "auto":
+        config = configuration.with_settings(config, {"model.date": folder.day()}, where="model.date")
     return same_config(config), shared_settings(config)
 
 

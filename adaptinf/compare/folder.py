@@ -29,7 +29,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import environment
 from adaptinf.runs.layout import CONFIG, REPORT
-from adaptinf.runs.settings import FREE_SETTINGS, has_grown
+from adaptinf.runs.settings import DAY, FREE_SETTINGS, has_grown
 from adaptinf.storage import store, tables
 
 ROWS, RECORDS, TABLE = "rows.json", "comparison.json", "table.md"
@@ -93,6 +93,14 @@ class ComparisonFolder:
         path = self.path / ROWS
         return dict(tables.read_json(path)) if path.exists() else {}
 
+    def day(self) -> str:
+        """Return the day that chat templates get in all runs: today, or that on which the comparison began.
+
+        `auto` for a comparison of a version that left it to each run.
+        """
+        saved = self._saved()
+        return str(saved["settings"].get("model.date", "auto")) if saved else store.utc_now()[:DAY]
+
     def runs(self) -> list[tuple[ComparisonRow, Run]]:
         """Return every run that has finished a step, ordered by row and seed."""
         found = []
@@ -152,8 +160,10 @@ def shared_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _refuse_other_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    # A setting that came with a later version has its default in the runs of an earlier one.
+    former = {**tables.finite(shared_settings(RunConfig())), **before}
     for name in [name for name in dict.fromkeys([*before, *now]) if name not in FREE_SETTINGS]:
-        was, wanted = before.get(name), now.get(name)
+        was, wanted = former.get(name), now.get(name)
         if was != wanted and not has_grown(name, was, wanted):
             raise ConfigError(
                 f"{path} is a comparison with {name}={was!r}, now it is {wanted!r}: its rows would not be comparable; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -19,6 +20,18 @@ class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _day(value: object) -> str:
+    """Return a day, which YAML reads as a date unless it is in quotes, as text; `auto` stays.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return "auto" if value == "auto" else date.fromisoformat(str(value)).isoformat()
+    except ValueError as error:
+        raise ValueError("must be auto or a day such as 2026-11-28") from error
 
 
 class LoraConfig(Section):
@@ -49,6 +62,8 @@ class ModelConfig(Section):
     """Whether the layer between vision tower and language model is trained (and kept with the adapter)."""
     max_length: int = Field(default=2048, ge=8)
     """Tokens of one sample, images included; longer text is cut on the right, never through an image."""
+    date: Annotated[str, BeforeValidator(_day)] = "auto"
+    """Day (2026-11-28) that chat templates write which write today's; auto: that of the first step, for all steps."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model folder. Only for sources you trust."""
     device: str = "auto"

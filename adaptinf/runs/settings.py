@@ -20,6 +20,7 @@ from adaptinf.runs.given_adapter import with_given_lora
 from adaptinf.runs.methods import cap_of, method_scope
 from adaptinf.selection.options import SEPARATE_OPTIONS, default_options, known_options, with_current_names
 from adaptinf.selection.traits import auto_settings
+from adaptinf.storage import store
 
 S = TypeVar("S", DatasetConfig, SkillConfig)
 
@@ -30,8 +31,11 @@ FREE_SETTINGS = (
     "training.gradient_checkpointing", "training.report_to",
 )  # fmt: skip
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
-ANSWERED = ("extraction.vector", "extraction.image", "clustering.clusters", "pruning.cap", "model.dtype")
-"""Settings whose `auto` is answered once: by the method, and the last by the device of the first step."""
+ANSWERED = ("extraction.vector", "extraction.image", "clustering.clusters", "pruning.cap", "model.date", "model.dtype")
+"""Settings whose `auto` is answered once: by the method, the day of the first step, and the last by its device."""
+
+DAY = len("2026-11-28")
+"""Characters of a time that are its day."""
 
 FORMER_ANSWERS: dict[str, dict[str, Any]] = {
     "adapt_plus": {"extraction.vector": "hidden", "extraction.image": "unmeasured", "clustering.clusters": 300}
@@ -98,16 +102,22 @@ def _answers(config: RunConfig, pinned: RunConfig | None) -> tuple[Mapping[str, 
     """Return what answers `auto`, `section.key` -> value, and the values of options that the user left out."""
     method = config.selection.method
     if pinned is not None and pinned.made_by is not None and pinned.made_by.resolved:
-        return {place: _value(pinned, place) for place in ANSWERED}, pinned.selection.method_options
+        answers = {place: _value(pinned, place) for place in ANSWERED}
+        return {**answers, "model.date": _day_of(pinned)}, pinned.selection.method_options
     if pinned is not None and method in FORMER_METHODS:
         cap = "none" if method in FORMER_UNCAPPED else FORMER_CAP_FACTOR * config.selection.budget
         answers = FORMER_ANSWERS.get(method, FORMER_ANSWERS_OF_OTHERS)
-        return {**answers, "pruning.cap": cap}, FORMER_OPTIONS.get(method, {})
+        return {**answers, "pruning.cap": cap, "model.date": _day_of(pinned)}, FORMER_OPTIONS.get(method, {})
     bound = cap_of(config)
     with registry.scope(config.plugins):
-        return {**auto_settings(method), "pruning.cap": "none" if bound is None else bound}, _plain(
-            default_options(method)
-        )
+        answers = {**auto_settings(method), "pruning.cap": "none" if bound is None else bound}
+        return {**answers, "model.date": store.utc_now()[:DAY]}, _plain(default_options(method))
+
+
+def _day_of(pinned: RunConfig) -> str:
+    """Return the day that chat templates get in a run with steps; one that has not pinned it gets its newest step's."""
+    made_at = pinned.made_by.utc_time if pinned.made_by is not None else store.utc_now()
+    return made_at[:DAY] if pinned.model.date == "auto" else pinned.model.date
 
 
 def _is_open(config: RunConfig, place: str) -> bool:

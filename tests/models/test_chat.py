@@ -231,3 +231,17 @@ def test_a_token_that_closes_the_answer_and_one_that_closes_the_turn_are_learnt_
     turns = [say("user", "2 + 2?"), say("assistant", "4"), say("user", "Sure?"), say("assistant", "Yes.")]
     batch = encode(learner, [conversation("a", *turns)], [[]])
     assert answers_of(learner, batch) == ["4<|system|><eos>Yes.<|system|><eos>"]
+
+
+@pytest.mark.parametrize("kind", ["text", "processor"])
+def test_a_template_that_writes_todays_date_writes_that_of_the_settings(tmp_path, learner, kind, recwarn):
+    dated = "{{ 'Today is ' ~ strftime_now('%d %b %Y') ~ '. ' }}"
+    if kind == "text":
+        learner = load(ModelConfig(path=str(write_text_model(tmp_path, template=dated + TEMPLATE))))
+    else:
+        learner.processor.chat_template = dated + learner.processor.chat_template
+    settings = learner.config.model_copy(update={"date": "2024-02-29", "max_length": 256})
+    learner = replace(learner, config=settings)
+    batch = encode(learner, [conversation("a", say("user", "2 + 2?"), say("assistant", "4"))], [[]])
+    text = learner.tokenizer.decode(batch.inputs["input_ids"][0])
+    assert "Today is 29 Feb 2024. " in text and not recwarn.list

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from adaptinf.progress import Silent
 from adaptinf.runs import Run
 from adaptinf.runs.settings import FORMER_METHODS, FORMER_OPTIONS, resolve
 from adaptinf.selection.methods.adapt_plus import AdaptPlus
+from adaptinf.storage import store
 from adaptinf.storage.tables import text_array
 
 STREAM = [DatasetConfig(name="one", path="one.json")]
@@ -234,3 +236,28 @@ def test_the_lock_is_held_for_the_block_and_a_missing_run_makes_no_folder(tmp_pa
             pass
     with Run.locked(tmp_path / "run"):
         pass
+
+
+def test_the_day_that_templates_write_is_that_of_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "utc_now", lambda: "2026-01-02T03:04:05+00:00")
+    begun(tmp_path)
+    monkeypatch.setattr(store, "utc_now", lambda: "2027-08-09T10:11:12+00:00")
+    later = Run.open(tmp_path)
+    assert later.settings.model.date == later.pin_settings().settings.model.date == "2026-01-02"
+    assert Run.create(tmp_path / "new", AUTO).settings.model.date == "2027-08-09"
+
+
+def test_a_run_that_has_pinned_no_day_goes_on_with_that_of_its_newest_step(tmp_path):
+    run = begun(tmp_path)
+    pinned = yaml.safe_load(run.pinned_config_file.read_text())
+    del pinned["model"]["date"]
+    pinned["made_by"]["utc_time"] = "2025-12-31T23:59:59+00:00"
+    run.pinned_config_file.write_text(yaml.safe_dump(pinned))
+    assert Run.open(tmp_path).settings.model.date == "2025-12-31"
+
+
+def test_a_day_is_written_with_or_without_quotes_and_nothing_else_is_one():
+    assert configuration.with_settings(AUTO, {"model.date": date(2026, 1, 2)}, where="here").model.date == "2026-01-02"
+    assert configuration.with_settings(AUTO, {"model.date": "2026-01-02"}, where="here").model.date == "2026-01-02"
+    with pytest.raises(ConfigError, match=r"model\.date.*auto or a day such as 2026-11-28"):
+        configuration.with_settings(AUTO, {"model.date": "2026-13-01"}, where="here")

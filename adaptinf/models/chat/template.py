@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from adaptinf.models.chat.today import on_day, writes_today
 from adaptinf.models.chat.turns import Turns, Unusable
 from adaptinf.models.loading import Learner
 from adaptinf.words import one_line, shortened
@@ -20,7 +21,7 @@ class Span(NamedTuple):
 
 
 def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Sequence[Any] = ()) -> str:
-    """Return turns as the chat template writes them.
+    """Return turns as the chat template writes them; one that writes today's date gets `model.date`.
 
     Args:
         learner: whose template it is.
@@ -32,8 +33,20 @@ def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Seque
         Unusable: the template refuses the turns; with its words.
     """
     owner = learner.processor if learner.has_vision else learner.tokenizer
-    options = {"tools": list(tools)} if tools else {}
+    options: dict[str, Any] = {"tools": list(tools)} if tools else {}
+    template = _template(learner, tools)
+    if learner.config.date != "auto" and writes_today(template):
+        options["chat_template"] = on_day(template, learner.config.date)
     try:
         return str(owner.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **options))
     except Exception as error:  # a template is a program of the model's authors: it can raise anything
         raise Unusable(f"the chat template refuses the conversation: {shortened(one_line(error))}") from error
+
+
+def _template(learner: Learner, tools: Sequence[Any]) -> str:
+    """Return the template that transformers takes; of several, which tokenizers have more of than processors."""
+    found = learner.processor.chat_template if learner.has_vision else learner.tokenizer.chat_template
+    if not isinstance(found, dict):
+        return str(found)
+    name = "tool_use" if tools and not learner.has_vision and "tool_use" in found else "default"
+    return str(found.get(name, ""))
