@@ -63,7 +63,7 @@ def run_step(run: Run, step: int) -> None:
 
 
 def _take_step(run: Run, step: int, executor: Executor) -> None:
-    tests = read_tests(run.settings.evaluation, max_pixels=run.settings.data.max_pixels)
+    tests = read_tests(run.settings.evaluation, run.settings.data)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     join(run, step)
     pool = run.pool(step)

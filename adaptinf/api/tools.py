@@ -77,6 +77,7 @@ def validate(
     model: PathLike | None = None,
     max_length: int | None = None,
     max_pixels: int | None = None,
+    max_row_bytes: int | None = None,
     metric: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
     progress: Progress | None = None,
@@ -90,6 +91,7 @@ def validate(
         model: Hugging Face folder or hub name, for what it makes of every sample; its weights are not loaded.
         max_length: tokens of one sample; None: the default of `model.max_length`.
         max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
+        max_row_bytes: bytes of the largest row; None: the default of `data.max_row_bytes`.
         metric: name of a metric, for a test file: whether it can read the right answers.
         plugins: files with formats of your own.
         progress: where to report.
@@ -109,6 +111,7 @@ def validate(
             model=text_or_none(model),
             max_length=max_length,
             max_pixels=max_pixels,
+            max_row_bytes=max_row_bytes,
             metric=metric,
             progress=progress,
         )

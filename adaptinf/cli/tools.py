@@ -53,6 +53,9 @@ def validate(
     max_pixels: Annotated[
         int | None, typer.Option(help="Width times height of the largest image, as data.max_pixels.", min=1)
     ] = None,
+    max_row_bytes: Annotated[
+        int | None, typer.Option(help="Bytes of the largest row, as data.max_row_bytes.", min=1)
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(help="For a test file: check that this metric can read the right answers.")
     ] = None,
@@ -76,6 +79,7 @@ def validate(
         model=model,
         max_length=max_length,
         max_pixels=max_pixels,
+        max_row_bytes=max_row_bytes,
         metric=metric,
         plugins=plugins or (),
         progress=progress,

@@ -9,6 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from adaptinf.images import LARGEST_LIMIT, MAX_PIXELS
 
+MAX_ROW_BYTES = 64 * 2**20
+"""Bytes of a row that is read, unless another limit is set."""
 NAMED_OPTIONS = ("budgets", "choose", "sampling")
 """Options of methods that have a key of their own under `selection:`; the others stand under `options:`."""
 
@@ -79,6 +81,8 @@ class DataConfig(Section):
     """reference: the pool keeps paths to your images; copy: the pool keeps its own copies."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_LIMIT)
     """Width times height of the largest image that is read; rows with larger ones are rejected."""
+    max_row_bytes: int = Field(default=MAX_ROW_BYTES, ge=1)
+    """Bytes of the largest row that is read, images in it included (its text: 4 MB); larger ones are rejected."""
 
 
 class DatasetConfig(Section):

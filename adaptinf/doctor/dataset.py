@@ -144,6 +144,7 @@ def validate(
     model: str | None = None,
     max_length: int | None = None,
     max_pixels: int | None = None,
+    max_row_bytes: int | None = None,
     metric: str | None = None,
     progress: Progress | None = None,
 ) -> Findings:
@@ -156,6 +157,7 @@ def validate(
         model: Hugging Face folder or hub name, for what a model makes of every sample; its weights are not loaded.
         max_length: tokens of one sample; None: the default of `model.max_length`.
         max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
+        max_row_bytes: bytes of the largest row; None: the default of `data.max_row_bytes`.
         metric: name of a metric, for a test file: whether it can read the right answers.
         progress: where to report.
 
@@ -167,7 +169,7 @@ def validate(
     with (progress or Silent()).stage("validate", None, unit="rows") as bar:
 
         def rows() -> Iterator[Sample]:
-            for row in read(path, format, images, max_pixels=max_pixels):
+            for row in read(path, format, images, max_pixels=max_pixels, max_row_bytes=max_row_bytes):
                 counts.add(row)
                 bar.advance()
                 if isinstance(row, Sample):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adaptinf import registry
-from adaptinf.config import DatasetConfig, SkillConfig
+from adaptinf.config import DataConfig, DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.errors import DataError, ModelError
 from adaptinf.evaluation.answers import answer_problem
@@ -35,19 +36,20 @@ class SkillTest:
     """Rows that cannot be used; they are counted and shown, and never tested."""
 
 
-def read_tests(skills: Sequence[SkillConfig], *, max_pixels: int | None = None) -> list[SkillTest]:
-    """Return the test items of every skill; `max_pixels` as in `data.max_pixels`.
+def read_tests(skills: Sequence[SkillConfig], data: DataConfig | None = None) -> list[SkillTest]:
+    """Return the test items of every skill, read with the limits of `data` (None: the defaults).
 
     Raises:
         DataError: a file cannot be read, or holds no usable item.
         ConfigError: a metric is unknown.
     """
-    return [_read_test(skill, max_pixels) for skill in skills]
+    return [_read_test(skill, data or DataConfig()) for skill in skills]
 
 
-def _read_test(skill: SkillConfig, max_pixels: int | None) -> SkillTest:
+def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     _ = registry.metric[skill.metric]
-    rows = list(read(skill.path, skill.format, skill.images, source=skill.skill, max_pixels=max_pixels))
+    limited = partial(read, max_pixels=data.max_pixels, max_row_bytes=data.max_row_bytes)
+    rows = list(limited(skill.path, skill.format, skill.images, source=skill.skill))
     if rows and isinstance(rows[-1], Rejected) and rows[-1].ends_file:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(rows[-1])}; correct the file")
     items, rejected = [], []

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from adaptinf.data import Rejected, Sample
+from adaptinf.data import Message, Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
 from adaptinf.formats.files import FileRow, find_file, read_rows
+from adaptinf.formats.files.decoding import num_bytes
 from adaptinf.formats.image_files import Found, ImageFolder
 from adaptinf.formats.manifest import exported_roots
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
@@ -29,6 +31,8 @@ _ROWS_TO_SNIFF = 100
 _ID_DIGITS = 6
 MEASURED_KEYS = ("skill", "task")
 """Keys of `meta` that measurements use; nothing reads the others."""
+MAX_TEXT_BYTES = 4 * 2**20
+"""Bytes of the text of one row, which may be larger because of images and other keys."""
 MAX_MESSAGE = 200
 """Characters of a message that refuses a file."""
 # LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
@@ -43,6 +47,7 @@ def read(
     source: str | None = None,
     check_images: bool = True,
     max_pixels: int | None = None,
+    max_row_bytes: int | None = None,
 ) -> Iterator[Sample | Rejected]:
     """Return an iterator over the rows of a data file, or of the only data file in a folder.
 
@@ -56,6 +61,7 @@ def read(
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
         check_images: whether every image is decoded, to reject the rows of damaged and missing ones.
         max_pixels: width times height of the largest image that is read; None: the default.
+        max_row_bytes: bytes of the largest row that is read; None: the default.
 
     Raises:
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
@@ -67,9 +73,9 @@ def read(
         raise DataError(
             f"image folder {folder} does not exist; correct the path, or leave it out for the file's folder"
         )
-    rows = read_rows(file)
-    head = list(islice(rows, _ROWS_TO_SNIFF))
-    plugin = dataset_format[format or _detect(file, head)]()
+    rows = read_rows(file, max_row_bytes)
+    head: list[FileRow] = []
+    plugin = dataset_format[format or _detect(file, rows, head)]()
     image_folder = ImageFolder(folder, exported_roots(file.parent), are_opened=check_images, max_pixels=max_pixels)
     # A new cache per read, as image files may be corrected in between.
     find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(image_folder.find)
@@ -77,18 +83,23 @@ def read(
     return _read(chain(head, rows), reader, str(file))
 
 
-def _detect(file: Path, head: list[FileRow]) -> str:
+def _detect(file: Path, rows: Iterator[FileRow], head: list[FileRow]) -> str:
+    """Return the name of the format; the rows that were read for it, no more than it takes, are put into `head`."""
     names = dataset_format.names()
-    values = [row.value for row in head if isinstance(row.value, dict)]
-    for value in values:
-        claims = [name for name in names if dataset_format[name]().sniff(value)]
+    first = None
+    while len(head) < _ROWS_TO_SNIFF and (row := next(rows, None)) is not None:
+        head.append(row)
+        if not isinstance(row.value, dict):
+            continue
+        first = first or row.value
+        claims = [name for name in names if dataset_format[name]().sniff(row.value)]
         if len(claims) > 1:
             raise DataError(f"{file} could be in the format {' or '.join(claims)}; set format to one of them")
         if claims:
             return claims[0]
-    if values:
+    if first is not None:
         known = ", ".join(f"{name}{_layout(name)}" for name in names)
-        raise DataError(_short(f"{file} has no known format: its first row has {_described(values[0])}", known, file))
+        raise DataError(_short(f"{file} has no known format: its first row has {_described(first)}", known, file))
     # No row is an object: every row is rejected, whatever the format.
     return names[0]
 
@@ -162,6 +173,7 @@ class _Reader:
         conversation = self.plugin.parse(row.value)
         columns = shared_columns(conversation.meta, _system_turn(conversation))
         aligned = align(conversation, columns.system)
+        _check_text(aligned.messages, columns.tools)
         own_id, meta = _own_id(columns.others, row.number)
         found = [self.find_image(path) for path in aligned.images]
         images = tuple(map(_path_of, found))
@@ -190,6 +202,18 @@ class _Reader:
         self.copies[free_id] = 1
         self.copies[own_id] = copy
         return free_id, () if copy == 1 else (f"{REPEATED_ID} {shown(own_id)}: became {shown(free_id)}",)
+
+
+def _check_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a conversation whose text is longer than any model reads: its tokens take a hundred times as many bytes.
+
+    Raises:
+        BadRow: its turns and its tools together have more than MAX_TEXT_BYTES.
+    """
+    texts = [block["text"] or "" for message in messages for block in message["content"]]
+    size = sum(num_bytes(text) for text in texts) + sum(len(json.dumps(tool)) for tool in tools)
+    if size > MAX_TEXT_BYTES:
+        raise BadRow(f"text of {size:,} bytes, at most {MAX_TEXT_BYTES:,} are read; divide the conversation")
 
 
 def _system_turn(conversation: Conversation) -> str | None:

@@ -33,8 +33,9 @@ ALLOW_BROKEN = (
 )
 """What to do about a file that cannot be read to its end."""
 
-# `datasets` writes this many rows per batch; the writer holds one batch in memory.
+# `datasets` writes this many rows per batch; the writer holds one batch in memory, which large rows end earlier.
 _ROWS_PER_BATCH = 1000
+_BYTES_PER_BATCH = 64 * 2**20
 _NAME = re.compile(r"[\w][\w.-]*(?<!\.part)")
 
 
@@ -187,6 +188,7 @@ class _Writer:
         self.folder = folder
         self.image_store = image_store
         self.waiting: list[dict[str, Any]] = []
+        self.num_waiting_bytes = 0
         self.content = xxhash.xxh3_128()
 
     def __enter__(self) -> _Writer:
@@ -196,15 +198,17 @@ class _Writer:
 
     def add(self, sample: Sample) -> None:
         row = _row(sample, self.image_store)
-        self.content.update(json.dumps(row).encode())
+        text = json.dumps(row).encode()
+        self.content.update(text)
         self.waiting.append(row)
-        if len(self.waiting) == _ROWS_PER_BATCH:
+        self.num_waiting_bytes += len(text)
+        if len(self.waiting) == _ROWS_PER_BATCH or self.num_waiting_bytes > _BYTES_PER_BATCH:
             self._flush()
 
     def _flush(self) -> None:
         if self.waiting:
             self.stream.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=self.features.arrow_schema))
-            self.waiting = []
+            self.waiting, self.num_waiting_bytes = [], 0
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptinf.config import DatasetConfig
+from adaptinf.config import DataConfig, DatasetConfig
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
@@ -87,7 +87,7 @@ def join(run: Run, step: int) -> dict[str, Any]:
     _refuse_other_dataset(run, step)
     # A dataset that was withdrawn before its step keeps the step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
-    rows = iter(()) if is_withdrawn else _rows(dataset, run.settings.data.max_pixels)
+    rows = iter(()) if is_withdrawn else _rows(dataset, run.settings.data)
     with run.shared(step, STAGE, folder):
         if not folder.exists():
             _add(run, step, rows)
@@ -101,8 +101,15 @@ def join(run: Run, step: int) -> dict[str, Any]:
     return info
 
 
-def _rows(dataset: DatasetConfig, max_pixels: int) -> Iterator[Sample | Rejected]:
-    return read(dataset.path, dataset.format, dataset.images, source=dataset.name, max_pixels=max_pixels)
+def _rows(dataset: DatasetConfig, data: DataConfig) -> Iterator[Sample | Rejected]:
+    return read(
+        dataset.path,
+        dataset.format,
+        dataset.images,
+        source=dataset.name,
+        max_pixels=data.max_pixels,
+        max_row_bytes=data.max_row_bytes,
+    )
 
 
 def _said_once(info: dict[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.formats import Conversation, Turn, read
+from adaptinf.formats import Conversation, Turn, read, reading
 from adaptinf.registry import dataset_format, scope
 
 Row = dict[str, Any]
@@ -264,6 +264,20 @@ BLOCKS = st.fixed_dictionaries(
 TURNS = st.fixed_dictionaries(
     {}, optional={"from": ROLES | ANY, "value": ANY, "role": ROLES | ANY, "content": ANY | st.lists(BLOCKS, max_size=3)}
 )
+
+
+def test_a_text_that_no_model_reads_is_refused_and_other_keys_may_be_longer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_TEXT_BYTES", 500)
+    rows = [llava("é" * 300), llava("x" * 300, note="x" * 2000)]
+    refused, kept = read_rows(folder, rows)
+    assert isinstance(refused, Rejected) and isinstance(kept, Sample)
+    assert refused.reason.endswith(" bytes, at most 500 are read; divide the conversation")
+    _, too_large = read_rows(folder, [llava("x"), rows[1]], max_row_bytes=1000)
+    assert isinstance(too_large, Rejected) and "at most 1,000 are read (data.max_row_bytes)" in too_large.reason
+
+
 ROWS = ANY | st.fixed_dictionaries(
     {},
     optional={key: st.lists(TURNS, max_size=4) | ANY for key in ("conversations", "messages")}

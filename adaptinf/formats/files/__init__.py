@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
 from adaptinf.formats.files.json import read_json_lines, read_json_list
 from adaptinf.formats.files.row import FileRow
@@ -12,8 +13,9 @@ from adaptinf.formats.manifest import exported_file
 
 __all__ = ["READERS", "FileRow", "find_file", "read_rows"]
 
-READERS: dict[str, Callable[[Path], Iterator[FileRow]]] = {".json": read_json_list, ".jsonl": read_json_lines}
-"""Suffix -> reader. A reader yields rows one at a time and raises DataError where the whole file is unreadable."""
+READERS: dict[str, Callable[[Path, int], Iterator[FileRow]]] = {".json": read_json_list, ".jsonl": read_json_lines}
+"""Suffix -> reader of a path and of the bytes that a row may have. A reader yields rows one at a time, larger ones with
+a problem, and raises DataError where the whole file is unreadable."""
 _NUM_LISTED = 10
 """Files of a folder that an error message lists at most."""
 
@@ -40,13 +42,15 @@ def find_file(path: Path) -> Path:
     return path
 
 
-def read_rows(path: Path) -> Iterator[FileRow]:
+def read_rows(path: Path, max_row_bytes: int | None = None) -> Iterator[FileRow]:
     """Yield the rows of a data file; a file that breaks off ends with one row that has a problem.
+
+    So does a row of more than `max_row_bytes` (None: MAX_ROW_BYTES), which is never whole in memory.
 
     Raises:
         DataError: the file cannot be opened, is empty or is not what its suffix says.
     """
     try:
-        yield from READERS[path.suffix](path)
+        yield from READERS[path.suffix](path, MAX_ROW_BYTES if max_row_bytes is None else max_row_bytes)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.formats.files import READERS, FileRow, find_file, read_rows
-from adaptinf.formats.files import json as json_files
+from adaptinf.formats.files import READERS, FileRow, decoding, find_file, read_rows, window
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -48,7 +49,7 @@ def test_a_list_is_read_like_json_loads_whatever_the_chunks(
         text = json.dumps(items, indent=indent)
     written(path, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
+        patch.setattr(window, "CHUNK_CHARACTERS", chunk)
         found = list(read_rows(path))
     assert [row.number for row in found] == list(range(len(items)))
     for row, item in zip(found, items, strict=True):
@@ -65,7 +66,7 @@ def test_a_list_cut_anywhere_ends_with_one_problem(
     text = json.dumps(items, indent=1)
     path = written(tmp_path_factory.getbasetemp() / "cut.json", text[: data.draw(st.integers(1, len(text) - 1))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
+        patch.setattr(window, "CHUNK_CHARACTERS", chunk)
         *sound, last = read_rows(path)
     assert [row.problem for row in sound] == [None] * len(sound)
     assert "broken JSON at line" in (last.problem or "")
@@ -76,7 +77,7 @@ def test_a_list_cut_anywhere_ends_with_one_problem(
 def test_broken_json_in_the_middle_yields_the_rows_before_and_its_position(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
+    monkeypatch.setattr(window, "CHUNK_CHARACTERS", chunk)
     path = written(tmp_path / "a.json", '[\n {"a": 1},\n {"b": 2},\n {"c": oops},\n {"d": 4}\n]')
     *sound, broken = read_rows(path)
     assert [row.value for row in sound] == [{"a": 1}, {"b": 2}]
@@ -124,7 +125,7 @@ def test_a_broken_line_does_not_end_its_file(tmp_path: Path, text: str) -> None:
 def test_a_file_of_lines_that_holds_one_list_is_read_as_a_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, chunk: int
 ) -> None:
-    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", chunk)
+    monkeypatch.setattr(window, "CHUNK_CHARACTERS", chunk)
     assert values(written(tmp_path / "a.jsonl", text)) == [{"a": 1}, {"b": 2}]
 
 
@@ -179,7 +180,7 @@ def test_hostile_numbers_and_texts(tmp_path: Path, name: str) -> None:
     assert [row.number for row in found if row.problem] == [4, 5]
 
 
-@pytest.mark.parametrize("depth", [json_files.MAX_DEPTH + 1, 100_000])
+@pytest.mark.parametrize("depth", [decoding.MAX_DEPTH + 1, 100_000])
 def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     found = list(read_rows(written(tmp_path / "a.jsonl", f"1\n{deep}\n2")))
@@ -201,7 +202,7 @@ def test_a_folder_stands_for_its_only_data_file(tmp_path: Path) -> None:
 
 
 def test_a_kind_of_file_is_one_entry_of_the_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_words(path: Path) -> Iterator[FileRow]:
+    def read_words(path: Path, max_row_bytes: int) -> Iterator[FileRow]:
         yield from (FileRow(number, {"word": word}) for number, word in enumerate(path.read_text().split()))
 
     monkeypatch.setitem(READERS, ".words", read_words)
@@ -219,13 +220,80 @@ def test_missing_files_empty_folders_and_other_suffixes_are_refused(tmp_path: Pa
             find_file(tmp_path / name)
 
 
+SMALL, LARGE = {"text": "a"}, {"text": 'é"[{]}\\' * 50, "more": [[{}], "x" * 200]}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("chunk", [1, 7, 100, 1 << 20])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_row_that_is_too_large_is_refused_and_the_next_ones_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, chunk: int, indent: int | None
+) -> None:
+    rows = [SMALL, LARGE, SMALL, "x" * 1000, 5, LARGE, SMALL]
+    if name == "a.json":
+        text = json.dumps(rows, indent=indent, ensure_ascii=False)
+    else:
+        text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    monkeypatch.setattr(window, "CHUNK_CHARACTERS", chunk)
+    found = list(read_rows(written(tmp_path / name, text), 500))
+    assert [row.value for row in found] == [SMALL, None, SMALL, None, 5, None, SMALL]
+    assert [row.number for row in found] == list(range(7))
+    indent = indent if name == "a.json" else None
+    size = len(json.dumps(LARGE, indent=indent, ensure_ascii=False).encode())
+    wanted = "row of N bytes, at most 500 are read (data.max_row_bytes)"
+    for row, num_bytes in ((found[1], size), (found[3], 1002), (found[5], size)):
+        assert row.problem is not None and not row.ends_file
+        # Within a list, a row is indented further than alone.
+        given = int(row.problem.split()[2].replace(",", ""))
+        assert num_bytes <= given <= num_bytes * (1.5 if indent else 1) + 1
+        assert row.problem.replace(row.problem.split()[2], "N") == wanted
+    assert all(row.problem is None for row in read_rows(tmp_path / name, 3000))
+
+
+def test_a_list_that_ends_within_a_row_that_is_too_large_is_broken(tmp_path: Path) -> None:
+    *_, last = read_rows(written(tmp_path / "a.json", '[1, "' + "x" * 5000), 100)
+    assert last.ends_file and last.problem is not None and last.problem.startswith("broken JSON at line 1 column")
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_row_that_is_too_large_is_never_in_memory(tmp_path: Path, name: str) -> None:
+    path, ends = tmp_path / name, ("[", ",", "]") if name == "a.json" else ("", "\n", "")
+    with path.open("w") as file:
+        file.write(f'{ends[0]}{{"text": "')
+        for _ in range(40):
+            file.write("x" * 1_000_000)
+        file.write(f'"}}{ends[1]}{{"text": "a"}}{ends[2]}')
+    tracemalloc.start()
+    try:
+        found = list(read_rows(path, 1_000_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [row.value for row in found] == [None, SMALL]
+    assert peak < 12_000_000
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_row_of_very_many_lists_is_refused_before_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(decoding, "MAX_CONTAINERS", 1000)
+    monkeypatch.setattr(window, "MAX_CONTAINERS", 1000)
+    monkeypatch.setattr(window, "CHUNK_CHARACTERS", 512)
+    rows = [{"a": [[]] * 2000}, {"text": "[{" * 2000}]
+    text = json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows))
+    many, sound = read_rows(written(tmp_path / name, text))
+    assert many.problem is not None and many.problem.startswith("row of more than") and not many.ends_file
+    assert sound.value == rows[1]
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_files, "CHUNK_CHARACTERS", 1000)
+    monkeypatch.setattr(window, "CHUNK_CHARACTERS", 1000)
     path = written(tmp_path / "a.json", json.dumps([{"n": n, "text": "x" * 50} for n in range(500)]))
     with path.open() as file:
-        window = json_files._Window(file)
-        window.expect("[")
+        part = window.Window(file, MAX_ROW_BYTES)
+        part.expect("[")
         for number in range(500):
-            assert window.take_value().value["n"] == number
-            assert len(window.text) < 3000
-            window.expect("," if number < 499 else "]")
+            assert part.take_value().value["n"] == number
+            assert len(part.text) < 3000
+            part.expect("," if number < 499 else "]")
