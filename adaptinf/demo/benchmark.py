@@ -91,7 +91,7 @@ def prepare(
         with lock.held(folder):
             if not data.exists():  # another process may have written it meanwhile
                 _write(benchmark, store.begin(data), seed)
-                store.finish(data)
+                store.complete(data)
     file = data / (VALIDATION_FILE if name.endswith(VALIDATION) else STREAM_FILE)
     config = configuration.load(file, overrides)
     with registry.scope(config.plugins):

@@ -42,5 +42,5 @@ def demo_data(folder: Path, seed: int) -> Path:
     if not folder.exists():
         part = store.begin(folder)
         write_stream(part, scale=DEMO_SCALE, tests_per_skill=DEMO_TESTS_PER_SKILL, seed=seed)
-        store.finish(folder)
+        store.complete(folder)
     return folder / "stream.yaml"

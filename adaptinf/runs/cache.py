@@ -112,7 +112,7 @@ def _cost(log: Path, key: dict[str, Any]) -> dict[str, Any]:
 def _bring(made: Path, target: Path) -> None:
     """Link a shared stage's files into a run, whole or not at all."""
     _linked(made, store.part_of(target))
-    store.finish(target)
+    store.complete(target)
 
 
 def _give(target: Path, place: Path, cost: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def _give(target: Path, place: Path, cost: dict[str, Any]) -> None:
     part = store.part_of(place)
     _linked(target, part / MADE)
     tables.write_json(part / COST, cost)
-    store.finish(place)
+    store.complete(place)
 
 
 def _linked(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
-from adaptinf.storage import lines, tables
+from adaptinf.storage import checksums, lines, tables
 from adaptinf.storage.drafts import write_text_whole as write_text_whole  # the other way to write a whole file
 
 
@@ -86,11 +86,21 @@ def check_maker(path: Path, maker: dict[str, Any]) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Flush the `.part` folder to disk and give it its final name."""
-    part = part_of(folder)
-    for path in part.rglob("*"):
+    """Flush the `.part` folder of a stage or dataset to disk with its checksums, and give it its final name."""
+    checksums.seal(part_of(folder))
+    _rename(folder)
+
+
+def complete(folder: Path) -> None:
+    """Flush the `.part` folder of anything else to disk as it is, and give it its final name."""
+    for path in part_of(folder).rglob("*"):
         if path.is_file():
             _fsync(path)
+    _rename(folder)
+
+
+def _rename(folder: Path) -> None:
+    part = part_of(folder)
     _fsync(part)
     os.rename(part, folder)
     _fsync(folder.parent)

@@ -37,7 +37,9 @@ def _as_list(values: Any) -> Any:
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write named columns of equal length as one Parquet file; text columns may be empty."""
-    pq.write_table(pa.table({name: _as_arrow(values) for name, values in columns.items()}), path)
+    pq.write_table(
+        pa.table({name: _as_arrow(values) for name, values in columns.items()}), path, write_page_checksum=True
+    )
     # Arrow would keep the memory, a few hundred bytes per row, for a later use that may not come.
     pa.default_memory_pool().release_unused()
 
@@ -49,7 +51,7 @@ def read_table(path: Path) -> Columns:
         StoreError: the file is missing or damaged.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read as Parquet ({error}); {WAY_OUT}") from error
     return {name: table[name].to_numpy() for name in table.column_names}

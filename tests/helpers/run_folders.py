@@ -12,6 +12,7 @@ from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection,
 from adaptinf.pool.intake import add_dataset
 from adaptinf.runs import Run
 from adaptinf.storage import store, tables
+from adaptinf.storage.checksums import CHECKSUMS
 from tests.helpers.conversations import say
 
 NUM_ITEMS = 10
@@ -132,10 +133,11 @@ def _save(run: Run, step: int, artifact: store.Artifact) -> None:
 def content(folder: Path) -> dict[str, bytes]:
     """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock.
 
-    The trial of the model is none either: its key has the times of the model's files, and steps alone make none.
+    The trial of the model is none either: its key has the times of the model's files, and steps alone make none. Nor
+    are checksums, which are those of the trainer's log as well.
     """
     left_out = {"config.yaml", "events.jsonl", "metrics.jsonl", ".lock", "training_args.bin", "trainer_log.json"}
-    left_out |= {"trial.json"}
+    left_out |= {"trial.json", CHECKSUMS}
     # The features of a later step name the model that made them, which lies in the run folder.
     return {
         path.relative_to(folder).as_posix(): path.read_bytes().replace(bytes(folder), b"RUN")
