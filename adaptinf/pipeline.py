@@ -8,10 +8,11 @@ runs the remaining stages.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,15 +28,19 @@ from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs.base import check_base
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.runs.stream import join
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import select, traits_of, with_options
+from adaptinf.storage.store import Artifact
 from adaptinf.training import save_weights, train
 from adaptinf.words import counted
 
 __all__ = ["Run", "run_all", "run_step"]
+
+A = TypeVar("A", bound=Artifact)
 
 FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances"})
 """A selector that needs one of these needs the pool to be extracted and clustered first."""
@@ -53,11 +58,12 @@ def run_step(run: Run, step: int) -> None:
 
     Raises:
         ConfigError: the stream has no such dataset, the step before it is not finished, or it had other settings.
-        StoreError: something that the step needs of earlier steps is missing.
+        StoreError: something that the step needs of earlier steps is missing, or it had another base model.
     """
     _check_turn(run, step)
     check_history(run, step)
     run = run.pin_settings()
+    check_base(run)
     with run.plugins(), closing(make_executor(run.settings)) as executor:
         _take_step(run, step, executor)
 
@@ -75,11 +81,23 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
     clusters = None if features is None else _cluster(run, step, features, executor)
     selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters, is_usable))
-    run.once(step, Trained, partial(_train, run, step, pool, selection))
+    _with_model(run, step, Trained, partial(_train, run, step, pool, selection))
     if tests:
         _evaluate(run, step, tests, executor)
     run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters, is_usable))
     _drop_old_arrays(run, step)
+
+
+def _with_model(run: Run, step: int, kind: type[A], compute: Callable[[Path], A]) -> A:
+    """Run a stage that loads the model; it is not finished if files of the model change meanwhile."""
+
+    def watched(part: Path) -> A:
+        check_base(run)
+        made = compute(part)
+        check_base(run)
+        return made
+
+    return run.once(step, kind, watched)
 
 
 def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
@@ -142,7 +160,7 @@ def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
             progress=run.progress,
         )
 
-    features = run.once(step, Features, compute)
+    features = _with_model(run, step, Features, compute)
     if not run.has(step, SavedPruning):
         features.check_arrays(run.stage_folder(step, Features))
     run.log_metrics(step, Features.stage, {"rows": len(features.ids), "unscored": features.info["unscored"]})
@@ -230,7 +248,7 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -
             out=part,
         )
 
-    evaluation = run.once(step, Evaluation, compute)
+    evaluation = _with_model(run, step, Evaluation, compute)
     macro = metrics.average_accuracy(evaluation.matrix)
     micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
     run.log_metrics(step, Evaluation.stage, {"average_accuracy": macro, "micro_accuracy": micro})

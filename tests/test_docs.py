@@ -360,7 +360,7 @@ def test_the_references_are_what_the_code_says():
 
 
 def test_a_commands_page_without_one_of_the_commands_is_refused():
-    with pytest.raises(ValueError, match=r"sections for \['add'"):
+    with pytest.raises(ValueError, match=r"sections for \['accept', 'add'"):
         REFERENCE["commands_page"](COMMANDS_PAGE.replace("<!-- command: step -->", ""))
 
 

@@ -7,12 +7,14 @@ Options are named as on the command line (`--set` is `settings`, or `options` of
 
 from __future__ import annotations
 
+from adaptinf.api.changes import accept
 from adaptinf.api.comparing import compare, demo
 from adaptinf.api.results import explain, export, report, restore, withdraw
 from adaptinf.api.running import add, init, run, status, step
 from adaptinf.api.tools import doctor, inspect, list_plugins, select, validate
 
 __all__ = [
+    "accept",
     "add",
     "compare",
     "demo",

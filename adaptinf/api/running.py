@@ -170,9 +170,12 @@ def _run_steps(run: Run, num_steps: int | None = None) -> None:
 
     with quiet_libraries():
         from adaptinf.pipeline import run_all
+        from adaptinf.runs.base import check_base
         from adaptinf.runs.model_trial import tried
 
         if run.num_finished < len(run.config.stream):
+            if run.base_file.exists():
+                check_base(run)  # before the trial, which loads the model
             with run.plugins():
                 _noted(tried(run), run.progress)
         run_all(run, num_steps=num_steps)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import adaptinf
-from adaptinf.cli import comparing, results, running, tools
+from adaptinf.cli import changes, comparing, results, running, tools
 from adaptinf.errors import AdaptError
 
 app = typer.Typer(
@@ -91,6 +91,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 COMMANDS = (
     *(comparing.demo, running.init, running.run, running.add, running.step, running.status, running.report),
     *(comparing.compare, results.explain, results.export, results.restore, results.withdraw),
+    changes.accept,
     *(tools.validate, tools.inspect, tools.doctor, tools.select),
 )
 """In the order of `adaptinf --help`."""

@@ -79,6 +79,8 @@ def show_status(found: Status) -> None:
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     print(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
     print(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
+    for line in found.accepted:
+        print(f"accepted: {line}")
     for step in found.steps:
         if step.unusable:
             rows = counted(step.unusable, "sample")

@@ -27,12 +27,12 @@ def refuse_other_folder(path: str) -> None:
     if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.exists():
         raise ModelError(f"model.path={path} does not exist; name a Hugging Face folder or hub model")
     if (folder / ADAPTER_FILE).is_file():
-        base = _json(folder / ADAPTER_FILE).get("base_model_name_or_path") or "a model that it does not name"
+        base = json_settings(folder / ADAPTER_FILE).get("base_model_name_or_path") or "a model that it does not name"
         raise ModelError(
             f"model.path={path}: that is an adapter of {base}: set model.path to {base} and model.adapter to {path}"
         )
     if (folder / "config.json").is_file():
-        _refuse_original_code(path, _json(folder / "config.json"))
+        _refuse_original_code(path, json_settings(folder / "config.json"))
 
 
 def _refuse_original_code(path: str, config: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ def _refuse_original_code(path: str, config: dict[str, Any]) -> None:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_settings(path: Path) -> dict[str, Any]:
     """Return a file of settings; empty where it cannot be read, since loading names the reason better."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The logs of a run: begin and end of every stage with seconds and peak memory, and changed settings."""
+"""The logs of a run: begin and end of every stage with seconds and peak memory, and changed settings and plug-ins."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def logged(log: Path, step: int, stage: str, part: Path) -> Iterator[None]:
 def note_change(log: Path, step: int, setting: str, before: Any, after: Any) -> None:
     """Append that a setting, named `a.b`, has another value from a step on, from the stages that follow in the log."""
     store.append_line(log, {"step": step, "event": "setting", "setting": setting, "before": before, "after": after})
+
+
+def note_plugin(log: Path, step: int, plugin: str, before: str, after: str) -> None:
+    """Append that the code of a plug-in file is another one from a step on; before and after are hashes."""
+    store.append_line(log, {"step": step, "event": "plugin", "plugin": plugin, "before": before, "after": after})
 
 
 def finished_stages(log: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ EVENTS = "events.jsonl"
 METRICS = "metrics.jsonl"
 REPORT = "report.html"
 TRIAL = "trial.json"
+BASE_MODEL = "base.json"
+ACCEPTED = "accepted.jsonl"
 OWN_NAMES = (POOL, BASE, STEPS, METRICS, EVENTS, REPORT)
 """What a run writes beside its configuration, which is written first."""
 BASE_STEP = -1
@@ -59,6 +61,16 @@ class Layout:
     def metrics_file(self) -> Path:
         """Numbers of every stage."""
         return self.folder / METRICS
+
+    @property
+    def base_file(self) -> Path:
+        """The files of the base model that the run's steps work with."""
+        return self.steps_folder / BASE_MODEL
+
+    @property
+    def accepted_file(self) -> Path:
+        """Changes of base model and tests that the user has accepted."""
+        return self.folder / ACCEPTED
 
     @property
     def trial_file(self) -> Path:

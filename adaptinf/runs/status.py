@@ -13,6 +13,7 @@ from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
@@ -81,6 +82,8 @@ class Status:
     """Whether the test of the base model, which the first step begins with, has begun and is not finished."""
     seconds_left: float | None
     """Estimate for the waiting steps; None before the first step is finished."""
+    accepted: tuple[str, ...]
+    """Changes of base model and tests that the user has accepted, a line each."""
     steps: tuple[StepStatus, ...]
     """One per dataset of the stream."""
 
@@ -117,6 +120,7 @@ def status_of(run: Run) -> Status:
         disk_bytes=store.folder_bytes(run.folder),
         testing_base=store.part_of(run.stage_folder(BASE_STEP, Evaluation)).exists(),
         seconds_left=_seconds_left(run, seconds),
+        accepted=tuple(change.line for change in accepted_changes(run)),
         steps=tuple(_step_status(run, step, seconds, count) for step, count in enumerate(unusable_counts(run))),
     )
 

@@ -42,6 +42,7 @@ def test_a_run_keeps_its_trial_and_does_not_repeat_it(tmp_path, monkeypatch):
     api.step(tmp_path / "run")
     assert len(made) == 1
     (model / "generation_config.json").write_text("{}")
+    api.accept(tmp_path / "run", "base")  # otherwise refused, as another base model
     api.add(tmp_path / "run", write_dataset(tmp_path, "three", rows(8, word="thing"))["path"])
     api.step(tmp_path / "run")
     assert len(made) == 2

@@ -1,0 +1,31 @@
+"""What a run stands on has changed or moved: take it as it is, or say where it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptinf.api.paths import PathLike
+from adaptinf.progress import Progress
+
+if TYPE_CHECKING:
+    from adaptinf.runs.accept import Acceptance
+
+
+def accept(folder: PathLike, what: str, *, progress: Progress | None = None) -> Acceptance:
+    """Take a changed base model as it is: the next steps go on with it, and every table says where it changed.
+
+    Args:
+        folder: the run folder.
+        what: `base`: the base model, its given adapter and its proxy.
+        progress: where to report.
+
+    Raises:
+        ConfigError: there is no such run, no step of it has begun, or nothing of that name can be accepted.
+        StoreError: another process uses the run, or a file of it is damaged.
+    """
+    from adaptinf.runs import Run
+    from adaptinf.runs.accept import accept as accepted
+
+    with Run.locked(Path(folder), progress=progress) as opened, opened.plugins():
+        return accepted(opened, what)

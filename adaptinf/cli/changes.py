@@ -1,0 +1,21 @@
+"""The commands about what a run stands on: its base model, its tests, its images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adaptinf import api
+from adaptinf.cli.options import Quiet, RunFolder
+
+
+def accept(
+    folder: RunFolder,
+    what: Annotated[str, typer.Argument(help="base: the base model.")],
+    quiet: Quiet = False,
+) -> None:
+    """Take a changed base model as it is. The change is recorded and shown."""
+    from adaptinf.cli.progress import make_progress
+
+    print(api.accept(folder, what, progress=make_progress(quiet=quiet)).text)

@@ -1,0 +1,68 @@
+"""Changes of a run's inputs that its user has accepted, one line each in accepted.jsonl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from adaptinf.errors import StoreError
+from adaptinf.runs.layout import Layout
+from adaptinf.storage import store
+
+What = Literal["base", "tests"]
+"""The inputs of a run that must not change between its steps, unless that is accepted."""
+ACCEPTABLE: tuple[What, ...] = get_args(What)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """One accepted change."""
+
+    what: What
+    """The input that changed."""
+    step: int
+    """First step that works with the new one, wholly or from the stage on that it had reached."""
+    was: dict[str, Any]
+    """The former value: setting or skill -> digest, and what a message shows of it."""
+    now: dict[str, Any]
+    """The new value, likewise."""
+    text: str
+    """What changed, in a phrase."""
+
+    @property
+    def line(self) -> str:
+        """The change and where it takes effect, in a sentence."""
+        named = "another base model" if self.what == "base" else "other tests"
+        return f"{named} from step {self.step} on ({self.text})"
+
+
+def note_accepted(run: Layout, change: Accepted) -> None:
+    """Record a change in accepted.jsonl."""
+    store.append_line(run.accepted_file, vars(change))
+
+
+def accepted_changes(run: Layout) -> tuple[Accepted, ...]:
+    """Return what the user has accepted, in order.
+
+    Raises:
+        StoreError: a record lacks one of its keys.
+    """
+    return tuple(_change(run, line) for line in store.read_lines(run.accepted_file))
+
+
+def _change(run: Layout, line: dict[str, Any]) -> Accepted:
+    try:
+        if line["what"] not in ACCEPTABLE:
+            raise ValueError(line["what"])
+        return Accepted(
+            what=line["what"],
+            step=int(line["step"]),
+            was=dict(line["was"]),
+            now=dict(line["now"]),
+            text=str(line["text"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{run.accepted_file} has a line that is no accepted change ({error!r}): {str(line)[:80]}; bring back a "
+            "copy, or delete the line"
+        ) from error
