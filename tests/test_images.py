@@ -11,6 +11,7 @@ from PIL import Image
 
 from adaptinf import images
 from adaptinf.errors import DataError
+from adaptinf.images import conversion, jpeg, pixel_ranges
 
 RNG = np.random.default_rng(0)
 
@@ -61,7 +62,7 @@ def test_a_huge_image_is_refused_without_a_warning(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert "too large: 96 x 64" in (images.image_problem(tmp_path / "a.png") or "")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    assert "cannot be decoded" in (images.image_problem(tmp_path / "a.png") or "")
+    assert "too large: 96 x 64" in (images.image_problem(tmp_path / "a.png") or "")
     monkeypatch.setattr(images, "MAX_PIXELS", 7000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert images.image_problem(tmp_path / "a.png") is None
@@ -142,6 +143,102 @@ def test_damaged_bytes_anywhere_never_raise_from_check_and_only_our_error_from_o
                     images.open_image(path)
 
 
+def whole(image: Image.Image) -> Image.Image:
+    """Return an 8-bit image on white, converted in one piece."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "PA", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"])
+@pytest.mark.parametrize("transparency", [None, 3])
+def test_an_image_that_is_converted_in_strips_is_that_of_one_piece(
+    monkeypatch: pytest.MonkeyPatch, mode: str, transparency: int | None
+) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (64, 96, 4), dtype=np.uint8))
+    image = (image.convert("P") if mode == "PA" else image.convert("RGB") if mode == "LAB" else image).convert(mode)
+    if transparency is not None and mode in ("P", "L", "1", "RGB"):
+        image.info["transparency"] = (transparency,) * 3 if mode == "RGB" else transparency
+    expected = whole(image).tobytes()
+    for pixels in (1, 96 * 7, 96 * 64):
+        monkeypatch.setattr(pixel_ranges, "STRIP_PIXELS", pixels)
+        assert conversion.to_rgb(image, None).tobytes() == expected
+
+
+@pytest.mark.parametrize("values", [np.uint16, np.int32, np.float32])
+def test_an_image_of_more_than_eight_bits_is_the_same_in_strips(monkeypatch: pytest.MonkeyPatch, values: type) -> None:
+    numbers = RNG.integers(0, 60000, (64, 96)).astype(values)
+    if values is np.float32:
+        numbers[3, 4], numbers[60, 5] = np.nan, -np.inf
+    image = Image.fromarray(numbers)
+    found = set()
+    for pixels in (96 * 64, 96 * 7, 1):
+        monkeypatch.setattr(pixel_ranges, "STRIP_PIXELS", pixels)
+        found.add(conversion.to_rgb(image, None).tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "size", "options"),
+    [
+        (6144, (96, 64), {}),
+        (6143, (48, 32), {"progressive": True}),
+        (1536, (48, 32), {}),
+        (1535, (24, 16), {"progressive": True}),
+        (96, (12, 8), {}),
+    ],
+)
+def test_a_jpeg_of_too_many_pixels_is_decoded_smaller_wherever_it_is_used(
+    tmp_path: Path, limit: int, size: tuple[int, int], options: dict[str, bool]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.jpg"
+    noise().save(path, exif=exif, **options)
+    found = images.examine(path, max_pixels=limit)
+    scale = 96 // size[0]
+    note = None if scale == 1 else f"of 96 x 64 pixels is decoded at 1/{scale} of its width and height"
+    assert found == (None, None, scale, note)
+    stored = images.StoredImage(path, found.reduction)
+    pixels = stored.open()
+    assert pixels.size == stored.size() == size[::-1]
+    for source in (path, path.read_bytes()):
+        assert images.open_image(source, max_pixels=limit).tobytes() == pixels.tobytes()
+    with pytest.raises(DataError, match="is too large: 96 x 64 pixels, at most 95 are read"):
+        images.open_image(path, max_pixels=95)
+    assert "is too large" in str(images.image_problem(path, max_pixels=95))
+
+
+def test_a_jpeg_of_more_pixels_than_pillow_opens_is_decoded_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    noise().save(tmp_path / "a.jpg")
+    assert images.examine(tmp_path / "a.jpg", max_pixels=2000).reduction == 2
+    assert images.open_image((tmp_path / "a.jpg").read_bytes(), max_pixels=2000).size == (48, 32)
+    noise().save(tmp_path / "a.png")
+    assert images.image_problem(tmp_path / "a.png", max_pixels=2000) == (
+        "is too large: 96 x 64 pixels, at most 2,000 are read"
+    )
+
+
+def test_what_the_coefficients_of_a_jpeg_take_is_limited(tmp_path: Path) -> None:
+    for mode, subsampling, num_bytes in (("RGB", 0, 6), ("RGB", 2, 3), ("L", 0, 2), ("CMYK", 0, 8)):
+        for options in ({}, {"progressive": True}):
+            noise(mode).save(tmp_path / "a.jpg", subsampling=subsampling, **options)
+            with Image.open(tmp_path / "a.jpg") as image:
+                assert jpeg.coefficient_bytes(image) == (96 * 64 * num_bytes if options else 0)
+    noise().save(tmp_path / "a.jpg", subsampling=0, progressive=True)
+    assert images.image_problem(tmp_path / "a.jpg", max_pixels=2400) is None
+    problem = str(images.image_problem(tmp_path / "a.jpg", max_pixels=2000))
+    assert (
+        "96 x 64 pixels in several passes (progressive), which take 36,864 bytes to decode, at most 32,000" in problem
+    )
+    noise().save(tmp_path / "a.jpg", subsampling=0)
+    assert images.image_problem(tmp_path / "a.jpg", max_pixels=2000) is None
+
+
 RAMP = np.tile(np.linspace(0, 1, 64), (4, 1))
 
 
@@ -176,7 +273,7 @@ def test_more_than_eight_bits_are_scaled_by_the_range_of_the_file(
     tmp_path: Path, name: str, values: np.ndarray, kind: str
 ) -> None:
     Image.fromarray(values).save(tmp_path / name)
-    assert images.examine(tmp_path / name) == (None, kind)
+    assert images.examine(tmp_path / name)[:2] == (None, kind)
     shown = grey_values(tmp_path / name)
     assert (shown.min(), shown.max()) == (0, 255) or kind.startswith("14")
     expected = RAMP[0].round() if name == "mask.png" else RAMP[0]
@@ -211,7 +308,7 @@ def test_values_that_are_no_numbers_do_not_change_the_range(tmp_path: Path) -> N
 def test_images_of_eight_bits_have_no_scaling(tmp_path: Path) -> None:
     for mode, name in [("RGB", "a.jpg"), ("L", "l.png"), ("P", "p.png"), ("CMYK", "c.jpg"), ("1", "one.png")]:
         noise(mode).save(tmp_path / name)
-        assert images.examine(tmp_path / name) == (None, None), name
+        assert images.examine(tmp_path / name)[:2] == (None, None), name
 
 
 @pytest.mark.parametrize("size", [(1, 1), (300, 300)])
@@ -224,7 +321,7 @@ def test_very_small_and_square_images_open(tmp_path: Path, size: tuple[int, int]
 def test_a_picture_of_several_frames_and_one_with_the_wrong_suffix_open(tmp_path: Path) -> None:
     frames = [noise(), noise()]
     frames[0].save(tmp_path / "a.mpo", format="MPO", save_all=True, append_images=frames[1:])
-    assert images.examine(tmp_path / "a.mpo") == (None, None)
+    assert images.examine(tmp_path / "a.mpo")[:2] == (None, None)
     assert images.open_image(tmp_path / "a.mpo").size == (96, 64)
     noise().save(tmp_path / "a.jpg", format="PNG")
     assert images.open_image(tmp_path / "a.jpg").size == (96, 64)

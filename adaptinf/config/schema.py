@@ -80,7 +80,7 @@ class DataConfig(Section):
     images: Literal["reference", "copy"] = "reference"
     """reference: the pool keeps paths to your images; copy: the pool keeps its own copies."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_LIMIT)
-    """Width times height of the largest image that is read; rows with larger ones are rejected."""
+    """Width times height of the largest image that is read; a larger JPEG is decoded smaller, others are rejected."""
     max_row_bytes: int = Field(default=MAX_ROW_BYTES, ge=1)
     """Bytes of the largest row that is read, images in it included (its text: 4 MB); larger ones are rejected."""
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
+from adaptinf.images import StoredImage
 from adaptinf.words import counted
 
 
@@ -49,10 +50,18 @@ class Sample:
     """Tools that the assistant may call, as JSON schemas, for the chat templates that show them."""
     tags: tuple[str | None, ...] = field(default=(), compare=False)
     """The tag of each image as the file has it, with its line breaks; empty, or None: a block, or unknown."""
+    reductions: tuple[int, ...] = ()
+    """How many times smaller each image is decoded, where a JPEG has too many pixels; empty: none is reduced."""
     unread: tuple[str, ...] = field(default=(), compare=False)
     """Keys of the row and of its turns that nothing reads; known right after reading only, not in a pool."""
     scalings: tuple[str, ...] = field(default=(), compare=False)
     """How pixels of more than eight bits are scaled, in words; known right after reading only, not in a pool."""
+
+    @property
+    def stored_images(self) -> tuple[StoredImage, ...]:
+        """The image files, as they are decoded for every use."""
+        reductions = self.reductions or (1,) * len(self.images)
+        return tuple(map(StoredImage, self.images, reductions))
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:

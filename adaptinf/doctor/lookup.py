@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
-from adaptinf.images import image_problem
+from adaptinf.images import examine
 from adaptinf.words import counted, shortened
 
 SUGGESTED = 3
@@ -100,11 +101,15 @@ def _checked(row: Row, path: str, number: int) -> Row:
     """Return the row, rejected if one of its images cannot be used."""
     if isinstance(row, Rejected):
         return row
-    for image in row.images:
-        problem = image_problem(image)
-        if problem:
-            return Rejected(file=path, row=number, reason=f"image {str(image)!r} {problem}", id=row.id)
-    return row
+    examined = [examine(image) for image in row.images]
+    for image, found in zip(row.images, examined, strict=True):
+        if found.problem:
+            return Rejected(file=path, row=number, reason=f"image {str(image)!r} {found.problem}", id=row.id)
+    notes = [
+        f"image {str(image)!r} {found.note}" for image, found in zip(row.images, examined, strict=True) if found.note
+    ]
+    reductions = tuple(found.reduction for found in examined) if notes else ()
+    return replace(row, notes=(*row.notes, *notes), reductions=reductions)
 
 
 def _similar(id: str, ids: list[str]) -> list[str]:

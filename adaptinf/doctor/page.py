@@ -11,7 +11,7 @@ from pathlib import Path
 from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.inspected import Inspected, Piece
 from adaptinf.errors import DataError
-from adaptinf.images import open_stored
+from adaptinf.images import StoredImage
 from adaptinf.storage import store
 from adaptinf.words import counted
 
@@ -66,15 +66,15 @@ def _article(inspected: Inspected, num_images: int) -> Iterator[str]:
 
 
 def _images(sample: Sample, num_images: int) -> Iterator[str]:
-    for number, path in enumerate(sample.images):
-        source = _thumbnail(path) if number < num_images else None
+    for number, image in enumerate(sample.stored_images):
+        source = _thumbnail(image) if number < num_images else None
         yield f'<img alt="" src="data:image/jpeg;base64,{source}">' if source else ""
-        yield f"<p class=quiet>{_text(str(path))}</p>"
+        yield f"<p class=quiet>{_text(str(image.path))}</p>"
 
 
-def _thumbnail(path: Path) -> str | None:
+def _thumbnail(stored: StoredImage) -> str | None:
     try:
-        image = open_stored(path)
+        image = stored.open()
     except DataError:  # it could be read a moment ago; its path is shown
         return None
     image.thumbnail((THUMBNAIL, THUMBNAIL))

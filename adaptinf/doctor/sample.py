@@ -10,7 +10,6 @@ from adaptinf.data import Rejected
 from adaptinf.doctor.inspected import Inspected
 from adaptinf.doctor.lookup import Found, by_id, by_number
 from adaptinf.errors import ModelError
-from adaptinf.images import open_stored
 
 if TYPE_CHECKING:
     from adaptinf.models.loading import Learner
@@ -51,7 +50,7 @@ def _loaded(model: str) -> tuple[Learner, str]:
 
 def _as_read(found: Found) -> Inspected:
     row = found.row
-    sizes = () if isinstance(row, Rejected) else tuple(open_stored(path).size for path in row.images)
+    sizes = () if isinstance(row, Rejected) else tuple(image.open().size for image in row.stored_images)
     return Inspected(row=row, image_sizes=sizes, pieces=(), is_cut=False, note=found.note)
 
 

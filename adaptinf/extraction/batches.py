@@ -18,7 +18,6 @@ import torch
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
-from adaptinf.images import open_stored
 from adaptinf.models.chat import Encoded, Images, encode_usable, without_images
 from adaptinf.models.loading import Learner
 
@@ -153,7 +152,7 @@ class Preparer:
 def _open_all(sample: Sample) -> Images | None:
     """Return a sample's images; None if one cannot be opened, though it could when the dataset was added."""
     try:
-        return [open_stored(path) for path in sample.images]
+        return [image.open() for image in sample.stored_images]
     except DataError as error:
         logger.warning("%s is unscored: %s", sample.id, error)
         return None

@@ -24,6 +24,10 @@ class Found(NamedTuple):
     """The file, as an absolute path; links are not resolved below the image folder."""
     problem: str | None
     """What is wrong with it; None: nothing."""
+    reduction: int = 1
+    """How many times smaller it is decoded, as it has too many pixels otherwise."""
+    note: str | None = None
+    """What is worth knowing about that, in words."""
     scaling: str | None = None
     """How its pixels of more than eight bits are scaled; None: they have eight, or it was not decoded."""
 
@@ -73,7 +77,8 @@ class ImageFolder:
             reason = getattr(error, "strerror", None) or error
             return Found(self.folder, f"image {shown(text)} is not a path ({reason})")
         problem = f"image {shown(text)} {examined.problem}" if examined.problem else None
-        return Found(path, problem, examined.scaling)
+        note = f"image {shown(text)} {examined.note}" if examined.note else None
+        return Found(path, problem, examined.reduction, note, examined.scaling)
 
 
 def _ending(folder: Path) -> str:

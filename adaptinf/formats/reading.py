@@ -176,7 +176,7 @@ class _Reader:
         _check_text(aligned.messages, columns.tools)
         own_id, meta = _own_id(columns.others, row.number)
         found = [self.find_image(path) for path in aligned.images]
-        images = tuple(map(_path_of, found))
+        images, reductions = tuple(map(_path_of, found)), tuple(image.reduction for image in found)
         free_id, notes = self._claim(own_id)
         unread = [key for key, value in meta.items() if value is not None and key not in MEASURED_KEYS]
         return Sample(
@@ -185,10 +185,11 @@ class _Reader:
             messages=aligned.messages,
             images=images,
             meta=_named_as_text(meta),
-            notes=aligned.notes + notes,
+            notes=(*aligned.notes, *notes, *dict.fromkeys(image.note for image in found if image.note)),
             unlearnt=aligned.unlearnt,
             tools=columns.tools,
             tags=aligned.tags,
+            reductions=reductions if any(scale > 1 for scale in reductions) else (),
             scalings=tuple(dict.fromkeys(image.scaling for image in found if image.scaling)),
             unread=tuple(dict.fromkeys([*unread, *conversation.unread])),
         )

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import io
+import math
+import struct
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from adaptinf.errors import DataError
-from adaptinf.images.pixel_ranges import DEEP_MODES, pixel_range, significant_bits, to_eight_bits
+from adaptinf.images.conversion import to_rgb, upright
+from adaptinf.images.jpeg import BYTES_PER_PIXEL, coefficient_bytes, reduce, reduction
+from adaptinf.images.pixel_ranges import DEEP_MODES, pixel_range, significant_bits
 
 MAX_PIXELS = 40_000_000
 """Width times height of an image that is read, unless another limit is set: 7,300 x 5,480."""
 LARGEST_LIMIT = 178_956_970
 """Twice Pillow's default limit, at which Pillow itself refuses an image: about 13,400 x 13,400."""
+
+REDUCED = "decoded at"
+"""Within the note on an image that is reduced."""
+TILE_SIZE = (322, 323)
+"""Tags of a TIFF file: width and height of a tile, which is decoded whole."""
 
 # Pillow reads more formats, but some of them (such as EPS) start another program, which no dataset may do.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
@@ -31,6 +43,10 @@ class Examined(NamedTuple):
     """What is wrong with it; None: it decodes to its end."""
     scaling: str | None = None
     """How its pixels of more than eight bits become eight, in words; None: they have eight."""
+    reduction: int = 1
+    """How many times smaller it is decoded: 1, or 2, 4 or 8 for a JPEG of more pixels than the limit."""
+    note: str | None = None
+    """That it is reduced, in words; None: it is not."""
 
 
 def image_problem(path: Path, *, max_pixels: int | None = None) -> str | None:
@@ -41,13 +57,14 @@ def image_problem(path: Path, *, max_pixels: int | None = None) -> str | None:
 def examine(path: Path, *, max_pixels: int | None = None) -> Examined:
     """Return what is wrong with an image file, and how its pixels are scaled.
 
-    A JPEG is decoded at an eighth of its size, which is quicker; every byte is read, so a truncated file is found.
+    A JPEG is decoded at an eighth of its size, which is quicker; every byte is read, so a truncated file is found. One
+    of more than `max_pixels` pixels (None: MAX_PIXELS) is not refused but reduced.
     """
     problem = _file_problem(path)
     if problem:
         return Examined(problem)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
+        with _opened(path) as image:
             return _examined(image, max_pixels)
     except Exception as error:  # a decoder raises nearly anything on damaged bytes; the file is the cause
         return Examined(_undecodable(error))
@@ -58,11 +75,17 @@ def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> 
 
     Args:
         source: path of a file, or the file's content.
-        max_pixels: width times height that is refused above, LARGEST_LIMIT at most; None: MAX_PIXELS.
+        max_pixels: width times height that it has at most; None: MAX_PIXELS. A JPEG of more is decoded at a half, a
+            quarter or an eighth of its width and height; another image is refused.
 
     Raises:
         DataError: the file is missing, damaged or has more than `max_pixels` pixels.
     """
+    return _open(source, lambda image: reduction(image, _limit(max_pixels)), max_pixels)
+
+
+def _open(source: Path | str | bytes, scale_of: Callable[[Image.Image], int | None], limit: int | None) -> Image.Image:
+    """Return an image in RGB at 1 / the scale that is given for it."""
     path = None if isinstance(source, bytes) else Path(source)
     name = f"of {len(source):,} bytes" if isinstance(source, bytes) else str(source)
     problem = _file_problem(path) if path else None
@@ -70,29 +93,54 @@ def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> 
         raise DataError(f"image {name} {problem}")
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_known_formats()) as image:
-            problem = _size_problem(image, max_pixels)
-            if not problem:
+        with _opened(file) as image:
+            scale = scale_of(image)
+            problem = _size_problem(image, scale, limit)
+            if not problem and scale is not None:
                 bits = significant_bits(image)
-                return _to_rgb(_upright(image), bits)
+                reduce(image, scale)
+                upright(image)
+                return to_rgb(image, bits)
     except Exception as error:  # see image_problem
         raise DataError(f"image {name} {_undecodable(error)}") from error
     raise DataError(f"image {name} {problem}")
 
 
-def open_stored(path: Path) -> Image.Image:
+def open_stored(path: Path, reduction: int = 1) -> Image.Image:
     """Return an image of the pool as `open_image` does; its size was checked when its dataset was read.
+
+    Args:
+        path: of the file.
+        reduction: how many times smaller it is decoded, as found then.
 
     Raises:
         DataError: the file is missing, damaged or too large for Pillow.
     """
-    return open_image(path, max_pixels=LARGEST_LIMIT)
+    return _open(path, lambda image: reduction if isinstance(image, JpegImageFile) else 1, LARGEST_LIMIT)
+
+
+class StoredImage(NamedTuple):
+    """An image of a sample: where it is, and how it is decoded wherever it is used."""
+
+    path: Path
+    """The file."""
+    reduction: int = 1
+    """How many times smaller it is decoded."""
+
+    def open(self) -> Image.Image:
+        """Return its pixels, as `open_stored`."""
+        return open_stored(self.path, self.reduction)
+
+    def size(self) -> tuple[int, int] | None:
+        """Return width and height of what `open` returns, from the header; None where it cannot be read."""
+        found = size_of(self.path)
+        return found and (-(-found[0] // self.reduction), -(-found[1] // self.reduction))
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
-    """Return width and height as `open_image` would, from the file's header; None where it cannot be read."""
+    """Return width and height of an image file turned as its EXIF says, from its header; None: it cannot be read."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_known_formats()) as image:
+        with _opened(path) as image:
             width, height = image.size
             # `getexif` on a PNG without EXIF in its header would decode the whole file.
             has_exif = image.format != "PNG" or "exif" in image.info
@@ -108,6 +156,34 @@ def _known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+@contextmanager
+def _opened(file: Path | str | io.BytesIO) -> Iterator[Image.Image]:
+    """Open an image without decoding it, also where Pillow finds it too large: that is for `_size_problem` to say."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        try:
+            image: Image.Image = Image.open(file, formats=_known_formats())
+        except Image.DecompressionBombError:
+            content = file if isinstance(file, io.BytesIO) else stack.enter_context(Path(file).open("rb"))
+            image = _of_any_size(content)
+        yield stack.enter_context(image)
+
+
+def _of_any_size(file: IO[bytes]) -> Image.Image:
+    """Open an image with the first format that takes it; only `Image.open` looks at its size.
+
+    Raises:
+        UnidentifiedImageError: no format takes it.
+    """
+    for name in _known_formats():
+        file.seek(0)
+        try:
+            return Image.OPEN[name][0](file, "")
+        except (SyntaxError, ValueError, OSError, EOFError, struct.error):
+            continue
+    raise UnidentifiedImageError
+
+
 def _file_problem(path: Path) -> str | None:
     try:
         if not path.exists():
@@ -120,39 +196,39 @@ def _file_problem(path: Path) -> str | None:
 
 
 def _examined(image: Image.Image, max_pixels: int | None) -> Examined:
-    problem = _size_problem(image, max_pixels)
-    if problem:
+    scale = reduction(image, _limit(max_pixels))
+    problem = _size_problem(image, scale, max_pixels)
+    if problem or scale is None:
         return Examined(problem)
     bits = significant_bits(image)
+    size = f"{image.width} x {image.height} pixels"
     image.draft(None, (1, 1))
     image.load()
-    return Examined(None, pixel_range(image, bits).kind if image.mode in DEEP_MODES else None)
+    kind = pixel_range(image, bits).kind if image.mode in DEEP_MODES else None
+    note = None if scale == 1 else f"of {size} is {REDUCED} 1/{scale} of its width and height"
+    return Examined(None, scaling=kind, reduction=scale, note=note)
 
 
-def _size_problem(image: Image.Image, max_pixels: int | None = None) -> str | None:
-    width, height = image.size
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
-    if width * height > limit:
+def _limit(max_pixels: int | None) -> int:
+    return MAX_PIXELS if max_pixels is None else max_pixels
+
+
+def _size_problem(image: Image.Image, scale: int | None, max_pixels: int | None) -> str | None:
+    """Return why decoding an image at 1 / `scale` would take too much memory; None: it does not."""
+    (width, height), limit = image.size, _limit(max_pixels)
+    if not width or not height:
+        return f"is empty: {width} x {height} pixels"
+    if scale is None or (scale == 1 and width * height > limit):
         return f"is too large: {width} x {height} pixels, at most {limit:,} are read"
-    return None if width and height else f"is empty: {width} x {height} pixels"
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF in an intact image: not rotated, as in viewers
-        return image.copy()
-
-
-def _to_rgb(image: Image.Image, bits: int | None) -> Image.Image:
-    if image.mode in DEEP_MODES:
-        return to_eight_bits(image, bits).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(white, layer).convert("RGB")
+    if (needed := coefficient_bytes(image)) > (most := BYTES_PER_PIXEL * limit):
+        return (
+            f"is too large: {width} x {height} pixels in several passes (progressive), which take {needed:,} bytes to "
+            f"decode, at most {most:,} are used"
+        )
+    tile = [image.tag_v2.get(tag) for tag in TILE_SIZE] if image.format == "TIFF" else []  # type: ignore[attr-defined]
+    if all(tile) and math.prod(tile) > max(limit, width * height):
+        return f"is too large: its tiles have {tile[0]} x {tile[1]} pixels, at most {limit:,} are read"
+    return None
 
 
 def _undecodable(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 """More than eight bits a channel; Pillow's own conversion to RGB cuts these off at 255 instead of scaling them."""
 USUAL_BITS = (8, 10, 12, 14, 16)
 """Bits that cameras, scanners and depth sensors measure; a file of 16 bits often holds fewer."""
+STRIP_PIXELS = 2**20
+"""Pixels of an image that are converted at a time."""
 
 _PNG_SIGNATURE = 8
 # Each chunk of a PNG: length, type, data, checksum.
@@ -65,14 +68,12 @@ def _png_bits(image: Image.Image) -> int | None:
 
 def pixel_range(image: Image.Image, bits: int | None) -> PixelRange:
     """Return the range of a decoded image whose mode is one of DEEP_MODES; `bits` as `significant_bits` found them."""
-    values = np.asarray(image)
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    low, high = _extremes(image)
     if low >= 0 and high <= 1:
         return PixelRange(0.0, 1.0, "values from 0 to 1")
     if low >= 0 and high <= 255 and not bits:
         return PixelRange(0.0, 255.0, "values from 0 to 255")
-    if low >= 0 and high <= 65535 and (values.dtype.kind != "f" or high > 255):
+    if low >= 0 and high <= 65535 and (image.mode != "F" or high > 255):
         used = _bits_of(high, bits)
         return PixelRange(0.0, float(2**used - 1), f"{used} bits in 16")
     return PixelRange(low, high, "smallest to largest value of each image")
@@ -85,9 +86,31 @@ def _bits_of(largest: float, bits: int | None) -> int:
     return next(usual for usual in USUAL_BITS if largest < 2**usual)
 
 
-def to_eight_bits(image: Image.Image, bits: int | None) -> Image.Image:
-    """Return a deep image in grey values 0 to 255; what is no number is black."""
-    low, high, _ = pixel_range(image, bits)
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=low, posinf=high, neginf=low)
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return Image.fromarray(np.clip(scaled, 0, 255).round().astype(np.uint8))
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """Return the smallest and the largest value that is a number; 0 and 0 where none is."""
+    found = []
+    for box in strips(image.size):
+        values = np.asarray(image.crop(box))
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        if finite.size:
+            found.append((float(finite.min()), float(finite.max())))
+    return min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
+
+
+def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield boxes (left, top, right, bottom) of whole rows, of about STRIP_PIXELS each, from top to bottom."""
+    width, height = size
+    rows = max(1, STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        yield 0, top, width, min(height, top + rows)
+
+
+def to_eight_bits(image: Image.Image, values: PixelRange) -> Image.Image:
+    """Return a deep image in grey values 0 to 255, in RGB; what is no number is black.
+
+    It takes 30 bytes per pixel, so an image of many pixels should be given in `strips`.
+    """
+    low, high, _ = values
+    finite = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=low, posinf=high, neginf=low)
+    scaled = (finite - low) * (255.0 / (high - low)) if high > low else np.zeros_like(finite)
+    return Image.fromarray(np.clip(scaled, 0, 255).round().astype(np.uint8)).convert("RGB")

@@ -154,7 +154,7 @@ def _read(learner: Learner, sample: Sample, found: Labelled | Unusable, image_to
     if isinstance(found, Unusable):
         return Read(id=sample.id, reason=str(found))
     try:
-        grown = [image_tokens(path) for path in sample.images]
+        grown = [image_tokens(image) for image in sample.stored_images]
     except (DataError, ModelError) as error:
         return Read(id=sample.id, reason=str(error))
     traits, limit = traits_of(learner), learner.config.max_length

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from PIL import Image
 
 from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
-from adaptinf.images import size_of
+from adaptinf.images import StoredImage
 from adaptinf.models.chat import num_tokens, text_of
 from adaptinf.models.loading import Learner
 
@@ -45,7 +44,9 @@ def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
         texts = learner.tokenizer([text_of(sample) for sample in block], add_special_tokens=False)["input_ids"]
         for text, own in zip(texts, block, strict=True):
             exchanges = sum(message["role"] == "assistant" for message in own.messages)
-            lengths.append(len(text) + an_exchange * exchanges + sum(image_tokens(path) for path in own.images))
+            lengths.append(
+                len(text) + an_exchange * exchanges + sum(image_tokens(image) for image in own.stored_images)
+            )
     return np.minimum(np.array(lengths, dtype=np.int64), learner.config.max_length)
 
 
@@ -58,11 +59,11 @@ class ImageTokens:
     known: dict[Size, int] = field(default_factory=dict)
     """Size -> number of tokens."""
 
-    def __call__(self, path: Path) -> int:
+    def __call__(self, image: StoredImage) -> int:
         """Return the number of tokens of an image file; that of a blank image where its header cannot be read."""
         if not self.learner.has_vision:
             return 0
-        size = (size_of(path) or BLANK_SIZES[0]) if self.depends_on_size else BLANK_SIZES[0]
+        size = (image.size() or BLANK_SIZES[0]) if self.depends_on_size else BLANK_SIZES[0]
         return self.of_size(size)
 
     @property

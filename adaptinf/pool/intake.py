@@ -116,6 +116,7 @@ class _Counts:
     rejected: int = 0
     repaired: int = 0
     repeated_ids: int = 0
+    reduced: int = 0
     unread: Counter[str] = field(default_factory=Counter)
     scalings: Counter[str] = field(default_factory=Counter)
 
@@ -130,6 +131,7 @@ class _Counts:
             return
         self.rows += 1
         self.repaired += bool(row.notes)
+        self.reduced += bool(row.reductions)
         self.unread.update(row.unread)
         self.scalings.update(row.scalings)
         self.repeated_ids += any(note.startswith(REPEATED_ID) for note in row.notes)
@@ -247,6 +249,7 @@ def _features() -> Any:
             "unlearnt": [Value("int64")],
             "tools": text,
             "tags": [text],
+            "reductions": [Value("int64")],
         }
     )
 
@@ -263,4 +266,5 @@ def _row(sample: Sample, image_store: ImageStore) -> dict[str, Any]:
         "unlearnt": list(sample.unlearnt),
         "tools": json.dumps(sample.tools) if sample.tools else None,
         "tags": list(sample.tags),
+        "reductions": list(sample.reductions),
     }

@@ -78,6 +78,7 @@ class StoredDataset:
             unlearnt=tuple(found.get("unlearnt") or ()),
             tools=tuple(json.loads(found.get("tools") or "[]")),
             tags=tuple(found.get("tags") or ()),
+            reductions=tuple(found.get("reductions") or ()),
         )
 
     @cached_property

@@ -80,7 +80,7 @@ def words_of(fact: RunFacts, id: str, album: Album) -> dict[str, Any]:
         "skill": "" if skill == UNKNOWN else skill,
         "question": question,
         "answer": answer,
-        "images": " ".join(map(str, album.add(sample.images if sample else ()))),
+        "images": " ".join(map(str, album.add(sample.stored_images if sample else ()))),
         "num_images": len(sample.images) if sample else 0,
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptinf.errors import DataError
-from adaptinf.images import open_stored
+from adaptinf.images import StoredImage
 
 EDGE = 88
 """Pixels of the longer side; smaller images are not enlarged."""
@@ -38,22 +38,22 @@ class Album:
     num_left_out: int = 0
     """Number of images that did not fit into MAX_BYTES."""
 
-    def add(self, paths: Sequence[Path]) -> list[int]:
+    def add(self, images: Sequence[StoredImage]) -> list[int]:
         """Return the numbers of the first MAX_PER_SAMPLE images of a sample; new files are read."""
-        found = [self._number(path) for path in paths[:MAX_PER_SAMPLE]]
+        found = [self._number(image) for image in images[:MAX_PER_SAMPLE]]
         return [number for number in found if number is not None]
 
-    def _number(self, path: Path) -> int | None:
-        if path not in self.seen:
-            self.seen[path] = self._read(path)
-        return self.seen[path]
+    def _number(self, image: StoredImage) -> int | None:
+        if image.path not in self.seen:
+            self.seen[image.path] = self._read(image)
+        return self.seen[image.path]
 
-    def _read(self, path: Path) -> int | None:
+    def _read(self, image: StoredImage) -> int | None:
         if self.num_bytes >= MAX_BYTES:
             self.num_left_out += 1
             return None
         try:
-            uri = _data_uri(path)
+            uri = _data_uri(image)
         except DataError:
             self.num_unreadable += 1
             return None
@@ -64,8 +64,8 @@ class Album:
         return self.numbers[uri]
 
 
-def _data_uri(path: Path) -> str:
-    image = open_stored(path)
+def _data_uri(stored: StoredImage) -> str:
+    image = stored.open()
     image.thumbnail((EDGE, EDGE))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY, optimize=True)

@@ -117,6 +117,8 @@ def _said_once(info: dict[str, Any]) -> Iterator[str]:
     if info.get("unread"):
         keys = [f"{shortened(key, 80)} ({count:,})" for key, count in info["unread"].items()]
         yield f"keys of rows that nothing reads: {', '.join(keys[:SHOWN_KEYS])}"
+    if info.get("reduced"):
+        yield f"images of more than data.max_pixels pixels are decoded smaller: {counted(info['reduced'], 'sample')}"
     for kind, count in info.get("scalings", {}).items():
         yield f"images of more than 8 bits, {kind}, are scaled to 8: {counted(count, 'sample')}"
 

@@ -9,7 +9,6 @@ import torch
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
-from adaptinf.images import open_stored
 from adaptinf.models.chat import IGNORED, Images, encode_usable
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import groups_of, kinds_of
@@ -99,7 +98,7 @@ class Collator:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
         """
         try:
-            images = [open_stored(path) for path in sample.images]
+            images = [image.open() for image in sample.stored_images]
         except DataError as error:
             logger.warning("%s is not trained on: %s", sample.id, error)
             self.unreadable.add(sample.id)

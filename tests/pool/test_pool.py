@@ -160,7 +160,8 @@ def test_no_pool_at_all_is_an_empty_pool(tmp_path: Path) -> None:
 def test_hugging_face_opens_the_folder(two: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_from_disk(str(two / "00-first"))
-    assert loaded.column_names == ["id", "messages", "images", "source", "meta", "unlearnt", "tools", "tags"]
+    columns = ["id", "messages", "images", "source", "meta", "unlearnt", "tools", "tags", "reductions"]
+    assert loaded.column_names == columns
     assert loaded["id"][:] == ["first/c", "first/a", "first/b"]
     assert loaded[2]["meta"] == {"skill": None, "task": None, "extra": '{"other": [1, null]}'}
     assert loaded[0]["messages"] == list(sample("c", "first").messages)
@@ -179,7 +180,7 @@ def test_rejected_and_repaired_rows_are_counted_and_listed(tmp_path: Path) -> No
     (tmp_path / "toy.json").write_text(json.dumps([*rows, 3, {**rows[0], "id": "b", "image": "a.png"}]))
     pool = tmp_path / "pool"
     info = add(pool, 0, "toy", read(tmp_path / "toy.json"))
-    counts = {"rows": 3, "rejected": 1, "repaired": 2, "repeated_ids": 1}
+    counts = {"rows": 3, "rejected": 1, "repaired": 2, "repeated_ids": 1, "reduced": 0}
     assert {key: info[key] for key in counts} == counts
     assert info == json.loads((pool / "00-toy" / "info.json").read_text())
     assert info["path"] == "toy.json"

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptinf.images import StoredImage
 from adaptinf.report import thumbnails
 from adaptinf.report.figures import Figure, figure_of_runs, plain
 from adaptinf.report.samples import _is_among, question_and_answer
 from adaptinf.report.thumbnails import Album
 from tests.helpers.conversations import conversation, say
+
+
+def stored(paths):
+    return list(map(StoredImage, paths))
 
 
 @pytest.fixture
@@ -30,7 +35,8 @@ def test_an_album_keeps_each_image_once_small_and_in_its_shape(files, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(files[0].read_bytes())
     album = Album()
-    assert album.add(files[:2]) == [0, 1] and album.add([copy]) == [0] and album.add(files[:1]) == [0]
+    assert album.add(stored(files[:2])) == [0, 1]
+    assert album.add(stored([copy])) == [0] and album.add(stored(files[:1])) == [0]
     assert len(album.uris) == 2
     image = Image.open(io.BytesIO(base64.b64decode(album.uris[0].split(",")[1])))
     assert image.format == "JPEG" and image.size == (88, 35)
@@ -38,14 +44,14 @@ def test_an_album_keeps_each_image_once_small_and_in_its_shape(files, tmp_path):
 
 def test_what_does_not_fit_or_cannot_be_read_is_counted(files, tmp_path, monkeypatch):
     album = Album()
-    assert album.add([tmp_path / "gone.png", files[0]]) == [0] and album.num_unreadable == 1
+    assert album.add(stored([tmp_path / "gone.png", files[0]])) == [0] and album.num_unreadable == 1
     monkeypatch.setattr(thumbnails, "MAX_BYTES", album.num_bytes)
-    assert album.add(files[1:3]) == [] and album.num_left_out == 2
-    assert album.add(files[:1]) == [0]
+    assert album.add(stored(files[1:3])) == [] and album.num_left_out == 2
+    assert album.add(stored(files[:1])) == [0]
 
 
 def test_a_sample_shows_at_most_four_images(files):
-    assert len(Album().add(files)) == 4
+    assert len(Album().add(stored(files))) == 4
 
 
 def test_a_conversation_is_its_first_question_and_answer():

@@ -88,4 +88,21 @@ def test_deep_and_too_large_images_are_noted_and_counted_when_a_dataset_joins(tm
     run = new_run(tmp_path, path=str(tmp_path / "d.json"))
     changed = run.config.model_copy(update={"data": run.config.data.model_copy(update={"max_pixels": 1000})})
     info = stream.join(Run.create(tmp_path / "small", changed), 0)
-    assert (info["rows"], info["rejected"], info["scalings"]) == (2, 1, {"12 bits in 16": 2})
+    assert (info["rows"], info["rejected"], info["scalings"], info["reduced"]) == (2, 1, {"12 bits in 16": 2}, 0)
+
+
+def test_a_jpeg_that_is_decoded_smaller_is_noted_counted_and_the_same_for_every_use(tmp_path: Path, call: Any) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "large.jpg")
+    (tmp_path / "d.json").write_text(json.dumps([{**ROWS[0], "image": "large.jpg"}]))
+    config = new_run(tmp_path, path=str(tmp_path / "d.json")).config
+    run = Run.create(tmp_path / "small", config.model_copy(update={"data": configuration.DataConfig(max_pixels=1000)}))
+    assert stream.join(run, 0)["reduced"] == 1
+    folder = run.dataset_folder(0)
+    *_, note = json.loads((folder / "repaired.jsonl").read_text())["notes"]
+    assert note == "image 'large.jpg' of 40 x 40 pixels is decoded at 1/2 of its width and height"
+    sample = stored_datasets(run.pool_folder)[0].sample(0)
+    assert sample.reductions == (2,)
+    assert [image.size() for image in sample.stored_images] == [image.open().size for image in sample.stored_images]
+    assert sample.stored_images[0].open().size == (20, 20)
+    code, out, _ = call("validate", tmp_path / "d.json", "--max-pixels", "1000")
+    assert code == 0 and "is decoded at N/N of its width and height" in " ".join(out.split())

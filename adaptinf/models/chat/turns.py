@@ -71,7 +71,7 @@ def without_images(sample: Sample) -> Sample:
         Message(role=message["role"], content=[block for block in message["content"] if block["type"] != "image"])
         for message in sample.messages
     )
-    return replace(sample, messages=messages, images=())
+    return replace(sample, messages=messages, images=(), reductions=())
 
 
 def learnt_turns(sample: Sample) -> list[int]:
