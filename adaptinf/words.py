@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from adaptinf.errors import ConfigError
 
@@ -14,6 +15,8 @@ CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 lines and paragraphs."""
 UNPRINTABLE = (*CONTROLS, "Cf")
 """Those, and formats: characters of no width, and those that turn the direction of a line round."""
+NAMED, NAMED_CHARACTERS = 40, 80
+"""Known names that a message lists, and characters of each."""
 SMALL_RATE = 10
 """Rates below this have a decimal place, and more of them below 0.1."""
 
@@ -51,10 +54,12 @@ def format_bytes(count: float) -> str:
 
 
 def known_names(name: object, known: Collection[str]) -> str:
-    """Return all known names, preceded by the most similar one: "did you mean 'adapt'? known: adapt, dbp"."""
-    near = difflib.get_close_matches(str(name), known, n=1)
+    """Return known names, preceded by the most similar one: "did you mean 'adapt'? known: adapt, dbp"."""
+    names = [shortened(other, NAMED_CHARACTERS) for other in known]
+    near = difflib.get_close_matches(shortened(str(name), NAMED_CHARACTERS), names, n=1)
     question = f"did you mean {near[0]!r}? " if near else ""
-    return f"{question}known: {', '.join(known) or 'none'}"
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{question}known: {', '.join(names[:NAMED]) or 'none'}{more}"
 
 
 def check_name(place: str, value: object, known: Collection[str]) -> None:
@@ -74,17 +79,22 @@ def has_controls(text: str) -> bool:
 
 def escaped(text: str, *, kept: str = "") -> str:
     r"""Return a text with all UNPRINTABLE characters as Python writes them, `\x1b` or `\u202e`, but for those kept."""
+    return _replaced(text, kept, lambda letter: letter.encode("unicode_escape").decode("ascii"))
+
+
+def json_escaped(text: str, *, kept: str = "") -> str:
+    r"""Return JSON in which the UNPRINTABLE characters of its texts are written `\u202e`, which reads as the same."""
+    return _replaced(text, kept, lambda letter: json.dumps(letter)[1:-1])
+
+
+def _replaced(text: str, kept: str, written: Callable[[str], str]) -> str:
     if text.isprintable():
         return text
-    return "".join(letter if letter in kept or _is_shown(letter) else _as_written(letter) for letter in text)
+    return "".join(letter if letter in kept or _is_shown(letter) else written(letter) for letter in text)
 
 
 def _is_shown(letter: str) -> bool:
     return letter.isprintable() or unicodedata.category(letter) not in UNPRINTABLE
-
-
-def _as_written(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
 
 
 def one_line(error: Exception) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -12,6 +10,7 @@ import typer
 
 import adaptinf
 from adaptinf.cli import changes, comparing, results, running, tools
+from adaptinf.cli.output import prepare_streams, say, say_error, say_text
 from adaptinf.errors import AdaptError
 
 app = typer.Typer(
@@ -38,8 +37,7 @@ def main() -> None:
 
     A user's mistake ends with one message and exit code 2, Ctrl-C with 130, a bug of ours with its traceback and 1.
     """
-    _never_fail_to_print()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    prepare_streams()
     try:
         # Outside of standalone mode a command's `typer.Exit` comes back as a number, and so may Ctrl-C.
         code = app(standalone_mode=False) or 0
@@ -56,18 +54,11 @@ def main() -> None:
     except Exception as error:  # a usage error of click has a message of its own; everything else is our bug
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
             _fail(error.format_message(), error.exit_code)
-        traceback.print_exc()
+        say_text(traceback.format_exc().rstrip(), is_error=True)
         _fail("this is a bug in adaptinf; please report it with the lines above", 1)
     if code == INTERRUPTED:
         _fail(_stopped(sys.argv[1:]), INTERRUPTED)
     sys.exit(code)
-
-
-def _never_fail_to_print() -> None:
-    """Print what the encoding of an output does not have as backslash escapes, in place of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _stopped(words: list[str]) -> str:
@@ -77,14 +68,14 @@ def _stopped(words: list[str]) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"adaptinf: {message}", file=sys.stderr)
+    say_error(message)
     sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        print(adaptinf.__version__)
+        say(adaptinf.__version__)
         raise typer.Exit()
 
 

@@ -8,6 +8,7 @@ import typer
 
 from adaptinf import api
 from adaptinf.cli.options import Quiet, RunFolder
+from adaptinf.cli.output import say
 
 
 def accept(
@@ -18,4 +19,4 @@ def accept(
     """Take a changed base model as it is. The change is recorded and shown."""
     from adaptinf.cli.progress import make_progress
 
-    print(api.accept(folder, what, progress=make_progress(quiet=quiet)).text)
+    say(api.accept(folder, what, progress=make_progress(quiet=quiet)).text)

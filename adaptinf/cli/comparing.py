@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, Overrides, Quiet, print_json
+from adaptinf.cli.options import AsJson, Overrides, Quiet
+from adaptinf.cli.output import say, say_json
 from adaptinf.errors import ConfigError
 
 DEMO_METHODS = "adapt_plus,adapt,random_replay,sequential,oracle"
@@ -27,7 +28,7 @@ def demo(
 
     result = api.demo(out=out, methods=_names(methods), seed=seed, steps=steps, progress=make_progress(quiet=quiet))
     show_summary(result.summary)
-    print(f"\nrun folders: {', '.join(str(run.folder) for run in result.runs)}\nreport: {result.report}")
+    say("", f"run folders: {', '.join(str(run.folder) for run in result.runs)}", f"report: {result.report}")
 
 
 def compare(
@@ -76,10 +77,11 @@ def compare(
         progress=make_progress(quiet=quiet or as_json),
     )
     if as_json:
-        print_json(found.table.as_json())
+        say_json(found.table.as_json())
     else:
         show_comparison(found.table)
-        print(f"\nrun folders: {found.folder}/ROW/seed-N\nrecords: {found.records_file}\nreport: {found.report}")
+        say("", f"run folders: {found.folder}/ROW/seed-N")
+        say(f"records: {found.records_file}", f"report: {found.report}")
     if found.table.errors:
         raise ConfigError("; ".join(found.table.errors))
 

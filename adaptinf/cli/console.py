@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from adaptinf.words import counted, format_bytes, format_seconds, shortened
+from adaptinf.cli.output import say
+from adaptinf.words import counted, escaped, format_bytes, format_seconds, shortened
 
 if TYPE_CHECKING:
     from adaptinf.doctor.dataset import Findings, TokenLengths
@@ -20,6 +21,8 @@ NUMERIC = "-−–+<0123456789"
 """What a cell with a number begins with, or one that has none."""
 SHOWN_ROWS = 30
 """Findings that `validate` lists before it only counts."""
+SHOWN_SKILLS = 50
+"""Skills that `validate` names, the most frequent ones."""
 SHOWN_NAME = 80
 """Characters of a name from the data that are shown."""
 SHOWN_ANSWER = 300
@@ -33,19 +36,20 @@ def show_findings(findings: Findings) -> None:
     """Print what `validate` found."""
     images = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_images.items()))
     counts = f"{counted(findings.num_samples, 'sample')}, {counted(findings.num_turns, 'answer')}"
-    print(f"{findings.path}: {counts}; images: {images or 'none'}")
-    skills = [f"{shortened(name, SHOWN_NAME)} {number:,}" for name, number in findings.skills.most_common()]
+    say(f"{findings.path}: {counts}; images: {images or 'none'}")
+    skills = [f"{shortened(name, SHOWN_NAME)} {number:,}" for name, number in findings.skills.most_common(SHOWN_SKILLS)]
+    more = f" and {len(findings.skills) - SHOWN_SKILLS:,} more" if len(findings.skills) > SHOWN_SKILLS else ""
     if skills:
-        print("skills: " + ", ".join(skills))
+        say(f"skills: {', '.join(skills)}{more}")
     if findings.tokens is not None and findings.tokens.measured:
         _show_tokens(findings.tokens)
-    print(f"{len(findings.repaired):,} repaired")
-    print(f"{len(findings.rejected) + findings.num_refused:,} rejected")
+    say(f"{len(findings.repaired):,} repaired")
+    say(f"{len(findings.rejected) + findings.num_refused:,} rejected")
     if findings.findings:
         rows = [[one.finding, f"{one.rows:,}", one.example, one.advice] for one in findings.findings]
         print_table([["finding", "rows", "example", "what to do"], *rows[:SHOWN_ROWS]])
     if len(findings.findings) > SHOWN_ROWS:
-        print(f"... and {len(findings.findings) - SHOWN_ROWS:,} more (--json lists all)")
+        say(f"... and {len(findings.findings) - SHOWN_ROWS:,} more (--json lists all)")
     _show_verdict(findings)
 
 
@@ -54,37 +58,37 @@ def _show_verdict(findings: Findings) -> None:
     rejected = findings.rejected
     if findings.broken is not None:
         read = counted(findings.broken.row, "row")
-        print(f"the file cannot be read to its end: {read} read, then {findings.broken.reason}")
+        say(f"the file cannot be read to its end: {read} read, then {findings.broken.reason}")
     elif not findings.num_learnable:
-        print("nothing would be learnt: no row can be used")
+        say("nothing would be learnt: no row can be used")
     num_missing = sum(row.reason.endswith("is missing") for row in findings.rejected)
     if 2 * num_missing > findings.num_samples + len(rejected):
-        print("most images are missing: name the folder that their paths start from with --images")
+        say("most images are missing: name the folder that their paths start from with --images")
 
 
 def _show_tokens(tokens: TokenLengths) -> None:
-    print(f"tokens: median {tokens.median}, 95 % below {tokens.p95}, longest {tokens.longest}")
-    print(f"first answer as the model learns it: {shortened(tokens.first_answer or '', SHOWN_ANSWER)!r}")
+    say(f"tokens: median {tokens.median}, 95 % below {tokens.p95}, longest {tokens.longest}")
+    say(f"first answer as the model learns it: {shortened(tokens.first_answer or '', SHOWN_ANSWER)!r}")
     if not tokens.learns_to_stop:
-        print("warning: the answer does not end with an end token; the model will not learn to stop")
+        say("warning: the answer does not end with an end token; the model will not learn to stop")
 
 
 def show_status(found: Status) -> None:
     """Print a run's state."""
     header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
     cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
-    print(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
+    say(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
     print_table([header, *(_step_cells(step, found) for step in found.steps)])
     left = found.seconds_left
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
-    print(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
-    print(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
+    say(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
+    say(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
     for line in found.accepted:
-        print(f"accepted: {line}")
+        say(f"accepted: {line}")
     for step in found.steps:
         if step.unusable:
             rows = counted(step.unusable, "sample")
-            print(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
+            say(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
 
 
 def _step_cells(step: StepStatus, found: Status) -> list[str]:
@@ -120,21 +124,21 @@ def show_chosen(chosen: Chosen) -> None:
     """Print what `select` read, what it selected and where it lies."""
     info = chosen.info
     scores = [f"{name}{f' ({count:,} not finite)' if count else ''}" for name, count in info["not_finite"].items()]
-    print(f"{counted(info['pool'], 'sample')}; scores: {', '.join(scores) or 'none'}")
+    say(f"{counted(info['pool'], 'sample')}; scores: {', '.join(scores) or 'none'}")
     if info["ignored_columns"]:
-        print(f"columns without numbers, ignored: {', '.join(info['ignored_columns'])}")
+        say(f"columns without numbers, ignored: {', '.join(info['ignored_columns'])}")
     for name, found in info["not_finite_rows"].items():
         ids = ", ".join(found["ids"][:SHOWN_IDS]) + (", ..." if found["rows"] > SHOWN_IDS else "")
-        print(f"{name}: {counted(found['rows'], 'row')} not finite, selected last: {ids}")
-    print(f"clusters: {_clusters_text(info['clusters'])}")
+        say(f"{name}: {counted(found['rows'], 'row')} not finite, selected last: {ids}")
+    say(f"clusters: {_clusters_text(info['clusters'])}")
     options = ", ".join(f"{name}={value}" for name, value in info["options"].items())
-    print(f"{info['method']}{f' ({options})' if options else ''} selected {info['chosen']:,} with seed {info['seed']}")
+    say(f"{info['method']}{f' ({options})' if options else ''} selected {info['chosen']:,} with seed {info['seed']}")
     if info["chosen"] < info["budget"]:
-        print(f"only {info['chosen']:,} of the budget of {info['budget']:,}: there are no more samples to select")
+        say(f"only {info['chosen']:,} of the budget of {info['budget']:,}: there are no more samples to select")
     if info["sources"]:
         rows = [[name, f"{count['pool']:,}", f"{count['chosen']:,}"] for name, count in info["sources"].items()]
         print_table([["source", "pool", "selected"], *rows])
-    print(f"wrote {chosen.folder}: ids.txt, selection.parquet, clusters.parquet, info.json")
+    say(f"wrote {chosen.folder}: ids.txt, selection.parquet, clusters.parquet, info.json")
 
 
 def _clusters_text(info: Mapping[str, Any]) -> str:
@@ -149,35 +153,36 @@ def show_plugins(found: PluginList) -> None:
     """Print every kind of plug-in with one line each, and where those come from that are not built-in."""
     width = max(len(entry.name) for entry in found.entries)
     for kind, entries in groupby(found.entries, key=lambda entry: entry.kind):
-        print(f"{kind}s")
+        say(f"{kind}s")
         for entry in entries:
             origin = f" (from {entry.origin})" if entry.origin else ""
-            print(f"  {entry.name:<{width}}  {entry.line}{origin}")
+            say(f"  {entry.name:<{width}}  {entry.line}{origin}")
 
 
 def show_check(check: Check) -> None:
     """Print one line of the doctor's report, as soon as it is known."""
     advice = f"  <- {check.advice}" if check.advice else ""
-    print(f"{'ok ' if check.is_good else 'BAD'}  {check.name:<16} {check.value}{advice}", flush=True)
+    say(f"{'ok ' if check.is_good else 'BAD'}  {check.name:<16} {check.value}{advice}")
 
 
 def show_verdict(checkup: Checkup) -> None:
     """Print what is bad once more, after everything that was known on the way."""
     bad = [check for check in checkup.checks if not check.is_good]
-    print(f"\n{counted(len(bad), 'problem')} in {counted(len(checkup.checks), 'check')}" + (":" if bad else ""))
+    say("", f"{counted(len(bad), 'problem')} in {counted(len(checkup.checks), 'check')}" + (":" if bad else ""))
     for check in bad:
         show_check(check)
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows as columns: the first one aligned left, numbers right."""
+    rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
             cell.ljust(width) if column < 1 or not _is_numeric(rows, column) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:

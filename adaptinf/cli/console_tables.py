@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adaptinf.cli.console import print_table
+from adaptinf.cli.output import say
 from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
 from adaptinf.selection.traits import traits_of
 
@@ -34,11 +35,11 @@ def show_summary(table: SummaryTable) -> None:
     for fields in (QUALITY, COST):
         _show(fields, [(row.method, (row,)) for row in rows])
     steps = " or ".join(str(number) for number in sorted({row.num_steps for row in rows}))
-    print(f"steps finished: {steps}; accuracies in %; relative gain in % of: {table.reference}")
-    print("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
+    say(f"steps finished: {steps}; accuracies in %; relative gain in % of: {table.reference}")
+    say("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
     verdict = _verdict(rows)
     if verdict:
-        print(verdict)
+        say(verdict)
 
 
 def show_comparison(table: ResultsTable) -> None:
@@ -49,15 +50,15 @@ def show_comparison(table: ResultsTable) -> None:
     if rows:
         head = [f"against {table.baseline}", "accuracy", "95 % interval", "p", "effect", "micro", "95 % interval", "p"]
         print_table([head, *map(_difference, rows)])
-        print()
-    print("\n".join(table.note_lines()))
+        say("")
+    say(*table.note_lines())
 
 
 def _show(fields: Sequence[str], rows: Sequence[tuple[str, Sequence[Summary]]]) -> None:
     """Print a table of (name, runs of a row)."""
     headings = [NARROW.get(field, COLUMN[field].heading) for field in fields]
     print_table([["method", *headings], *([name, *_cells(fields, members)] for name, members in rows)])
-    print()
+    say("")
 
 
 def _cells(fields: Sequence[str], members: Sequence[Summary]) -> list[str]:

@@ -1,9 +1,9 @@
-"""What several commands share: options and arguments, JSON on standard output."""
+"""What several commands share: options and arguments."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,10 +31,3 @@ def one_folder(images: list[Path] | None) -> Path | None:
     if images and len(images) > 1:
         raise ConfigError("--images is given more than once: one image folder can be named, not several")
     return images[0] if images else None
-
-
-def print_json(value: Any) -> None:
-    """Print any value that JSON can hold; NaN becomes null."""
-    from adaptinf.storage.tables import as_json_text
-
-    print(as_json_text(value))

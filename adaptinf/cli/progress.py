@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from adaptinf.cli.output import say
 from adaptinf.progress import Bar, Progress, Silent
-from adaptinf.words import format_rate, format_seconds
+from adaptinf.words import escaped, format_rate, format_seconds
 
 SECONDS_BETWEEN_LINES = 15.0
 """A log gets a line this often while a stage runs."""
@@ -74,7 +75,7 @@ class _LineBar(_Timed):
         now = time.monotonic()
         if now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
-            self.stream.write(self.line(now) + "\n")
+            self.stream.write(escaped(self.line(now)) + "\n")
             self.stream.flush()
 
     def line(self, now: float) -> str:
@@ -97,7 +98,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Write one line."""
-        self.stream.write(text + "\n")
+        self.stream.write(escaped(text) + "\n")
         self.stream.flush()
 
 
@@ -115,7 +116,7 @@ class Terminal:
             self._bars = _rich_bars()
             self._bars.start()
         self._num_open += 1
-        bar = _RichBar(self._bars, self._bars.add_task(title, total=total, said=""), total, unit)
+        bar = _RichBar(self._bars, self._bars.add_task(escaped(title), total=total, said=""), total, unit)
         try:
             yield bar
             self.note(bar.summary(title, unit))
@@ -128,9 +129,9 @@ class Terminal:
     def note(self, text: str) -> None:
         """Write one line, above the bars if there are any."""
         if self._num_open:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(escaped(text), markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr)
+            say(text, is_error=True)
 
 
 def _rich_bars() -> Any:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, Quiet, RunFolder, print_json
+from adaptinf.cli.options import AsJson, Quiet, RunFolder
+from adaptinf.cli.output import say, say_json, say_text
 
 ImagesChoice = Literal["reference", "copy"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/ID, such as llava665k/000000033471.")]
@@ -25,9 +26,9 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
 
     found = api.explain(folder, id)
     if as_json:
-        print_json(asdict(found))
+        say_json(asdict(found))
     else:
-        print(history_text(found))
+        say_text(history_text(found))
 
 
 def export(
@@ -49,27 +50,27 @@ def export(
     progress = make_progress(quiet=quiet or as_json)
     found = api.export(folder, step=step, format=format, out=out, images=images, progress=progress)
     if as_json:
-        print_json(found.manifest)
+        say_json(found.manifest)
         return
     sources = ", ".join(f"{name} {count:,}" for name, count in found.manifest["sources"].items())
     num_files = len(found.manifest["files"]) + 1
-    print(f"wrote {found.folder}: {counted(found.num_samples, 'sample')} ({sources}), {counted(num_files, 'file')}")
+    say(f"wrote {found.folder}: {counted(found.num_samples, 'sample')} ({sources}), {counted(num_files, 'file')}")
     if found.num_withdrawn:
-        print(f"left out: {counted(found.num_withdrawn, 'sample')} of withdrawn datasets")
+        say(f"left out: {counted(found.num_withdrawn, 'sample')} of withdrawn datasets")
     if found.loss_flags["written"]:
-        print(f"{counted(found.loss_flags['written'], 'sample')} with turns that are not learnt, flagged as such")
+        say(f"{counted(found.loss_flags['written'], 'sample')} with turns that are not learnt, flagged as such")
     if found.loss_flags["lost"]:
         samples = counted(found.loss_flags["lost"], "sample")
-        print(f"warning: {samples} with turns that are not learnt; {format} cannot say so, another trainer learns them")
+        say(f"warning: {samples} with turns that are not learnt; {format} cannot say so, another trainer learns them")
 
 
 def restore(folder: RunFolder, id: SampleId) -> None:
     """Restore a pruned sample to the pool. It is not pruned again."""
-    print(api.restore(folder, id).text)
+    say(api.restore(folder, id).text)
 
 
 def withdraw(
     folder: RunFolder, name: Annotated[str, typer.Argument(help="Name of a dataset, as in the stream.")]
 ) -> None:
     """Remove a whole dataset from the pool. Later steps do not select from it; what was learnt stays."""
-    print(api.withdraw(folder, name).text)
+    say(api.withdraw(folder, name).text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, RunFolder, one_folder, print_json
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, RunFolder, one_folder
+from adaptinf.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from adaptinf.results.outcomes import RunResult
@@ -22,8 +22,8 @@ def init(
 ) -> None:
     """Make an empty run folder with a commented config.yaml."""
     made = api.init(folder, model=model, settings=overrides)
-    print(f"wrote {made.config_file}")
-    print(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
+    say(f"wrote {made.config_file}")
+    say(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
 
 
 def run(
@@ -65,9 +65,9 @@ def add(
         progress=progress,
     )
     counts = f"{counted(added.num_samples, 'sample')} added, {added.num_rejected:,} rejected"
-    print(f"{added.name}: {counts}; next: adaptinf step {folder}")
+    say(f"{added.name}: {counts}; next: adaptinf step {folder}")
     for line in added.findings:
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def step(folder: RunFolder, quiet: Quiet = False) -> None:
@@ -83,7 +83,7 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
 
     found = api.status(folder)
     if as_json:
-        print_json(found.as_json())
+        say_json(found.as_json())
     else:
         console.show_status(found)
 
@@ -95,7 +95,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML page about one or several runs. It shows what they did and why, and opens offline."""
-    print(api.report(folders, out=out).path)
+    say(str(api.report(folders, out=out).path))
 
 
 def _show_run(result: RunResult, *, quiet: bool) -> None:
@@ -104,12 +104,12 @@ def _show_run(result: RunResult, *, quiet: bool) -> None:
 
     if quiet:  # otherwise the progress has shown them, before the work began
         for line in result.notes:
-            print(f"note: {line}", file=sys.stderr)
+            say(f"note: {line}", is_error=True)
     if result.summary is not None:
         show_summary(result.summary)
     else:
-        print(
+        say(
             f"{counted(result.run.num_finished, 'step')} finished; no skill is tested: "
             "list some under `evaluation:` to see accuracies"
         )
-    print(f"\nrun folder: {result.folder}\nreport: {result.report}")
+    say("", f"run folder: {result.folder}", f"report: {result.report}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from adaptinf.cli.output import GREEN, PLAIN
 from adaptinf.data import Rejected
-from adaptinf.words import counted, shortened
+from adaptinf.words import counted, escaped, shortened
 
 if TYPE_CHECKING:
     from adaptinf.doctor.inspected import Inspected, Piece
@@ -25,13 +26,11 @@ SHOWN_CHARACTERS = 300
 INDENT = "  "
 WIDTH = 16
 """Columns of the label in front of a line."""
-GREEN, PLAIN = "\x1b[1;32m", "\x1b[0m"
-"""Codes that colour text in a terminal."""
 
 
 def history_text(history: SampleHistory) -> str:
     """Return a history as lines of text."""
-    return "\n".join([*_beginning(history), *(line for step in history.steps for line in _step(step))])
+    return _as_lines([*_beginning(history), *(line for step in history.steps for line in _step(step))])
 
 
 def inspected_text(inspected: Inspected, *, colour: bool) -> str:
@@ -41,19 +40,25 @@ def inspected_text(inspected: Inspected, *, colour: bool) -> str:
     name = shortened(row.id, SHOWN_CHARACTERS)
     if isinstance(row, Rejected):
         place, reason = _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)
-        return "\n".join([*opening, f"{name}: rejected", place, reason])
+        return _as_lines([*opening, f"{name}: rejected", place, reason])
     lines = [*opening, name, *_conversation(inspected.named_turns, ())]
     for path, (width, height) in zip(row.images, inspected.image_sizes, strict=True):
         lines.append(_line("image", f"{path}, {width} x {height} pixels"))
     lines += [_line(*remark.split(": ", 1)) for remark in inspected.remarks]
     if inspected.problem:
         lines.append(_line("the model cannot use it:", inspected.problem))
-    if inspected.pieces:
-        lines += _as_seen(inspected, colour=colour)
-    return "\n".join(lines)
+    if not inspected.pieces:
+        return _as_lines(lines)
+    seen = "".join(_seen(piece, colour=colour) for piece in inspected.pieces)
+    return f"{_as_lines([*lines, *_counts(inspected, colour=colour)])}\n{seen}"
 
 
-def _as_seen(inspected: Inspected, *, colour: bool) -> Iterator[str]:
+def _as_lines(lines: Iterable[str]) -> str:
+    """Return lines as one text; a line break that came with the data is shown as what it is."""
+    return "\n".join(map(escaped, lines))
+
+
+def _counts(inspected: Inspected, *, colour: bool) -> Iterator[str]:
     learnt = sum(piece.num_tokens for piece in inspected.pieces if piece.is_answer)
     total = sum(piece.num_tokens for piece in inspected.pieces)
     how = "in green" if colour else "in [answer: ] brackets"
@@ -62,15 +67,16 @@ def _as_seen(inspected: Inspected, *, colour: bool) -> Iterator[str]:
         yield "warning: longer than model.max_length (2,048 by default), cut on the right"
     if not learnt:
         yield "warning: no answer token is left; the sample would be unscored and not trained on"
-    yield "".join(_seen(piece, colour=colour) for piece in inspected.pieces)
 
 
 def _seen(piece: Piece, *, colour: bool) -> str:
+    """Return a piece with its line breaks, and with no code for the terminal but ours."""
     if piece.is_image:
         return f"[{piece.num_tokens:,} image tokens]"
+    text = escaped(piece.text, kept="\n\t")
     if not piece.is_answer:
-        return piece.text
-    return f"{GREEN}{piece.text}{PLAIN}" if colour else f"[answer: {piece.text}]"
+        return text
+    return f"{GREEN}{text}{PLAIN}" if colour else f"[answer: {text}]"
 
 
 def _beginning(history: SampleHistory) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet, one_folder, print_json
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet, one_folder
+from adaptinf.cli.output import say, say_coloured, say_json
 from adaptinf.words import counted
 
 
@@ -33,7 +34,7 @@ def doctor(
     shown = None if as_json else console.show_check
     found = api.doctor(stream, out=out, settings=overrides, progress=progress, on_check=shown)
     if as_json:
-        print_json(found.as_json())
+        say_json(found.as_json())
     else:
         console.show_verdict(found)
     if not found.is_good:
@@ -85,7 +86,7 @@ def validate(
         progress=progress,
     )
     if as_json:
-        print_json(found.as_json())
+        say_json(found.as_json())
     else:
         console.show_findings(found)
     if not found.is_good:
@@ -130,12 +131,12 @@ def inspect(
     )
     several = found if isinstance(found, tuple) else (found,)
     if as_json:
-        print_json([one.as_json() for one in several] if isinstance(found, tuple) else several[0].as_json())
+        say_json([one.as_json() for one in several] if isinstance(found, tuple) else several[0].as_json())
     elif html is not None:
-        print(f"wrote {html}: {counted(len(several), 'sample')}")
+        say(f"wrote {html}: {counted(len(several), 'sample')}")
     else:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print("\n\n".join(inspected_text(one, colour=colour) for one in several))
+        say_coloured("\n\n".join(inspected_text(one, colour=colour) for one in several))
 
 
 def select(
@@ -191,7 +192,7 @@ def select(
         plugins=plugins or (),
     )
     if as_json:
-        print_json(found.info)
+        say_json(found.info)
     else:
         console.show_chosen(found)
 
@@ -208,6 +209,6 @@ def list_plugins(
 
     found = api.list(plugins=plugins or ())
     if as_json:
-        print_json(found.as_json())
+        say_json(found.as_json())
     else:
         console.show_plugins(found)

@@ -20,7 +20,7 @@ from adaptinf.formats.image_files import Found, ImageFolder
 from adaptinf.formats.manifest import exported_roots
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.registry import dataset_format
-from adaptinf.words import counted
+from adaptinf.words import counted, escaped, has_controls
 
 REPEATED_ID = "repeated id"
 """Start of the note on a sample whose id an earlier row has."""
@@ -195,6 +195,9 @@ class _Reader:
         )
 
     def _claim(self, own_id: str) -> tuple[str, tuple[str, ...]]:
+        line = _as_line(own_id)
+        notes = () if line == own_id else (f"id {shown(own_id)} is no line of text: became {shown(line)}",)
+        own_id = line
         # Counting resumes at the last copy, so that a file with one id for all rows takes linear time.
         free_id, copy = own_id, self.copies.get(own_id, 1)
         while free_id in self.copies:
@@ -202,7 +205,8 @@ class _Reader:
             free_id = f"{own_id}~{copy}"
         self.copies[free_id] = 1
         self.copies[own_id] = copy
-        return free_id, () if copy == 1 else (f"{REPEATED_ID} {shown(own_id)}: became {shown(free_id)}",)
+        repeated = () if copy == 1 else (f"{REPEATED_ID} {shown(own_id)}: became {shown(free_id)}",)
+        return free_id, notes + repeated
 
 
 def _check_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> None:
@@ -237,11 +241,16 @@ def _own_id(meta: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
     return f"{number:0{_ID_DIGITS}d}", others
 
 
+def _as_line(id: str) -> str:
+    r"""Return an id as one line of text, as lists of ids have one per line: a line break in it becomes `\n`."""
+    return escaped(id) if has_controls(id) else id
+
+
 def _intended_id(row: FileRow) -> str:
     """Return the id that a rejected row would have, as far as it can be read."""
     meta = row.value if isinstance(row.value, dict) else {}
     try:
-        return _own_id(meta, row.number)[0]
+        return _as_line(_own_id(meta, row.number)[0])
     except BadRow:
         return _own_id({}, row.number)[0]
 

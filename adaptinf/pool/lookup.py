@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from adaptinf.data import Sample
 from adaptinf.pool import StoredDataset, stored_datasets
 from adaptinf.storage import store
+from adaptinf.words import shortened
 
 SUGGESTED = 3
 """Largest number of suggested ids."""
@@ -21,6 +22,10 @@ ID_FORM = "; an id is DATASET/ID, the name of the dataset and the id in its file
 """End of the message where no similar id is found."""
 COMPARED = 2000
 """Largest number of ids per dataset that are compared letter by letter; comparing a million takes half a minute."""
+LONGEST_COMPARED = 1000
+"""Characters of an id above which no similar one is searched for: comparing takes time with the square of them."""
+SHOWN_CHARACTERS = 80
+"""Characters of a suggested id that a message shows."""
 _NUMBER_AT_END = re.compile(r"(.*?)([0-9]{1,12})")
 
 
@@ -95,7 +100,8 @@ def similar_ids(pool_folder: Path, id: str) -> list[str]:
 
 def did_you_mean(suggestions: Sequence[str]) -> str:
     """Return the end of a message that suggests ids; empty without suggestions."""
-    return f"; did you mean {' or '.join(map(repr, suggestions))}?" if suggestions else ""
+    shown = [repr(shortened(id, SHOWN_CHARACTERS)) for id in suggestions]
+    return f"; did you mean {' or '.join(shown)}?" if shown else ""
 
 
 def _with_own_id(dataset: StoredDataset, own: str) -> list[str]:
@@ -116,6 +122,8 @@ def _containing(dataset: StoredDataset, own: str) -> list[str]:
 
 def _alike(dataset: StoredDataset, id: str) -> list[str]:
     """Return similarly spelled ids of about the same length; of many, those with the longest common prefix."""
+    if len(id) > LONGEST_COMPARED:
+        return []
     ids = dataset.table["id"]
     length = pc.utf8_length(ids)
     candidates = ids.filter(pc.and_(pc.greater_equal(length, len(id) - 2), pc.less_equal(length, len(id) + 2)))

@@ -31,6 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
     lambda text: "<image>" not in text
 )
+IDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20).filter(
+    lambda text: "<image>" not in text
+)
 META = st.dictionaries(TEXTS.filter(lambda key: key not in IMAGES), st.none() | st.integers() | TEXTS | st.lists(TEXTS))
 RESERVED = {"id", "uid", "question_id", "image", "images", "conversations", "messages", "skill", "task"}
 RESERVED |= {*SYSTEM_KEYS, *MEDIA_KEYS, TOOLS_KEY}
@@ -61,7 +64,7 @@ def samples(draw: st.DrawFn) -> Sample:
     names = draw(st.lists(st.sampled_from(IMAGES), min_size=num_images, max_size=num_images))
     meta = {key: value for key, value in draw(META).items() if key not in RESERVED} | {"skill": draw(TEXTS)}
     return Sample(
-        id=f"toy/{draw(TEXTS)}", source="toy", messages=tuple(messages), images=tuple(map(Path, names)), meta=meta
+        id=f"toy/{draw(IDS)}", source="toy", messages=tuple(messages), images=tuple(map(Path, names)), meta=meta
     )
 
 

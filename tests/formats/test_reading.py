@@ -308,3 +308,16 @@ def test_rows_of_any_kind_are_yielded_once_and_nothing_is_raised(
     for sample in samples:
         num_places = sum(block["type"] == "image" for message in sample.messages for block in message["content"])
         assert num_places == len(sample.images)
+
+
+def test_an_id_of_several_lines_becomes_one_line_that_no_other_row_has(tmp_path):
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    ids = ["a\nb", "a\\nb", "c", "a\ni/c", "x\x1b[31m", "\u2028", "zero\u200bwidth"]
+    rows = [{"id": id, "conversations": turns} for id in ids] + [{"id": "r\n", "conversations": 3}]
+    (tmp_path / "i.json").write_text(json.dumps(rows), encoding="utf-8")
+    *samples, rejected = read(tmp_path / "i.json")
+    found = [sample.id for sample in samples]
+    assert found == ["i/a\\nb", "i/a\\nb~2", "i/c", "i/a\\ni/c", "i/x\\x1b[31m", "i/\\u2028", "i/zero\u200bwidth"]
+    assert "\n".join(found).splitlines() == found
+    assert "became 'a\\\\nb'" in samples[0].notes[0] and samples[2].notes == samples[6].notes == ()
+    assert isinstance(rejected, Rejected) and rejected.id == "i/r\\n"

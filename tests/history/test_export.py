@@ -19,7 +19,7 @@ from adaptinf.data import Features
 from adaptinf.errors import ConfigError
 from adaptinf.formats import read
 from adaptinf.formats.llava import Llava
-from adaptinf.history.export import export_selection
+from adaptinf.history.export import _one_line, export_selection
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
@@ -252,3 +252,10 @@ def test_a_llava_export_loads_in_datasets(run, tmp_path):
     )
     assert loaded["id"][:] == (tmp_path / "out" / "ids.txt").read_text().split()
     assert set(loaded.column_names) == {"id", "image", "conversations", "skill"}
+
+
+def test_ids_of_an_older_pool_that_are_no_line_are_written_so_that_they_can_be_read_back():
+    ids = ["d/a\nb", "d/a\\nb", "d/c", "d/a\nd/c", "d/\u2028x", "d/\x1b[31m", 'd/"quoted"', "d/zero\u200bwidth"]
+    lines = "".join(f"{_one_line(id)}\n" for id in ids).splitlines()
+    assert [json.loads(line) if line.startswith('"') else line for line in lines] == ids
+    assert lines[1:3] == ids[1:3], "an id that is a line is written as it is"
