@@ -201,7 +201,7 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_never_killed(stream,
         assert not (out / kill.stage).exists(), kill
         assert store.part_of(out / kill.stage).exists(), kill
         if kill.target.endswith("on_step_end"):
-            marks = sorted(out.glob("steps/00/model.part/checkpoints/*/complete"))
+            marks = sorted(out.glob("steps/00/model.part/checkpoints/*/checksums.json"))
             assert [mark.parent.name for mark in marks] == ["checkpoint-1", "checkpoint-2"]
         if kill.target.endswith("_measure_batches") and not kill.after:
             assert len(list(store.part_of(out / kill.stage).glob("shards/shard-*.npz"))) == kill.call - 1

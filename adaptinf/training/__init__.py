@@ -71,7 +71,7 @@ def train(
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner)
         trainer = _trainer(samples, learner, arguments, collator, bar)
-        resumed = newest_checkpoint(checkpoints)
+        resumed = newest_checkpoint(checkpoints, progress)
         if resumed:
             # Batches before the checkpoint are not made again, so what they left out must be read.
             collator.restore(tables.read_json(resumed / LEFT_OUT_FILE))

@@ -15,27 +15,31 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from adaptinf.data import Sample
 from adaptinf.errors import ModelError, StoreError
-from adaptinf.progress import Bar
-from adaptinf.storage import tables
+from adaptinf.progress import Bar, Progress
+from adaptinf.storage import checksums, tables
+from adaptinf.storage.inspection import inspect
 from adaptinf.training.collator import Collator
 from adaptinf.training.parts import PARTS, loss_of_parts
 from adaptinf.training.schedule import moving_scheduler
 
 LEFT_OUT_FILE = "left_out.json"
 """In a checkpoint: the samples that were left out so far."""
-CHECKPOINT_MARK = "complete"
-"""Written last into a checkpoint, so that one that a kill left incomplete is not continued from."""
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint, and delete incomplete ones; None if there is none."""
-    complete = {}
-    for path in folder.glob("checkpoint-*"):
-        if (path / CHECKPOINT_MARK).exists():
-            complete[int(path.name.split("-")[1])] = path
-        else:
-            shutil.rmtree(path)
-    return complete[max(complete)] if complete else None
+def newest_checkpoint(folder: Path, progress: Progress) -> Path | None:
+    """Return the newest checkpoint that is as it was written; None if there is none.
+
+    Checksums are written last, so one that a kill left incomplete has none. It is deleted, and so is a damaged one,
+    which `progress` reports: training goes on from an earlier one, or from its beginning, to the same weights.
+    """
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        found = inspect(path)
+        if found.checksums is not None and not found.problems:
+            return path
+        for problem in found.problems:
+            progress.note(f"{problem}; this checkpoint is deleted, and its part of the training is repeated")
+        shutil.rmtree(path)
+    return None
 
 
 @contextmanager
@@ -106,7 +110,7 @@ class IndexedSamples(Dataset[Sample]):
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Moves the bar, marks complete checkpoints, and stops on a loss that is not finite."""
+    """Moves the bar, completes checkpoints, and stops on a loss that is not finite."""
 
     def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments, collator: Collator) -> None:
         self.bar = bar
@@ -121,10 +125,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.done = now
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark the checkpoint as complete."""
+        """Complete the checkpoint: its checksums are written last."""
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         tables.write_json(checkpoint / LEFT_OUT_FILE, self.collator.left_out())
-        (checkpoint / CHECKPOINT_MARK).touch()
+        checksums.seal(checkpoint)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Stop on a loss that is not finite.

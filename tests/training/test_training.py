@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from adaptinf.config import RunConfig, TrainingConfig
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.progress import Silent
 from adaptinf.runs import Run
 from adaptinf.runs.settings import FREE_SETTINGS
 from adaptinf.training import Trained, collator, train, trainer
@@ -27,6 +28,16 @@ LORA = FULL.model_copy(update={"tune": "lora", "learning_rate": 1e-2})
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@dataclass(frozen=True)
+class Notes(Silent):
+    """Keeps the notes."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, text):
+        self.lines.append(text)
 
 
 class Interrupted(Exception):
@@ -62,7 +73,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
     with pytest.raises(Interrupted):
         train(ragged_samples, fresh(learner, tune, projector), config, out=tmp_path / "out", seed=1)
     monkeypatch.undo()
-    checkpoints = sorted(path.parent.name for path in (tmp_path / "out").glob("checkpoints/*/complete"))
+    checkpoints = sorted(path.parent.name for path in (tmp_path / "out").glob("checkpoints/*/checksums.json"))
     assert checkpoints == ["checkpoint-2", "checkpoint-4"]
     # One torn by a kill is not taken up.
     (tmp_path / "out" / "checkpoints" / "checkpoint-5").mkdir()
@@ -79,6 +90,38 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
         assert torch.equal(weight, expected[name]), name
     assert again.log[-1]["loss"] == log.log[-1]["loss"]
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json", "left_out.json"])
+def test_a_checkpoint_with_one_flipped_bit_is_reported_and_not_continued_from(
+    learner, ragged_samples, tmp_path, monkeypatch, name
+):
+    whole = fresh(learner, "lora")
+    train(ragged_samples, whole, LORA, out=tmp_path / "whole", seed=1)
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 3:
+            raise Interrupted
+
+    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
+    with pytest.raises(Interrupted):
+        train(ragged_samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
+    monkeypatch.undo()
+    damaged = tmp_path / "out" / "checkpoints" / "checkpoint-2" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+
+    notes, steps = Notes(), []
+    monkeypatch.setattr(
+        trainer.Reporter, "on_step_end", lambda self, args, state, control, **_: steps.append(state.global_step)
+    )
+    resumed = fresh(learner, "lora")
+    train(ragged_samples, resumed, LORA, out=tmp_path / "out", seed=1, progress=notes)
+    assert steps == [2, 3] and len(notes.lines) == 1
+    assert notes.lines[0].startswith(f"{damaged} is damaged") and "repeated" in notes.lines[0]
+    expected = weights(whole)
+    assert all(torch.equal(weight, expected[key]) for key, weight in weights(resumed).items())
 
 
 def test_training_that_goes_on_with_other_micro_batches_differs_by_rounding(
@@ -208,7 +251,7 @@ def test_what_was_left_out_before_a_kill_is_still_named_afterwards(learner, ragg
     with pytest.raises(Interrupted):
         train(samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
     monkeypatch.undo()
-    newest = max((tmp_path / "out").glob("checkpoints/*/complete"))
+    newest = max((tmp_path / "out").glob("checkpoints/*/checksums.json"))
     assert json.loads((newest.parent / "left_out.json").read_text())["unreadable"] == ["test/lost"]
     resumed = train(samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
     assert resumed.info["unreadable"] == ["test/lost"]
