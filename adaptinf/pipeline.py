@@ -31,6 +31,7 @@ from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.base import check_base
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
+from adaptinf.runs.same_tests import check_tests
 from adaptinf.runs.stream import join
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import select, traits_of, with_options
@@ -70,6 +71,7 @@ def run_step(run: Run, step: int) -> None:
 
 def _take_step(run: Run, step: int, executor: Executor) -> None:
     tests = read_tests(run.settings.evaluation, run.settings.data)
+    check_tests(run, tests)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     join(run, step)
     pool = run.pool(step)

@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 def accept(folder: PathLike, what: str, *, progress: Progress | None = None) -> Acceptance:
-    """Take a changed base model as it is: the next steps go on with it, and every table says where it changed.
+    """Take a changed base model, or changed tests, as they are: the run goes on, and tables say where they changed.
 
     Args:
         folder: the run folder.
-        what: `base`: the base model, its given adapter and its proxy.
+        what: `base`: the base model, its given adapter and its proxy; `tests`: the items of all skills.
         progress: where to report.
 
     Raises:
         ConfigError: there is no such run, no step of it has begun, or nothing of that name can be accepted.
+        DataError: a test file cannot be read.
         StoreError: another process uses the run, or a file of it is damaged.
     """
     from adaptinf.runs import Run

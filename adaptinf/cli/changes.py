@@ -13,10 +13,10 @@ from adaptinf.cli.output import say
 
 def accept(
     folder: RunFolder,
-    what: Annotated[str, typer.Argument(help="base: the base model.")],
+    what: Annotated[str, typer.Argument(help="base: the base model; tests: the test items.")],
     quiet: Quiet = False,
 ) -> None:
-    """Take a changed base model as it is. The change is recorded and shown."""
+    """Take a changed base model, or changed tests, as they are. The change is recorded and shown."""
     from adaptinf.cli.progress import make_progress
 
     say(api.accept(folder, what, progress=make_progress(quiet=quiet)).text)

@@ -37,6 +37,8 @@ def show_summary(table: SummaryTable) -> None:
     steps = " or ".join(str(number) for number in sorted({row.num_steps for row in rows}))
     say(f"steps finished: {steps}; accuracies in %; relative gain in % of: {table.reference}")
     say("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
+    for line in table.notes:
+        say(line)
     verdict = _verdict(rows)
     if verdict:
         say(verdict)

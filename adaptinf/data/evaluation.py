@@ -5,7 +5,9 @@ Shapes: S skills, T rows of the skill matrix (row 0 = base model).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +20,14 @@ from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def since_breaks(matrix: np.ndarray, skills: Sequence[str], breaks: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Return a skill matrix whose rows before the last break of a skill are NaN: answers to other questions."""
+    found = np.array(matrix, dtype=np.float64)
+    for column, skill in enumerate(skills):
+        found[: max(breaks.get(skill, [0])), column] = np.nan
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +53,33 @@ class Evaluation:
     rejected: tuple[dict[str, Any], ...] = ()
     """Rows of the test files that cannot be used: skill, file, row and reason of each."""
     info: dict[str, Any] = field(default_factory=dict)
-    """`stops_at`: the tokens at which answers end. Empty in evaluations of version 0.1."""
+    """`stops_at`: the tokens at which answers end; `tests`: skill -> digest of its tests in each row of the matrix,
+    None where it was not tested. Empty in evaluations of version 0.1."""
+
+    def digests(self, skill: str) -> list[str | None]:
+        """Return what identifies the tests of a skill in each row of the matrix; None: not tested, or not recorded."""
+        found = self.info.get("tests", {}).get(skill, [])
+        return [*found, *[None] * (len(self.matrix) - len(found))]
+
+    def last_digest(self, skill: str) -> str | None:
+        """Return what identifies the newest tests of a skill; None: not recorded."""
+        return next((digest for digest in reversed(self.digests(skill)) if digest is not None), None)
+
+    @property
+    def breaks(self) -> dict[str, list[int]]:
+        """Skill -> rows of the matrix from which on it is tested with other items; only skills that have some."""
+        found = {}
+        for skill in self.skills:
+            known = [(row, digest) for row, digest in enumerate(self.digests(skill)) if digest is not None]
+            rows = [row for (_, before), (row, digest) in pairwise(known) if before != digest]
+            if rows:
+                found[skill] = rows
+        return found
+
+    @property
+    def comparable_matrix(self) -> np.ndarray:
+        """The matrix with NaN where a skill was tested with other items than in the last row: T x S."""
+        return since_breaks(self.matrix, self.skills, self.breaks)
 
     def save(self, folder: Path) -> None:
         """Write predictions.parquet, matrix.json and, if rows were rejected, rejected.jsonl."""

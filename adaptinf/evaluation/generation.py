@@ -15,6 +15,7 @@ import torch
 
 from adaptinf.data import Evaluation, Sample
 from adaptinf.errors import AdaptError, ModelError
+from adaptinf.evaluation.identity import digest_rows, item_digest
 from adaptinf.evaluation.kept import ANSWERS_FILE, KeptAnswers, answers_key
 from adaptinf.evaluation.skills import (
     SkillTest,
@@ -36,6 +37,7 @@ from adaptinf.models.recipe import LearnerRecipe, check_can_travel, made
 from adaptinf.models.refusals import failure
 from adaptinf.models.threads import torch_threads
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.storage.tables import text_array
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +73,13 @@ def evaluate(
     items = [item for test in tests for item in test.items]
     with (progress or Silent()).stage("evaluate", len(items), unit="items") as bar:
         answered = generate(learner, tests, bar, executor=executor, out=out)
+    asked = digest_rows(previous, tests, step=step)
     for line in refused_lines(tests, answered.refused):
         (progress or Silent()).note(line)
     tests = without_refused(tests, answered.refused)
     predictions = [text for text in answered.texts if text is not None]
-    table = score_answers(tests, predictions)
+    digests = [item_digest(item, test) for test in tests for item in test.items]
+    table = {**score_answers(tests, predictions), "item": text_array(digests)}
     skills = tuple(test.config.skill for test in tests)
     if out is not None:
         (out / ANSWERS_FILE).unlink(missing_ok=True)
@@ -88,7 +92,7 @@ def evaluate(
         frequency=frequency,
         predictions=table,
         rejected=tuple(rejected_lines(tests)),
-        info={"stops_at": list(answered.stops_at)},
+        info={"stops_at": list(answered.stops_at), "tests": asked},
     )
 
 
@@ -129,7 +133,8 @@ def generate(
         ((batches, stops_at, model),) = workers.map(Answerer.plan, [None])
         kept = None
         if out is not None:
-            key = answers_key(model, items, limits, [batch.rows for batch in batches])
+            digests = [item_digest(item, test) for test in tests for item in test.items]
+            key = answers_key(model, digests, [batch.rows for batch in batches])
             kept = KeptAnswers(out / ANSWERS_FILE, key)
         for answers in _kept_or_new(batches, kept, workers):
             for answer in answers:

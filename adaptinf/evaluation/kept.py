@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adaptinf import __version__
-from adaptinf.data import Sample
 from adaptinf.storage import store, tables
 
 ANSWERS_FILE = "answers.jsonl"
@@ -51,15 +50,14 @@ class KeptAnswers:
             store.append_line(self.path, {"row": row, "text": text, "reason": reason})
 
 
-def answers_key(model: str, items: Sequence[Sample], limits: Sequence[int], batches: Sequence[Sequence[int]]) -> str:
-    """Return a hash of the model, the items with their limits, and the batches, as the last bits depend on these.
+def answers_key(model: str, items: Sequence[str], batches: Sequence[Sequence[int]]) -> str:
+    """Return a hash of the model, the items and the batches, as the last bits depend on these.
 
-    `model` is all that distinguishes it, as text.
+    Args:
+        model: all that distinguishes it, as text.
+        items: the digest of each.
+        batches: numbers of the items that are answered together.
     """
-    asked = [
-        json.dumps([item.id, item.turns, list(map(str, item.images)), limit])
-        for item, limit in zip(items, limits, strict=True)
-    ]
     return tables.digest(
-        tables.text_array([__version__, model, *asked, json.dumps([list(batch) for batch in batches])])
+        tables.text_array([__version__, model, *items, json.dumps([list(batch) for batch in batches])])
     )

@@ -12,6 +12,7 @@ from typing import TypeVar
 from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.pool.stored import Catalogue
 from adaptinf.runs import Run
+from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.methods import method_traits
 from adaptinf.selection.traits import Role
 from adaptinf.storage.store import Artifact
@@ -19,6 +20,11 @@ from adaptinf.storage.store import Artifact
 A = TypeVar("A", bound=Artifact)
 SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
 """Settings in which seeds of one method may differ: demo and compare generate data for every seed."""
+CONSEQUENCE = {
+    "base": "What changed there may come from the base model and not from the training.",
+    "tests": "Accuracies before and after are answers to other questions; forgetting counts from there on.",
+}
+"""What an accepted change means for the reader of the page."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +52,12 @@ class RunFacts:
     def evaluation(self) -> Evaluation | None:
         """The newest evaluation, with all rows of the skill matrix so far; None if no skill is tested."""
         return self.run.newest(Evaluation)
+
+    @property
+    def changes(self) -> list[str]:
+        """Sentences about accepted changes of base model and tests, which make rows of the matrix another thing."""
+        lines = [f"{change.line}. {CONSEQUENCE[change.what]}" for change in accepted_changes(self.run)]
+        return [f"{line[:1].upper()}{line[1:]}" for line in lines]
 
     def steps_with(self, *stages: type[Artifact]) -> list[int]:
         """Return the steps in which all these stages are finished."""

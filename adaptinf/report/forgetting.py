@@ -34,7 +34,7 @@ def forgotten(members: Sequence[RunFacts]) -> Forgotten | None:
         return None
     first = evaluations[0]
     alike = [found for found in evaluations if found.skills == first.skills]
-    ends = np.array([_best_and_last(found.matrix, found.introduced_at) for found in alike])
+    ends = np.array([_best_and_last(found.comparable_matrix, found.introduced_at) for found in alike])
     best, last = ends.mean(axis=0)
     usable = np.flatnonzero(np.isfinite(best) & np.isfinite(last))
     if not len(usable):
@@ -54,6 +54,6 @@ def _best_and_last(matrix_TS: np.ndarray, introduced_at: np.ndarray) -> np.ndarr
     found = np.full((2, matrix_TS.shape[1]), np.nan)
     for skill, step in enumerate(introduced_at):
         since = matrix_TS[step + 1 :, skill]
-        if len(since) > 1 and np.isfinite(since).any():
+        if np.isfinite(since).sum() > 1:
             found[:, skill] = np.nanmax(since), since[-1]
     return 100.0 * found

@@ -56,6 +56,11 @@ class Page:
     album: Album
     """Its images."""
 
+    @property
+    def has_breaks(self) -> bool:
+        """Whether a skill of any run was tested with other items at some step."""
+        return any(row.breaks for _, found in self.heat_maps if found is not None for row in found.rows)
+
 
 def rendered(page: Page) -> str:
     """Return the whole page as HTML."""
@@ -129,7 +134,7 @@ def _notes(page: Page) -> list[str]:
         for fact in page.facts
         if fact.run.num_finished < len(fact.run.config.stream)
     ]
-    found = []
+    found = [f"{fact.label}: {line}" for fact in page.facts for line in fact.changes]
     if waiting:
         found.append(f"Not all steps are finished: {', '.join(waiting)}. The page shows the results so far.")
     if hidden:

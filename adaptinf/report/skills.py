@@ -43,6 +43,8 @@ class HeatRow(NamedTuple):
     """Per column: accuracy in 0..1, and whether the skill was introduced there."""
     change: str
     """Last value minus the best since the introduction, in points; empty if there is no later row."""
+    breaks: Sequence[int]
+    """Columns from which on the skill is tested with other items: values before and after are not compared."""
     against: str
     """Last value against the baseline's after the same step, in points; empty where it is not known."""
 
@@ -70,10 +72,11 @@ def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
 def _heat_row(evaluation: Evaluation, skill: int, other: float) -> HeatRow:
     column, first = evaluation.matrix[:, skill], int(evaluation.introduced_at[skill]) + 1
     cells = [(None if np.isnan(value) else float(value), row == first) for row, value in enumerate(column)]
-    since = column[first:]
-    can_change = len(since) > 1 and np.isfinite(since).any()
+    since = evaluation.comparable_matrix[first:, skill]
+    can_change = np.isfinite(since).sum() > 1
     change = points(float(since[-1] - np.nanmax(since))) if can_change else ""
-    return HeatRow(evaluation.skills[skill], cells, change, points(float(column[-1]) - other))
+    name = evaluation.skills[skill]
+    return HeatRow(name, cells, change, evaluation.breaks.get(name, []), points(float(column[-1]) - other))
 
 
 def points(difference: float) -> str:

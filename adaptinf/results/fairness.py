@@ -114,3 +114,12 @@ def seed_lines(records: Sequence[RunRecord]) -> list[str]:
         for lacking, names in rows.items()
         if lacking
     ]
+
+
+def change_lines(records: Sequence[RunRecord]) -> list[str]:
+    """Return a line per accepted change of base model or tests within a run, and what its numbers leave out."""
+    lines = [f"{record.name}, seed {record.seed}: {line}" for record in records for line in record.changes]
+    skills = sorted({skill for record in records for skill in record.breaks})
+    if skills:
+        lines.append(f"forgetting and transfer count from the newest tests on: {', '.join(skills)}")
+    return lines

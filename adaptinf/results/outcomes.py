@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adaptinf.results.fairness import change_lines
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord
 from adaptinf.results.summary import Summary, summaries
@@ -30,6 +31,8 @@ class SummaryTable:
     """In the order of the runs."""
     reference: str
     """What the relative gain is measured against."""
+    notes: tuple[str, ...] = ()
+    """Accepted changes of base model and tests within the runs, a line each."""
 
     def __repr__(self) -> str:
         rows = [f"{row.name} {_percent(row.macro)}" for row in self.rows]
@@ -47,13 +50,15 @@ class SummaryTable:
 
     def _repr_html_(self) -> str:
         """Return the rows as notebooks show them."""
-        return as_html(f"relative gain in % of: {self.reference}", self.to_pandas(), max_rows=None)
+        lines = "; ".join([f"relative gain in % of: {self.reference}", *self.notes])
+        return as_html(lines, self.to_pandas(), max_rows=None)
 
 
 def summarised_runs(runs: Sequence[Run]) -> SummaryTable:
     """Return one row per run."""
-    rows, references = summaries([record_of(run, in_detail=False) for run in runs])
-    return SummaryTable(rows=tuple(rows), reference="; or ".join(references))
+    records = [record_of(run, in_detail=False) for run in runs]
+    rows, references = summaries(records)
+    return SummaryTable(rows=tuple(rows), reference="; or ".join(references), notes=tuple(change_lines(records)))
 
 
 @dataclass(frozen=True, kw_only=True)

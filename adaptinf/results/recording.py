@@ -14,6 +14,7 @@ from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selectio
 from adaptinf.evaluation.metrics import rare_skills
 from adaptinf.results.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
 from adaptinf.runs import Run
+from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.methods import method_traits
 from adaptinf.storage import tables
 
@@ -63,6 +64,8 @@ def record_of(
         items=item_scores(tested),
         steps=tuple(_step_record(run, step, rare, seconds, in_detail) for step in range(num_steps)),
         made_by=made_by.model_dump() if made_by else {},
+        breaks=tested.breaks,
+        changes=tuple(change.line for change in accepted_changes(run)),
     )
 
 

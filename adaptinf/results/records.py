@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from adaptinf.data.evaluation import since_breaks
 from adaptinf.errors import StoreError
 from adaptinf.selection.traits import Traits, traits_of
 from adaptinf.storage import tables
@@ -26,6 +27,8 @@ MATRIX_DIGITS = 6
 """Decimals of accuracies, which are in 0..1."""
 THOUSAND = 1000
 """Scores of test items are stored in thousandths, unless all of them are 0 or 1."""
+SELDOM = ("breaks", "changes")
+"""Fields of a record that are written only where there is something to say."""
 UNSCORED = -1
 """Stored instead of thousandths for an item that its metric could not score."""
 
@@ -119,6 +122,10 @@ class RunRecord:
     """The finished steps."""
     made_by: dict[str, Any]
     """Version, commit and time of the run."""
+    breaks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Skill -> rows of the matrix from which on it was tested with other items; as in `Evaluation`."""
+    changes: Sequence[str] = ()
+    """Changes of base model and tests within the run that its user accepted, a sentence each."""
     traits: Traits | None = None
     """What its method says of itself; None in a record that was read, as it is not written: see `method_traits`."""
 
@@ -126,6 +133,11 @@ class RunRecord:
     def method_traits(self) -> Traits:
         """What its method says of itself; in a record that was read: the method of this name that is registered."""
         return self.traits or traits_of(self.method)
+
+    @property
+    def comparable_matrix(self) -> np.ndarray:
+        """The matrix with NaN where a skill was tested with other items than in the last row: T x S."""
+        return since_breaks(self.matrix, self.skills, self.breaks)
 
     @property
     def is_plain(self) -> bool:
@@ -160,7 +172,8 @@ class RunRecord:
     def as_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
         return {
-            **{name: value for name, value in vars(self).items() if name != "traits"},
+            **{name: value for name, value in vars(self).items() if name not in ("traits", *SELDOM)},
+            **{name: vars(self)[name] for name in SELDOM if vars(self)[name]},
             "skills": list(self.skills),
             "introduced_at": self.introduced_at.tolist(),
             "matrix": np.round(self.matrix, MATRIX_DIGITS),

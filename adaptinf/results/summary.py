@@ -64,7 +64,8 @@ def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summ
     """Return the summary of a run. `reference`: S upper-reference accuracies for the relative gain; None: it is NaN."""
     is_tested = bool(record.skills)
     # A run that tests no skill has a row as well, for its costs.
-    matrix = record.matrix if is_tested else np.full((1, 1), np.nan)
+    # What a skill was and is compares answers to the same questions alone.
+    matrix = record.comparable_matrix if is_tested else np.full((1, 1), np.nan)
     first = record.introduced_at if is_tested else np.zeros(1, np.int64)
     frequency = record.frequency if is_tested else np.full(1, np.nan)
     is_rare = metrics.rare_skills(frequency)
@@ -108,7 +109,7 @@ def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, st
     if upper is not None:
         return upper.matrix[-1], f"{upper.method}, after the last step"
     if lower is not None:
-        return np.fmax.reduce(lower.matrix, axis=0), f"the best of the {lower.method} run on each skill"
+        return np.fmax.reduce(lower.comparable_matrix, axis=0), f"the best of the {lower.method} run on each skill"
     names = (*methods_with_role("upper reference"), *methods_with_role("lower reference"))
     return None, f"none: neither {' nor '.join(names)} was run"
 

@@ -165,6 +165,7 @@ def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), basel
             *fairness.seed_lines(kept),
             *fairness.item_lines(kept, baseline),
             *fairness.cap_lines(kept),
+            *fairness.change_lines(kept),
             *_gain_lines(rows),
         ],
         errors=fairness.trained_more(kept),

@@ -1,4 +1,4 @@
-"""adaptinf accept: the user takes a changed base model as it is."""
+"""adaptinf accept: the user takes a changed base model, or changed tests, as they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from adaptinf.errors import ConfigError
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import ACCEPTABLE, Accepted
 from adaptinf.runs.base import accept_base, unfinished_work
+from adaptinf.runs.same_tests import accept_tests
 from adaptinf.words import known_names
+
+SAME_TESTS = "tests are those of the newest evaluation, or were accepted before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,10 @@ def accept(run: Run, what: str) -> Acceptance:
         raise ConfigError(f"{run.folder} has no gate that stopped it; {' and '.join(ACCEPTABLE)} can be accepted")
     if what not in ACCEPTABLE:
         raise ConfigError(f"{what!r} cannot be accepted; {known_names(what, ACCEPTABLE)}")
-    change = accept_base(run)
+    change = accept_base(run) if what == "base" else accept_tests(run)
     if change is None:
-        text = f"nothing to accept: the base model is that of step {max(0, run.num_finished - 1)}"
-        return Acceptance(change=None, removed=(), text=text)
+        same = f"base model is that of step {max(0, run.num_finished - 1)}" if what == "base" else SAME_TESTS
+        return Acceptance(change=None, removed=(), text=f"nothing to accept: the {same}")
     removed = unfinished_work(run) if what == "base" else ()
     for folder in removed:
         shutil.rmtree(folder)

@@ -205,7 +205,7 @@ def test_what_an_interrupted_evaluation_saves_is_the_same_to_the_byte(learner, t
 
 def test_the_tokens_that_answers_end_at_are_recorded(learner, tests, tmp_path):
     found = evaluated(learner, tests)
-    assert found.info == {"stops_at": ["<eos>"]}
+    assert found.info["stops_at"] == ["<eos>"] and set(found.info) == {"stops_at", "tests"}
     found.save(tmp_path)
     assert type(found).load(tmp_path).info == found.info
 

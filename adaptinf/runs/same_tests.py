@@ -1,0 +1,79 @@
+"""The tests of a run ask the same in all rows of its skill matrix, unless its user accepts a change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adaptinf.data import Evaluation
+from adaptinf.errors import ConfigError, StoreError
+from adaptinf.evaluation.identity import OTHER, ChangedTest, changed_tests
+from adaptinf.evaluation.skills import SkillTest, read_tests
+from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs.acceptance import Accepted, accepted_changes, note_accepted
+
+
+def check_tests(run: Run, tests: Sequence[SkillTest]) -> None:
+    """Compare the test items with those of the newest evaluation, that of the base model included.
+
+    Raises:
+        StoreError: items of a skill differ; the message has the numbers, both digests, the first such item and the
+            ways out.
+    """
+    changed = _not_accepted(run, tests)
+    if not changed:
+        return
+    parts = [
+        f"evaluation of {one.skill}: {one.path} does not hold the items that were tested before: {one.first}; "
+        f"{one.was} then, {one.now} now"
+        for one in changed
+    ]
+    raise StoreError(
+        f"{run.folder}: {'; '.join(parts)}. Bring the former tests back, or take these as they are with adaptinf "
+        f"accept {run.folder} tests: rows of the skill matrix before and after are then not compared"
+    )
+
+
+def accept_tests(run: Run) -> Accepted | None:
+    """Take the tests as they are now for the evaluations to come; None: they are those of the newest evaluation.
+
+    The caller holds the run's lock.
+
+    Raises:
+        ConfigError: nothing has been tested yet.
+        DataError: a test file cannot be read.
+    """
+    if run.newest(Evaluation) is None:
+        raise ConfigError(f"{run.folder}: no skill has been tested yet; there is nothing to accept")
+    changed = _not_accepted(run, read_tests(run.settings.evaluation, run.settings.data))
+    if not changed:
+        return None
+    change = Accepted(
+        what="tests",
+        step=_next_tested(run),
+        was={one.skill: one.was for one in changed},
+        now={one.skill: one.now for one in changed},
+        text="; ".join(f"{one.skill}: {one.first}" for one in changed),
+    )
+    note_accepted(run, change)
+    return change
+
+
+def _next_tested(run: Run) -> int:
+    """Return the first step whose evaluation is still to come."""
+    step = max(BASE_STEP + 1, run.num_finished)
+    return step + run.has(step, Evaluation)
+
+
+def _not_accepted(run: Run, tests: Sequence[SkillTest]) -> list[ChangedTest]:
+    accepted = [change for change in accepted_changes(run) if change.what == "tests"]
+    return [one for one in changed_tests(tests, run.newest(Evaluation)) if not _is_accepted(one, accepted)]
+
+
+def _is_accepted(one: ChangedTest, accepted: Sequence[Accepted]) -> bool:
+    """Tell whether this very change was accepted: from the tests that were to those that are."""
+    pairs = [(change.was.get(one.skill), change.now.get(one.skill)) for change in accepted]
+    return any(_digest(was) == _digest(one.was) and _digest(now) == _digest(one.now) for was, now in pairs)
+
+
+def _digest(shown: str | None) -> str:
+    return (shown or OTHER).partition(" ")[0]
