@@ -15,6 +15,8 @@ CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 lines and paragraphs."""
 UNPRINTABLE = (*CONTROLS, "Cf")
 """Those, and formats: characters of no width, and those that turn the direction of a line round."""
+REPLACEMENT = "\ufffd"
+"""Stands on a page for a character that no page can hold."""
 NAMED, NAMED_CHARACTERS = 40, 80
 """Known names that a message lists, and characters of each."""
 SMALL_RATE = 10
@@ -80,6 +82,17 @@ def has_controls(text: str) -> bool:
 def escaped(text: str, *, kept: str = "") -> str:
     r"""Return a text with all UNPRINTABLE characters as Python writes them, `\x1b` or `\u202e`, but for those kept."""
     return _replaced(text, kept, lambda letter: letter.encode("unicode_escape").decode("ascii"))
+
+
+def page_text(text: str) -> str:
+    """Return a text as HTML can hold it: controls but for tabs and line ends, and halves of pairs, become U+FFFD."""
+    if text.isprintable():
+        return text
+    kept = "\n\t\r"
+    return "".join(
+        REPLACEMENT if letter not in kept and unicodedata.category(letter) in ("Cc", "Cs") else letter
+        for letter in text
+    )
 
 
 def json_escaped(text: str, *, kept: str = "") -> str:

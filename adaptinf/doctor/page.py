@@ -13,7 +13,7 @@ from adaptinf.doctor.inspected import Inspected, Piece
 from adaptinf.errors import DataError
 from adaptinf.images import StoredImage
 from adaptinf.storage import store
-from adaptinf.words import counted
+from adaptinf.words import counted, page_text
 
 THUMBNAIL = 160
 """Longest side of an image in pixels."""
@@ -41,8 +41,8 @@ def write_page(samples: Sequence[Inspected], path: Path, title: str) -> None:
     for sample in samples:
         articles.append("".join(_article(sample, left)))
         left = max(0, left - len(sample.image_sizes))
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    body = f"<h1>{escape(title)}</h1><p class=quiet>{counted(len(samples), 'sample')}; learnt text is marked</p>"
+    head = f'<meta charset="utf-8"><title>{_html(title)}</title><style>{STYLE}</style>'
+    body = f"<h1>{_html(title)}</h1><p class=quiet>{counted(len(samples), 'sample')}; learnt text is marked</p>"
     text = f"<!doctype html><html lang=en><head>{head}</head><body>{body}{''.join(articles)}</body></html>\n"
     store.write_text_whole(path, text)
 
@@ -56,7 +56,7 @@ def _article(inspected: Inspected, num_images: int) -> Iterator[str]:
         yield f"<p class=bad>rejected: {_text(row.reason)}</p></article>"
         return
     yield from _images(row, num_images)
-    yield from (f"<p><b>{escape(role)}</b> {_text(text)}</p>" for role, text in inspected.named_turns)
+    yield from (f"<p><b>{_html(role)}</b> {_text(text)}</p>" for role, text in inspected.named_turns)
     if inspected.pieces:
         yield f"<p><b>as the model sees it</b></p><p>{''.join(map(_piece, inspected.pieces))}</p>"
     yield from (f"<p class=quiet>{_text(line)}</p>" for line in inspected.remarks)
@@ -86,9 +86,13 @@ def _thumbnail(stored: StoredImage) -> str | None:
 def _piece(piece: Piece) -> str:
     if piece.is_image:
         return f"[{counted(piece.num_tokens, 'image token')}]"
-    return f"<mark>{escape(piece.text)}</mark>" if piece.is_answer else escape(piece.text)
+    return f"<mark>{_html(piece.text)}</mark>" if piece.is_answer else _html(piece.text)
+
+
+def _html(text: str) -> str:
+    return escape(page_text(text))
 
 
 def _text(text: str) -> str:
     """Return a text from the data as HTML, cut where it is very long."""
-    return escape(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
+    return _html(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")

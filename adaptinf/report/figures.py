@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from adaptinf.words import page_text
+
 FigureRow = Mapping[str, Any]
 """One row of the table of a figure: text, numbers, lists of image numbers. NaN: no value."""
 
@@ -46,9 +48,11 @@ def figure_of_runs(key: str, parts: Iterable[tuple[str, Sequence[FigureRow] | st
 
 
 def plain(value: Any) -> Any:
-    """Return a JSON value: numpy numbers as those of Python, floats to six digits, None if not finite."""
+    """Return a JSON value: numbers of numpy as Python's, floats to six digits, None if not finite; text for a page."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, str):
+        return page_text(value)
     if isinstance(value, float):
         return float(f"{value:.6g}") if np.isfinite(value) else None
     return value

@@ -28,6 +28,7 @@ from adaptinf.report.table import SummaryTable
 from adaptinf.report.thumbnails import MAX_BYTES, Album
 from adaptinf.results.columns import COLUMNS
 from adaptinf.storage import store
+from adaptinf.words import page_text
 
 SCRIPTS = ("data.js", "charts.js", "samples.js", "cards.js", "start.js")
 """Files of our own script, in order."""
@@ -65,7 +66,12 @@ class Page:
 def rendered(page: Page) -> str:
     """Return the whole page as HTML."""
     environment = Environment(
-        autoescape=True, loader=FunctionLoader(_asset), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        loader=FunctionLoader(_asset),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalized,
     )
     # NaN is not valid JSON in a browser. Characters outside ASCII are kept, which is shorter and readable.
     environment.policies["json.dumps_kwargs"] = {
@@ -89,6 +95,11 @@ def rendered(page: Page) -> str:
         version=adaptinf.__version__,
         utc_time=store.utc_now(),
     )
+
+
+def _finalized(value: Any) -> Any:
+    """Return what an expression of the template gave, as a page can hold it; markup is ours and stays."""
+    return page_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def unbroken(text: str) -> str:
@@ -118,8 +129,8 @@ def _hash(text: str) -> str:
 
 def _data(page: Page) -> dict[str, Any]:
     return {
-        "runs": [fact.label for fact in page.detailed],
-        "groups": list(by_group(page.facts)),
+        "runs": [page_text(fact.label) for fact in page.detailed],
+        "groups": list(map(page_text, by_group(page.facts))),
         "figures": {figure.key: figure.plain() for figure in page.figures},
         "images": page.album.uris,
     }

@@ -17,6 +17,7 @@ IMAGE = '"><img src=x onerror=alert(1)>'
 BOLD = "<b>bold</b>"
 HOSTILE = (SCRIPT, IMAGE)
 FORMULA = "=1+1"
+CONTROLS = "nul \x00, escape \x1b[31m, cancel \x18?"
 
 
 def hostile_rows() -> list[dict[str, Any]]:
@@ -24,7 +25,7 @@ def hostile_rows() -> list[dict[str, Any]]:
     found = []
     for number in range(16):
         colour = ("red", "green", "blue", "white")[number % 4]
-        question = FORMULA if number == 3 else f"Is {IMAGE} {colour}?"
+        question = {3: FORMULA, 5: f"{CONTROLS} {IMAGE}"}.get(number, f"Is {IMAGE} {colour}?")
         one = row(number, question, SCRIPT, skill=(SCRIPT, BOLD)[number % 2], image=f"{colour}.png")
         found.append({**one, "id": f"{IMAGE}{number}"})
     return found

@@ -212,6 +212,13 @@ def test_markup_from_the_data_stays_text(hostile_runs, tmp_path):
     assert "<script>alert" not in path.read_text() and "<img src=x" not in path.read_text()
 
 
+def test_a_page_holds_no_control_characters_whatever_the_data_hold(hostile_runs, tmp_path):
+    text = write_report(hostile_runs, tmp_path / "page.html").read_text(encoding="utf-8")
+    without_scripts = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert "nul \ufffd, escape \ufffd[31m, cancel \ufffd?" in without_scripts
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\\u00[01]", without_scripts)
+
+
 def test_a_run_without_tests_still_tells_everything_else(adapt, tmp_path):
     shutil.rmtree(adapt / "base")
     for step in ("00", "01"):

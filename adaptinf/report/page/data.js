@@ -20,9 +20,16 @@ const unique = (values) => [...new Set(values)];
 function csvCell(value) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "string") return String(value);
-  // A spreadsheet would interpret such a text as a formula.
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const text = looksLikeFormula(value) ? `'${value}` : value;
+  return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+// A spreadsheet would run such a text: blanks, invisible characters and quotes before the sign do not hinder all of
+// them, and full-width signs count as the sign. A number with a sign is a number.
+function looksLikeFormula(value) {
+  const text = value.normalize("NFKC");
+  if (/^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?%?$/i.test(text)) return false;
+  return /^[\t\r\n]/.test(text) || /^[\s\p{C}\p{Quotation_Mark}`]*[=+\-@]/u.test(text);
 }
 
 function csvOf(table) {
