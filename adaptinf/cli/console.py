@@ -77,7 +77,7 @@ def show_status(found: Status) -> None:
     """Print a run's state."""
     header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
     cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
-    say(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}")
+    say(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}", _state_line(found))
     print_table([header, *(_step_cells(step, found) for step in found.steps)])
     left = found.seconds_left
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
@@ -89,6 +89,15 @@ def show_status(found: Status) -> None:
         if step.unusable:
             rows = counted(step.unusable, "sample")
             say(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
+
+
+def _state_line(found: Status) -> str:
+    """Return what happens to the run now; the word that begins the line is one that scripts may look for."""
+    if found.state == "running":
+        return f"running: process {found.process or 'unknown'}"
+    if found.state == "stopped":
+        return "stopped in the middle of a step, nobody works on it: repeat the command to resume"
+    return found.state
 
 
 def _step_cells(step: StepStatus, found: Status) -> list[str]:

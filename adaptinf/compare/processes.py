@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,12 +17,13 @@ from typing import Any
 
 from adaptinf.compare.planning import PlannedRun
 from adaptinf.compare.remote import Relay, Remote
+from adaptinf.executors.lifetime import end_with_parent
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.cache import StageCache
 
 POLL_SECONDS = 0.2
-"""How often the parent process looks for messages, and a worker for its parent."""
+"""How often the parent process looks for messages."""
 THREADS_PER_RUN = 1
 """Each core has a run of its own."""
 
@@ -72,7 +72,7 @@ def _run_unfinished(
     workers = min(num_workers or _default_workers(unfinished), len(unfinished))
     context = multiprocessing.get_context("spawn")
     manager = SyncManager(ctx=context)
-    manager.start(_end_with_parent, (os.getpid(),))
+    manager.start(end_with_parent, (os.getpid(),))
     others = set(multiprocessing.active_children())
     with manager, ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         queue = manager.Queue()
@@ -142,6 +142,8 @@ def _relay_for_poll_seconds(queue: Any, relay: Relay) -> None:
 
 def _begin_worker(parent: int) -> None:
     """Prepare a worker: one thread, because each core has a worker, and an end when its parent ends."""
+    end_with_parent(parent)  # before the imports, which take seconds
+
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -150,19 +152,6 @@ def _begin_worker(parent: int) -> None:
     torch.set_num_threads(THREADS_PER_RUN)
     threadpool_limits(limits=THREADS_PER_RUN)  # NumPy's BLAS as well, which sets the threads of clustering and pruning
     silence_libraries()
-    _end_with_parent(parent)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Make this process end when its parent ends, however it ends."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(POLL_SECONDS)
-    # The parent was killed: its work is not needed any more, and the lock of the run must be released.
-    os._exit(1)
 
 
 def _run_one(folder: Path, steps: int, queue: Any, label: str, cache: StageCache | None) -> None:

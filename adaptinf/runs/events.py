@@ -50,6 +50,13 @@ def stage_seconds(log: Path) -> dict[tuple[int, str], float]:
     return {(event["step"], event["stage"]): event["seconds"] for event in finished_stages(log)}
 
 
+def unended(log: Path) -> set[int]:
+    """Return the steps that have a stage which began and never ended; the base model's test is BASE_STEP's."""
+    stages = [event for event in store.read_lines(log) if event.get("event") in ("begin", "end")]
+    last = {(event["step"], event["stage"]): event["event"] for event in stages}
+    return {step for (step, _), kind in last.items() if kind == "begin"}
+
+
 def _seconds_of_killed(events: list[dict[str, Any]], key: dict[str, Any], part: Path) -> float:
     """Return how long attempts at a stage worked that began and never ended."""
     own = [event for event in events if all(event.get(name) == value for name, value in key.items())]

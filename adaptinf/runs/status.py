@@ -12,10 +12,10 @@ import numpy as np
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.usable import unusable_counts
-from adaptinf.storage import store, tables
+from adaptinf.storage import lock, store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -58,6 +58,11 @@ class Status:
 
     folder: Path
     """The run folder."""
+    state: str
+    """`running`: a process works on it; `stopped`: one was killed or failed in the middle of a step; `waiting`: some
+    datasets wait, of which nothing has begun; `finished`: nothing waits."""
+    process: int | None
+    """Process id of the one that works on it; None: nobody does, or its lock does not say."""
     method: str
     """Name of the selector."""
     budget: int
@@ -108,9 +113,11 @@ class Status:
 
 def status_of(run: Run) -> Status:
     """Return the state of a run: steps with their stages, pool, disk, time left."""
-    seconds = run.seconds()
+    seconds, holder = run.seconds(), lock.holder(run.folder)
     return Status(
         folder=run.folder,
+        state="running" if holder else _state_at_rest(run),
+        process=holder.process if holder else None,
         method=run.settings.selection.method,
         budget=run.settings.selection.budget,
         cap=run.cap,
@@ -123,6 +130,15 @@ def status_of(run: Run) -> Status:
         accepted=tuple(change.line for change in accepted_changes(run)),
         steps=tuple(_step_status(run, step, seconds, count) for step, count in enumerate(unusable_counts(run))),
     )
+
+
+def _state_at_rest(run: Run) -> str:
+    """Return the state of a run that nobody works on."""
+    length = len(run.config.stream)
+    # Of a dataset that `add` refused, nothing but a line in the log is left.
+    if any(step < length for step in events.unended(run.events_file)) or run.num_begun > run.num_finished:
+        return "stopped"
+    return "waiting" if run.num_finished < length else "finished"
 
 
 def _pool_status(run: Run) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""status: what happens to a run now, from its lock and its log."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from adaptinf.config import DatasetConfig, RunConfig
+from adaptinf.data import SavedPruning
+from adaptinf.runs import Run
+from adaptinf.runs.status import status_of
+from adaptinf.storage import lock
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    stream = [DatasetConfig(name=name, path="x") for name in ("one", "two")]
+    return Run.create(tmp_path / "run", RunConfig(stream=stream))
+
+
+def state_of(run: Run) -> str:
+    return status_of(Run.open(run.folder)).state
+
+
+def fail(run: Run, step: int, stage: str) -> None:
+    with pytest.raises(RuntimeError), run.logged(step, stage, run.folder / "part"):
+        raise RuntimeError
+
+
+def test_a_run_that_nothing_began_waits_and_one_with_all_steps_is_finished(run):
+    assert state_of(run) == "waiting"
+    for step in range(2):
+        run.stage_folder(step, SavedPruning).mkdir(parents=True)
+        assert run.has(step, SavedPruning)
+    assert run.num_finished == 2
+
+
+@pytest.mark.parametrize(("step", "stage"), [(-1, "evaluation"), (0, "pool"), (0, "features")])
+def test_a_stage_that_began_and_never_ended_is_stopped_until_it_has_ended(run, call, step, stage):
+    fail(run, step, stage)
+    assert state_of(run) == "stopped"
+    assert "\nstopped in the middle of a step" in call("status", run.folder)[1]
+    found = json.loads(call("status", run.folder, "--json")[1])
+    assert (found["state"], found["process"]) == ("stopped", None)
+    with run.logged(step, stage, run.folder / "part"):
+        pass
+    assert state_of(run) == "waiting"
+
+
+def test_a_step_that_was_left_between_two_stages_is_stopped(run):
+    (run.step_folder(0) / "clusters").mkdir(parents=True)
+    assert state_of(run) == "stopped"
+
+
+def test_a_dataset_that_add_refused_does_not_count(run):
+    fail(run, 2, "pool")
+    assert state_of(run) == "waiting"
+
+
+def test_a_locked_run_is_running_with_its_process(run, call):
+    fail(run, 0, "features")
+    with lock.held(run.folder):
+        found = json.loads(call("status", run.folder, "--json")[1])
+        assert (found["state"], found["process"]) == ("running", os.getpid())
+        assert f"\nrunning: process {os.getpid()}\n" in call("status", run.folder)[1]
+    assert state_of(run) == "stopped"
