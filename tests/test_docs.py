@@ -228,16 +228,12 @@ for place, block in json.load(sys.stdin):
 """
 
 
-def run_blocks(blocks: list[tuple[str, str]], temporary: Path) -> str:
-    """Return what pieces of code print, run in another process: what they register must not reach other tests.
-
-    `temporary` is the folder for their temporary files.
-    """
+def run_blocks(blocks: list[tuple[str, str]]) -> str:
+    """Return what pieces of code print, run in another process: what they register must not reach other tests."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER],
         input=json.dumps(blocks),
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
     )
@@ -245,7 +241,7 @@ def run_blocks(blocks: list[tuple[str, str]], temporary: Path) -> str:
     return done.stdout
 
 
-def test_the_marked_blocks_run(tmp_path):
+def test_the_marked_blocks_run():
     blocks = [
         (f"{page.name}, block {number}", block)
         for page in PAGES
@@ -253,7 +249,7 @@ def test_the_marked_blocks_run(tmp_path):
         for number, block in enumerate(RUN.findall(page.read_text()), 1)
     ]
     assert len(blocks) >= 10
-    printed = run_blocks(blocks, tmp_path)
+    printed = run_blocks(blocks)
     assert "[10 10]" in printed and "DataError missing.json does not exist" in printed
 
 
@@ -266,7 +262,6 @@ def test_pages_with_shell_code_run_from_top_to_bottom_and_print_what_they_show(p
     command.chmod(0o755)
     (tmp_path / "work").mkdir()
     environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    environment["TMPDIR"] = str(tmp_path)
     start = {"python": [sys.executable, "-W", "error", "-c"], "sh": ["sh", "-e", "-c"]}
     steps = STEP.findall(page.read_text())
     for language, block, shown in steps:
@@ -334,8 +329,8 @@ assert "torch" not in sys.modules
 """
 
 
-def test_the_example_plugins_register_and_work(tmp_path):
-    run_blocks([("examples", EXAMPLE_PLUGINS)], tmp_path)
+def test_the_example_plugins_register_and_work():
+    run_blocks([("examples", EXAMPLE_PLUGINS)])
 
 
 def test_the_example_without_a_model_runs():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adaptinf.storage import store, tables
+from adaptinf.storage import checksums, store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -30,7 +30,8 @@ class Trained:
     def save(self, folder: Path) -> None:
         """Write trainer_log.json and info.json beside the weights."""
         tables.write_json(folder / self.LOG, self.log)
-        weights = sorted(path.name for path in folder.iterdir() if path.name not in (self.LOG, store.INFO))
+        others = (self.LOG, store.INFO, checksums.CHECKSUMS)  # also those that a killed attempt has left
+        weights = sorted(path.name for path in folder.iterdir() if path.name not in others)
         tables.write_json(folder / store.INFO, {**self.info, "files": weights})
 
     @classmethod

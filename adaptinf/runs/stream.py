@@ -81,9 +81,17 @@ def join(run: Run, step: int) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`.
     """
+    if not run.dataset_folder(step).exists():
+        _make_dataset(run, step)
+    info = dataset_info(run.dataset_folder(step))
+    # Also where it is there: a process that made it may have been killed before this line.
+    run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
+    return info
+
+
+def _make_dataset(run: Run, step: int) -> None:
+    """Make the folder of dataset number `step`, and say what is worth knowing about its rows."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
-    if folder.exists():
-        return dataset_info(folder)
     _refuse_other_dataset(run, step)
     # A dataset that was withdrawn before its step keeps the step, without rows.
     is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
@@ -97,8 +105,6 @@ def join(run: Run, step: int) -> dict[str, Any]:
         run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / store.REJECTED}")
     for line in _said_once(info):
         run.progress.note(f"{dataset.name}: {line}")
-    run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
-    return info
 
 
 def _rows(dataset: DatasetConfig, data: DataConfig) -> Iterator[Sample | Rejected]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import zip_longest
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -39,15 +41,14 @@ ATTACKS = {
 
 def main() -> int:
     """Return the exit code: 0 if every try held, 1 otherwise."""
-    given = _arguments()
+    begun, given = time.monotonic(), _arguments()
     _import_all()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.chmod(0o755)
     try:
         workshop = make(folder, _say)
         cases = chosen(list(all_cases(workshop, given.attacks)), given)
-        begun = time.monotonic()
-        tried = list(_carry_out(workshop, cases, given.seed, given.workers, is_alone=bool(given.cases)))
+        tried = list(_carry_out(workshop, cases, given, begun))
         _say(f"{len(tried):,} tries in {time.monotonic() - begun:.0f} s")
     finally:
         if not given.keep:
@@ -55,9 +56,9 @@ def main() -> int:
     rows = table.rows_of(tried)
     print(table.as_markdown(rows))
     if given.json:
-        given.json.write_text(json.dumps([vars(row) for row in rows]), encoding="utf-8")
+        given.json.write_text(json.dumps(tried), encoding="utf-8")
     if given.write:
-        table.write_page(rows, given.seed)
+        table.write_page(rows, sys.argv[1:], time.monotonic() - begun)
     return int(any(item["verdict"] != Verdict.HELD for item in tried))
 
 
@@ -67,8 +68,9 @@ def _arguments() -> Any:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--attacks", default=",".join(ATTACKS), help="kinds of attack, separated by commas")
     parser.add_argument("--per-row", type=int, help="tries of each row of the table, drawn at random; all if left out")
+    parser.add_argument("--seconds", type=float, help="no try begins later than this, and none that takes long at all")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--json", type=Path, help="file for the rows of the table")
+    parser.add_argument("--json", type=Path, help="file for what was tried, and how it ended")
     parser.add_argument("--write", action="store_true", help="write docs/robustness.md")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the tries")
     return parser.parse_args()
@@ -90,44 +92,54 @@ def all_cases(workshop: Workshop, attacks: str) -> Iterator[Case]:
 
 
 def chosen(cases: list[Case], given: Any) -> list[Case]:
-    """Return the cases that were asked for: by name, or a number of each row of the table, drawn at random."""
+    """Return the cases that were asked for: by name, or a number of each row of the table, drawn at random.
+
+    All rows are begun before any row gets its second case.
+    """
     if given.cases:
         return [case for case in cases if case.name in given.cases]
     Random(given.seed).shuffle(cases)
-    if given.per_row is None:
-        return cases
     by_row: dict[str, list[Case]] = {}
     for case in cases:
-        by_row.setdefault(case.attack, []).append(case)
-    return [case for row in by_row.values() for case in row[: given.per_row]]
+        if not (case.is_long and given.seconds):
+            by_row.setdefault(case.attack, []).append(case)
+    rounds = zip_longest(*(row[: given.per_row] for row in by_row.values()))
+    return [case for round in rounds for case in round if case is not None]
 
 
-def _carry_out(
-    workshop: Workshop, cases: list[Case], seed: int, workers: int, *, is_alone: bool
-) -> Iterator[dict[str, str]]:
+def _carry_out(workshop: Workshop, cases: list[Case], given: Any, begun: float) -> Iterator[dict[str, str]]:
     """Yield the attack, name, verdict and reason of each case, in processes forked from this one."""
     waiting.extend(cases)
+    is_late = begun + given.seconds if given.seconds else math.inf
     # All of its processes are forked before its thread starts; and they may have children, unlike those of a Pool.
-    with ProcessPoolExecutor(max(1, min(workers, len(cases))), get_context("fork")) as pool:
-        futures = [pool.submit(_try, workshop, number, seed, is_alone) for number in range(len(cases))]
-        for future in as_completed(futures):
-            item = future.result()
-            if item["verdict"] != Verdict.HELD:
-                _say(f"{item['verdict']}: {item['why']}\n    python -m tests.chaos --seed {seed} {item['name']!r}")
-            yield item
+    with ProcessPoolExecutor(max(1, min(given.workers, len(cases))), get_context("fork")) as pool:
+        tasks = [
+            pool.submit(_try, workshop, number, given.seed, bool(given.cases), is_late) for number in range(len(cases))
+        ]
+        for task in as_completed(tasks):
+            item = task.result()
+            if item and item["verdict"] != Verdict.HELD:
+                _say(
+                    f"{item['verdict']}: {item['why']}\n    python -m tests.chaos --seed {given.seed} {item['name']!r}"
+                )
+            if item:
+                yield item
 
 
 waiting: list[Case] = []
 """The cases, which forked processes have in common with this one."""
 
 
-def _try(workshop: Workshop, number: int, seed: int, is_alone: bool) -> dict[str, str]:
+def _try(workshop: Workshop, number: int, seed: int, is_alone: bool, is_late: float) -> dict[str, str] | None:
+    """Carry out one case, unless it is too late to begin."""
+    if time.monotonic() > is_late:
+        return None
     case = waiting[number]
     scratch = workshop.scratch / str(number)
     scratch.mkdir(parents=True)
     found: Judged = case.do(scratch, Random(f"{seed}/{case.name}"))
     if is_alone:
-        for path in sorted(scratch.glob("said*/std*")):
+        for path in sorted(scratch.rglob("said*/std*")):
             _say(f"--- {path.parent.name}/{path.name}\n{path.read_bytes().decode(errors='backslashreplace')}")
     else:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -52,6 +52,8 @@ class Case:
     """Its name on the command line; unique."""
     do: Callable[[Path, Random], Judged]
     """Carries it out in an empty folder of its own."""
+    is_long: bool = False
+    """It takes half a minute, so a sample for every push goes without it."""
 
 
 LOGS = (".lock", "events.jsonl", "report.html", "trial.json")
@@ -63,6 +65,7 @@ EXCEPTED = (
     # timings
     ("*", "*seconds"),
     ("*", "*seconds.*"),
+    ("*", "*seconds_left"),
     ("*", "*peak_bytes"),
     # dates, and the checksum of a line that has one
     ("*.jsonl", "*.time"),
@@ -72,13 +75,21 @@ EXCEPTED = (
     ("*", "*made_by*"),
     ("*/info.json", "code"),
     ("*", "environment.*"),
-    # bytes on disk, of which a kill may leave more
+    # where the files of the base model lie, and when they were written
+    ("steps/base.json", "models.*.path"),
+    ("steps/base.json", "models.*.states.*"),
+    # bytes on disk, of which a kill may leave more, and unfinished stages
     ("status.json", "disk_bytes"),
+    ("status.json", "*under_way*"),
 )
 """Patterns of files and of places in them whose values may differ between two equal results; paths are compared as if
 both folders lay in one place."""
-OF_A_PAGE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00|Disk: [^<]*")
-"""What may differ between two reports: when they were written, and bytes on disk."""
+OF_A_PAGE = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"  # dates
+    r"|(?:\d[\d.,]*|–|less than \d+)\xa0(?:ms|s|min|h|d|bytes|B|KB|MB|GB)\b"  # durations, and bytes on disk
+    r'|"(?:bytes|seconds|peak_bytes)":\[[^\]]*\]'  # the same as numbers of a plot
+)
+"""What may differ between two reports."""
 MAX_MESSAGE = 1000
 PATH = re.compile(r"/|\w\.(?:yaml|json|jsonl|parquet|npy|arrow|html|safetensors|txt)\b|\b\w+\.\w+=|--\w+")
 """A message names a file, a folder, a setting or an option."""

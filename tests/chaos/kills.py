@@ -79,7 +79,8 @@ def cases(workshop: Workshop) -> Iterator[Case]:
         if one.verb in COMMANDS:
             for number in range(one.tries):
                 kind = ("time", "call")[number % 2]
-                yield Case(f"kill, {one.verb}", f"kills/{one.verb}/{kind}/{number}", partial(_try, workshop, one, kind))
+                do = partial(_try, workshop, one, kind)
+                yield Case(f"kill, {one.verb}", f"kills/{one.verb}/{kind}/{number}", do, one.verb == "compare")
 
 
 def _try(workshop: Workshop, one: Written, kind: str, scratch: Path, rng: Random) -> Judged:

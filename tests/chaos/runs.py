@@ -30,7 +30,7 @@ HALF_DONE = {
     "half-model": ("adaptinf.training.trainer:Reporter.on_step_end", 8),
     "half-tests": ("adaptinf.data:Evaluation.save", 1),
 }
-"""State -> the call (module:name, how many-th) at which the third step of a run was killed."""
+"""State -> the call (module:name, how many-th) at which the third step was killed; each goes on from the former."""
 
 
 @dataclass
@@ -85,8 +85,10 @@ def make(folder: Path, say: Callable[[str], None]) -> Workshop:
     _write_inputs(workshop)
     _make_finished(workshop)
     _make_waiting(workshop)
+    former = "waiting"
     for name, (target, call) in HALF_DONE.items():
-        _make_half_done(workshop, name, target, call)
+        _make_half_done(workshop, former, name, target, call)
+        former = name
     for page in folder.glob("states/*/report.html"):
         page.unlink()  # five megabytes less to copy for each try, and `report` makes it again
     say(f"made {', '.join(sorted(path.name for path in (folder / 'states').iterdir()))} in {folder}")
@@ -128,8 +130,8 @@ def _make_waiting(workshop: Workshop) -> None:
     _must(command(("add", place, workshop.inputs / "three.json", "--quiet"), scratch))
 
 
-def _make_half_done(workshop: Workshop, name: str, target: str, call: int) -> None:
-    place = workshop.copy("waiting", workshop.state(name))
+def _make_half_done(workshop: Workshop, former: str, name: str, target: str, call: int) -> None:
+    place = workshop.copy(former, workshop.state(name))
 
     def before() -> None:
         small_shards()

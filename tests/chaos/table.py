@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 
 from tests.chaos.judging import Verdict
 
@@ -44,5 +50,27 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in text)
 
 
-def write_page(rows: Sequence[Row], seed: int) -> None:
-    """Write docs/robustness.md."""
+PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
+"""Where the table is kept."""
+MARKED = re.compile(r"(?<=<!-- table -->\n).*(?=<!-- end of table -->)", re.DOTALL)
+"""What the command writes of that page."""
+
+
+def write_page(rows: Sequence[Row], words: Sequence[str], seconds: float) -> None:
+    """Write the table into docs/robustness.md, with the command, versions, hardware and date."""
+    command, date = " ".join(["python -m tests.chaos", *words]), datetime.now(UTC).date()
+    made_by = f"Made by `{command}` in {seconds / 60:.0f} minutes, with {_versions()}, on {_hardware()}, {date}."
+    text = MARKED.sub(lambda _: f"\n{made_by}\n\n{as_markdown(rows)}\n\n", PAGE.read_text(encoding="utf-8"))
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _versions() -> str:
+    names = ("adaptinf", "torch", "transformers", "datasets", "pyarrow")
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
+
+
+def _hardware() -> str:
+    """Return the processor and its cores."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = next((line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "?")
+    return f"{os.cpu_count()} cores of {name}, {platform.system()} {platform.release()}"

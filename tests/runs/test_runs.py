@@ -16,7 +16,9 @@ from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.errors import ConfigError
 from adaptinf.runs import BASE_STEP, STAGES, Run
 from adaptinf.runs.status import status_of
+from adaptinf.runs.stream import join
 from adaptinf.storage import store
+from tests.helpers.streams import rows
 
 ONE = DatasetConfig(name="one", path="one.json")
 TWO = DatasetConfig(name="two", path="two.json")
@@ -219,6 +221,19 @@ def test_a_dataset_joins_the_stream_under_a_name_that_is_free(tmp_path):
     assert Run.open(tmp_path).config.stream == [ONE, TWO]
     with pytest.raises(ConfigError, match="has a dataset called 'two' already; give --name"):
         run.with_dataset(TWO)
+
+
+def test_a_dataset_whose_numbers_a_kill_kept_from_the_log_gets_them_when_it_is_added_again(tmp_path, monkeypatch):
+    (tmp_path / "one.json").write_text(json.dumps(rows(4, images=False)))
+    run = Run.create(tmp_path / "run", config())
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log_metrics", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            join(run.with_dataset(ONE.model_copy(update={"path": str(tmp_path / "one.json")})), 0)
+    assert run.pool_folder.joinpath("00-one").exists() and not run.metrics_file.exists()
+    join(run.with_dataset(ONE), 0)
+    (line,) = store.read_lines(run.metrics_file)
+    assert line["stage"] == "pool" and line["rows"] == 4
 
 
 def test_steps_are_finished_in_order_and_only_by_their_last_stage(tmp_path):
