@@ -19,18 +19,23 @@ import numpy as np
 from adaptinf import registry
 from adaptinf.clustering import cluster
 from adaptinf.data import Checked, Clusters, Evaluation, Features, Pruning, SavedPruning, Selection, Trained
-from adaptinf.errors import ConfigError
+from adaptinf.data.checked import CONTENT
+from adaptinf.errors import ConfigError, StoreError
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests
 from adaptinf.executors import Executor, make_executor
 from adaptinf.extraction import extract
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.intake import content_of
 from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.base import check_base
 from adaptinf.runs.damage import check_history
+from adaptinf.runs.expected import is_made, missing, missing_stages, reads_arrays
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
+from adaptinf.runs.making_again import compare_made_again
+from adaptinf.runs.methods import FEATURE_INPUTS
 from adaptinf.runs.same_tests import check_tests
 from adaptinf.runs.stream import join
 from adaptinf.runs.usable import unusable_samples
@@ -43,12 +48,13 @@ __all__ = ["Run", "run_all", "run_step"]
 
 A = TypeVar("A", bound=Artifact)
 
-FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances"})
-"""A selector that needs one of these needs the pool to be extracted and clustered first."""
-
 
 def run_all(run: Run, *, num_steps: int | None = None) -> None:
-    """Run every step of the stream, continuing where an earlier call stopped."""
+    """Run every step of the stream, continuing where an earlier call stopped.
+
+    What finished steps have lost is made again first.
+    """
+    make_missing(run)
     last = len(run.settings.stream) if num_steps is None else min(num_steps, len(run.settings.stream))
     for step in range(run.num_finished, last):
         run_step(run, step)
@@ -67,9 +73,36 @@ def run_step(run: Run, step: int) -> None:
     check_base(run)
     with run.plugins(), closing(make_executor(run.settings)) as executor:
         _take_step(run, step, executor)
+    compare_made_again(run)
+
+
+def make_missing(run: Run) -> None:
+    """Make datasets and stages of finished steps again that are no longer there, and say whether they are as before.
+
+    Raises:
+        StoreError: a dataset's files give other rows now, or a stage needs arrays that its step has dropped.
+    """
+    compare_made_again(run)
+    lost = [one for one in missing(run) if one.step < run.num_finished]
+    if not lost:
+        return
+    run = run.pin_settings()
+    check_base(run)
+    with run.plugins(), closing(make_executor(run.settings)) as executor:
+        for step in [one.step for one in lost if one.stage is None]:
+            run.progress.note(f"{run.dataset_folder(step)} is missing; it is read again")
+            join(run, step)
+        # The base model is tested at the beginning of each step.
+        for step in sorted({max(one.step, 0) for one in lost if one.stage is not None}):
+            names = [kind.stage for kind in missing_stages(run, step)] or [Evaluation.stage]
+            run.progress.note(f"step {step} lacks {', '.join(names)}; made again")
+            _take_step(run, step, executor)
+    _drop_old_arrays(run, run.num_finished - 1)
+    compare_made_again(run)
 
 
 def _take_step(run: Run, step: int, executor: Executor) -> None:
+    is_tested = step >= run.num_finished or is_made(run, step, Evaluation)
     tests = read_tests(run.settings.evaluation, run.settings.data)
     check_tests(run, tests)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
@@ -84,7 +117,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     clusters = None if features is None else _cluster(run, step, features, executor)
     selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters, is_usable))
     _with_model(run, step, Trained, partial(_train, run, step, pool, selection))
-    if tests:
+    if tests and is_tested:
         _evaluate(run, step, tests, executor)
     run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters, is_usable))
     _drop_old_arrays(run, step)
@@ -140,7 +173,8 @@ def _check(run: Run, step: int, pool: Pool) -> Checked:
             found = check(load_reader(run.settings.model), new, stage, on_read=bar.advance)
         for line in found.lines(run.settings.model.max_length):
             run.progress.note(f"{run.settings.stream[step].name}: {line}")
-        return Checked(unusable=found.unusable, info=found.counts())
+        content = content_of(run.dataset_folder(step))
+        return Checked(unusable=found.unusable, info={**found.counts(), CONTENT: content})
 
     checked = run.once(step, Checked, compute)
     run.log_metrics(step, Checked.stage, {"rows": checked.info["rows"], "unusable": len(checked.unusable)})
@@ -163,10 +197,26 @@ def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
         )
 
     features = _with_model(run, step, Features, compute)
-    if not run.has(step, SavedPruning):
-        features.check_arrays(run.stage_folder(step, Features))
+    if kinds := reads_arrays(run, step):
+        _check_arrays(run, step, features, kinds)
     run.log_metrics(step, Features.stage, {"rows": len(features.ids), "unscored": features.info["unscored"]})
     return features
+
+
+def _check_arrays(run: Run, step: int, features: Features, kinds: Sequence[type[Artifact]]) -> None:
+    """Check that the arrays are there that stages of a step are made from.
+
+    Raises:
+        StoreError: they are not; for a finished step that has dropped them, with what to delete.
+    """
+    folder = run.stage_folder(step, Features)
+    if step < run.num_finished - 1 and not features.vectors.shape[1]:
+        names = " and ".join(str(run.stage_folder(step, kind)) for kind in kinds)
+        raise StoreError(
+            f"{names}: to make this again the arrays of {folder} are needed, which extraction.keep: last has removed; "
+            f"bring back a copy, or delete {folder} too, so that its step is measured again"
+        )
+    features.check_arrays(folder)
 
 
 def _cluster(run: Run, step: int, features: Features, executor: Executor) -> Clusters:
@@ -231,7 +281,9 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -
     def compute(part: Path) -> Evaluation:
         from adaptinf.evaluation.generation import evaluate
 
-        whole_pool = Pool.open(run.pool_folder, run.steps_folder)
+        # What had arrived then, so that a test that is made again later gives the same table.
+        now = max(step, 0)
+        arrived = run.pool(now)
         return evaluate(
             learner_after(run, step),
             tests,
@@ -239,10 +291,10 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -
             introduced_at=introductions(
                 run.settings.evaluation,
                 run.settings.stream,
-                whole_pool.first_step_of_skill(),
-                withdrawn=withdrawn_datasets(run.pool_folder),
+                arrived.first_step_of_skill(),
+                withdrawn=withdrawn_datasets(run.pool_folder, until=now),
             ),
-            frequency=frequencies(run.settings.evaluation, whole_pool.skill_counts(step + 1)),
+            frequency=frequencies(run.settings.evaluation, arrived.skill_counts(step + 1)),
             # That of the step before, unless tests were added later.
             previous=run.newest(Evaluation, before=step),
             executor=executor,

@@ -45,6 +45,7 @@ HEAVY_PLACES = (
     "test_old_run_folders.py",
     "test_pipeline.py",
     "training",
+    "verify",
 )
 """Folders and files of tests that load a model or start whole runs; a test elsewhere carries the marker `heavy`."""
 HEAVY_FIXTURES = {"driver", "hostile_runs", "learner", "runs"}

@@ -17,7 +17,7 @@ LAYERS = (
     {"formats", "models", "scoring", "executors"},
     {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
     {"runs"},
-    {"pipeline", "history", "results", "doctor", "select_files"},
+    {"pipeline", "history", "results", "doctor", "select_files", "verify"},
     {"report"},
     {"compare"},
     {"demo"},

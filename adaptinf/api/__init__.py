@@ -8,6 +8,7 @@ Options are named as on the command line (`--set` is `settings`, or `options` of
 from __future__ import annotations
 
 from adaptinf.api.changes import accept
+from adaptinf.api.checking import verify
 from adaptinf.api.comparing import compare, demo
 from adaptinf.api.results import explain, export, report, restore, withdraw
 from adaptinf.api.running import add, init, run, status, step
@@ -32,6 +33,7 @@ __all__ = [
     "status",
     "step",
     "validate",
+    "verify",
     "withdraw",
 ]
 

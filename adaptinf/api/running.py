@@ -150,11 +150,12 @@ def step(folder: PathLike, *, progress: Progress | None = None) -> RunResult:
         StoreError: another process uses the run, or a file of it is damaged.
     """
     from adaptinf.runs import Run, preflight
+    from adaptinf.runs.expected import missing
 
     progress = progress or Silent()
     with Run.locked(Path(folder), progress=progress) as opened:
         number = opened.num_finished
-        if number >= len(opened.config.stream):
+        if number >= len(opened.config.stream) and not any(missing(opened)):
             raise ConfigError(
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )

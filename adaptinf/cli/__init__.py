@@ -81,7 +81,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 COMMANDS = (
     *(comparing.demo, running.init, running.run, running.add, running.step, running.status, running.report),
-    *(comparing.compare, results.explain, results.export, results.restore, results.withdraw),
+    *(comparing.compare, results.explain, results.export, results.verify, results.restore, results.withdraw),
     changes.accept,
     *(tools.validate, tools.inspect, tools.doctor, tools.select),
 )

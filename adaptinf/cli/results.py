@@ -64,6 +64,36 @@ def export(
         say(f"warning: {samples} with turns that are not learnt; {format} cannot say so, another trainer learns them")
 
 
+def verify(
+    folder: RunFolder,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Remove damaged folders that `run` or `step` makes again from what is whole."),
+    ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Write checksums for folders without, taking their files as they are.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check every file of a run against its checksum.
+
+    Each damaged file is named with what it loses and what makes it again. The exit code is 2 if any
+    is damaged. Nothing is written without --repair or --adopt.
+    """
+    from adaptinf.cli.progress import make_progress
+    from adaptinf.cli.verified_text import verified_lines
+
+    progress = make_progress(quiet=quiet or as_json)
+    found = api.verify(folder, repair=repair, adopt=adopt, progress=progress)
+    if as_json:
+        say_json(found.as_json())
+    else:
+        say(*verified_lines(found))
+    if not found.is_whole:
+        raise typer.Exit(2)
+
+
 def restore(folder: RunFolder, id: SampleId) -> None:
     """Restore a pruned sample to the pool. It is not pruned again."""
     say(api.restore(folder, id).text)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 UNUSABLE = "unusable.parquet"
 """Table of the samples that cannot be trained on: id, reason."""
 
+CONTENT = "content"
+"""Key of info.json: hash of the rows of the dataset, kept outside of its folder, so that another one is noticed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:

@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptinf.data.checked import load_unusable, save_unusable
 from adaptinf.errors import StoreError
-from adaptinf.storage import store, tables
+from adaptinf.storage import checksums, store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -90,8 +90,7 @@ class Features:
     @classmethod
     def drop_arrays(cls, folder: Path) -> None:
         """Remove the saved vectors and embeddings; scores and info are kept."""
-        for name in (cls.VECTORS, cls.EMBEDDINGS):
-            (folder / name).unlink(missing_ok=True)
+        checksums.drop(folder, [cls.VECTORS, cls.EMBEDDINGS])
 
     def __repr__(self) -> str:
         vectors = f"vectors of {self.vectors.shape[1]:,} dimensions" if self.vectors.shape[1] else "no vectors"

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -25,6 +25,9 @@ STAGE = "pool"
 """Name of the stage in which a dataset joins the pool."""
 DATA_FILE = "data-00000-of-00001.arrow"
 """Name that `datasets` gives to the only file of an unsharded dataset."""
+STATE_FILE = "state.json"
+"""What `datasets` needs to open the folder; its `_fingerprint` is a hash of all rows."""
+FINGERPRINT = "_fingerprint"
 REPAIRED_FILE = "repaired.jsonl"
 """File of a dataset's folder: what the reader repaired, one line per sample."""
 ALLOW_BROKEN = (
@@ -96,6 +99,37 @@ def add_dataset(
     }  # fmt: skip
     tables.write_json(part / store.INFO, {**info, **origin})
     return {**info, **origin}
+
+
+def content_of(folder: Path) -> str | None:
+    """Return the hash of all rows of a dataset's folder; None where its state.json has none.
+
+    Raises:
+        StoreError: state.json is missing or damaged.
+    """
+    state = tables.read_json(folder / STATE_FILE)
+    found = state.get(FINGERPRINT) if isinstance(state, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def content_of_rows(
+    rows: Iterable[Sample | Rejected], *, images: Literal["reference", "copy"], on_row: Callable[[], None]
+) -> str:
+    """Return the hash that a dataset of these rows would have, without writing one."""
+    content, image_store = xxhash.xxh3_128(), _ImageNames(Path("images") if images == "copy" else None)
+    for row in rows:
+        if isinstance(row, Sample):
+            _hash(content, _row(row, image_store))
+        on_row()
+    return _shown(content)
+
+
+def _hash(content: xxhash.xxh3_128, row: dict[str, Any]) -> None:
+    content.update(json.dumps(row).encode())
+
+
+def _shown(content: xxhash.xxh3_128) -> str:
+    return content.hexdigest()[:16]
 
 
 def _check_name(pool_folder: Path, name: str) -> None:
@@ -183,6 +217,17 @@ class ImageStore:
         return name
 
 
+class _ImageNames(ImageStore):
+    """Gives the same paths, and copies nothing."""
+
+    def _copied(self, path: Path, folder: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() + path.suffix
+        except OSError as error:
+            raise DataError(f"image {path} cannot be read ({error})") from error
+
+
 class _Writer:
     """Writes the Arrow stream, state.json and dataset_info.json that `datasets.load_from_disk` opens."""
 
@@ -224,14 +269,14 @@ class _Writer:
         DatasetInfo(features=self.features).write_to_directory(str(self.folder))
         state: dict[str, Any] = {
             "_data_files": [{"filename": DATA_FILE}],
-            "_fingerprint": self.content.hexdigest()[:16],
+            FINGERPRINT: _shown(self.content),
             "_format_columns": None,
             "_format_kwargs": {},
             "_format_type": None,
             "_output_all_columns": False,
             "_split": None,
         }
-        tables.write_json(self.folder / "state.json", state)
+        tables.write_json(self.folder / STATE_FILE, state)
 
 
 def _features() -> Any:

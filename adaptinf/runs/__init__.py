@@ -15,7 +15,7 @@ from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, MadeBy, RunConfig
 from adaptinf.data import Features
-from adaptinf.errors import ConfigError
+from adaptinf.errors import ConfigError, StoreError
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.progress import Prefixed, Progress, Silent
@@ -24,7 +24,7 @@ from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
 from adaptinf.runs.settings import as_placed, check_same, free_changes, method_options, resolve, unpinned_options
-from adaptinf.storage import lock, store
+from adaptinf.storage import lock, sealed_text, store
 from adaptinf.words import counted
 
 __all__ = ["BASE_STEP", "STAGES", "Run"]
@@ -94,6 +94,15 @@ class Run(Layout):
         return run
 
     @classmethod
+    def from_pinned(cls, folder: Path) -> Run | None:
+        """Return the run in a folder by the settings of its steps alone; None where they cannot be read either."""
+        run = cls(folder=folder, config=RunConfig())
+        try:
+            return replace(run, config=_load(run.pinned_config_file))
+        except (ConfigError, OSError):
+            return None
+
+    @classmethod
     @contextmanager
     def locked(cls, folder: Path, *, progress: Progress | None = None) -> Iterator[Run]:
         """Open the run in `folder` and hold its lock for the block; no other process changes the run meanwhile.
@@ -128,9 +137,15 @@ class Run(Layout):
 
     @property
     def _pinned(self) -> RunConfig | None:
-        """The settings that the run's steps use; None for a run without steps."""
+        """The settings that the run's steps use; None for a run without steps. StoreError: they are damaged."""
         path = self.pinned_config_file
-        return _load(path) if path.exists() and self.num_begun else None
+        if not path.exists() or not self.num_begun:
+            return None
+        if sealed_text.is_whole(path.read_bytes()) is False:
+            raise StoreError(
+                f"{path} is damaged: its checksum differs; bring back a copy, or delete its first line if you edited it"
+            )
+        return _load(path)
 
     @property
     def cap(self) -> int | None:
@@ -142,6 +157,10 @@ class Run(Layout):
     def selection_options(self) -> dict[str, Any]:
         """All options of the run's method, as `select` takes them."""
         return method_options(self.settings)
+
+    def as_configured(self) -> Run:
+        """Return the run by its config.yaml alone, for one whose pinned settings are damaged."""
+        return self._changed(settings=resolve(self.config))
 
     def write_config(self) -> None:
         """Write config.yaml with version, git commit and time."""
@@ -300,4 +319,6 @@ def _loaded(path: Path, *_: int) -> RunConfig:
 
 def _write(path: Path, config: RunConfig, *, resolved: bool = False) -> None:
     made_by = MadeBy(version=adaptinf.__version__, git_sha=git_sha(), utc_time=store.utc_now(), resolved=resolved)
-    store.write_text_whole(path, configuration.to_yaml(config.model_copy(update={"made_by": made_by})))
+    text = configuration.to_yaml(config.model_copy(update={"made_by": made_by}))
+    # Users edit config.yaml, but nobody the settings that are pinned.
+    store.write_text_whole(path, sealed_text.sealed(text) if resolved else text)

@@ -37,7 +37,7 @@ class KeptBase:
     def write(self, path: Path) -> None:
         """Write the file, at once or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_json_whole(path, self.as_json())
+        store.write_json_sealed(path, self.as_json())
 
     @classmethod
     def read(cls, path: Path) -> KeptBase | None:

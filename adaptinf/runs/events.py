@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,11 @@ def note_change(log: Path, step: int, setting: str, before: Any, after: Any) -> 
 def note_plugin(log: Path, step: int, plugin: str, before: str, after: str) -> None:
     """Append that the code of a plug-in file is another one from a step on; before and after are hashes."""
     store.append_line(log, {"step": step, "event": "plugin", "plugin": plugin, "before": before, "after": after})
+
+
+def note_made_again(log: Path, step: int, stage: str, differing: Sequence[str]) -> None:
+    """Append that a folder was made again, and which of its files are not as they were before."""
+    store.append_line(log, {"step": step, "stage": stage, "event": "made_again", "differing": list(differing)})
 
 
 def finished_stages(log: Path) -> list[dict[str, Any]]:

@@ -100,11 +100,9 @@ class Layout:
 
     @property
     def num_finished(self) -> int:
-        """Number of steps that are finished, counted from the first."""
-        step = 0
-        while self.has(step, SavedPruning):
-            step += 1
-        return step
+        """Number of steps that are finished: the newest with a pruning, and all before it, whatever they have lost."""
+        finished = (folder.parent.name for folder in self.steps_folder.glob(f"*/{SavedPruning.stage}"))
+        return 1 + max((int(name) for name in finished if name.isdigit()), default=-1)
 
     @property
     def num_begun(self) -> int:

@@ -10,6 +10,10 @@ from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.selection.traits import Traits, traits_of
 
+FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances"})
+"""A selector that needs one of these needs the pool to be extracted and clustered first."""
+ARRAY_INPUTS = frozenset({"vectors", "embeddings"})
+"""The largest of them, which finished steps may have dropped."""
 CAP_FACTOR = 4
 """The default cap is this many budgets (docs/pruning.md)."""
 
@@ -35,6 +39,22 @@ def method_traits(config: RunConfig) -> Traits:
     """Return the traits of the method; the defaults where the files that define it are gone."""
     with method_scope(config):
         return traits_of(config.selection.method)
+
+
+def measures(config: RunConfig) -> bool:
+    """Tell whether the method needs measurements of the model; false where the files that define it are gone."""
+    return bool(FEATURE_INPUTS & _needs(config))
+
+
+def array_inputs(config: RunConfig) -> frozenset[str]:
+    """Return which arrays of the features the method selects by."""
+    return ARRAY_INPUTS & _needs(config)
+
+
+def _needs(config: RunConfig) -> frozenset[str]:
+    with method_scope(config):
+        method = registry.selector.get(config.selection.method)
+        return frozenset() if method is None else frozenset(method.needs)
 
 
 def cap_of(config: RunConfig) -> int | None:

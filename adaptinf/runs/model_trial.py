@@ -29,7 +29,7 @@ def tried(run: Run) -> list[str]:
         trial = Trial.from_json(kept["findings"])
     else:
         trial = _try(run)
-        store.write_json_whole(run.trial_file, {"key": key, "findings": trial.as_json()})
+        store.write_json_sealed(run.trial_file, {"key": key, "findings": trial.as_json()})
     trial.refuse_bad(run.settings.model.path)
     return [] if kept.get("key") == key else trial.notes
 

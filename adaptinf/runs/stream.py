@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptinf.config import DataConfig, DatasetConfig
-from adaptinf.data import Rejected, Sample
+from adaptinf.config import DatasetConfig
+from adaptinf.data import Checked, Rejected, Sample
+from adaptinf.data.checked import CONTENT
 from adaptinf.errors import StoreError
 from adaptinf.formats import read
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.pool.intake import STAGE, add_dataset
+from adaptinf.pool.intake import STAGE, add_dataset, content_of, content_of_rows
 from adaptinf.pool.stored import dataset_info
+from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.usable import first_findings
 from adaptinf.storage import store
@@ -93,9 +95,7 @@ def _make_dataset(run: Run, step: int) -> None:
     """Make the folder of dataset number `step`, and say what is worth knowing about its rows."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     _refuse_other_dataset(run, step)
-    # A dataset that was withdrawn before its step keeps the step, without rows.
-    is_withdrawn = dataset.name in withdrawn_datasets(run.pool_folder)
-    rows = iter(()) if is_withdrawn else _rows(dataset, run.settings.data)
+    rows = _rows(run, step)
     with run.shared(step, STAGE, folder):
         if not folder.exists():
             _add(run, step, rows)
@@ -107,7 +107,11 @@ def _make_dataset(run: Run, step: int) -> None:
         run.progress.note(f"{dataset.name}: {line}")
 
 
-def _rows(dataset: DatasetConfig, data: DataConfig) -> Iterator[Sample | Rejected]:
+def _rows(run: Run, step: int) -> Iterator[Sample | Rejected]:
+    """Yield the rows of a step's dataset; none of one that was withdrawn before its step, which keeps the step."""
+    dataset, data = run.settings.stream[step], run.settings.data
+    if dataset.name in withdrawn_datasets(run.pool_folder, until=step):
+        return iter(())
     return read(
         dataset.path,
         dataset.format,
@@ -146,14 +150,42 @@ def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
             progress=run.progress,
             origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
         )
+    _refuse_other_content(run, step, part)
     store.finish(folder)
+
+
+def _refuse_other_content(run: Run, step: int, part: Path) -> None:
+    """Refuse rows that are not those that a step has worked with: its dataset was lost, and is made again."""
+    recorded, found = recorded_content(run, step), content_of(part)
+    if recorded is not None and recorded != found:
+        path = run.settings.stream[step].path
+        raise StoreError(
+            f"{path} gives other rows (content {found}) than those that step {step} worked with ({recorded}); "
+            f"bring back a copy of {run.dataset_folder(step)}, or the former files"
+        )
+
+
+def content_of_source(run: Run, step: int, progress: Progress) -> str:
+    """Return the hash of the rows that a dataset's file gives now; nothing is written.
+
+    Raises:
+        DataError: the file, or an image that would be copied, cannot be read.
+    """
+    with progress.stage(f"read {run.settings.stream[step].name}", None, "rows") as bar:
+        return content_of_rows(_rows(run, step), images=run.settings.data.images, on_row=bar.advance)
+
+
+def recorded_content(run: Run, step: int) -> str | None:
+    """Return the hash of the rows that a step worked with; None where it did not note it, as version 0.1."""
+    checked = run.load(step, Checked)
+    return None if checked is None else checked.info.get(CONTENT)
 
 
 def _refuse_other_dataset(run: Run, step: int) -> None:
     """Refuse a step that another dataset occupies: an `add` was killed before it recorded its dataset."""
     wanted = run.dataset_folder(step)
     for folder in run.pool_folder.glob(f"{step:02d}-*"):
-        if folder != store.part_of(wanted) and not folder.name.endswith(".part"):
+        if folder != store.part_of(wanted) and not folder.name.endswith(".part") and folder.is_dir():
             name = folder.name.partition("-")[2]
             raise StoreError(
                 f"{folder} is in the pool, but {run.config_file} does not list it (an `add` was killed); "

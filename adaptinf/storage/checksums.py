@@ -72,7 +72,15 @@ def load(folder: Path) -> Checksums | None:
     Raises:
         StoreError: checksums.json is damaged.
     """
-    path = folder / CHECKSUMS
+    return read(folder / CHECKSUMS)
+
+
+def read(path: Path) -> Checksums | None:
+    """Return the checksums in a file, that of a folder or a copy of it; None where there is no file.
+
+    Raises:
+        StoreError: it is damaged.
+    """
     try:
         text = _read_text(path)
         return None if text is None else _parsed(text)

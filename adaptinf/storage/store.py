@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
-from adaptinf.storage import checksums, lines, tables
+from adaptinf.storage import checksums, lines, sealed_text, tables
 from adaptinf.storage.drafts import write_text_whole as write_text_whole  # the other way to write a whole file
 
 
@@ -104,6 +104,11 @@ def _rename(folder: Path) -> None:
     _fsync(part)
     os.rename(part, folder)
     _fsync(folder.parent)
+
+
+def write_json_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write keys and values as a JSON file atomically, with a checksum under its last key."""
+    write_text_whole(path, sealed_text.sealed_json(value))
 
 
 def write_json_whole(path: Path, value: Any) -> None:

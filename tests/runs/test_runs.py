@@ -236,18 +236,20 @@ def test_a_dataset_whose_numbers_a_kill_kept_from_the_log_gets_them_when_it_is_a
     assert line["stage"] == "pool" and line["rows"] == 4
 
 
-def test_steps_are_finished_in_order_and_only_by_their_last_stage(tmp_path):
+def test_steps_are_finished_by_their_last_stage_which_one_before_them_may_have_lost(tmp_path):
     run = Run.create(tmp_path, config(ONE, TWO))
     assert run.num_finished == 0
     for kind in ARTIFACTS[:-1]:
         run.stage_folder(0, kind).mkdir(parents=True)
     assert run.num_finished == 0
-    run.stage_folder(1, SavedPruning).mkdir(parents=True)
-    assert run.num_finished == 0
     store.part_of(run.stage_folder(0, SavedPruning)).mkdir()
     assert run.num_finished == 0
     run.stage_folder(0, SavedPruning).mkdir()
+    assert run.num_finished == 1
+    run.stage_folder(1, SavedPruning).mkdir(parents=True)
     assert run.num_finished == 2
+    run.stage_folder(0, SavedPruning).rmdir()
+    assert run.num_finished == 2, "the step after it has begun, so it was finished"
     assert run.stage_folder(-1, Evaluation) == tmp_path / "base" / "evaluation"
 
 

@@ -1,0 +1,79 @@
+"""Which folders a run must have, so that one that has gone is noticed and made again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptinf.data import ARTIFACTS, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.pool.intake import STAGE as POOL_STAGE
+from adaptinf.runs import Run
+from adaptinf.runs.layout import BASE_STEP
+from adaptinf.runs.methods import array_inputs, measures
+from adaptinf.storage import store
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A folder that a run had, or must have had, and that is not there."""
+
+    step: int
+    """The step that it belongs to; BASE_STEP: the base model's."""
+    stage: type[store.Artifact] | None
+    """Its stage; None: the dataset that arrived at the step."""
+
+
+def missing(run: Run) -> Iterator[Missing]:
+    """Yield every folder that must be there and is not, in the order in which a run makes them.
+
+    A stage must be there when a later one of its step is, or a later step has begun, or when it was the last thing that
+    its step has done. A folder that is being made at this moment is not missing.
+    """
+    ended = run.seconds().keys()
+    for step in range(len(run.config.stream)):
+        folder = run.dataset_folder(step)
+        if (step < run.num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder):
+            yield Missing(step, None)
+    if (BASE_STEP, Evaluation.stage) in ended and not _is_there(run.stage_folder(BASE_STEP, Evaluation)):
+        yield Missing(BASE_STEP, Evaluation)
+    for step in range(run.num_begun):
+        yield from (Missing(step, kind) for kind in missing_stages(run, step, ended))
+
+
+def missing_stages(run: Run, step: int, ended: Collection[tuple[int, str]] | None = None) -> list[type[store.Artifact]]:
+    """Return the stages of a step that must be there and are not, in order; `ended`: what `Run.seconds` has."""
+    ended = run.seconds().keys() if ended is None else ended
+    done = [number for number, kind in enumerate(ARTIFACTS) if run.has(step, kind)]
+    end = len(ARTIFACTS) if step < run.num_finished or _is_finished(run, step) else max(done, default=0)
+    wanted = [kind for kind in ARTIFACTS[:end] if is_made(run, step, kind, ended)]
+    return [kind for kind in wanted if not _is_there(run.stage_folder(step, kind))]
+
+
+def _is_finished(run: Run, step: int) -> bool:
+    """Tell whether the log says that a step has ended, and has not begun again since its folder was deleted."""
+    events = [event for event in store.read_lines(run.events_file) if event.get("step") == step and "stage" in event]
+    stages = [(event["stage"], event.get("event")) for event in events if event.get("event") in ("begin", "end")]
+    return bool(stages) and stages[-1] == (SavedPruning.stage, "end")
+
+
+def is_made(run: Run, step: int, kind: type[store.Artifact], ended: Collection[tuple[int, str]] | None = None) -> bool:
+    """Tell whether a step of this run makes a stage: by its method, or because the log says that it did.
+
+    Earlier versions made fewer stages, and tests may have been added to a run after some of its steps.
+    """
+    if kind in (Selection, Trained, SavedPruning):
+        return True
+    if kind in (Features, Clusters) and measures(run.settings):
+        return True
+    return (step, kind.stage) in (run.seconds().keys() if ended is None else ended)
+
+
+def reads_arrays(run: Run, step: int) -> list[type[store.Artifact]]:
+    """Return the stages of a step that are not there and that are made from the arrays of its features."""
+    kinds = [Clusters, SavedPruning, *([Selection] if array_inputs(run.settings) else [])]
+    return [kind for kind in kinds if measures(run.settings) and not run.has(step, kind)]
+
+
+def _is_there(folder: Path) -> bool:
+    return folder.exists() or store.part_of(folder).exists()
