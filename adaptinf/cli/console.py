@@ -122,6 +122,8 @@ def _corrected(found: Status) -> str:
 
 
 def _state(step: StepStatus) -> str:
+    if step.lost:
+        return f"lacks {', '.join(step.lost)}"
     if step.finished:
         return "finished"
     if step.under_way:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adaptinf.storage import store, tables
+from adaptinf.storage import store, tables, verified
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -40,7 +40,7 @@ class Checked:
     @classmethod
     def load(cls, folder: Path) -> Checked:
         """Return the saved check."""
-        return cls(unusable=load_unusable(folder), info=tables.read_json(folder / store.INFO))
+        return cls(unusable=load_unusable(folder), info=tables.read_record(folder / store.INFO, rows=int))
 
     def __repr__(self) -> str:
         return f"Checked({counted(self.info.get('rows', 0), 'sample')}, {len(self.unusable):,} not usable)"
@@ -62,7 +62,7 @@ def save_unusable(folder: Path, unusable: Mapping[str, str]) -> None:
 
 def load_unusable(folder: Path) -> dict[str, str]:
     """Return the samples that cannot be used; none for a folder of version 0.1, which does not say."""
-    if not (folder / UNUSABLE).exists():
+    if not verified.is_there(folder / UNUSABLE):
         return {}
-    columns = tables.read_table(folder / UNUSABLE)
+    columns = tables.read_table(folder / UNUSABLE, "id", "reason")
     return dict(zip(map(str, columns["id"]), map(str, columns["reason"]), strict=True))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adaptinf.storage import store, tables
+from adaptinf.storage import store, tables, verified
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.storage.tables import Columns
 from adaptinf.words import counted
@@ -69,11 +69,12 @@ class Clusters:
     @classmethod
     def load(cls, folder: Path) -> Clusters:
         """Return the saved clusters."""
-        rows = tables.read_table(folder / cls.ASSIGNMENTS)
+        rows = tables.read_table(folder / cls.ASSIGNMENTS, "id", "cluster", "distance")
+        verified.check_file(folder / cls.CENTERS)
         return cls(
             labels=rows["cluster"],
             centers=np.array(tables.read_array(folder / cls.CENTERS)),
             distances=rows["distance"],
             ids=rows["id"],
-            info=tables.read_json(folder / store.INFO),
+            info=tables.read_record(folder / store.INFO),
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adaptinf.storage import store, tables
+from adaptinf.storage import store, tables, verified
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.storage.tables import Columns
 from adaptinf.words import counted
@@ -100,18 +100,19 @@ class Evaluation:
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
         """Return the saved evaluation."""
-        saved = tables.read_json(folder / cls.MATRIX)
-        num_skills = len(saved["skills"])
+        info = folder / store.INFO
         return cls(
-            skills=tuple(saved["skills"]),
-            introduced_at=np.array(saved["introduced_at"], dtype=np.int64),
-            matrix=np.array(saved["scores"], dtype=np.float64).reshape(-1, num_skills),
-            num_items=np.array(saved["num_items"], dtype=np.int64),
-            frequency=np.array(saved["frequency"], dtype=np.float64),
-            predictions=tables.read_table(folder / cls.PREDICTIONS),
+            **_matrix_fields(folder / cls.MATRIX),
+            predictions=tables.read_table(folder / cls.PREDICTIONS, "skill", "id", "prediction", "answer", "score"),
             rejected=tuple(store.read_lines(folder / store.REJECTED)),
-            info=tables.read_json(folder / store.INFO) if (folder / store.INFO).exists() else {},
+            info=tables.read_record(info) if verified.is_there(info) else {},
         )
+
+    @classmethod
+    def load_matrix(cls, folder: Path) -> np.ndarray:
+        """Return the saved skill matrix, T x S; nothing else is read."""
+        matrix: np.ndarray = _matrix_fields(folder / cls.MATRIX)["matrix"]
+        return matrix
 
     def __repr__(self) -> str:
         last = self.matrix[-1][np.isfinite(self.matrix[-1])] if len(self.matrix) else np.zeros(0)
@@ -128,3 +129,17 @@ class Evaluation:
     def _repr_html_(self) -> str:
         """Return the skill matrix as notebooks show it."""
         return as_html(repr(self), self.to_pandas())
+
+
+def _matrix_fields(path: Path) -> dict[str, Any]:
+    """Return the fields that are saved in matrix.json."""
+    saved = tables.read_record(path, skills=list, introduced_at=list, scores=list, num_items=list, frequency=list)
+    with tables.as_written(path):
+        num_skills = len(saved["skills"])
+        return {
+            "skills": tuple(map(str, saved["skills"])),
+            "introduced_at": np.array(saved["introduced_at"], dtype=np.int64).reshape(num_skills),
+            "matrix": np.array(saved["scores"], dtype=np.float64).reshape(-1, num_skills),
+            "num_items": np.array(saved["num_items"], dtype=np.int64).reshape(num_skills),
+            "frequency": np.array(saved["frequency"], dtype=np.float64).reshape(num_skills),
+        }

@@ -13,7 +13,8 @@ import numpy as np
 
 from adaptinf.data.checked import load_unusable, save_unusable
 from adaptinf.errors import StoreError
-from adaptinf.storage import checksums, store, tables
+from adaptinf.storage import checksums, store, tables, verified
+from adaptinf.storage.checksums import WAY_OUT
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -57,13 +58,13 @@ class Features:
     @classmethod
     def load(cls, folder: Path) -> Features:
         """Return the saved features, arrays memory-mapped."""
-        scores = tables.read_table(folder / cls.SCORES)
+        scores = tables.read_table(folder / cls.SCORES, "id")
         ids = scores.pop("id")
         arrays = [
-            tables.read_array(path) if path.exists() else np.zeros((len(ids), 0), np.float16)
+            tables.read_array(path) if verified.is_there(path) else np.zeros((len(ids), 0), np.float16)
             for path in (folder / cls.VECTORS, folder / cls.EMBEDDINGS)
         ]
-        info = tables.read_json(folder / store.INFO)
+        info = tables.read_record(folder / store.INFO)
         return cls(
             ids=ids,
             vectors=arrays[0],
@@ -74,18 +75,19 @@ class Features:
         )
 
     def check_arrays(self, folder: Path) -> None:
-        """Check that no array has gone from a folder whose arrays have not been dropped.
+        """Check the arrays, all of their bytes, before a stage uses them.
 
         Raises:
-            StoreError: with the file that is missing or has another shape.
+            StoreError: with the file that is damaged, missing or has another shape; or was dropped.
         """
+        verified.check_folder(folder)
         for name, array, key in (
             (self.VECTORS, self.vectors, "dim"),
             (self.EMBEDDINGS, self.embeddings, "embedding_dim"),
         ):
             wanted = (self.info.get("rows", len(self.ids)), self.info.get(key, array.shape[1]))
             if array.shape != wanted or len(self.ids) != wanted[0]:
-                raise StoreError(f"{folder / name} is missing or does not fit {folder / store.INFO}; {tables.WAY_OUT}")
+                raise StoreError(f"{folder / name} is missing or does not fit {folder / store.INFO}; {WAY_OUT}")
 
     @classmethod
     def drop_arrays(cls, folder: Path) -> None:

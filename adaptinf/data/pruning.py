@@ -88,8 +88,24 @@ class SavedPruning:
     @classmethod
     def load(cls, folder: Path) -> SavedPruning:
         """Return the saved table."""
-        info = tables.read_json(folder / store.INFO)
-        return cls(table=tables.read_table(folder / cls.SAMPLES), num_kept=info["kept"])
+        columns = ("id", "cluster", "neighbour", "neighbour_stayed", "similarity")
+        return cls(table=tables.read_table(folder / cls.SAMPLES, *columns), num_kept=cls.load_num_kept(folder))
+
+    @classmethod
+    def load_num_kept(cls, folder: Path) -> int:
+        """Return the number of samples in the pool afterwards; nothing else is read."""
+        num_kept: int = tables.read_record(folder / store.INFO, kept=int)["kept"]
+        return num_kept
+
+    @classmethod
+    def load_num_pruned(cls, folder: Path) -> int:
+        """Return the number of pruned samples, which is read from the end of the table."""
+        return tables.num_rows(folder / cls.SAMPLES)
+
+    @classmethod
+    def load_ids(cls, folder: Path) -> np.ndarray:
+        """Return the ids of the pruned samples; no other column is used."""
+        return tables.read_table(folder / cls.SAMPLES, "id")["id"]
 
     def __repr__(self) -> str:
         return f"SavedPruning({self.num_kept:,} kept, {len(self.table['id']):,} removed)"

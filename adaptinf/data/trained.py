@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adaptinf.storage import checksums, store, tables
+from adaptinf.storage import checksums, store, tables, verified
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -37,14 +37,16 @@ class Trained:
     @classmethod
     def load(cls, folder: Path) -> Trained:
         """Return the saved log; weights are loaded by `adaptinf.models`."""
-        info = tables.read_json(folder / store.INFO)
-        return cls(log=tables.read_json(folder / cls.LOG), info={key: info[key] for key in info if key != "files"})
+        info, log = tables.read_record(folder / store.INFO), tables.read_json(folder / cls.LOG)
+        with tables.as_written(folder / cls.LOG):
+            log = [dict(record) for record in log]
+        return cls(log=log, info={key: info[key] for key in info if key != "files"})
 
     @classmethod
     def lacking(cls, folder: Path) -> list[str]:
         """Return the files of the weights that are missing or cut off in a folder that `save` has finished."""
         path = folder / store.INFO
-        info = tables.read_json(path) if path.exists() else {}
+        info = tables.read_record(path) if verified.is_there(path) else {}
         names = info.get("files") or _former_files(folder, info)
         missing = [name for name in names if not (folder / name).is_file()]
         return missing + [f"the end of {name}" for name in names if name not in missing and _is_cut_off(folder / name)]

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from adaptinf import registry
 from adaptinf.executors.interface import Shard, Work
+from adaptinf.storage import verified
 
 Result = TypeVar("Result", covariant=True)
 
@@ -27,6 +28,8 @@ class _Parcel:
     plugins: registry.Fingerprint
     work: bytes
     """Pickled by itself: it may refer to plug-ins, which have to be loaded before."""
+    checks_files: bool
+    """Whether files are compared with their checksums (`verified.checking`)."""
 
 
 class Pending(Protocol[Result]):
@@ -39,7 +42,14 @@ class Pending(Protocol[Result]):
 
 def pack(work: Work[Any]) -> bytes:
     """Return work, and which plug-ins it needs, as bytes that any process can be sent."""
-    return pickle.dumps(_Parcel(working_directory=os.getcwd(), plugins=registry.fingerprint(), work=pickle.dumps(work)))
+    return pickle.dumps(
+        _Parcel(
+            working_directory=os.getcwd(),
+            plugins=registry.fingerprint(),
+            work=pickle.dumps(work),
+            checks_files=verified.is_checking(),
+        )
+    )
 
 
 @contextmanager
@@ -53,7 +63,7 @@ def opened(parcel: bytes) -> Iterator[Any]:
     """
     unpacked: _Parcel = pickle.loads(parcel)
     os.chdir(unpacked.working_directory)
-    with registry.scope_like(unpacked.plugins):
+    with registry.scope_like(unpacked.plugins), verified.checking(unpacked.checks_files):
         work: Work[Any] = pickle.loads(unpacked.work)
         with work.open() as tool:
             yield tool

@@ -185,4 +185,4 @@ def _texts(column: pa.ChunkedArray) -> np.ndarray:
 def _pruned_ids(steps_folder: Path, until: int | None) -> set[str]:
     folders = [folder for folder in steps_folder.glob(f"*/{SavedPruning.stage}") if folder.parent.name.isdigit()]
     wanted = [folder for folder in folders if until is None or int(folder.parent.name) < until]
-    return {id for folder in wanted for id in SavedPruning.load(folder).table["id"]}
+    return {id for folder in wanted for id in SavedPruning.load_ids(folder)}

@@ -6,12 +6,13 @@ Shapes: N samples.
 from __future__ import annotations
 
 import json
+import os
 import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.data import Sample
-from adaptinf.errors import StoreError
 from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
-from adaptinf.storage import store, tables
+from adaptinf.storage import store, tables, verified
 
 UNKNOWN = "unknown"
 """Value for what the data do not name: the true skill of an unlabelled sample."""
@@ -51,10 +51,13 @@ class StoredDataset:
     def table(self) -> pa.Table:
         """All rows; they stay on disk until they are accessed."""
         path = self.folder / DATA_FILE
-        try:
-            return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"{path} cannot be read ({error}); bring back a copy, or add the dataset again") from error
+        # First, because a damaged file can end the process without a word.
+        is_whole = verified.check_file(path)
+        with tables.as_written(path, "cannot be read"):
+            table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+            if not is_whole:
+                verified.once_per_file(path, partial(_check_form, table, self.folder))
+        return table
 
     @cached_property
     def _batches(self) -> tuple[list[pa.RecordBatch], list[int]]:
@@ -65,7 +68,15 @@ class StoredDataset:
         """Return the sample in a row."""
         batches, starts = self._batches
         number = bisect_right(starts, row) - 1
-        (found,) = batches[number].slice(row - starts[number], 1).to_pylist()
+        with tables.as_written(self.folder / DATA_FILE):
+            (found,) = batches[number].slice(row - starts[number], 1).to_pylist()
+            sample = self._sample(found)
+        for path in found["images"]:
+            if not os.path.isabs(path):
+                verified.check_file(self.folder / path, folder=self.folder)
+        return sample
+
+    def _sample(self, found: dict[str, Any]) -> Sample:
         meta = {key: found["meta"][key] for key in ("skill", "task") if found["meta"][key] is not None}
         return Sample(
             id=found["id"],
@@ -98,14 +109,29 @@ def dataset_info(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: the file is missing or damaged.
     """
-    info: dict[str, Any] = tables.read_json(folder / store.INFO)
+    info = tables.read_record(folder / store.INFO, rows=int, rejected=int)
     return {"repaired" if key == FORMER_NAME else key: value for key, value in info.items()}
+
+
+def _check_form(table: pa.Table, folder: Path) -> None:
+    """Check that a dataset without checksums can be read without harm, and that no rows are cut off its end.
+
+    Raises:
+        Exception: of any kind.
+    """
+    table.validate(full=True)
+    num_rows = dataset_info(folder)["rows"]
+    if table.num_rows != num_rows:
+        raise ValueError(f"it has {table.num_rows:,} rows instead of {num_rows:,}")
+    for name in ("id", "source"):
+        if table.schema.field(name).type != pa.string():
+            raise ValueError(f"its column {name!r} is no text")
 
 
 def repairs(folder: Path, id: str) -> tuple[str, ...]:
     """Return the reader's notes on what it repaired in one sample of a dataset."""
     path = folder / REPAIRED_FILE
-    lines = store.read_lines(path if path.exists() else folder / f"{FORMER_NAME}.jsonl")
+    lines = store.read_lines(path if verified.is_there(path) else folder / f"{FORMER_NAME}.jsonl")
     return tuple(note for line in lines if line["id"] == id for note in line["notes"])
 
 

@@ -17,6 +17,7 @@ from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.report.samples import StepSamples, words_of
 from adaptinf.report.thumbnails import Album
+from adaptinf.storage import verified
 
 MAX_POINTS = 2_000
 """Points of one page, divided among its runs."""
@@ -66,6 +67,7 @@ def _sampled(samples: StepSamples, limit: int) -> np.ndarray:
 
 def _projected(vectors: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, float]:
     """Return n x 2 coordinates and their share of the variance."""
+    verified.check_rows(vectors, rows)
     sampled = np.asarray(vectors[rows], dtype=np.float32)
     pca = PCA(n_components=2, svd_solver="randomized", random_state=0)
     places = pca.fit_transform(sampled)

@@ -20,9 +20,11 @@ import xxhash
 import adaptinf
 from adaptinf.config import RunConfig
 from adaptinf.data import Clusters, Evaluation, Features
+from adaptinf.errors import StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.storage import lock, store, tables
+from adaptinf.storage.inspection import inspect
 
 MADE, COST = "made", "cost.json"
 """Inside the folder of a shared stage: its files, and the seconds and peak memory that they cost."""
@@ -58,9 +60,13 @@ class StageCache:
             yield
             return
         with lock.waited_for(place.with_suffix(lock.LOCK_NAME)):
+            if place.exists() and (problem := _problem(place)):
+                # Made again by the block, so that damage of one run does not spread.
+                store.append_line(log, {**key, "event": "shared_damaged", "problem": problem})
+                store.discard(place)
             if place.exists():
                 # The cost first: if the process is killed in between, it is only written again.
-                store.append_line(log, {**key, "event": "end", **tables.read_json(place / COST), "shared": True})
+                store.append_line(log, {**key, "event": "end", **tables.read_record(place / COST), "shared": True})
                 _bring(place / MADE, target)
             yield
             if not place.exists() and target.exists():
@@ -107,6 +113,16 @@ def _cost(log: Path, key: dict[str, Any]) -> dict[str, Any]:
     ends = [event for event in store.read_lines(log) if event.get("event") == "end"]
     own = [event for event in ends if all(event.get(name) == value for name, value in key.items())]
     return {name: own[-1][name] for name in ("seconds", "peak_bytes") if name in own[-1]} if own else {}
+
+
+def _problem(place: Path) -> str | None:
+    """Return what is wrong with a shared stage, all of which is read; None where nothing is."""
+    try:
+        tables.read_record(place / COST)
+        problems = inspect(place / MADE).problems
+    except StoreError as error:
+        return str(error)
+    return str(problems[0]) if problems else None
 
 
 def _bring(made: Path, target: Path) -> None:

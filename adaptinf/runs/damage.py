@@ -8,6 +8,7 @@ from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import StoreError
 from adaptinf.runs import Run
 from adaptinf.runs.layout import BASE_STEP
+from adaptinf.storage import verified
 
 
 def check_history(run: Run, step: int) -> None:
@@ -38,7 +39,7 @@ def weights_folder(run: Run, step: int) -> Path:
     """Return the folder of the weights that a step trained.
 
     Raises:
-        StoreError: the folder or a file of it is missing, or its weights are cut off.
+        StoreError: the folder or a file of it is missing or damaged, or a file was added.
     """
     folder = run.stage_folder(step, Trained)
     if not folder.exists():
@@ -46,6 +47,8 @@ def weights_folder(run: Run, step: int) -> Path:
     lacking = Trained.lacking(folder)
     if lacking:
         raise StoreError(f"{folder} lacks {', '.join(lacking)}: {_way_out(run, step)}")
+    # Here, as the libraries that load them, and other processes, take the files as they are.
+    verified.check_folder(folder)
     return folder
 
 

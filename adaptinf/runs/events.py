@@ -21,7 +21,7 @@ def logged(log: Path, step: int, stage: str, part: Path) -> Iterator[None]:
     Seconds are those of all attempts: of one that was killed, up to the last file that it left in `part`.
     """
     key = {"step": step, "stage": stage}
-    earlier = _seconds_of_killed(store.read_lines(log), key, part)
+    earlier = _seconds_of_killed(_stage_events(log), key, part)
     store.append_line(log, {**key, "event": "begin", "earlier_seconds": earlier})
     started = time.monotonic()
     yield
@@ -46,7 +46,7 @@ def note_made_again(log: Path, step: int, stage: str, differing: Sequence[str]) 
 
 def finished_stages(log: Path) -> list[dict[str, Any]]:
     """Return the records that end a stage: step, stage, seconds, peak_bytes; the last one of each (step, stage)."""
-    ends = [event for event in store.read_lines(log) if event.get("event") == "end"]
+    ends = [event for event in _stage_events(log) if event["event"] == "end" and _is_number(event.get("seconds"))]
     return list({(event["step"], event["stage"]): event for event in ends}.values())
 
 
@@ -57,9 +57,23 @@ def stage_seconds(log: Path) -> dict[tuple[int, str], float]:
 
 def unended(log: Path) -> set[int]:
     """Return the steps that have a stage which began and never ended; the base model's test is BASE_STEP's."""
-    stages = [event for event in store.read_lines(log) if event.get("event") in ("begin", "end")]
+    stages = [event for event in _stage_events(log) if event["event"] in ("begin", "end")]
     last = {(event["step"], event["stage"]): event["event"] for event in stages}
     return {step for (step, _), kind in last.items() if kind == "begin"}
+
+
+def _stage_events(log: Path) -> list[dict[str, Any]]:
+    """Return the records about stages; others, and lines whose damage left them JSON, are left out."""
+    kinds = {"step": int, "stage": str, "event": str, "time": str}
+    return [
+        event
+        for event in store.read_lines(log)
+        if all(isinstance(event.get(name), kind) for name, kind in kinds.items())
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _seconds_of_killed(events: list[dict[str, Any]], key: dict[str, Any], part: Path) -> float:
@@ -67,7 +81,10 @@ def _seconds_of_killed(events: list[dict[str, Any]], key: dict[str, Any], part: 
     own = [event for event in events if all(event.get(name) == value for name, value in key.items())]
     if not own or own[-1]["event"] != "begin":
         return 0.0
-    began = datetime.fromisoformat(own[-1]["time"]).timestamp()
+    try:
+        began = datetime.fromisoformat(own[-1]["time"]).timestamp()
+    except ValueError:  # a damaged line
+        return 0.0
     newest = max((path.stat().st_mtime for path in part.rglob("*") if path.is_file()), default=began)
     return round(float(own[-1].get("earlier_seconds", 0.0)) + max(0.0, newest - began), 3)
 

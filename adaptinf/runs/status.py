@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
-from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.stored import dataset_info, stored_datasets
 from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.usable import unusable_counts
-from adaptinf.storage import lock, store, tables
+from adaptinf.storage import lock, store
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -42,8 +41,10 @@ class StepStatus:
     """Names of the finished stages."""
     under_way: tuple[str, ...]
     """Names of the stages that have begun and are not finished."""
+    lost: tuple[str, ...]
+    """Names of the stages that were finished and are gone, though later ones stand on them."""
     finished: bool
-    """Whether the whole step is finished."""
+    """Whether this step and all before it are finished."""
     kept: int | None
     """Samples in the pool after the step; None: it has not pruned yet."""
     average_accuracy: float | None
@@ -142,21 +143,32 @@ def _state_at_rest(run: Run) -> str:
 
 
 def _pool_status(run: Run) -> dict[str, Any]:
-    """Return the number of samples in the pool, pruned and restored, and the withdrawn datasets."""
-    pool = run.pool(len(run.settings.stream))
-    num_stored = sum(dataset.table.num_rows for dataset in pool.datasets)
+    """Return the number of samples in the pool, pruned and restored, and the withdrawn datasets.
+
+    The numbers follow from what the folders say of themselves: no row of a dataset is read.
+    """
+    withdrawn, restored = withdrawn_datasets(run.pool_folder), restored_ids(run.pool_folder)
+    datasets = [dataset for dataset in stored_datasets(run.pool_folder) if dataset.name not in withdrawn]
+    num_stored = sum(dataset_info(dataset.folder)["rows"] for dataset in datasets)
+    steps = range(len(run.settings.stream))
+    prunings = [run.stage_folder(step, SavedPruning) for step in steps if run.has(step, SavedPruning)]
+    num_pruned, num_restored = sum(map(SavedPruning.load_num_pruned, prunings)), 0
+    if withdrawn or restored:
+        sources = {dataset.name for dataset in datasets}
+        ids = {id for folder in prunings for id in SavedPruning.load_ids(folder) if id.partition("/")[0] in sources}
+        num_pruned, num_restored = len(ids - restored.keys()), len(ids & restored.keys())
     return {
-        "pool": len(pool),
-        "pruned": num_stored - len(pool),
-        "restored": int(np.isin(pool.ids, list(pool.restored)).sum()),
-        "withdrawn": withdrawn_datasets(run.pool_folder),
+        "pool": num_stored - num_pruned,
+        "pruned": num_pruned,
+        "restored": num_restored,
+        "withdrawn": withdrawn,
     }
 
 
 def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float], unusable: int | None) -> StepStatus:
     folder = run.dataset_folder(step)
-    info = tables.read_json(folder / store.INFO) if folder.exists() else {}
-    evaluation, pruning = run.load(step, Evaluation), run.load(step, SavedPruning)
+    info = dataset_info(folder) if folder.exists() else {}
+    pruning, evaluation = run.stage_folder(step, SavedPruning), run.stage_folder(step, Evaluation)
     spent = [time for (at, _), time in seconds.items() if at == step]
     return StepStatus(
         step=step,
@@ -166,11 +178,21 @@ def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float], 
         unusable=unusable,
         done=tuple(kind.stage for kind in ARTIFACTS if run.has(step, kind)),
         under_way=tuple(kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()),
-        finished=pruning is not None,
-        kept=None if pruning is None else pruning.num_kept,
-        average_accuracy=average_accuracy(evaluation.matrix) if evaluation else None,
+        lost=tuple(_lost(run, step, seconds)),
+        finished=step < run.num_finished,
+        kept=SavedPruning.load_num_kept(pruning) if pruning.exists() else None,
+        average_accuracy=average_accuracy(Evaluation.load_matrix(evaluation)) if evaluation.exists() else None,
         seconds=round(sum(spent), 1) if spent else None,
     )
+
+
+def _lost(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> Iterator[str]:
+    """Yield the stages that were finished and are gone, of a step that a later one, or its last stage, stands on."""
+    has_later = any(run.step_folder(later).exists() for later in range(step + 1, len(run.settings.stream)))
+    if has_later or run.has(step, SavedPruning):
+        for kind in ARTIFACTS:
+            if (step, kind.stage) in seconds and not run.has(step, kind):
+                yield kind.stage
 
 
 def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:

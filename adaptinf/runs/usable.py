@@ -37,8 +37,8 @@ def unusable_counts(run: Run) -> list[int | None]:
         known |= load_unusable(run.stage_folder(step, Checked)).keys()
         own = known | load_unusable(run.stage_folder(step, Features)).keys()
         counts.append(len(own) if run.has(step, Checked) else None)
-        pruning = run.load(step, SavedPruning) if known else None
-        known -= set() if pruning is None else set(map(str, pruning.table["id"])) - restored
+        if known and run.has(step, SavedPruning):
+            known -= set(map(str, SavedPruning.load_ids(run.stage_folder(step, SavedPruning)))) - restored
     return counts
 
 

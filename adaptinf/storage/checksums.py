@@ -63,7 +63,7 @@ class Checksums:
             "dropped": dict(sorted(self.dropped.items())),
             "adopted": self.adopted,
         }
-        return json.dumps({**value, "checksum": xxhash.xxh3_64_hexdigest(json.dumps(value).encode())}, indent=1) + "\n"
+        return json.dumps({**value, "checksum": xxhash.xxh3_64_hexdigest(json.dumps(value).encode())}) + "\n"
 
 
 def load(folder: Path) -> Checksums | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,7 +92,7 @@ def problem_of(
     sums: FileSums,
     block_bytes: int,
     *,
-    wanted: range | None = None,
+    wanted: Iterable[int] | None = None,
     on_read: Callable[[int], None] | None = None,
 ) -> Problem | None:
     """Return what is wrong with one file; None where nothing is.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
-from adaptinf.storage import checksums, lines, sealed_text, tables
+from adaptinf.storage import checksums, lines, sealed_text, tables, verified
 from adaptinf.storage.drafts import write_text_whole as write_text_whole  # the other way to write a whole file
 
 
@@ -64,6 +64,8 @@ def begin(folder: Path) -> Path:
     """Return the `.part` folder of `folder`, created if it does not exist."""
     part = part_of(folder)
     part.mkdir(parents=True, exist_ok=True)
+    # Those of an attempt that was killed at its very end: the files will be written again.
+    (part / checksums.CHECKSUMS).unlink(missing_ok=True)
     return part
 
 
@@ -89,6 +91,7 @@ def finish(folder: Path) -> None:
     """Flush the `.part` folder of a stage or dataset to disk with its checksums, and give it its final name."""
     checksums.seal(part_of(folder))
     _rename(folder)
+    verified.note_whole(folder)
 
 
 def complete(folder: Path) -> None:
@@ -148,8 +151,9 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the records of a .jsonl log; damaged lines, and those left incomplete by a crash, are skipped."""
-    if not path.exists():
+    if not verified.is_there(path):
         return []
+    verified.check_file(path)
     records = []
     # Not splitlines, which also splits at line separators inside a text.
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -165,4 +169,10 @@ def utc_now() -> str:
 
 def folder_bytes(folder: Path) -> int:
     """Return the total bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(map(_bytes_of, folder.rglob("*")))
+
+
+def _bytes_of(path: Path) -> int:
+    with suppress(FileNotFoundError):  # a run that goes on removes files meanwhile
+        return path.stat().st_size if path.is_file() else 0
+    return 0

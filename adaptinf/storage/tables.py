@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pyarrow.parquet as pq
 import xxhash
 
 from adaptinf.errors import StoreError
+from adaptinf.storage.checksums import WAY_OUT
+from adaptinf.storage.verified import check_file
 
 Columns = dict[str, np.ndarray]
 """A table as named columns of equal length; text columns are numpy arrays of `str` objects."""
-WAY_OUT = "bring back a copy, or delete its folder and all later steps, so that they are made again"
-"""What to do about a damaged file of a run."""
+MAX_CAUSE = 200
+"""Characters of a library's reason that a message holds at most."""
 
 
 def text_array(values: Any) -> np.ndarray:
@@ -44,17 +47,55 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     pa.default_memory_pool().release_unused()
 
 
-def read_table(path: Path) -> Columns:
+def read_table(path: Path, *needed: str) -> Columns:
     """Return the columns of a Parquet file; text comes back as object arrays, numbers in their own dtype.
 
+    Args:
+        path: the file.
+        needed: names of the columns that it must have.
+
     Raises:
-        StoreError: the file is missing or damaged.
+        StoreError: the file is missing or damaged, or lacks a column.
+    """
+    check_file(path)
+    with as_written(path, "cannot be read as Parquet"):
+        table = pq.read_table(path, page_checksum_verification=True)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+    _require(path, [name for name in needed if name not in columns], "column")
+    return columns
+
+
+def num_rows(path: Path) -> int:
+    """Return the number of rows of a Parquet file, of which the end alone is read.
+
+    Raises:
+        StoreError: the file is missing, or its end is damaged.
+    """
+    with as_written(path, "cannot be read as Parquet"):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def as_written(path: Path, what: str = "is not what was written there") -> Iterator[None]:
+    """Turn any error of the block, in which a file is read, into one sentence about the file.
+
+    Libraries raise errors of all kinds at damaged files: what a flipped bit makes of them is up to chance.
+
+    Raises:
+        StoreError: the block raised an error.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read as Parquet ({error}); {WAY_OUT}") from error
-    return {name: table[name].to_numpy() for name in table.column_names}
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())[:MAX_CAUSE] or type(error).__name__
+        raise StoreError(f"{path} {what} ({cause}); {WAY_OUT}") from error
+
+
+def _require(path: Path, lacking: list[str], what: str) -> None:
+    if lacking:
+        raise StoreError(f"{path} is not what was written there: it lacks the {what} {lacking[0]!r}; {WAY_OUT}")
 
 
 def _as_arrow(values: Any) -> pa.Array:
@@ -72,14 +113,14 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def read_array(path: Path) -> np.ndarray:
     """Return a .npy file as a read-only memory map.
 
+    Its rows are not checked: see `verified.check_file` and `verified.check_rows`.
+
     Raises:
-        StoreError: the file is missing or damaged.
+        StoreError: the file is missing, or its header is damaged.
     """
-    try:
+    with as_written(path, "cannot be read as a .npy array"):
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
-    except (OSError, ValueError, EOFError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); {WAY_OUT}") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -98,10 +139,26 @@ def read_json(path: Path) -> Any:
     Raises:
         StoreError: the file is missing or damaged.
     """
-    try:
+    check_file(path)
+    with as_written(path, "cannot be read as JSON"):
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read as JSON ({error}); {WAY_OUT}") from error
+
+
+def read_record(path: Path, **needed: type) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Args:
+        path: the file.
+        needed: keys that it must have -> types of their values.
+
+    Raises:
+        StoreError: the file is missing or damaged, is no object, or a key is missing or has a value of another type.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise StoreError(f"{path} is not what was written there: it holds no object; {WAY_OUT}")
+    _require(path, [key for key, kind in needed.items() if not isinstance(found.get(key), kind)], "key")
+    return found
 
 
 def finite(value: Any) -> Any:

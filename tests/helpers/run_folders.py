@@ -130,6 +130,12 @@ def _save(run: Run, step: int, artifact: store.Artifact) -> None:
     artifact.save(folder)
 
 
+def unseal(folder: Path) -> None:
+    """Take the checksums away from everything below a folder, so that it is as version 0.1 left it."""
+    for path in folder.rglob(CHECKSUMS):
+        path.unlink()
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock.
 

@@ -19,6 +19,8 @@ from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
 from adaptinf.runs.stream import join
+from adaptinf.storage.checksums import CHECKSUMS
+from tests.helpers.run_folders import unseal
 from tests.helpers.streams import row, rows, write_dataset, write_stream
 
 LONG = row(90, "word " * 400, "never read", skill="long")
@@ -167,13 +169,15 @@ def test_a_rejected_row_says_why(run):
         amending.restore(run, "two/091")
     # A folder that was written before rejected rows had ids names them by their number.
     path = run.pool_folder / "01-two" / "rejected.jsonl"
-    before = path.read_text()
+    before, sums = path.read_text(), (path.parent / CHECKSUMS).read_bytes()
+    unseal(path.parent)
     lines = [{key: value for key, value in json.loads(line).items() if key != "id"} for line in before.splitlines()]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     try:
         assert sample_history(run, "two/000012").notes == ("empty answer in turn 2",)
     finally:
         path.write_text(before)
+        (path.parent / CHECKSUMS).write_bytes(sums)
 
 
 @pytest.mark.parametrize(

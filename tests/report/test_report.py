@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from adaptinf import config as configuration
+from adaptinf.data import Features
 from adaptinf.errors import ConfigError
 from adaptinf.pipeline import run_all
 from adaptinf.report import write_report
@@ -21,6 +22,7 @@ from adaptinf.runs import Run
 from adaptinf.storage import tables
 from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, reconfigure
 from tests.helpers.report_page import Page
+from tests.helpers.run_folders import unseal
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 
@@ -245,8 +247,8 @@ def test_a_stream_of_one_text_only_dataset_has_a_page_without_images(tmp_path):
 
 
 def test_vectors_that_were_dropped_are_missed_in_words(adapt, tmp_path):
-    for path in adapt.glob("steps/*/features/*.npy"):
-        path.unlink()
+    for folder in adapt.glob("steps/*/features"):
+        Features.drop_arrays(folder)
     page = write(adapt, out=tmp_path)
     assert "vectors of step 2 are no longer on disk" in page.missing("map")["adapt"]
     assert page.rows("gallery") and page.rows("histograms")
@@ -275,6 +277,7 @@ def test_a_run_that_has_done_nothing_yet_has_a_page(adapt, tmp_path):
 
 def test_unscored_samples_have_a_cluster_of_their_own_and_no_place_on_the_map(adapt, tmp_path):
     path = adapt / "steps" / "01" / "clusters" / "assignments.parquet"
+    unseal(path.parent)
     saved = tables.read_table(path)
     labels, distances = saved["cluster"].copy(), saved["distance"].copy()
     labels[:3], distances[:3] = -1, np.nan

@@ -14,7 +14,7 @@ from adaptinf.pipeline import run_all, run_step
 from adaptinf.runs import Run
 from adaptinf.runs.learners import learner_after
 from adaptinf.storage import store, tables
-from tests.helpers.run_folders import content
+from tests.helpers.run_folders import content, unseal
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,6 +102,8 @@ def test_arrays_of_an_unfinished_step_are_missed(damaged, name):
     for kind in (Clusters, Selection, Trained, Evaluation, SavedPruning):
         shutil.rmtree(damaged.stage_folder(0, kind))
     place = lost(damaged, f"steps/00/features/{name}")
+    assert f"{place} is missing; bring back a copy" in refusal(damaged, 0)
+    unseal(damaged.folder)
     assert f"{place} is missing or does not fit" in refusal(damaged, 0)
 
 
@@ -124,6 +126,7 @@ def test_the_way_out_leads_out(damaged, begun, tmp_path):
 
 
 def test_weights_of_version_0_1_are_looked_at_without_a_list(begun, damaged):
+    unseal(damaged.folder)
     info = damaged.folder / "steps/00/model/info.json"
     values = tables.read_json(info)
     del values["files"]
