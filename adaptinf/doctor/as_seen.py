@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.inspected import Inspected, Piece, TurnLoss
 from adaptinf.errors import ModelError
+from adaptinf.images import Unopened
 from adaptinf.models import Learner
 from adaptinf.models.chat import IGNORED, Encoded, encode
 from adaptinf.models.chat.turns import learnt_turns, merged
@@ -31,7 +32,7 @@ def as_seen(learner: Learner, inspected: Inspected) -> Inspected:
     if found.reason is not None:
         return replace(inspected, problem=found.reason)
     try:
-        batch = encode(learner, [row], [[image.open() for image in row.stored_images]])
+        batch = encode(learner, [row], [Unopened(row.stored_images)])
     except ModelError as error:
         return replace(inspected, problem=str(error))
     num_tokens = batch.labels.shape[1]

@@ -23,6 +23,7 @@ from adaptinf.extraction.meter import Measured, Meter, open_meter
 from adaptinf.extraction.vectors import GRADIENT
 from adaptinf.extraction.vectors.gradient import AdapterGradients, sample_gradients
 from adaptinf.extraction.vectors.interface import Passed, Rows, one_call, unit_rows
+from adaptinf.images import Unopened
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
 from adaptinf.models.chat import IGNORED, Labelled, encode, labelled, placed
 from adaptinf.models.loading import Learner
@@ -96,7 +97,7 @@ def autograd_error(learner: Learner, config: ExtractionConfig, samples: Sequence
 
 def _autograd(learner: Learner, config: ExtractionConfig, sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
     """Return dL/dA and dL/dB of each target linear layer by autograd through the whole model."""
-    batch = encode(learner, [sample], [[image.open() for image in sample.stored_images]])
+    batch = encode(learner, [sample], [Unopened(sample.stored_images)])
     layers = layer_numbers(config.layers, len(decoder_blocks(learner.model)))
     factors = {
         name: [next(iter(getattr(module, part).values())).weight for part in ("lora_A", "lora_B")]

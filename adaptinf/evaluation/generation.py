@@ -27,6 +27,7 @@ from adaptinf.evaluation.skills import (
     without_refused,
 )
 from adaptinf.executors import Executor, LocalExecutor, Workers
+from adaptinf.images import Unopened
 from adaptinf.models.chat import placed, prompts_of_usable, traits_of
 from adaptinf.models.greedy import greedy_settings
 from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
@@ -265,7 +266,7 @@ def _answers_or_split(
 @torch.inference_mode()
 def _answers(learner: Learner, items: Sequence[Sample], rows: Sequence[int], max_new_tokens: int) -> list[Answer]:
     asked = [items[row] for row in rows]
-    prompts = prompts_of_usable(learner, asked, [[image.open() for image in item.stored_images] for item in asked])
+    prompts = prompts_of_usable(learner, asked, [Unopened(item.stored_images) for item in asked])
     refused = [Answer(rows[number], None, reason) for number, reason in prompts.refused.items()]
     if prompts.inputs is None:
         return refused

@@ -12,19 +12,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
+from adaptinf.images import Unopened
 from adaptinf.models.chat import Encoded, Images, encode_usable, without_images
+from adaptinf.models.chat.pieces import PIXELS_AT_ONCE
 from adaptinf.models.loading import Learner
 
 logger = logging.getLogger(__name__)
 
 LOOK_AHEAD = 2
-"""Batches that are being prepared while one is measured."""
+"""Batches that are being prepared while one is measured, unless their images are too large."""
 MAX_DECODERS = 8
 """Threads that decode images, at most; never more than there are cores."""
 
@@ -61,6 +63,8 @@ def prepare(
     `image` says what the text is compared with for image grounding, as `extraction.image`.
     """
     attempt = encode_usable(learner, samples, images)
+    for number, error in attempt.unreadable.items():
+        logger.warning("%s is unscored: %s", samples[number].id, error)
     kept = [samples[number] for number in attempt.kept]
     with_images, compared = _compared(learner, kept, [images[number] for number in attempt.kept], image)
     return Prepared(
@@ -69,6 +73,7 @@ def prepare(
         batch=attempt.batch,
         with_images=with_images,
         without_images=compared,
+        unreadable=tuple(samples[number].id for number in attempt.unreadable),
         refused=tuple((samples[number].id, reason) for number, reason in attempt.refused.items()),
     )
 
@@ -120,39 +125,49 @@ class Preparer:
 
     def prepared(self, batches: Iterable[Sequence[int]]) -> Iterator[Prepared]:
         """Yield the batches of row numbers in their order, while the next LOOK_AHEAD are being prepared."""
-        waiting: deque[Future[Prepared]] = deque()
+        waiting: deque[_Waiting] = deque()
         for rows in batches:
-            waiting.append(self._start(rows))
+            samples = [self._samples[row] for row in rows]
+            images = [Unopened(sample.stored_images) for sample in samples]
+            pixels = sum(own.num_pixels for own in images)
+            # At most PIXELS_AT_ONCE are decoded at a time, or being decoded; of a larger batch, piece by piece.
+            while waiting and sum(one.pixels for one in waiting) + pixels > PIXELS_AT_ONCE:
+                yield waiting.popleft().result()
+            waiting.append(_Waiting(pixels, self._start(rows, samples, images, ahead=pixels <= PIXELS_AT_ONCE)))
             if len(waiting) > LOOK_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _start(self, rows: Sequence[int]) -> Future[Prepared]:
-        samples = [self._samples[row] for row in rows]
-        opened = [self._decoders.submit(_open_all, sample) for sample in samples]
+    def _start(
+        self, rows: Sequence[int], samples: Sequence[Sample], images: Sequence[Unopened], *, ahead: bool
+    ) -> Future[Prepared]:
+        opened = [self._decoders.submit(_open_all, own) for own in images] if ahead else images
         return self._encoder.submit(self._encode, rows, samples, opened)
 
     def _encode(
-        self, rows: Sequence[int], samples: Sequence[Sample], opened: Sequence[Future[Images | None]]
+        self, rows: Sequence[int], samples: Sequence[Sample], opened: Sequence[Future[Images] | Images]
     ) -> Prepared:
-        images = [future.result() for future in opened]
-        found = [(row, sample, own) for row, sample, own in zip(rows, samples, images, strict=True) if own is not None]
-        missing = tuple(sample.id for sample, own in zip(samples, images, strict=True) if own is None)
-        batch = prepare(
-            self._learner,
-            [row for row, _, _ in found],
-            [sample for _, sample, _ in found],
-            [own for _, _, own in found],
-            image=self._image,
-        )
-        return replace(batch, unreadable=missing)
+        images = [one.result() if isinstance(one, Future) else one for one in opened]
+        return prepare(self._learner, rows, samples, images, image=self._image)
 
 
-def _open_all(sample: Sample) -> Images | None:
-    """Return a sample's images; None if one cannot be opened, though it could when the dataset was added."""
+class _Waiting(NamedTuple):
+    """A batch that is being prepared."""
+
+    pixels: int
+    """Pixels of its images."""
+    future: Future[Prepared]
+    """What will be the batch."""
+
+    def result(self) -> Prepared:
+        """Return the batch, once it is prepared."""
+        return self.future.result()
+
+
+def _open_all(images: Unopened) -> Images:
+    """Return a sample's images, decoded; unopened, where one cannot be: what encodes the batch reports it."""
     try:
-        return [image.open() for image in sample.stored_images]
-    except DataError as error:
-        logger.warning("%s is unscored: %s", sample.id, error)
-        return None
+        return list(images)
+    except DataError:
+        return images

@@ -6,10 +6,10 @@ import io
 import math
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
@@ -135,6 +135,29 @@ class StoredImage(NamedTuple):
         """Return width and height of what `open` returns, from the header; None where it cannot be read."""
         found = size_of(self.path)
         return found and (-(-found[0] // self.reduction), -(-found[1] // self.reduction))
+
+
+class Unopened(Sequence[Image.Image]):
+    """Images of a sample that are decoded each time they are iterated over, so that none is held longer than needed."""
+
+    def __init__(self, images: Sequence[StoredImage]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Return one image, decoded.
+
+        Raises:
+            DataError: it cannot be opened.
+        """
+        return self.images[number].open()
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of all of them, by their headers; an image that cannot be read counts for none."""
+        return sum(math.prod(image.size() or (0,)) for image in self.images)
 
 
 def size_of(path: Path) -> tuple[int, int] | None:

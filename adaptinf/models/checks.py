@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import Any
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models.chat import Labelled, Unusable, labelled, traits_of
-from adaptinf.models.lengths import ImageTokens
+from adaptinf.models.lengths import ImageTokens, blocks_of
 from adaptinf.models.loading import Learner
 from adaptinf.models.refusals import NO_ANSWER, InARow, check_share, summary
 from adaptinf.words import counted
@@ -144,8 +143,7 @@ def read_samples(learner: Learner, samples: Iterable[Sample]) -> Iterator[Read]:
         ModelError: the chat template fits no conversation.
     """
     image_tokens = ImageTokens(learner)
-    left = iter(samples)
-    while block := list(islice(left, BLOCK)):
+    for block in blocks_of(samples, BLOCK):
         for sample, found in zip(block, labelled(learner, block), strict=True):
             yield _read(learner, sample, found, image_tokens)
 

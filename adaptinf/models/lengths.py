@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +13,15 @@ from adaptinf.data import Message, Sample
 from adaptinf.errors import ModelError
 from adaptinf.images import StoredImage
 from adaptinf.models.chat import num_tokens, text_of
+from adaptinf.models.chat.pieces import CHARACTERS_AT_ONCE
 from adaptinf.models.loading import Learner
 
 AUTO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 4_096}
 """Tokens per batch, padding included, by kind of device, unless set otherwise."""
 TEXT_BLOCK = 1024
 """Number of texts tokenised at once to estimate lengths."""
+CHARACTERS_PER_TOKEN = 32
+"""Of a text that has more than so many for each token of `max_length`, the beginning is tokenised first."""
 BLANK_SIZES = ((336, 336), (672, 336), (160, 448))
 """Widths and heights of the blank images that show whether the number of tokens depends on an image's size."""
 Size = tuple[int, int]
@@ -39,15 +42,42 @@ def token_lengths(samples: Sequence[Sample], learner: Learner) -> np.ndarray:
     image_tokens = ImageTokens(learner)
     an_exchange = _template_tokens(learner)
     lengths: list[int] = []
-    for start in range(0, len(samples), TEXT_BLOCK):
-        block = [samples[row] for row in range(start, min(start + TEXT_BLOCK, len(samples)))]
-        texts = learner.tokenizer([text_of(sample) for sample in block], add_special_tokens=False)["input_ids"]
-        for text, own in zip(texts, block, strict=True):
+    for block in blocks_of((samples[row] for row in range(len(samples))), TEXT_BLOCK):
+        for length, own in zip(_text_lengths(learner, block), block, strict=True):
             exchanges = sum(message["role"] == "assistant" for message in own.messages)
-            lengths.append(
-                len(text) + an_exchange * exchanges + sum(image_tokens(image) for image in own.stored_images)
-            )
+            lengths.append(length + an_exchange * exchanges + sum(image_tokens(image) for image in own.stored_images))
     return np.minimum(np.array(lengths, dtype=np.int64), learner.config.max_length)
+
+
+def blocks_of(samples: Iterable[Sample], num_samples: int) -> Iterator[list[Sample]]:
+    """Yield blocks of neighbouring samples: so many, or fewer of long texts, at least one."""
+    block: list[Sample] = []
+    characters = 0
+    for sample in samples:
+        length = len(text_of(sample))
+        if block and (len(block) == num_samples or characters + length > CHARACTERS_AT_ONCE):
+            yield block
+            block, characters = [], 0
+        block.append(sample)
+        characters += length
+    if block:
+        yield block
+
+
+def _text_lengths(learner: Learner, samples: Sequence[Sample]) -> list[int]:
+    """Return the number of tokens of each text; of a very long one, of its beginning if that fills `max_length`."""
+    limit = learner.config.max_length
+    texts = [text_of(sample) for sample in samples]
+    heads = [text[: CHARACTERS_PER_TOKEN * limit] for text in texts]
+    lengths = _num_text_tokens(learner, heads)
+    for number, (text, head) in enumerate(zip(texts, heads, strict=True)):
+        if len(text) > len(head) and lengths[number] < 2 * limit:
+            (lengths[number],) = _num_text_tokens(learner, [text])
+    return lengths
+
+
+def _num_text_tokens(learner: Learner, texts: list[str]) -> list[int]:
+    return [len(ids) for ids in learner.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
 @dataclass

@@ -9,7 +9,8 @@ import torch
 
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
-from adaptinf.models.chat import IGNORED, Images, encode_usable
+from adaptinf.images import Unopened
+from adaptinf.models.chat import IGNORED, encode_usable
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import groups_of, kinds_of
 from adaptinf.models.refusals import InARow, check_share
@@ -60,15 +61,20 @@ class Collator:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
             ModelError: too many samples that the model cannot use, one after another or in all.
         """
-        opened = {sample.id: images for sample in samples if (images := self._images_of(sample)) is not None}
-        kept = [sample for sample in samples if sample.id in opened]
-        groups = groups_of(kinds_of(self.learner, kept), len(kept))
-        parts = [self._part([kept[row] for row in group], [opened[kept[row].id] for row in group]) for group in groups]
+        unreadable: dict[str, DataError] = {}
+        groups = groups_of(kinds_of(self.learner, samples), len(samples))
+        parts = [self._part([samples[row] for row in group], unreadable) for group in groups]
+        for sample in samples:
+            self._note_images(sample, unreadable.get(sample.id))
         return joined([part for part in parts if part is not None] or [self._empty()])
 
-    def _part(self, kept: list[Sample], images: list[Images]) -> dict[str, Any] | None:
-        """Return the batch of samples that may share one; None if none of them can be used."""
-        attempt = encode_usable(self.learner, kept, images)
+    def _part(self, kept: list[Sample], unreadable: dict[str, DataError]) -> dict[str, Any] | None:
+        """Return the batch of samples that may share one; None if none of them can be used.
+
+        Those with an image that cannot be opened are entered into `unreadable`.
+        """
+        attempt = encode_usable(self.learner, kept, [Unopened(sample.stored_images) for sample in kept])
+        unreadable.update({kept[number].id: error for number, error in attempt.unreadable.items()})
         self._record({kept[number].id: reason for number, reason in attempt.refused.items()}, len(attempt.kept))
         if attempt.batch is None:
             return None
@@ -91,24 +97,20 @@ class Collator:
         token = torch.tensor([[self.learner.tokenizer.pad_token_id] * 2])
         return {"input_ids": token, "attention_mask": torch.ones_like(token), "labels": torch.full_like(token, IGNORED)}
 
-    def _images_of(self, sample: Sample) -> Images | None:
-        """Return a sample's images; if one cannot be opened, record the sample and return None.
+    def _note_images(self, sample: Sample, error: DataError | None) -> None:
+        """Record a sample with an image that cannot be opened; `error` says why, None: they were opened.
 
         Raises:
             DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
         """
-        try:
-            images = [image.open() for image in sample.stored_images]
-        except DataError as error:
-            logger.warning("%s is not trained on: %s", sample.id, error)
-            self.unreadable.add(sample.id)
-            self.num_unreadable_in_a_row += 1
-            if self.num_unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
-                raise DataError(
-                    f"the images of {MAX_UNREADABLE_IN_A_ROW} consecutive samples cannot be opened, the last those of "
-                    f"{sample.id}: {error}; put the image folder back and run the same command again"
-                ) from error
-            return None
-        if images:
-            self.num_unreadable_in_a_row = 0
-        return images
+        if error is None:
+            self.num_unreadable_in_a_row = 0 if sample.images else self.num_unreadable_in_a_row
+            return
+        logger.warning("%s is not trained on: %s", sample.id, error)
+        self.unreadable.add(sample.id)
+        self.num_unreadable_in_a_row += 1
+        if self.num_unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
+            raise DataError(
+                f"the images of {MAX_UNREADABLE_IN_A_ROW} consecutive samples cannot be opened, the last those of "
+                f"{sample.id}: {error}; put the image folder back and run the same command again"
+            ) from error

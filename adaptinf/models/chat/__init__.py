@@ -1,20 +1,14 @@
 """Conversations as tokens, with labels on the answers.
 
     sample -> turns (`turns`) -> text with the places of the answers (`rendering`) -> tokens and labels (`tokens`)
-           -> the labels are compared with the answers as written (`comparison`) -> batch (`encoding`)
+           -> the labels are compared with the answers as written (`comparison`) -> processor (`processing`)
+           -> batch (`encoding`), of a very large one piece by piece (`pieces`)
 
 What a model's chat template takes and writes is found by trials (`traits`), never by the name of its family.
 """
 
-from adaptinf.models.chat.encoding import (
-    Attempt,
-    Encoded,
-    Images,
-    encode,
-    encode_usable,
-    num_tokens,
-    placed,
-)
+from adaptinf.models.chat.batch import Attempt, Encoded, Images, placed
+from adaptinf.models.chat.encoding import encode, encode_usable, num_tokens
 from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled
 from adaptinf.models.chat.prompts import encode_prompts, prompts_of_usable
 from adaptinf.models.chat.traits import Traits, traits_of

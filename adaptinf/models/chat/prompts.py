@@ -10,8 +10,9 @@ from torch import Tensor
 
 from adaptinf.data import Sample
 from adaptinf.errors import ModelError
-from adaptinf.models.chat.encoding import Images, whole_batch
+from adaptinf.models.chat.batch import Images
 from adaptinf.models.chat.labelling import IGNORED
+from adaptinf.models.chat.pieces import whole_batch
 from adaptinf.models.loading import Learner
 
 
@@ -36,9 +37,14 @@ def prompts_of_usable(learner: Learner, samples: Sequence[Sample], images: Seque
         learner: the model.
         samples: conversations that end with an answer.
         images: the images of each.
+
+    Raises:
+        DataError: an image cannot be opened.
     """
     asked = [replace(sample, unlearnt=tuple(range(len(sample.messages) - 1))) for sample in samples]
-    whole = whole_batch(learner, asked, images)
+    whole = whole_batch(learner, asked, images, None)
+    for error in whole.unreadable.values():
+        raise error
     if whole.batch is None:
         return Prompts(None, (), whole.refused)
     first = (whole.batch.labels != IGNORED).int().argmax(1)

@@ -26,10 +26,10 @@ class Tokenised:
     """The text."""
     ids: list[int]
     """N token ids."""
-    starts: list[int] | None
+    starts: Sequence[int] | None
     """First character of each token; None for a tokenizer that does not say. Tokens at the end that the tokenizer
     added, which have no characters, are left out."""
-    stops: list[int] | None
+    stops: Sequence[int] | None
     """One after the last character of each."""
 
 
@@ -42,20 +42,46 @@ def tokenise(tokenizer: Any, texts: Sequence[str], *, add_special: bool) -> list
         add_special: whether the tokenizer adds its own tokens at the ends.
     """
     has_offsets = bool(getattr(tokenizer, "is_fast", False))
-    options = {"return_offsets_mapping": True} if has_offsets else {}
-    output = tokenizer(list(texts), add_special_tokens=add_special, **options)
-    offsets = output["offset_mapping"] if has_offsets else [None] * len(texts)
-    return [_tokenised(text, ids, own) for text, ids, own in zip(texts, output["input_ids"], offsets, strict=True)]
+    output = tokenizer(list(texts), add_special_tokens=add_special, return_attention_mask=False)
+    encodings = output.encodings if has_offsets else [None] * len(texts)
+    return [_tokenised(text, ids, own) for text, ids, own in zip(texts, output["input_ids"], encodings, strict=True)]
 
 
-def _tokenised(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]] | None) -> Tokenised:
-    if offsets is None:
-        return Tokenised(text=text, ids=list(ids), starts=None, stops=None)
-    size = len(offsets)
-    while size and offsets[size - 1][1] == 0:
+def _tokenised(text: str, ids: list[int], encoding: Any | None) -> Tokenised:
+    if encoding is None:
+        return Tokenised(text=text, ids=ids, starts=None, stops=None)
+    size = len(ids)
+    while size and _characters(encoding, size - 1)[1] == 0:
         size -= 1
-    starts, stops = [start for start, _ in offsets[:size]], [stop for _, stop in offsets[:size]]
-    return Tokenised(text=text, ids=list(ids), starts=starts, stops=stops)
+    return Tokenised(text=text, ids=ids, starts=_Bounds(encoding, size, 0), stops=_Bounds(encoding, size, 1))
+
+
+class _Bounds(Sequence[int]):
+    """First character of each token, or one after its last, looked up one by one.
+
+    A list of both takes 150 bytes per token, and a search looks at a few.
+    """
+
+    def __init__(self, encoding: Any, size: int, which: int) -> None:
+        self.encoding, self.size, self.which = encoding, size, which
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, number: Any) -> Any:
+        """Return the character of the token of a number.
+
+        Raises:
+            IndexError: there is no such token.
+        """
+        if number >= self.size:
+            raise IndexError(number)
+        return _characters(self.encoding, number)[self.which]
+
+
+def _characters(encoding: Any, number: int) -> tuple[int, int]:
+    """Return the characters of a token; none, at the front, for one that the tokenizer added."""
+    return encoding.token_to_chars(number) or (0, 0)
 
 
 def tokens_of(tokens: Tokenised, span: Span, tokenizer: Any, *, add_special: bool) -> range:
