@@ -30,6 +30,7 @@ from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import content_of
 from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.base import check_base
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.expected import is_made, missing, missing_stages, reads_arrays
@@ -96,6 +97,9 @@ def make_missing(run: Run) -> None:
         for step in sorted({max(one.step, 0) for one in lost if one.stage is not None}):
             names = [kind.stage for kind in missing_stages(run, step)] or [Evaluation.stage]
             run.progress.note(f"step {step} lacks {', '.join(names)}; made again")
+            for change in accepted_changes(run):
+                if change.step > step:
+                    run.progress.note(f"warning: step {step} was made before you accepted {change.line}")
             _take_step(run, step, executor)
     _drop_old_arrays(run, run.num_finished - 1)
     compare_made_again(run)

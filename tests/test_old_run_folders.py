@@ -86,6 +86,25 @@ def test_status_counts_its_steps_rows_and_pool(old, asked, done):
     assert "third" in done("status", old)
 
 
+def test_verify_cannot_check_it_until_its_folders_are_adopted(old, done, call):
+    *_, unknown, verdict = done("verify", old).splitlines()
+    assert unknown.startswith("20 artifacts cannot be checked") and verdict.startswith("whole: 0 folders, ")
+    *_, since, verdict = done("verify", old, "--adopt").splitlines()
+    assert since.startswith("19 folders adopted on ") and verdict.startswith("whole: 19 folders, ")
+    path = old / "steps" / "01" / "features" / "vectors.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    code, out, _ = call("verify", old)
+    assert code == 2 and f"{path} is damaged" in out and out.splitlines()[-1].startswith("1 damaged of ")
+
+
+def test_verify_names_what_cannot_even_be_loaded(old, call):
+    path = old / "steps" / "00" / "clusters" / "assignments.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    code, out, _ = call("verify", old, "--adopt")
+    assert code == 2 and f"{path.parent} cannot be loaded" in out and str(path) in out
+    assert not (path.parent / "checksums.json").exists()
+
+
 def test_the_report_is_written(old, done):
     done("report", old)
     page = Page(old / "report.html")

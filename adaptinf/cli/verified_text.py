@@ -12,6 +12,7 @@ from adaptinf.words import counted
 if TYPE_CHECKING:
     from adaptinf.verify.findings import Verified
 
+DATE = len("2026-01-01")
 SHOWN = 3
 """Paths of one kind that are named; --json has all."""
 
@@ -35,8 +36,8 @@ def _notes(found: Verified) -> Iterator[str]:
         yield f"removed: {path}"
     yield from _listed("unlisted, as no version of adaptinf writes it there; nothing reads it", found.unlisted)
     yield from _listed("a link, whose target was read", [f"{path} -> {to}" for path, to in found.linked.items()])
-    for when, count in sorted(Counter(found.adopted.values()).items()):
-        yield f"{counted(count, 'folder')} adopted on {when}: whole since then, unknown before"
+    for day, count in sorted(Counter(when[:DATE] for when in found.adopted.values()).items()):
+        yield f"{counted(count, 'folder')} adopted on {day}: compared with what they were then, unknown before"
     for path, names in found.made_again.items():
         as_before = "every byte is as before" if not names else f"not as before: {', '.join(names)}"
         yield f"made again after damage: {path}: {as_before}"

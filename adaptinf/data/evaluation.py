@@ -5,6 +5,7 @@ Shapes: S skills, T rows of the skill matrix (row 0 = base model).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -84,8 +85,10 @@ class Evaluation:
     def save(self, folder: Path) -> None:
         """Write predictions.parquet, matrix.json and, if rows were rejected, rejected.jsonl."""
         (folder / store.REJECTED).unlink(missing_ok=True)  # left by an attempt that was killed
-        for line in self.rejected:
-            store.append_line(folder / store.REJECTED, line)
+        if self.rejected:
+            # Without times, so that an evaluation that is made again has the same bytes.
+            lines = [json.dumps(tables.finite(line), ensure_ascii=False) for line in self.rejected]
+            (folder / store.REJECTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
         tables.write_table(folder / self.PREDICTIONS, self.predictions)
         matrix = {
             "skills": list(self.skills),

@@ -57,7 +57,7 @@ def verify(
         linked=reading.linked,
         made_again=found.made_again,
         removed=tuple(removed),
-        num_folders=len(found.places),
+        num_folders=reading.num_folders,
         num_files=reading.num_files,
         num_bytes=reading.num_bytes,
         seconds=round(time.monotonic() - started, 3),

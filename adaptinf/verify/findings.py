@@ -55,7 +55,7 @@ class Verified:
     removed: tuple[Path, ...]
     """Folders that `repair` has removed, so that `adaptinf run` makes them again."""
     num_folders: int
-    """Finished folders of the run."""
+    """Folders whose files were compared with their checksums."""
     num_files: int
     """Files that were checked."""
     num_bytes: int

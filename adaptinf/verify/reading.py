@@ -37,6 +37,7 @@ class Reading:
     unchecked: list[Path] = field(default_factory=list)
     adopted: dict[Path, str] = field(default_factory=dict)
     linked: dict[Path, Path] = field(default_factory=dict)
+    num_folders: int = 0
     num_files: int = 0
     num_bytes: int = 0
 
@@ -64,6 +65,7 @@ def read_folder(run: Run, place: Place, is_sealed: bool, found: Reading, on_read
     if findings.checksums is None:
         _note_unjudged(run, place, findings, is_sealed, found)
         return
+    found.num_folders += 1
     if findings.checksums.adopted:
         found.adopted[folder] = findings.checksums.adopted
     if place.stage == Features.stage and Features.VECTORS in findings.checksums.dropped:

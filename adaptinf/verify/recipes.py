@@ -91,7 +91,8 @@ class Recipes:
     def _obstacle_of_inputs(self, place: Place) -> str | None:
         for needed in inputs(self.run, place):
             if needed in self.bad and (why := self._obstacle(needed)):
-                return f"{needed.folder(self.run)} is damaged as well, and {why}"
+                folder = needed.folder(self.run)
+                return f"{folder} is {'damaged' if folder.exists() else 'missing'} as well, and {why}"
         return None
 
 

@@ -66,6 +66,7 @@ def adopt_unchecked(run: Run, found: Examination) -> None:
         if place not in reading.problems:
             reading.adopted[folder] = checksums.adopt(folder).adopted or ""
             reading.unjudged.pop(place, None)
+            reading.num_folders += 1
             reading.unchecked[:] = [path for path in reading.unchecked if path != folder]
     path = run.pinned_config_file
     if path in reading.unchecked:
