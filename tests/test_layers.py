@@ -131,6 +131,7 @@ def test_no_module_below_the_command_line_prints():
 
 CLI_MAY_IMPORT = {"api", "cli", "errors", "progress", "words"}
 CLI_ALSO_IMPORTS = {
+    "cli": {"storage.space"},  # what a full disk is called
     "cli.output": {"storage.tables"},  # JSON in which NaN is null, as in every file
     "cli.console_tables": {"results.columns", "selection.traits"},  # how numbers are written, which row is a baseline
     "cli.sample_text": {"data"},  # a rejected row is shown in another way than a sample

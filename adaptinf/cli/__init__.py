@@ -12,6 +12,7 @@ import adaptinf
 from adaptinf.cli import changes, comparing, results, running, tools
 from adaptinf.cli.output import prepare_streams, say, say_error, say_text
 from adaptinf.errors import AdaptError
+from adaptinf.storage import space
 
 app = typer.Typer(
     name="adaptinf",
@@ -50,7 +51,8 @@ def main() -> None:
         _fail(f"{place!r} has characters that are no text (a file name that is no UTF-8?); rename it", 2)
     except OSError as error:
         # A full disk, or a folder without permission to write: the user can fix it, and nothing finished is lost.
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(space.sentence(error) or f"{place}{error.strerror or error}; correct that and repeat the command", 2)
     except Exception as error:  # a usage error of click has a message of its own; everything else is our bug
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
             _fail(error.format_message(), error.exit_code)

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adaptinf.errors import ConfigError, StoreError
+from adaptinf.storage import space
 
 SUFFIX = ".part"
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -31,10 +32,11 @@ def write_text_whole(path: Path, text: str) -> None:
     _remove_abandoned(path)
     draft, descriptor = _new_file(path)
     try:
-        with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
-            file.write(text)
-        os.fsync(descriptor)
-        os.replace(draft, path)
+        with space.named(path):
+            with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text)
+            os.fsync(descriptor)
+            os.replace(draft, path)
         _check_in_place(descriptor, path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -56,9 +58,10 @@ def new_folder(target: Path) -> Iterator[Path]:
     _remove_abandoned(target)
     draft, descriptor = _new_folder(target)
     try:
-        yield draft
-        _flush(draft)
-        _put(draft, target)
+        with space.named(target.parent):
+            yield draft
+            _flush(draft)
+            _put(draft, target)
         _check_in_place(descriptor, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

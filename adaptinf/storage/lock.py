@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptinf.errors import StoreError
+from adaptinf.storage import space
 
 LOCK_NAME = ".lock"
 LONGEST = 32
@@ -66,7 +67,8 @@ def held(folder: Path) -> Iterator[None]:
         with _kept(_locked_file(folder / LOCK_NAME)) as file:
             os.ftruncate(file, 0)
             os.pwrite(file, str(os.getpid()).encode("ascii"), 0)
-            yield
+            with space.named(folder):
+                yield
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from adaptinf.data import Sample
 from adaptinf.errors import ModelError, StoreError
 from adaptinf.progress import Bar, Progress
-from adaptinf.storage import checksums, tables
+from adaptinf.storage import checksums, space, tables
 from adaptinf.storage.inspection import inspect
 from adaptinf.training.collator import Collator
 from adaptinf.training.parts import PARTS, loss_of_parts
@@ -44,13 +44,15 @@ def newest_checkpoint(folder: Path, progress: Progress) -> Path | None:
 
 @contextmanager
 def write_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of safetensors and torch, such as those of a full disk, into ours.
+    """Turn errors of safetensors and torch into ours.
 
     Raises:
+        OSError: the disk is full; it has the name of the folder.
         StoreError: the block could not write; the message names the folder.
     """
     try:
-        yield
+        with space.named(folder):
+            yield
     except (SafetensorError, RuntimeError) as error:
         raise StoreError(f"{folder} cannot be written ({error}); is the disk full?") from error
 

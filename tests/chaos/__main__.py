@@ -21,7 +21,7 @@ from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
 
-from tests.chaos import disk, flips, hostile, inputs, kills, losses, mutations, table  # noqa: E402
+from tests.chaos import disk, flips, hostile, inputs, kills, losses, mutations, pairs, table  # noqa: E402
 from tests.chaos.judging import Case, Judged, Verdict  # noqa: E402
 from tests.chaos.runs import Workshop, make  # noqa: E402
 
@@ -34,7 +34,7 @@ IMPORTED = (
 """What a try would otherwise import again."""
 ATTACKS = {
     module.__name__.rpartition(".")[2]: module.cases
-    for module in (kills, flips, losses, disk, inputs, hostile, mutations)
+    for module in (kills, flips, losses, disk, inputs, hostile, mutations, pairs)
 }
 """Name of each kind of attack -> its cases."""
 

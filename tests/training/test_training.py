@@ -165,6 +165,8 @@ def test_an_adapter_is_saved_alone_and_small(learner, ragged_samples, tmp_path):
     train(ragged_samples, adapted, LORA, out=tmp_path, seed=1)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors"} <= names
+    written = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert written == sorted(written) and len(written) > 3, "in the same order in every process"
     assert not names & {"model.safetensors", "README.md", "checkpoints"}
     base = {name: weight for name, weight in adapted.model.get_base_model().state_dict().items() if "lora" not in name}
     for name, weight in base.items():
