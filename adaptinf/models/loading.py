@@ -28,6 +28,7 @@ from adaptinf.errors import ModelError
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.folders import refuse_other_folder
 from adaptinf.models.missing import way_out
+from adaptinf.models.template_trial import refuse_endless
 from adaptinf.words import one_line
 
 FINGERPRINT_ELEMENTS = 4096
@@ -222,6 +223,7 @@ def _prepare_tokenizer(tokenizer: Any, processor: Any, path: str) -> None:
             f"model.path={path} has no chat template, so conversations cannot be turned into text; "
             "put the chat_template.jinja of its model family into the folder"
         )
+    refuse_endless(template, path)
     # A processor does not look at the template of its tokenizer, where many folders have it.
     processor.chat_template = template
     if tokenizer.pad_token is None:

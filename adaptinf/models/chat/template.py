@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from adaptinf.errors import ModelError
+from adaptinf.models.chat.time_limit import TooSlow, time_limit
 from adaptinf.models.chat.today import on_day, writes_today
 from adaptinf.models.chat.turns import Turns, Unusable
 from adaptinf.models.loading import Learner
+from adaptinf.models.template_trial import WAY_OUT
 from adaptinf.words import one_line, shortened
+
+MAX_SECONDS = 10
+"""Of processor time for one conversation; one of 4 MB takes a second."""
 
 
 class Span(NamedTuple):
@@ -31,6 +37,7 @@ def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Seque
 
     Raises:
         Unusable: the template refuses the turns; with its words.
+        ModelError: it takes too long.
     """
     owner = learner.processor if learner.has_vision else learner.tokenizer
     options: dict[str, Any] = {"tools": list(tools)} if tools else {}
@@ -38,7 +45,13 @@ def render(learner: Learner, turns: Turns, *, prompt: bool = False, tools: Seque
     if learner.config.date != "auto" and writes_today(template):
         options["chat_template"] = on_day(template, learner.config.date)
     try:
-        return str(owner.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **options))
+        with time_limit(MAX_SECONDS):
+            return str(owner.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt, **options))
+    except TooSlow as error:
+        raise ModelError(
+            f"model.path={learner.config.path}: the chat template takes more than {MAX_SECONDS} s of processor time "
+            f"for one conversation; {WAY_OUT}"
+        ) from error
     except Exception as error:  # a template is a program of the model's authors: it can raise anything
         raise Unusable(f"the chat template refuses the conversation: {shortened(one_line(error))}") from error
 
