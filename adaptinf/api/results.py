@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from adaptinf.runs.overrule import Correction
 
 
-def report(folders: PathLike | Sequence[PathLike], *, out: PathLike | None = None) -> WrittenReport:
+def report(
+    folders: PathLike | Sequence[PathLike], *, out: PathLike | None = None, verify: bool = True
+) -> WrittenReport:
     """Write one HTML file that shows what runs did and why; it opens offline.
 
     Args:
         folders: one run folder, or several, which are compared on one page.
         out: file to write; None: report.html in the run's folder, that of several where they stand together.
+        verify: compare the files of the runs with their checksums; False is recorded in their events.jsonl.
 
     Raises:
         ConfigError: no folder is given, or one is not a run folder.
@@ -31,26 +34,33 @@ def report(folders: PathLike | Sequence[PathLike], *, out: PathLike | None = Non
     """
     from adaptinf.report import write_report
     from adaptinf.results.outcomes import WrittenReport
+    from adaptinf.runs import Run, unchecked
     from adaptinf.runs.layout import REPORT
 
     paths = path_tuple(folders)
     if not paths:
         raise ConfigError("a report needs one run folder at least")
     home = Path(os.path.commonpath([path.absolute() for path in paths]))
-    return WrittenReport(path=write_report(paths, home / REPORT if out is None else Path(out)), folders=paths)
+    with unchecked.reading("report", *map(Run.open, paths), verify=verify):
+        page = write_report(paths, home / REPORT if out is None else Path(out))
+    return WrittenReport(path=page, folders=paths)
 
 
-def explain(folder: PathLike, id: str) -> SampleHistory:
+def explain(folder: PathLike, id: str, *, verify: bool = True) -> SampleHistory:
     """Return a sample's history: scores, cluster, whether and why it was selected, trained on, pruned.
+
+    `verify` as in `report`.
 
     Raises:
         ConfigError: there is no such run, or nothing in it has this id; similar ones are named.
         StoreError: a file of the run is damaged.
     """
     from adaptinf.history.explain import sample_history
-    from adaptinf.runs import Run
+    from adaptinf.runs import Run, unchecked
 
-    return sample_history(Run.open(Path(folder)), id)
+    opened = Run.open(Path(folder))
+    with unchecked.reading("explain", opened, verify=verify):
+        return sample_history(opened, id)
 
 
 def export(
@@ -60,6 +70,7 @@ def export(
     format: str = "messages",
     out: PathLike | None = None,
     images: Literal["reference", "copy"] = "reference",
+    verify: bool = True,
     progress: Progress | None = None,
 ) -> Exported:
     """Write the samples that a step selected, for any other trainer: data, ids, scores, and a manifest.
@@ -70,6 +81,7 @@ def export(
         format: name of the format to write.
         out: the new folder; None: FOLDER/exports/STEP-FORMAT.
         images: `reference` leaves images where they are, `copy` copies them.
+        verify: compare the files of the run with their checksums; False is recorded in events.jsonl and the manifest.
         progress: where to report.
 
     Raises:
@@ -77,11 +89,12 @@ def export(
         DataError: an image cannot be copied, or a text holds a literal image tag.
     """
     from adaptinf.history.export import export_selection
-    from adaptinf.runs import Run
+    from adaptinf.runs import Run, unchecked
 
     opened = Run.open(Path(folder))
     target = opened.export_folder(step, format) if out is None else Path(out)
-    return export_selection(opened, step, format, target, images=images, progress=progress)
+    with unchecked.reading("export", opened, verify=verify):
+        return export_selection(opened, step, format, target, images=images, progress=progress)
 
 
 def restore(folder: PathLike, id: str) -> Correction:

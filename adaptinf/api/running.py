@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptinf.api.paths import PathLike
-from adaptinf.errors import ConfigError
+from adaptinf.errors import ConfigError, StoreError
 from adaptinf.progress import Progress, Silent
+from adaptinf.words import counted
 
 if TYPE_CHECKING:
     from adaptinf.config import Overrides
@@ -55,6 +56,7 @@ def run(
     *,
     out: PathLike | None = None,
     settings: Overrides | None = None,
+    verify: bool = True,
     progress: Progress | None = None,
 ) -> RunResult:
     """Train on every dataset of a stream, one step each, and write the report; a second call resumes.
@@ -63,6 +65,7 @@ def run(
         stream: stream.yaml, or the config.yaml of another run.
         out: run folder; None: runs/<name of the file>, for a run's own config.yaml its folder.
         settings: settings in place of the file's.
+        verify: compare the files of finished stages with their checksums; False is recorded in events.jsonl.
         progress: where to report.
 
     Raises:
@@ -72,7 +75,7 @@ def run(
         StoreError: another process uses the folder, or a file of it is damaged.
     """
     from adaptinf import config as configuration
-    from adaptinf.runs import Run, preflight
+    from adaptinf.runs import Run, preflight, unchecked
     from adaptinf.storage import lock
 
     config = configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
@@ -83,8 +86,9 @@ def run(
     with lock.held(folder):
         prepared = Run.create(folder, config, progress=progress)
         first = prepared.num_finished
-        _run_steps(prepared)
-    return _result(prepared, first, notes)
+        with unchecked.reading("run", prepared, verify=verify):
+            _run_steps(prepared)
+            return _result(prepared, first, notes)
 
 
 def _folder_of(stream: Path) -> Path:
@@ -140,8 +144,10 @@ def add(
         return stream.add(opened, dataset)
 
 
-def step(folder: PathLike, *, progress: Progress | None = None) -> RunResult:
+def step(folder: PathLike, *, verify: bool = True, progress: Progress | None = None) -> RunResult:
     """Train on the oldest waiting dataset: extract, cluster, select, train, evaluate, prune; then write the report.
+
+    `verify` and `progress` as in `run`.
 
     Raises:
         ConfigError: there is no such run, no dataset waits, or a setting is wrong.
@@ -149,7 +155,7 @@ def step(folder: PathLike, *, progress: Progress | None = None) -> RunResult:
         ModelError: the model cannot be loaded or trained.
         StoreError: another process uses the run, or a file of it is damaged.
     """
-    from adaptinf.runs import Run, preflight
+    from adaptinf.runs import Run, preflight, unchecked
     from adaptinf.runs.expected import missing
 
     progress = progress or Silent()
@@ -161,8 +167,9 @@ def step(folder: PathLike, *, progress: Progress | None = None) -> RunResult:
             )
         preflight.check(opened.config, whole_stream=False)
         notes = _noted(preflight.unused(opened.config), progress)
-        _run_steps(opened, number + 1)
-    return _result(opened, number, notes)
+        with unchecked.reading("step", opened, verify=verify):
+            _run_steps(opened, number + 1)
+            return _result(opened, number, notes)
 
 
 def _run_steps(run: Run, num_steps: int | None = None) -> None:
@@ -191,21 +198,27 @@ def _noted(notes: Iterable[str], progress: Progress) -> tuple[str, ...]:
 
 
 def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
-    """Return what came of a run whose steps from `first` on are new, its report written."""
+    """Return what came of a run whose steps from `first` on are new, its report written.
+
+    Raises:
+        StoreError: a file of a finished step is damaged, which only the report reads.
+    """
     from adaptinf.report import write_report
     from adaptinf.results.outcomes import RunResult, summarised_runs
 
     page, log = run.report_file, run.events_file
-    # A finished run is left as it is: its report is written anew only when something has happened since.
-    if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
-        write_report([run.folder], page)
-    return RunResult(
-        run=run,
-        steps=tuple(range(first, run.num_finished)),
-        summary=summarised_runs([run]) if run.config.evaluation else None,
-        report=page,
-        notes=notes,
-    )
+    try:
+        # A finished run is left as it is: its report is written anew only when something has happened since.
+        if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
+            write_report([run.folder], page)
+        summary = summarised_runs([run]) if run.config.evaluation else None
+    except StoreError as error:
+        raise StoreError(
+            f"{counted(run.num_finished, 'step')} finished, and only the report is not written: {error}; then "
+            f"adaptinf report {run.folder}"
+        ) from error
+    steps = tuple(range(first, run.num_finished))
+    return RunResult(run=run, steps=steps, summary=summary, report=page, notes=notes)
 
 
 def status(folder: PathLike) -> Status:

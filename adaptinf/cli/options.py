@@ -15,6 +15,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as selection.budget=1000; repeatable."),
 ]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Read files without comparing them with their checksums; recorded.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
 Images = Annotated[list[Path] | None, typer.Option(metavar="FOLDER", help="Folder that image paths are relative to.")]

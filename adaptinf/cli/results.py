@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, Quiet, RunFolder
+from adaptinf.cli.options import AsJson, NoVerify, Quiet, RunFolder
 from adaptinf.cli.output import say, say_json, say_text
 
 ImagesChoice = Literal["reference", "copy"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/ID, such as llava665k/000000033471.")]
 
 
-def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
+def explain(folder: RunFolder, id: SampleId, no_verify: NoVerify = False, as_json: AsJson = False) -> None:
     """Show a sample's history, step by step.
 
     Scores, cluster, whether and why it was selected, trained on, pruned.
@@ -24,7 +24,7 @@ def explain(folder: RunFolder, id: SampleId, as_json: AsJson = False) -> None:
 
     from adaptinf.cli.sample_text import history_text
 
-    found = api.explain(folder, id)
+    found = api.explain(folder, id, verify=not no_verify)
     if as_json:
         say_json(asdict(found))
     else:
@@ -37,6 +37,7 @@ def export(
     format: Annotated[str, typer.Option(help="Format; `adaptinf list` names them.")] = "messages",
     out: Annotated[Path | None, typer.Option(help="New folder; FOLDER/exports/STEP-FORMAT if left out.")] = None,
     images: Annotated[ImagesChoice, typer.Option(help="Leave images where they are, or copy them.")] = "reference",
+    no_verify: NoVerify = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -48,7 +49,9 @@ def export(
     from adaptinf.words import counted
 
     progress = make_progress(quiet=quiet or as_json)
-    found = api.export(folder, step=step, format=format, out=out, images=images, progress=progress)
+    found = api.export(
+        folder, step=step, format=format, out=out, images=images, verify=not no_verify, progress=progress
+    )
     if as_json:
         say_json(found.manifest)
         return

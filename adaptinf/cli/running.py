@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Quiet, RunFolder, one_folder
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, NoVerify, Overrides, Quiet, RunFolder, one_folder
 from adaptinf.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ def run(
     stream: Annotated[Path, typer.Argument(help="stream.yaml, or the config.yaml of another run.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/<name of the file> if left out.")] = None,
     overrides: Overrides = None,
+    no_verify: NoVerify = False,
     quiet: Quiet = False,
 ) -> None:
     """Train on a whole stream, one step per dataset. Repeat the command to resume."""
     from adaptinf.cli.progress import make_progress
 
     progress = make_progress(quiet=quiet)
-    _show_run(api.run(stream, out=out, settings=overrides, progress=progress), quiet=quiet)
+    _show_run(api.run(stream, out=out, settings=overrides, verify=not no_verify, progress=progress), quiet=quiet)
 
 
 def add(
@@ -70,11 +71,11 @@ def add(
         say(f"  {line}")
 
 
-def step(folder: RunFolder, quiet: Quiet = False) -> None:
+def step(folder: RunFolder, no_verify: NoVerify = False, quiet: Quiet = False) -> None:
     """Train on the oldest waiting dataset. One step: extract, cluster, select, train, evaluate, prune."""
     from adaptinf.cli.progress import make_progress
 
-    _show_run(api.step(folder, progress=make_progress(quiet=quiet)), quiet=quiet)
+    _show_run(api.step(folder, verify=not no_verify, progress=make_progress(quiet=quiet)), quiet=quiet)
 
 
 def status(folder: RunFolder, as_json: AsJson = False) -> None:
@@ -93,9 +94,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write; report.html in the runs' folder if left out.")
     ] = None,
+    no_verify: NoVerify = False,
 ) -> None:
     """Write one HTML page about one or several runs. It shows what they did and why, and opens offline."""
-    say(str(api.report(folders, out=out).path))
+    say(str(api.report(folders, out=out, verify=not no_verify).path))
 
 
 def _show_run(result: RunResult, *, quiet: bool) -> None:

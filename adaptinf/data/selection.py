@@ -50,8 +50,8 @@ class Selection:
     @classmethod
     def load(cls, folder: Path) -> Selection:
         """Return the saved selection; `indices` are 0, 1, ..., because row numbers of the pool are not saved."""
-        table = tables.read_table(folder / cls.SAMPLES, "id", "cluster", "scorer", "score", "bin", "rank")
-        clusters = tables.read_table(folder / cls.CLUSTERS, "cluster", "size", "budget", "scorer")
+        table = tables.read_table(folder / cls.SAMPLES, "id", "cluster")
+        clusters = tables.read_table(folder / cls.CLUSTERS, "cluster")
         return cls(indices=np.arange(len(table["id"])), ids=table["id"], table=table, clusters=clusters)
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
 from adaptinf.runs.settings import method_options
-from adaptinf.storage import drafts, store, tables
+from adaptinf.storage import drafts, store, tables, verified
 from adaptinf.storage.tables import Columns
 from adaptinf.words import check_name, counted, has_controls
 
@@ -219,6 +219,7 @@ def _origin(run: Run, step: int) -> dict[str, Any]:
         "budget": settings.budget,
         "seeds": {"run": run.config.seed, "selection": run.seed("selection", step)},
         "model": run.config.model.path,
+        "verified": verified.is_checking(),
         "measured_by": None if features is None else features.info.get("fingerprint"),
     }
 
