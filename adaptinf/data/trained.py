@@ -58,7 +58,7 @@ class Trained:
         return f"Trained({samples}, {steps}{'' if loss is None else f', final loss {loss:.4g}'})"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the Trainer's log, one row per record: `loss`, `learning_rate`, `grad_norm`, `epoch`, `step`."""
+        """Return the Trainer's log, one row per record: `epoch`, `grad_norm`, `learning_rate`, `loss`, `step`."""
         names = list(dict.fromkeys(name for record in self.log for name in record))
         return as_frame({name: [record.get(name) for record in self.log] for name in names})
 

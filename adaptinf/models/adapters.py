@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from adaptinf.errors import ModelError
 from adaptinf.models.blocks import lora_targets
+from adaptinf.models.folders import ADAPTER_FILE
 from adaptinf.models.loading import Learner
 from adaptinf.models.projector import projector_names
 from adaptinf.words import one_line
@@ -57,6 +59,14 @@ def load_adapter(learner: Learner, folder: Path) -> Learner:
             "on this model?"
         ) from error
     return learner.with_model(model.eval())
+
+
+def sort_adapter_config(learner: Learner, folder: Path) -> None:
+    """Sort the lists in a saved adapter_config.json that are sets in PEFT, whose order differs in every process."""
+    config, path = learner.model.active_peft_config, folder / ADAPTER_FILE
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    of_sets = {key: sorted(value) for key, value in saved.items() if isinstance(getattr(config, key, None), set)}
+    path.write_text(json.dumps({**saved, **of_sets}, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def merge_adapter(learner: Learner) -> Learner:

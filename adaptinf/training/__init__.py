@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
 from adaptinf.errors import DataError, ModelError
-from adaptinf.models.adapters import unfreeze_all
+from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
 from adaptinf.models.folders import ADAPTER_FILE
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.progress import Bar, Progress, Silent
@@ -85,7 +85,8 @@ def train(
     learner.model.eval()
     save_weights(learner, out)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    log = [record for record in trainer.state.log_history if "loss" in record]
+    # A resumed Trainer has its keys in another order.
+    log = [dict(sorted(record.items())) for record in trainer.state.log_history if "loss" in record]
     info = {
         "samples": len(samples),
         "epochs": config.epochs,
@@ -125,7 +126,9 @@ def save_weights(learner: Learner, folder: Path) -> None:
     """
     with write_errors(folder):
         learner.model.save_pretrained(folder)
-        if not hasattr(learner.model, "peft_config"):
+        if hasattr(learner.model, "peft_config"):
+            sort_adapter_config(learner, folder)
+        else:
             learner.processor.save_pretrained(folder)
         _sort_sets(learner, folder / ADAPTER_FILE)
     # PEFT writes a model card that has nothing but headings.

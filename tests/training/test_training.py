@@ -89,7 +89,14 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
     for name, weight in weights(resumed).items():
         assert torch.equal(weight, expected[name]), name
     assert again.log[-1]["loss"] == log.log[-1]["loss"]
+    assert [list(record) for record in again.log] == [list(record) for record in log.log]
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_the_settings_of_an_adapter_are_saved_in_the_same_order_by_every_process(learner, ragged_samples, tmp_path):
+    train(ragged_samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
+    saved = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert len(saved["target_modules"]) > 3 and saved["target_modules"] == sorted(saved["target_modules"])
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json", "left_out.json"])
