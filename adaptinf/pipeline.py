@@ -91,12 +91,12 @@ def make_missing(run: Run) -> None:
     check_base(run)
     with run.plugins(), closing(make_executor(run.settings)) as executor:
         for step in [one.step for one in lost if one.stage is None]:
-            run.progress.note(f"{run.dataset_folder(step)} is missing; it is read again")
+            run.progress.note(f"{run.dataset_folder(step)} is missing: reading it again")
             join(run, step)
         # The base model is tested at the beginning of each step.
         for step in sorted({max(one.step, 0) for one in lost if one.stage is not None}):
             names = [kind.stage for kind in missing_stages(run, step)] or [Evaluation.stage]
-            run.progress.note(f"step {step} lacks {', '.join(names)}; made again")
+            run.progress.note(f"step {step} lacks {', '.join(names)}: making it again")
             for change in accepted_changes(run):
                 if change.step > step:
                     run.progress.note(f"warning: step {step} was made before you accepted {change.line}")

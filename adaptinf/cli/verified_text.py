@@ -24,7 +24,8 @@ def verified_lines(found: Verified) -> list[str]:
 
 def _damage(found: Verified) -> Iterator[str]:
     """Yield a line per damaged file; files that lose the same, one after the other, share the lines on what to do."""
-    for (loses, way_out), same in groupby(found.damaged, key=lambda one: (one.loses, one.way_out)):
+    left = [one for one in found.damaged if one.folder not in found.removed]
+    for (loses, way_out), same in groupby(left, key=lambda one: (one.loses, one.way_out)):
         for one in same:
             yield f"{one.path} {one.what}"
         yield f"  loses: {loses}"
@@ -34,6 +35,8 @@ def _damage(found: Verified) -> Iterator[str]:
 def _notes(found: Verified) -> Iterator[str]:
     for path in found.removed:
         yield f"removed: {path}"
+    if found.removed:
+        yield f"next: {found.run_command}, which makes again what was removed, and says whether every byte is as before"
     yield from _listed("unlisted, as no version of adaptinf writes it there; nothing reads it", found.unlisted)
     yield from _listed("a link, whose target was read", [f"{path} -> {to}" for path, to in found.linked.items()])
     for day, count in sorted(Counter(when[:DATE] for when in found.adopted.values()).items()):

@@ -79,7 +79,7 @@ def _sentence(run: Run, made: MadeAgain, step: int) -> str:
     names = ", ".join(made.differing[:3])
     return (
         f"warning: {made.folder} was made again, and {counted(len(made.differing), 'file')} differ from before "
-        f"({names}{', ...' if len(made.differing) > 3 else ''}): another machine or version?{later}"
+        f"({names}{', ...' if len(made.differing) > 3 else ''}): another machine or version, or a moved folder?{later}"
     )
 
 

@@ -15,7 +15,7 @@ from adaptinf.verify.examination import examine
 from adaptinf.verify.findings import Damage, Verified
 from adaptinf.verify.repairing import adopt_unchecked, remove_damaged
 from adaptinf.verify.settings import unusable_config
-from adaptinf.verify.way_out import damages, recipes_of
+from adaptinf.verify.way_out import damages, recipes_of, run_command
 
 __all__ = ["Damage", "Verified", "opened", "verify"]
 
@@ -57,6 +57,7 @@ def verify(
         linked=reading.linked,
         made_again=found.made_again,
         removed=tuple(removed),
+        run_command=run_command(run),
         num_folders=reading.num_folders,
         num_files=reading.num_files,
         num_bytes=reading.num_bytes,

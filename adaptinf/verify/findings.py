@@ -54,6 +54,8 @@ class Verified:
     """Folders that were made again after a repair -> files that differ from before, none: every byte is the same."""
     removed: tuple[Path, ...]
     """Folders that `repair` has removed, so that `adaptinf run` makes them again."""
+    run_command: str
+    """The command that makes again what is missing, from what is whole."""
     num_folders: int
     """Folders whose files were compared with their checksums."""
     num_files: int
@@ -83,6 +85,7 @@ class Verified:
             "links": {str(path): str(target) for path, target in self.linked.items()},
             "made_again": {str(path): list(names) for path, names in self.made_again.items()},
             "removed": [str(path) for path in self.removed],
+            "run_command": self.run_command,
             "folders": self.num_folders,
             "files": self.num_files,
             "bytes": self.num_bytes,

@@ -61,6 +61,7 @@ class ReadLog:
 
 def logs(run: Run) -> tuple[Log, ...]:
     """Return the logs of a run."""
+    others = sorted({*run.pool_folder.glob("*.jsonl")} - {run.pool_folder / RESTORED, run.pool_folder / WITHDRAWN})
     nobody = "nothing that goes on needs it: delete the line, or bring back a copy"
     by_hand = 'bring back a copy, or write the line anew by hand, such as {{"{key}": ..., "step": ...}}'
     return (
@@ -84,6 +85,10 @@ def logs(run: Run) -> tuple[Log, ...]:
             path=run.accepted_file, keys=("what", "step", "was", "now"),
             way_out="bring back a copy, or delete the line and accept the change again: adaptinf accept",
             loses="which changes of base model and tests were accepted: tables no longer show where they lie",
+        ),
+        *(
+            Log(path=path, keys=(), loses="what it notes of the pool", way_out="bring back a copy, or delete the line")
+            for path in others
         ),
     )  # fmt: skip
 

@@ -74,6 +74,17 @@ def test_a_damaged_folder_is_made_again_as_it_was(finished_runs, run, place, cal
     assert event["differing"] == []
 
 
+def test_what_was_removed_is_listed_with_the_next_command_and_not_as_damage_once_more(run, call):
+    damage(run / "steps/01/clusters")
+    code, out, _ = call("verify", run, "--repair", "--quiet")
+    next_command = f"adaptinf run {run}/config.yaml --out {run}"
+    assert code == 2
+    assert out.splitlines()[:-1] == [
+        f"removed: {run}/steps/01/clusters",
+        f"next: {next_command}, which makes again what was removed, and says whether every byte is as before",
+    ]
+
+
 def test_step_makes_again_what_is_missing_as_well(run, call):
     shutil.rmtree(run / "steps/01/evaluation")
     assert named(api.verify(run)) == {"steps/01/evaluation"}
