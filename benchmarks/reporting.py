@@ -111,10 +111,11 @@ def surroundings(what: str, packages: Sequence[str] = ()) -> dict[str, str]:
     parts = [processor(), f"{num_cores()} cores", f"{_memory_gb()} GB memory"]
     if device := _gpu(packages):
         parts.append(device)
+    module = what.replace("-", "_")
     settings = [f"{name}={os.environ[name]}" for name in THREAD_SETTINGS if name in os.environ]
     return {
         "date": str(datetime.date.today()),
-        "command": f"`{shlex.join(['python', '-m', f'benchmarks.{what}', *sys.argv[1:]])}`",
+        "command": f"`{shlex.join(['python', '-m', f'benchmarks.{module}', *sys.argv[1:]])}`",
         "adaptinf": f"{metadata.version('adaptinf')}, commit {_commit()}",
         "versions": f"Python {platform.python_version()}, {versions}",
         "hardware": ", ".join(parts),

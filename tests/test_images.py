@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 
@@ -221,6 +222,35 @@ def test_a_jpeg_of_more_pixels_than_pillow_opens_is_decoded_smaller(
     assert images.image_problem(tmp_path / "a.png", max_pixels=2000) == (
         "is too large: 96 x 64 pixels, at most 2,000 are read"
     )
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp"])
+def test_an_icon_is_as_large_as_the_image_inside_of_it(tmp_path: Path, suffix: str) -> None:
+    image = noise("RGBA")
+    if suffix == "png":
+        image.save(tmp_path / "inner.png")
+        inner = (tmp_path / "inner.png").read_bytes()
+    else:
+        image.save(tmp_path / "a.ico", sizes=[image.size], bitmap_format="bmp")
+        inner = (tmp_path / "a.ico").read_bytes()[22:]
+    # One image, which the directory calls 16 x 16.
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    (tmp_path / "a.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + inner)
+    assert images.open_image(tmp_path / "a.ico", max_pixels=6144).size == (96, 64)
+    assert images.image_problem(tmp_path / "a.ico", max_pixels=6143) == (
+        "is too large: 96 x 64 pixels, at most 6,143 are read"
+    )
+
+
+def test_a_tiff_with_tiles_that_are_larger_than_it_is_refused(tmp_path: Path) -> None:
+    # 96 x 64 pixels of 8 bits, not compressed, in one tile of 112 x 160.
+    tags = {256: 96, 257: 64, 258: 8, 259: 1, 262: 1, 277: 1, 322: 112, 323: 160, 324: 200, 325: 112 * 160}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + struct.pack("<I", 0)
+    (tmp_path / "a.tif").write_bytes(content.ljust(200, b"\0") + bytes(112 * 160))
+    problem = images.image_problem(tmp_path / "a.tif", max_pixels=6144)
+    assert problem == "is too large: its tiles have 112 x 160 pixels, at most 6,144 are read"
+    assert images.image_problem(tmp_path / "a.tif", max_pixels=112 * 160) is None
 
 
 def test_what_the_coefficients_of_a_jpeg_take_is_limited(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from adaptinf.errors import DataError
 from adaptinf.images.conversion import to_rgb, upright
+from adaptinf.images.icons import inner_size
 from adaptinf.images.jpeg import BYTES_PER_PIXEL, coefficient_bytes, reduce, reduction
 from adaptinf.images.pixel_ranges import DEEP_MODES, pixel_range, significant_bits
 
@@ -241,7 +242,9 @@ def _size_problem(image: Image.Image, scale: int | None, max_pixels: int | None)
     (width, height), limit = image.size, _limit(max_pixels)
     if not width or not height:
         return f"is empty: {width} x {height} pixels"
-    if scale is None or (scale == 1 and width * height > limit):
+    inner = inner_size(image)
+    if scale is None or (scale == 1 and max(width * height, math.prod(inner)) > limit):
+        width, height = max(image.size, inner)
         return f"is too large: {width} x {height} pixels, at most {limit:,} are read"
     if (needed := coefficient_bytes(image)) > (most := BYTES_PER_PIXEL * limit):
         return (

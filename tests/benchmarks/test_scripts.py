@@ -40,6 +40,15 @@ def test_the_trial_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_hostile_data_runs_and_writes_its_result(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.hostile_memory", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = next(tmp_path.glob("hostile-memory_*.md")).read_text()
+    assert "| an item of 2 GB (.json) | run adapt_plus |" in text and "MB are wanted" in text
+
+
+@pytest.mark.slow
 def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.extraction", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
