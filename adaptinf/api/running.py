@@ -127,10 +127,11 @@ def add(
     """
     from adaptinf import config as configuration
     from adaptinf.runs import Run, stream
+    from adaptinf.storage.paths import why_no_file
 
     path = Path(data)
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist")
+    if not path.is_dir() and (problem := why_no_file(path)):
+        raise ConfigError(f"{path} {problem}")
     dataset = configuration.parse_dataset(
         {
             "name": name or stream.name_from(path),

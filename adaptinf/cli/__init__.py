@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -29,7 +30,7 @@ RESUMABLE = ("demo", "run", "add", "step", "compare")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
-NAMED_BEFORE, NAMED_AFTER = 60, 20
+NAMED_BEFORE, NAMED_AFTER = 200, 60
 """Characters around a place that cannot be written, for the message."""
 
 
@@ -47,8 +48,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except UnicodeEncodeError as error:
-        place = str(error.object)[max(0, error.start - NAMED_BEFORE) : error.end + NAMED_AFTER]
-        _fail(f"{place!r} has characters that are no text (a file name that is no UTF-8?); rename it", 2)
+        _fail(f"{_around(error)!r} has characters that are no text (a file name that is no UTF-8?); rename it", 2)
     except OSError as error:
         # A full disk, or a folder without permission to write: the user can fix it, and nothing finished is lost.
         place = f"{error.filename}: " if error.filename else ""
@@ -61,6 +61,14 @@ def main() -> None:
     if code == INTERRUPTED:
         _fail(_stopped(sys.argv[1:]), INTERRUPTED)
     sys.exit(code)
+
+
+def _around(error: UnicodeEncodeError) -> str:
+    """Return the name with the characters that cannot be written: up to the quotes or line ends around them, cut."""
+    text = str(error.object)
+    before = re.split(r'[\n"]', text[: error.start])[-1][-NAMED_BEFORE:]
+    after = re.split(r'[\n"]', text[error.end :])[0][:NAMED_AFTER]
+    return before + text[error.start : error.end] + after
 
 
 def _stopped(words: list[str]) -> str:

@@ -15,6 +15,7 @@ from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.selection import known_options, traits_of
 from adaptinf.selection.options import is_option
+from adaptinf.storage.paths import why_no_file
 
 Cap = Literal["auto", "none"] | int
 """As `pruning.cap`."""
@@ -92,8 +93,8 @@ def _variants(variants: Variants) -> list[ComparisonRow]:
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    if not path.is_file():
-        raise ConfigError(f"--variants {path} is not a file; give a YAML file of rows")
+    if problem := why_no_file(path):
+        raise ConfigError(f"--variants {path} is not a file, it {problem}; give a YAML file of rows")
     found = configuration.read_yaml_file(path)
     if not isinstance(found, dict):
         raise ConfigError(f"{path} does not map names to settings; write lines like `fisher: {{method: adapt, ...}}`")

@@ -29,6 +29,7 @@ from adaptinf.config.schema import (
 )
 from adaptinf.config.yaml_text import read_yaml
 from adaptinf.errors import ConfigError
+from adaptinf.storage.paths import why_no_file
 from adaptinf.words import counted
 
 __all__ = [
@@ -73,8 +74,8 @@ def load(path: Path, overrides: Overrides | None = None) -> RunConfig:
     Raises:
         ConfigError: the file is missing or no YAML, or any number of its keys and values are wrong (all are named).
     """
-    if not path.is_file():
-        raise ConfigError(f"{path} is not a file")
+    if problem := why_no_file(path):
+        raise ConfigError(f"{path} is not a file: it {problem}")
     raw = read_yaml_file(path)
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):

@@ -17,6 +17,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.evaluation.answers import answer_problem
 from adaptinf.formats import read
 from adaptinf.formats.reading import broken_file
+from adaptinf.storage.paths import why_no_file
 from adaptinf.storage.tables import text_array
 from adaptinf.words import counted
 
@@ -205,4 +206,5 @@ def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[Datase
 def missing_files(skills: Sequence[SkillConfig]) -> list[str]:
     """Return a line for each test file or image folder that does not exist."""
     paths = [(skill.skill, path) for skill in skills for path in (skill.path, skill.images) if path is not None]
-    return [f"evaluation of {name}: {path} does not exist" for name, path in paths if not Path(path).exists()]
+    problems = [(name, path, why_no_file(Path(path))) for name, path in paths if not Path(path).is_dir()]
+    return [f"evaluation of {name}: {path} {problem}" for name, path, problem in problems if problem]

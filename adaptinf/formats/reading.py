@@ -14,12 +14,13 @@ from adaptinf.data import Message, Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
-from adaptinf.formats.files import FileRow, find_file, read_rows
+from adaptinf.formats.files import FileRow, NoRows, find_file, read_rows
 from adaptinf.formats.files.decoding import num_bytes
 from adaptinf.formats.image_files import Found, ImageFolder
 from adaptinf.formats.manifest import exported_roots
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.registry import dataset_format
+from adaptinf.storage.paths import why_no_file
 from adaptinf.words import counted, escaped, has_controls
 
 REPEATED_ID = "repeated id"
@@ -70,10 +71,9 @@ def read(
     file = find_file(Path(path))
     folder = _image_folder(images, file)
     if not folder.is_dir():
-        raise DataError(
-            f"image folder {folder} does not exist; correct the path, or leave it out for the file's folder"
-        )
-    rows = read_rows(file, max_row_bytes)
+        problem = why_no_file(folder) or "is a file"
+        raise DataError(f"image folder {folder} {problem}; correct the path, or leave it out for the file's folder")
+    rows = _rows_of(file, max_row_bytes)
     head: list[FileRow] = []
     plugin = dataset_format[format or _detect(file, rows, head)]()
     image_folder = ImageFolder(folder, exported_roots(file.parent), are_opened=check_images, max_pixels=max_pixels)
@@ -81,6 +81,14 @@ def read(
     find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(image_folder.find)
     reader = _Reader(plugin=plugin, source=source or file.stem, find_image=find_image)
     return _read(chain(head, rows), reader, str(file))
+
+
+def _rows_of(file: Path, max_row_bytes: int | None) -> Iterator[FileRow]:
+    """Yield the rows of a file; none of an empty one, which counts as a list without items does."""
+    try:
+        yield from read_rows(file, max_row_bytes)
+    except NoRows:
+        return
 
 
 def _detect(file: Path, rows: Iterator[FileRow], head: list[FileRow]) -> str:

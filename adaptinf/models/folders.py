@@ -26,6 +26,8 @@ def refuse_other_folder(path: str) -> None:
     # A hub name has one slash at most, and nothing here expands a tilde.
     if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.exists():
         raise ModelError(f"model.path={path} does not exist; name a Hugging Face folder or hub model")
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(f"model.path={path} is no folder; name a Hugging Face folder or hub model")
     if (folder / ADAPTER_FILE).is_file():
         base = json_settings(folder / ADAPTER_FILE).get("base_model_name_or_path") or "a model that it does not name"
         raise ModelError(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from adaptinf.errors import ConfigError
 from adaptinf.registry.scopes import Registered, Scope
+from adaptinf.storage.paths import why_no_file
 
 FILE_MODULE = "adaptinf_plugin_"
 """Prefix of the names of modules made of plug-in files."""
@@ -36,8 +37,8 @@ def load_file(path: Path, target: Scope) -> None:
     Raises:
         ConfigError: the file is missing, is no Python file, fails, or takes a name that the scope has already.
     """
-    if not path.is_file():
-        raise ConfigError(f"plugins: {path} is not a file")
+    if problem := why_no_file(path):
+        raise ConfigError(f"plugins: {path} is not a file: it {problem}")
     place, content = path.resolve(), path.read_bytes()
     digest, known = hashlib.sha256(content).hexdigest(), _executed.get(place)
     try:

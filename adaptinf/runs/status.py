@@ -61,7 +61,7 @@ class Status:
     """The run folder."""
     state: str
     """`running`: a process works on it; `stopped`: one was killed or failed in the middle of a step; `waiting`: some
-    datasets wait, of which nothing has begun; `finished`: nothing waits."""
+    datasets wait, of which nothing has begun, or are still to be added; `finished`: nothing waits."""
     process: int | None
     """Process id of the one that works on it; None: nobody does, or its lock does not say."""
     method: str
@@ -129,7 +129,7 @@ def status_of(run: Run) -> Status:
         testing_base=store.part_of(run.stage_folder(BASE_STEP, Evaluation)).exists(),
         seconds_left=_seconds_left(run, seconds),
         accepted=tuple(change.line for change in accepted_changes(run)),
-        steps=tuple(_step_status(run, step, seconds, count) for step, count in enumerate(unusable_counts(run))),
+        steps=tuple(_step_statuses(run, seconds)),
     )
 
 
@@ -139,7 +139,7 @@ def _state_at_rest(run: Run) -> str:
     # Of a dataset that `add` refused, nothing but a line in the log is left.
     if any(step < length for step in events.unended(run.events_file)) or run.num_begun > run.num_finished:
         return "stopped"
-    return "waiting" if run.num_finished < length else "finished"
+    return "waiting" if run.num_finished < length or not length else "finished"
 
 
 def _pool_status(run: Run) -> dict[str, Any]:
@@ -165,7 +165,24 @@ def _pool_status(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float], unusable: int | None) -> StepStatus:
+def _step_statuses(run: Run, seconds: Mapping[tuple[int, str], float]) -> Iterator[StepStatus]:
+    """Yield the state of every step; what all of them ask for is looked up once, as there may be thousands."""
+    counts, num_finished = unusable_counts(run), run.num_finished
+    last_begun = max((step for step in range(len(counts)) if run.step_folder(step).exists()), default=BASE_STEP)
+    for step, unusable in enumerate(counts):
+        lost = tuple(_lost(run, step, last_begun, seconds))
+        yield _step_status(run, step, seconds, unusable, lost, is_finished=step < num_finished)
+
+
+def _step_status(
+    run: Run,
+    step: int,
+    seconds: Mapping[tuple[int, str], float],
+    unusable: int | None,
+    lost: tuple[str, ...],
+    *,
+    is_finished: bool,
+) -> StepStatus:
     folder = run.dataset_folder(step)
     info = dataset_info(folder) if folder.exists() else {}
     pruning, evaluation = run.stage_folder(step, SavedPruning), run.stage_folder(step, Evaluation)
@@ -178,18 +195,17 @@ def _step_status(run: Run, step: int, seconds: Mapping[tuple[int, str], float], 
         unusable=unusable,
         done=tuple(kind.stage for kind in ARTIFACTS if run.has(step, kind)),
         under_way=tuple(kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()),
-        lost=tuple(_lost(run, step, seconds)),
-        finished=step < run.num_finished,
+        lost=lost,
+        finished=is_finished,
         kept=SavedPruning.load_num_kept(pruning) if pruning.exists() else None,
         average_accuracy=average_accuracy(Evaluation.load_matrix(evaluation)) if evaluation.exists() else None,
         seconds=round(sum(spent), 1) if spent else None,
     )
 
 
-def _lost(run: Run, step: int, seconds: Mapping[tuple[int, str], float]) -> Iterator[str]:
+def _lost(run: Run, step: int, last_begun: int, seconds: Mapping[tuple[int, str], float]) -> Iterator[str]:
     """Yield the stages that were finished and are gone, of a step that a later one, or its last stage, stands on."""
-    has_later = any(run.step_folder(later).exists() for later in range(step + 1, len(run.settings.stream)))
-    if has_later or run.has(step, SavedPruning):
+    if step < last_begun or run.has(step, SavedPruning):
         for kind in ARTIFACTS:
             if (step, kind.stage) in seconds and not run.has(step, kind):
                 yield kind.stage

@@ -14,6 +14,7 @@ import numpy as np
 from adaptinf.arrays.threads import in_threads
 from adaptinf.arrays.tiles import as_rows, blocks
 from adaptinf.errors import DataError
+from adaptinf.storage.paths import why_no_file
 from adaptinf.words import one_line
 
 NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK"
@@ -29,6 +30,8 @@ def read_rows(path: Path, name: str) -> np.ndarray:
         DataError: the file is missing, damaged or of another kind, or does not hold one row of numbers per sample.
     """
     place = f"--{name} {path}"
+    if problem := why_no_file(path):
+        raise DataError(f"{place} cannot be read as a .npy array: it {problem}")
     try:
         with open(path, "rb") as file:
             head = file.read(len(NPY_MAGIC))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adaptinf.errors import DataError
+from adaptinf.storage.paths import why_no_file
 from adaptinf.storage.tables import text_array
 
 KNOWN_COLUMNS = ("arrived", "skill", "source")
@@ -82,8 +83,10 @@ def numbered_rows(num_rows: int) -> ScoreTable:
 
 
 def _read(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise DataError(f"{path} is not a file; give a Parquet table with a column of ids and one column per score")
+    if problem := why_no_file(path):
+        raise DataError(
+            f"{path} is not a file, it {problem}; give a Parquet table with a column of ids and one column per score"
+        )
     try:
         # Not read_table, which would add columns for folder names such as model=7b.
         with pq.ParquetFile(path) as file:

@@ -8,10 +8,11 @@ from pathlib import Path
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
 from adaptinf.formats.files.json import read_json_lines, read_json_list
-from adaptinf.formats.files.row import FileRow
+from adaptinf.formats.files.row import FileRow, NoRows
 from adaptinf.formats.manifest import exported_file
+from adaptinf.storage.paths import why_no_file
 
-__all__ = ["READERS", "FileRow", "find_file", "read_rows"]
+__all__ = ["READERS", "FileRow", "NoRows", "find_file", "read_rows"]
 
 READERS: dict[str, Callable[[Path, int], Iterator[FileRow]]] = {".json": read_json_list, ".jsonl": read_json_lines}
 """Suffix -> reader of a path and of the bytes that a row may have. A reader yields rows one at a time, larger ones with
@@ -34,9 +35,9 @@ def find_file(path: Path) -> Path:
         if len(files) != 1:
             found = ", ".join(item.name for item in files[:_NUM_LISTED]) or "none"
             raise DataError(f"folder {path} must hold exactly one {known} file, found: {found}; name the file")
-        return files[0]
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
+        return find_file(files[0])
+    if problem := why_no_file(path):
+        raise DataError(f"{path} {problem}")
     if path.suffix not in READERS:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; a dataset is a {known} file")
     return path

@@ -11,7 +11,7 @@ from typing import IO
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
 from adaptinf.formats.files.decoding import TOO_MANY, decode, has_too_many, is_json, may_be_cut
-from adaptinf.formats.files.row import FileRow
+from adaptinf.formats.files.row import FileRow, NoRows
 from adaptinf.formats.files.window import CHUNK_CHARACTERS, Line, Window, lines_of
 
 
@@ -34,7 +34,7 @@ def read_json_lines(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[
                 yield _line_row(line, number, line_number)
                 number += 1
         if not number:
-            raise DataError(f"{path} is empty")
+            raise NoRows(f"{path} is empty")
 
 
 def read_json_list(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
@@ -49,7 +49,7 @@ def read_json_list(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[F
         window = Window(file, max_row_bytes)
         first = window.peek()
         if not first:
-            raise DataError(f"{path} is empty")
+            raise NoRows(f"{path} is empty")
         if first != "[":
             raise DataError(
                 f"{path} must hold a list ([...]) but starts with {first!r}; name a file with one row per line .jsonl"

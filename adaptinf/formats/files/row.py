@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from adaptinf.errors import DataError
+
 
 class FileRow(NamedTuple):
     """One row of a file, or the reason why it cannot be read."""
@@ -16,3 +18,7 @@ class FileRow(NamedTuple):
     """Why the row cannot be read; None for a readable row."""
     ends_file: bool = False
     """Whether nothing after this row can be read."""
+
+
+class NoRows(DataError):
+    """A file that is empty: what the reader of a whole dataset takes for a list without items."""
