@@ -84,7 +84,7 @@ def make_missing(run: Run) -> None:
         StoreError: a dataset's files give other rows now, or a stage needs arrays that its step has dropped.
     """
     compare_made_again(run)
-    lost = [one for one in missing(run) if one.step < run.num_finished]
+    lost = [one for one in missing(run, at_rest=True) if one.step < run.num_finished]
     if not lost:
         return
     run = run.pin_settings()
@@ -95,7 +95,7 @@ def make_missing(run: Run) -> None:
             join(run, step)
         # The base model is tested at the beginning of each step.
         for step in sorted({max(one.step, 0) for one in lost if one.stage is not None}):
-            names = [kind.stage for kind in missing_stages(run, step)] or [Evaluation.stage]
+            names = [kind.stage for kind in missing_stages(run, step, at_rest=True)] or [Evaluation.stage]
             run.progress.note(f"step {step} lacks {', '.join(names)}: making it again")
             for change in accepted_changes(run):
                 if change.step > step:

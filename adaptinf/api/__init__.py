@@ -7,7 +7,7 @@ Options are named as on the command line (`--set` is `settings`, or `options` of
 
 from __future__ import annotations
 
-from adaptinf.api.changes import accept
+from adaptinf.api.changes import accept, relocate
 from adaptinf.api.checking import verify
 from adaptinf.api.comparing import compare, demo
 from adaptinf.api.results import explain, export, report, restore, withdraw
@@ -26,6 +26,7 @@ __all__ = [
     "inspect",
     "list",
     "list_plugins",
+    "relocate",
     "report",
     "restore",
     "run",

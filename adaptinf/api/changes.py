@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from adaptinf.progress import Progress
 
 if TYPE_CHECKING:
     from adaptinf.runs.accept import Acceptance
+    from adaptinf.runs.relocate import Relocation
 
 
 def accept(folder: PathLike, what: str, *, progress: Progress | None = None) -> Acceptance:
@@ -30,3 +32,23 @@ def accept(folder: PathLike, what: str, *, progress: Progress | None = None) -> 
 
     with Run.locked(Path(folder), progress=progress) as opened, opened.plugins():
         return accepted(opened, what)
+
+
+def relocate(folder: PathLike, old: PathLike, new: PathLike) -> Relocation:
+    """Record that images of a run's pool have moved; every command reads them from their new place from now on.
+
+    Args:
+        folder: the run folder.
+        old: the folder that the images were in, as the pool has it; other folders below it have moved with it.
+        new: the folder that they are in now.
+
+    Raises:
+        ConfigError: there is no such run, or no image of its pool lies below `old`.
+        DataError: an image is not there below `new`.
+        StoreError: another process uses the run, or a file of it is damaged.
+    """
+    from adaptinf.runs import Run
+    from adaptinf.runs.relocate import relocate as recorded
+
+    with Run.locked(Path(folder)) as opened:
+        return recorded(opened, os.fspath(old), os.fspath(new))

@@ -79,16 +79,30 @@ def run(
     from adaptinf.storage import lock
 
     config = configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
-    preflight.check(config, whole_stream=True)
     folder = _folder_of(Path(stream)) if out is None else Path(out)
+    preflight.check(config, whole_stream=True, folder=folder)
     progress = progress or Silent()
     notes = _noted(preflight.unused(config), progress)
     with lock.held(folder):
-        prepared = Run.create(folder, config, progress=progress)
+        prepared = Run.found(folder, config, progress=progress)
+        _check_moved(prepared)
+        prepared.record_config()
         first = prepared.num_finished
         with unchecked.reading("run", prepared, verify=verify):
             _run_steps(prepared)
             return _result(prepared, first, notes)
+
+
+def _check_moved(run: Run) -> None:
+    """Check model and tests of a run that has begun before another place of theirs is written to config.yaml."""
+    from adaptinf.evaluation.skills import read_tests
+    from adaptinf.runs.base import check_base
+    from adaptinf.runs.same_tests import check_tests
+
+    if run.base_file.exists() and run.has_other_config:
+        with run.plugins():
+            check_base(run)
+            check_tests(run, read_tests(run.settings.evaluation, run.settings.data))
 
 
 def _folder_of(stream: Path) -> Path:
@@ -166,7 +180,7 @@ def step(folder: PathLike, *, verify: bool = True, progress: Progress | None = N
             raise ConfigError(
                 f"{folder}: all {number} datasets are learnt; bring a new one with adaptinf add {folder} DATA"
             )
-        preflight.check(opened.config, whole_stream=False)
+        preflight.check(opened.config, whole_stream=False, folder=opened.folder)
         notes = _noted(preflight.unused(opened.config), progress)
         with unchecked.reading("step", opened, verify=verify):
             _run_steps(opened, number + 1)
@@ -181,12 +195,13 @@ def _run_steps(run: Run, num_steps: int | None = None) -> None:
         from adaptinf.pipeline import run_all
         from adaptinf.runs.base import check_base
         from adaptinf.runs.model_trial import tried
+        from adaptinf.runs.relocate import missing_images
 
         if run.num_finished < len(run.config.stream):
             if run.base_file.exists():
                 check_base(run)  # before the trial, which loads the model
             with run.plugins():
-                _noted(tried(run), run.progress)
+                _noted([*missing_images(run), *tried(run)], run.progress)
         run_all(run, num_steps=num_steps)
 
 

@@ -93,6 +93,7 @@ COMMANDS = (
     *(comparing.demo, running.init, running.run, running.add, running.step, running.status, running.report),
     *(comparing.compare, results.explain, results.export, results.verify, results.restore, results.withdraw),
     changes.accept,
+    changes.relocate,
     *(tools.validate, tools.inspect, tools.doctor, tools.select),
 )
 """In the order of `adaptinf --help`."""

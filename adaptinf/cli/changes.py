@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,3 +21,12 @@ def accept(
     from adaptinf.cli.progress import make_progress
 
     say(api.accept(folder, what, progress=make_progress(quiet=quiet)).text)
+
+
+def relocate(
+    folder: RunFolder,
+    old: Annotated[Path, typer.Argument(help="Folder that images of the pool were in.")],
+    new: Annotated[Path, typer.Argument(help="Folder that they are in now.")],
+) -> None:
+    """Images of the pool have moved: read them from their new place. Nothing in the datasets is changed."""
+    say(api.relocate(folder, old, new).text)

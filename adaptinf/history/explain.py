@@ -24,6 +24,7 @@ from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import repairs, stored_datasets
 from adaptinf.runs import Run
+from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import ClusterRank, rank_in_cluster
 from adaptinf.selection.coverage import TAIL_PERCENT
@@ -37,8 +38,9 @@ def sample_history(run: Run, id: str) -> SampleHistory:
 
     Raises:
         ConfigError: no sample or rejected row has this id; the message names similar ids.
-        StoreError: a table of the run is damaged.
+        StoreError: a table of the run is damaged, or a dataset of a step is missing from its pool.
     """
+    check_datasets(run)
     stored = find(stored_datasets(run.pool_folder), id)
     if stored is None:
         return _history_of_rejected(run, id)

@@ -30,10 +30,12 @@ from adaptinf.formats.writing import keeps_loss_flags
 from adaptinf.pool import stored_datasets
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import ImageStore
+from adaptinf.pool.relocation import relocated
 from adaptinf.pool.stored import dataset_info
 from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
+from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.settings import method_options
 from adaptinf.storage import drafts, store, tables, verified
 from adaptinf.storage.tables import Columns
@@ -100,6 +102,7 @@ def export_selection(
 
 
 def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> Exported:
+    check_datasets(run)
     selection = _checked(run, step, format, out)
     withdrawn = withdrawn_datasets(run.pool_folder)
     is_kept = np.array([id.partition("/")[0] not in withdrawn for id in selection.table["id"]], dtype=bool)
@@ -189,7 +192,11 @@ def _roots(run: Run, counts: _Counts) -> list[str]:
         folders = counts.folders.get(dataset.name, set())
         info = dataset_info(dataset.folder)
         named = info.get("image_folder") or Path(info.get("path") or dataset.folder).parent
-        root = dataset.folder if info.get("pictures") == "copy" else Path(named).resolve()
+        root = (
+            dataset.folder
+            if info.get("pictures") == "copy"
+            else Path(relocated(str(Path(named).resolve()), dataset.moves))
+        )
         roots |= {root for folder in folders if folder.is_relative_to(root)}
         roots |= {folder for folder in folders if not folder.is_relative_to(root)}
     return sorted(map(str, roots))

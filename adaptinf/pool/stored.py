@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from adaptinf.data import Sample
 from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
+from adaptinf.pool.relocation import Move, moves, relocated
 from adaptinf.storage import store, tables, verified
 
 UNKNOWN = "unknown"
@@ -82,8 +83,7 @@ class StoredDataset:
             id=found["id"],
             source=found["source"],
             messages=tuple(found["messages"]),
-            # An absolute path is kept; the path of a copied image is relative to the dataset's folder.
-            images=tuple(self.folder / path for path in found["images"]),
+            images=tuple(map(self.image_path, found["images"])),
             meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
             # Datasets of earlier versions lack these columns.
             unlearnt=tuple(found.get("unlearnt") or ()),
@@ -91,6 +91,15 @@ class StoredDataset:
             tags=tuple(found.get("tags") or ()),
             reductions=tuple(found.get("reductions") or ()),
         )
+
+    @cached_property
+    def moves(self) -> tuple[Move, ...]:
+        """Folders of images that have moved since the dataset arrived."""
+        return moves(self.folder.parent)
+
+    def image_path(self, path: str) -> Path:
+        """Return where an image of a row is: absolute and maybe moved, or a copy in the dataset's folder."""
+        return self.folder / relocated(path, self.moves)
 
     @cached_property
     def skills(self) -> pa.ChunkedArray:

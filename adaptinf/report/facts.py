@@ -13,6 +13,7 @@ from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.pool.stored import Catalogue
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.methods import method_traits
 from adaptinf.selection.traits import Role
 from adaptinf.storage.store import Artifact
@@ -87,9 +88,12 @@ def gather(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[
 
     Raises:
         ConfigError: a folder is not a run folder.
+        StoreError: a dataset of a step is missing from a run's pool.
     """
     given = dict(zip([folder.resolve() for folder in folders], names or [""] * len(folders), strict=True))
     runs = [Run.open(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
+    for run in runs:
+        check_datasets(run)
     if names is None:
         groups = _groups(runs)
         group_names = _group_names(groups)

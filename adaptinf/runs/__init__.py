@@ -15,7 +15,7 @@ from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, MadeBy, RunConfig
 from adaptinf.data import Features
-from adaptinf.errors import ConfigError, StoreError
+from adaptinf.errors import AdaptError, ConfigError, StoreError
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.progress import Prefixed, Progress, Silent
@@ -23,6 +23,7 @@ from adaptinf.runs import events
 from adaptinf.runs.cache import StageCache
 from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
+from adaptinf.runs.own_config import check_own_config
 from adaptinf.runs.settings import as_placed, check_same, free_changes, method_options, resolve, unpinned_options
 from adaptinf.storage import lock, sealed_text, store
 from adaptinf.words import counted
@@ -55,6 +56,19 @@ class Run(Layout):
             ConfigError: the folder belongs to a run with other settings, the first one that differs is named; or it
                 holds something else of a name that a run writes.
         """
+        run = cls.found(folder, config, progress=progress)
+        run.record_config()
+        return run
+
+    @classmethod
+    def found(cls, folder: Path, config: RunConfig, *, progress: Progress | None = None) -> Run:
+        """Return the run in `folder` as `create` does; nothing is written, so that its inputs can be checked first.
+
+        Paths may differ from those of an existing run, as users move their files.
+
+        Raises:
+            ConfigError: as `create`.
+        """
         path = folder / CONFIG
         if not path.exists() and (strange := [name for name in OWN_NAMES if (folder / name).exists()]):
             raise ConfigError(
@@ -62,12 +76,22 @@ class Run(Layout):
                 f"{', '.join(strange)}; choose another --out"
             )
         if path.exists():
-            check_same(folder, _load(path), config, "choose another --out, or delete that folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder=folder, config=config, progress=progress or Silent())
-        if not path.exists() or _load(path).model_copy(update={"made_by": None}) != config:
-            run.write_config()
-        return run
+            before = cls.open(folder).config
+            way_out = "choose another --out, or delete that folder"
+            check_same(folder, before, as_placed(config, before), way_out)
+        return cls(folder=folder, config=config, progress=progress or Silent())
+
+    @property
+    def has_other_config(self) -> bool:
+        """Whether config.yaml says something else, such as a former place of files, or is not written yet."""
+        path = self.config_file
+        return not path.exists() or _load(path).model_copy(update={"made_by": None}) != self.config
+
+    def record_config(self) -> None:
+        """Write config.yaml unless it says the same; the folder is made if it does not exist."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.has_other_config:
+            self.write_config()
 
     @classmethod
     def open(cls, folder: Path, *, progress: Progress | None = None) -> Run:
@@ -85,12 +109,11 @@ class Run(Layout):
             )
             raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}; {way_out}")
         run = cls(folder=folder, config=_load(folder / CONFIG), progress=progress or Silent())
-        if run.num_begun > len(run.config.stream):
-            raise ConfigError(
-                f"{run.config_file} lists {counted(len(run.config.stream), 'dataset')} under stream, but "
-                f"{counted(run.num_begun, 'step')} of the run have begun; bring back a copy, or put the entries back "
-                f"from {run.pinned_config_file}"
-            )
+        try:
+            pinned = run._pinned
+        except AdaptError:
+            pinned = None  # damaged, which is said where the settings of the steps are needed
+        check_own_config(run, run.config, pinned)
         return run
 
     @classmethod

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import StoreError
+from adaptinf.pool.intake import content_of
 from adaptinf.runs import Run
 from adaptinf.runs.layout import BASE_STEP
+from adaptinf.runs.stream import recorded_content
 from adaptinf.storage import verified
 
 
@@ -22,17 +24,38 @@ def check_history(run: Run, step: int) -> None:
             f"{run.pinned_config_file} is missing, which holds the settings of the steps; bring back a copy, or copy "
             f"{run.config_file} there if it has not been edited since"
         )
-    for earlier in range(max(step, _last_begun(run))):
-        dataset = run.dataset_folder(earlier)
-        if not dataset.exists():
-            raise StoreError(
-                f"{dataset} is missing, and with it the samples that arrived at step {earlier}; bring back a copy, or "
-                "begin again with another --out"
-            )
+    num_earlier = max(step, _last_begun(run))
+    _check_arrived(run, num_earlier)
+    for earlier in range(num_earlier):
         if not run.has(earlier, SavedPruning):
             raise _missing(run, earlier, run.stage_folder(earlier, SavedPruning))
     if _had_evaluation(run, step - 1) and not run.has(step - 1, Evaluation):
         raise _missing(run, step - 1, run.stage_folder(step - 1, Evaluation))
+
+
+def check_datasets(run: Run) -> None:
+    """Check that every dataset of a step that has begun is in the pool: without one, numbers would be of another pool.
+
+    Raises:
+        StoreError: one is missing, or was swapped for another of the same name; the message names its folder.
+    """
+    _check_arrived(run, min(_last_begun(run) + 1, len(run.config.stream)))
+
+
+def _check_arrived(run: Run, num_steps: int) -> None:
+    for step in range(num_steps):
+        dataset = run.dataset_folder(step)
+        if not dataset.exists():
+            raise StoreError(
+                f"{dataset} is missing, and with it the samples that arrived at step {step}; bring back a copy, or "
+                f"adaptinf run {run.config_file} reads it again, if its file still gives the same rows"
+            )
+        recorded, found = recorded_content(run, step), content_of(dataset)
+        if None not in (recorded, found) and recorded != found:
+            raise StoreError(
+                f"{dataset} holds other rows (content {found}) than those that step {step} worked with ({recorded}); "
+                "bring back the former folder"
+            )
 
 
 def weights_folder(run: Run, step: int) -> Path:

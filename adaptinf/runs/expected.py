@@ -24,30 +24,40 @@ class Missing:
     """Its stage; None: the dataset that arrived at the step."""
 
 
-def missing(run: Run) -> Iterator[Missing]:
+def missing(run: Run, *, at_rest: bool = False) -> Iterator[Missing]:
     """Yield every folder that must be there and is not, in the order in which a run makes them.
 
     A stage must be there when a later one of its step is, or a later step has begun, or when it was the last thing that
-    its step has done. A folder that is being made at this moment is not missing.
+    its step has done. A folder that is being made at this moment is not missing; `at_rest`: none is, as the caller
+    holds the run's lock, so what is half made was left by an attempt that ended.
     """
     ended = run.seconds().keys()
     for step in range(len(run.config.stream)):
         folder = run.dataset_folder(step)
-        if (step < run.num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder):
+        if (step < run.num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder, at_rest):
             yield Missing(step, None)
-    if (BASE_STEP, Evaluation.stage) in ended and not _is_there(run.stage_folder(BASE_STEP, Evaluation)):
+    if (BASE_STEP, Evaluation.stage) in ended and not _is_there(run.stage_folder(BASE_STEP, Evaluation), at_rest):
         yield Missing(BASE_STEP, Evaluation)
     for step in range(run.num_begun):
-        yield from (Missing(step, kind) for kind in missing_stages(run, step, ended))
+        yield from (Missing(step, kind) for kind in missing_stages(run, step, ended, at_rest=at_rest))
 
 
-def missing_stages(run: Run, step: int, ended: Collection[tuple[int, str]] | None = None) -> list[type[store.Artifact]]:
-    """Return the stages of a step that must be there and are not, in order; `ended`: what `Run.seconds` has."""
+def missing_stages(
+    run: Run, step: int, ended: Collection[tuple[int, str]] | None = None, *, at_rest: bool = False
+) -> list[type[store.Artifact]]:
+    """Return the stages of a step that must be there and are not, in order.
+
+    Args:
+        run: the run.
+        step: number of the step.
+        ended: what `Run.seconds` has; None: it is read.
+        at_rest: as in `missing`.
+    """
     ended = run.seconds().keys() if ended is None else ended
     done = [number for number, kind in enumerate(ARTIFACTS) if run.has(step, kind)]
     end = len(ARTIFACTS) if step < run.num_finished or _is_finished(run, step) else max(done, default=0)
     wanted = [kind for kind in ARTIFACTS[:end] if is_made(run, step, kind, ended)]
-    return [kind for kind in wanted if not _is_there(run.stage_folder(step, kind))]
+    return [kind for kind in wanted if not _is_there(run.stage_folder(step, kind), at_rest)]
 
 
 def _is_finished(run: Run, step: int) -> bool:
@@ -75,5 +85,5 @@ def reads_arrays(run: Run, step: int) -> list[type[store.Artifact]]:
     return [kind for kind in kinds if measures(run.settings) and not run.has(step, kind)]
 
 
-def _is_there(folder: Path) -> bool:
-    return folder.exists() or store.part_of(folder).exists()
+def _is_there(folder: Path, at_rest: bool) -> bool:
+    return folder.exists() or (not at_rest and store.part_of(folder).exists())

@@ -10,6 +10,7 @@ from adaptinf.pool.corrections import note_restored, note_withdrawn, restored_id
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
+from adaptinf.runs.damage import check_datasets
 from adaptinf.words import known_names
 
 
@@ -39,6 +40,7 @@ def restore(run: Run, id: str) -> Correction:
     Raises:
         ConfigError: no dataset has the id (similar ones are named), it was never pruned, or its dataset is withdrawn.
     """
+    check_datasets(run)
     stored = find(stored_datasets(run.pool_folder), id)
     if stored is None:
         rejected = find_rejected(run.pool_folder, id)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptinf import registry
-from adaptinf.config import RunConfig, SelectionConfig, TrainingConfig
+from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import missing_files, unknown_introductions
+from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import given_adapter
+from adaptinf.runs.layout import POOL
 from adaptinf.selection import known_options, with_options
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments")
 """Settings of the training whose values belong to transformers; their defaults are known to be good."""
 
 
-def check(config: RunConfig, *, whole_stream: bool) -> None:
+def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) -> None:
     """Check that every named file exists and every named plug-in is known.
 
-    `whole_stream`: no dataset will be added later, so a skill may name listed datasets only.
+    Args:
+        config: the settings.
+        whole_stream: no dataset will be added later, so a skill may name listed datasets only.
+        folder: of the run; the files of datasets that are in its pool may have gone.
 
     Raises:
         ConfigError: lists everything that is missing.
@@ -28,7 +33,7 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
     problems += [f"{key}: {path} does not exist" for key, path in models.items() if _is_missing(path)]
     problems += [line for line in (given_adapter.problem(config.model.adapter),) if line]
     problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
-    for dataset in config.stream:
+    for dataset in _to_be_read(config, folder):
         paths = [path for path in (dataset.path, dataset.images) if path is not None]
         problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
     problems += missing_files(config.evaluation)
@@ -39,6 +44,13 @@ def check(config: RunConfig, *, whole_stream: bool) -> None:
     problems += _wrong_training(config.training)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def _to_be_read(config: RunConfig, folder: Path | None) -> list[DatasetConfig]:
+    """Return the datasets of the stream that are not in the run's pool yet."""
+    pool = [] if folder is None else stored_datasets(folder / POOL)
+    joined = {(dataset.index, dataset.name) for dataset in pool}
+    return [dataset for step, dataset in enumerate(config.stream) if (step, dataset.name) not in joined]
 
 
 def unused(config: RunConfig) -> list[str]:

@@ -13,6 +13,7 @@ from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.stored import dataset_info, stored_datasets
 from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import lock, store
 from adaptinf.storage.display import as_frame, as_html
@@ -113,7 +114,12 @@ class Status:
 
 
 def status_of(run: Run) -> Status:
-    """Return the state of a run: steps with their stages, pool, disk, time left."""
+    """Return the state of a run: steps with their stages, pool, disk, time left.
+
+    Raises:
+        StoreError: a dataset of a step is missing from the pool, or a file is damaged.
+    """
+    check_datasets(run)
     seconds, holder = run.seconds(), lock.holder(run.folder)
     return Status(
         folder=run.folder,

@@ -80,7 +80,8 @@ def train(
         _run(trainer, resumed)
     if len(collator.unreadable) == len(samples):
         raise DataError(
-            f"no image of {', '.join(sorted(collator.unreadable)[:3])} can be opened; put the image folder back"
+            f"no image of {', '.join(sorted(collator.unreadable)[:3])} can be opened; put the image folder back, or, "
+            "if it has moved, name its new place with adaptinf relocate RUN OLD NEW"
         )
     learner.model.eval()
     save_weights(learner, out)

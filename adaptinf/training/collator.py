@@ -112,5 +112,6 @@ class Collator:
         if self.num_unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
             raise DataError(
                 f"the images of {MAX_UNREADABLE_IN_A_ROW} consecutive samples cannot be opened, the last those of "
-                f"{sample.id}: {error}; put the image folder back and run the same command again"
+                f"{sample.id}: {error}; put the image folder back and run the same command again, or, if it has moved, "
+                "name its new place with adaptinf relocate RUN OLD NEW first"
             ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptinf import config as configuration
 from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
 from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import add_dataset
@@ -134,6 +135,13 @@ def unseal(folder: Path) -> None:
     """Take the checksums away from everything below a folder, so that it is as version 0.1 left it."""
     for path in folder.rglob(CHECKSUMS):
         path.unlink()
+
+
+def edit_config(folder: Path, config: RunConfig) -> None:
+    """Write a run's config.yaml as its user would who edits some settings: what wrote it stays."""
+    made_by = configuration.load(folder / "config.yaml").made_by
+    text = configuration.to_yaml(config.model_copy(update={"made_by": made_by}))
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
 def content(folder: Path) -> dict[str, bytes]:

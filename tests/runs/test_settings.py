@@ -20,6 +20,7 @@ from adaptinf.runs.settings import FORMER_METHODS, FORMER_OPTIONS, resolve
 from adaptinf.selection.methods.adapt_plus import AdaptPlus
 from adaptinf.storage import store
 from adaptinf.storage.tables import text_array
+from tests.helpers.run_folders import edit_config
 
 STREAM = [DatasetConfig(name="one", path="one.json")]
 AUTO = RunConfig(stream=STREAM)
@@ -134,7 +135,7 @@ def test_a_run_of_version_0_1_continues_and_is_pinned_with_its_answers(tmp_path)
     pinned = configuration.load(tmp_path / "steps" / "config.yaml")
     assert pinned.made_by.resolved and pinned.selection.options == FORMER_OPTIONS["adapt"] and pinned.pruning.cap == 28
     other = with_method("adapt", budget=8)
-    (tmp_path / "config.yaml").write_text(configuration.to_yaml(other))
+    edit_config(tmp_path, other)
     with pytest.raises(ConfigError, match=r"was made with selection.budget=7, now it is 8; put it back"):
         Run.open(tmp_path).pin_settings()
 
@@ -153,7 +154,7 @@ def test_writing_a_default_out_is_the_same_setting(tmp_path):
     written = with_method("adapt_plus", budgets="equal").model_copy(
         update={"extraction": AUTO.extraction.model_copy(update={"vector": "hidden"})}
     )
-    (tmp_path / "config.yaml").write_text(configuration.to_yaml(written))
+    edit_config(tmp_path, written)
     assert Run.open(tmp_path).pin_settings().settings.extraction.vector == "hidden"
 
 
@@ -168,7 +169,7 @@ def test_writing_a_default_out_is_the_same_setting(tmp_path):
 def test_an_edit_after_the_first_step_is_refused_by_the_setting_that_was_edited(tmp_path, edit, message):
     begun(tmp_path)
     edited = AUTO.model_copy(update={"selection": AUTO.selection.model_copy(update=edit)})
-    (tmp_path / "config.yaml").write_text(configuration.to_yaml(edited))
+    edit_config(tmp_path, edited)
     with pytest.raises(ConfigError, match=message):
         Run.open(tmp_path).pin_settings()
 
