@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -294,7 +295,7 @@ class RunConfig(Section):
             ("stream: name", [dataset.name for dataset in self.stream]),
             ("evaluation: skill", [skill.skill for skill in self.evaluation]),
         ):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if twice:
                 raise ValueError(f"{key} {twice[0]!r} is used twice; names must differ")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,8 +213,19 @@ def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> An
     try:
         return loader.from_pretrained(path, local_files_only=local, **options)
     except Exception as error:  # configurations, pickles and code of other people raise everything
-        cause = one_line(error).rstrip(".")
-        raise ModelError(f"model.path={path}: the {what} cannot be loaded: {cause}{way_out(cause)}") from error
+        if _came_from_a_pickle(error):
+            # torch advises to read it all the same, which may run code.
+            cause = "a pickle of weights is damaged, or holds more than numbers and could run code; get safetensors"
+        else:
+            cause = one_line(error).rstrip(".")
+            cause += way_out(cause)
+        raise ModelError(f"model.path={path}: the {what} cannot be loaded: {cause}") from error
+
+
+def _came_from_a_pickle(error: Exception) -> bool:
+    """Tell whether an error was raised while torch read a pickle, which it does with many kinds of error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(frame.f_globals.get("__name__") == torch.serialization.__name__ for frame in frames)
 
 
 def _prepare_tokenizer(tokenizer: Any, processor: Any, path: str) -> None:

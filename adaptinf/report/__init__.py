@@ -19,11 +19,14 @@ from adaptinf.report.skills import accuracy_figure, heat_map, matrix_figure
 from adaptinf.report.table import summary_table
 from adaptinf.report.thumbnails import Album
 from adaptinf.report.vector_map import map_figure
+from adaptinf.runs import Run
 from adaptinf.runs.layout import REPORT
 from adaptinf.storage import store
 
 __all__ = ["write_report"]
 
+MAX_TIMES = 3
+"""Times that a page is made while runs finish steps: a page of fewer steps must not replace that of the run itself."""
 MAX_DETAILED = 6
 """Runs whose single samples are shown; with more runs, each would have too few images."""
 
@@ -48,10 +51,18 @@ def write_report(run_folders: Sequence[Path], out: Path, *, names: Sequence[str]
         raise ConfigError("a report needs at least one run folder")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; give the file to write, such as {out / REPORT}")
-    page = _page([Path(folder) for folder in run_folders], names)
+    folders = [Path(folder) for folder in run_folders]
     out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_text_whole(out, rendered(page))
+    for _ in range(MAX_TIMES):
+        steps = _num_finished(folders)
+        store.write_text_whole(out, rendered(_page(folders, names)))
+        if _num_finished(folders) == steps:
+            break
     return out
+
+
+def _num_finished(folders: Sequence[Path]) -> list[int]:
+    return [Run.open(folder).num_finished for folder in folders]
 
 
 def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:

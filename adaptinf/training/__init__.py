@@ -6,7 +6,6 @@ from __future__ import annotations
 from adaptinf.models.loading import Learner
 
 # isort: split
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
-from adaptinf.models.folders import ADAPTER_FILE
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
@@ -131,17 +129,8 @@ def save_weights(learner: Learner, folder: Path) -> None:
             sort_adapter_config(learner, folder)
         else:
             learner.processor.save_pretrained(folder)
-        _sort_sets(learner, folder / ADAPTER_FILE)
     # PEFT writes a model card that has nothing but headings.
     (folder / "README.md").unlink(missing_ok=True)
-
-
-def _sort_sets(learner: Learner, file: Path) -> None:
-    """Sort what PEFT keeps as sets and writes in another order in each process: equal adapters are equal files."""
-    for config in getattr(learner.model, "peft_config", {}).values():
-        settings = tables.read_json(file)
-        settings |= {name: sorted(value) for name, value in vars(config).items() if isinstance(value, set)}
-        file.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _run(trainer: Trainer, resumed: Path | None) -> None:

@@ -114,7 +114,8 @@ def cases(workshop: Workshop) -> Iterator[Case]:
 
 def _case(workshop: Workshop, first: Verb, second: Verb, state: str) -> Case:
     name = f"pairs/{state}/{first.name}/{second.name}"
-    return Case("two commands at once", name, partial(_try, workshop, (first, second), state))
+    is_long = state != "waiting" or {first.name, second.name} & {"run", "step"} != set()
+    return Case("two commands at once", name, partial(_try, workshop, (first, second), state), is_long=is_long)
 
 
 def _try(workshop: Workshop, pair: tuple[Verb, Verb], state: str, scratch: Path, rng: Random) -> Judged:
