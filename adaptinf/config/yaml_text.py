@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from adaptinf.errors import ConfigError
+from adaptinf.words import one_line
 
 MAX_DEPTH = 100
 """Sections within sections; a configuration has four."""
@@ -52,7 +53,9 @@ def read_yaml(text: str, where: str) -> Any:
             raise ConfigError(f"{where}: " + "; ".join(twice))
         return loader.construct_document(root)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}") from error
+        # Of the place in a text without a name, only line and column.
+        said = one_line(error).replace(' in "<unicode string>",', ",")
+        raise ConfigError(f"{where} is not valid YAML: {said}; correct it there") from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -75,7 +78,9 @@ def _refuse_depth(text: str, where: str) -> None:
     for event in yaml.parse(text, Loader=_Parser):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{where} is not valid YAML: more than {MAX_DEPTH} sections within each other")
+            raise ConfigError(
+                f"{where} is not valid YAML: more than {MAX_DEPTH} sections within each other; correct it there"
+            )
 
 
 def _repeated_keys(root: yaml.Node) -> Iterator[str]:
