@@ -78,7 +78,7 @@ def _folders(paths: list[str]) -> str:
     """Return the folders of some images, for a message."""
     found = sorted({os.path.dirname(path) for path in paths})
     if not found:
-        return "it holds no paths of images (none at all, or copies of its own)"
+        return "it holds no paths of images (none at all, or copies of its own): nothing needs to be moved"
     more = f" and {len(found) - SHOWN_FOLDERS:,} more" if len(found) > SHOWN_FOLDERS else ""
     return f"its images are in {', '.join(found[:SHOWN_FOLDERS])}{more}"
 

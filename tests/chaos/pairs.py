@@ -29,6 +29,8 @@ ONE, BOTH, FIRST = "one", "both", "first"
 the first one wrote."""
 RUN, OUT, NEW, COMPARED = "run", "out", "new", "compared"
 """Folders in the folder of a try: a run, what is written beside it, one that does not exist yet, a comparison."""
+OF_PATHS = ("state.json: _fingerprint: ", "check/info.json: content: ")
+"""Hashes over rows that name the absolute paths of images, as those of the demo do: they differ between two folders."""
 SECONDS_TO_MEET = 30.0
 METHODS = "random_replay,sequential"
 ROW = f"{COMPARED}/random_replay/seed-0"
@@ -197,6 +199,7 @@ def _compared(workshop: Workshop, done: Sequence[Verb], state: str, scratch: Pat
             line
             for name in (RUN, OUT, NEW, COMPARED)
             for line in differences(expected / name, scratch / name, places=[(expected, scratch)])
+            if not any(place in line for place in OF_PATHS)
         ]
         lines += [f"{path.name} is left" for path in scratch.rglob("*.part")]
         if not lines:
