@@ -35,13 +35,17 @@ def report(
     from adaptinf.report import write_report
     from adaptinf.results.outcomes import WrittenReport
     from adaptinf.runs import Run, unchecked
+    from adaptinf.runs.damage import check_complete
     from adaptinf.runs.layout import REPORT
 
     paths = path_tuple(folders)
     if not paths:
         raise ConfigError("a report needs one run folder at least")
     home = Path(os.path.commonpath([path.absolute() for path in paths]))
-    with unchecked.reading("report", *map(Run.open, paths), verify=verify):
+    runs = [Run.open(path) for path in paths]
+    for run in runs if verify else ():
+        check_complete(run)
+    with unchecked.reading("report", *runs, verify=verify):
         page = write_report(paths, home / REPORT if out is None else Path(out))
     return WrittenReport(path=page, folders=paths)
 
@@ -57,8 +61,11 @@ def explain(folder: PathLike, id: str, *, verify: bool = True) -> SampleHistory:
     """
     from adaptinf.history.explain import sample_history
     from adaptinf.runs import Run, unchecked
+    from adaptinf.runs.damage import check_complete
 
     opened = Run.open(Path(folder))
+    if verify:
+        check_complete(opened)
     with unchecked.reading("explain", opened, verify=verify):
         return sample_history(opened, id)
 
@@ -90,8 +97,11 @@ def export(
     """
     from adaptinf.history.export import export_selection
     from adaptinf.runs import Run, unchecked
+    from adaptinf.runs.damage import check_complete
 
     opened = Run.open(Path(folder))
+    if verify:
+        check_complete(opened)
     target = opened.export_folder(step, format) if out is None else Path(out)
     with unchecked.reading("export", opened, verify=verify):
         return export_selection(opened, step, format, target, images=images, progress=progress)

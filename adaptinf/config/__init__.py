@@ -95,7 +95,7 @@ def read_yaml_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}; save it as UTF-8") from error
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
     return read_yaml(text, str(path))
 
 

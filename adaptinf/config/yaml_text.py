@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from adaptinf.errors import ConfigError
-from adaptinf.words import one_line
 
 MAX_DEPTH = 100
 """Sections within sections; a configuration has four."""
@@ -53,9 +52,7 @@ def read_yaml(text: str, where: str) -> Any:
             raise ConfigError(f"{where}: " + "; ".join(twice))
         return loader.construct_document(root)
     except (yaml.YAMLError, RecursionError) as error:
-        # Of the place in a text without a name, only line and column.
-        said = one_line(error).replace(' in "<unicode string>",', ",")
-        raise ConfigError(f"{where} is not valid YAML: {said}; correct it there") from error
+        raise ConfigError(f"{where} is not valid YAML: {error}") from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -78,9 +75,7 @@ def _refuse_depth(text: str, where: str) -> None:
     for event in yaml.parse(text, Loader=_Parser):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ConfigError(
-                f"{where} is not valid YAML: more than {MAX_DEPTH} sections within each other; correct it there"
-            )
+            raise ConfigError(f"{where} is not valid YAML: more than {MAX_DEPTH} sections within each other")
 
 
 def _repeated_keys(root: yaml.Node) -> Iterator[str]:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import StoreError
+from adaptinf.pool.corrections import RESTORED, WITHDRAWN
 from adaptinf.pool.intake import content_of
-from adaptinf.runs import Run
+from adaptinf.runs import Run, events
+from adaptinf.runs.expected import missing
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.runs.stream import recorded_content
-from adaptinf.storage import verified
+from adaptinf.storage import checksums, verified
+from adaptinf.words import counted
 
 
 def check_history(run: Run, step: int) -> None:
@@ -19,11 +22,8 @@ def check_history(run: Run, step: int) -> None:
     Raises:
         StoreError: something is missing; the message names it and the way out.
     """
-    if _last_begun(run) >= 0 and not run.pinned_config_file.exists():
-        raise StoreError(
-            f"{run.pinned_config_file} is missing, which holds the settings of the steps; bring back a copy, or copy "
-            f"{run.config_file} there if it has not been edited since"
-        )
+    _check_settings(run)
+    _check_corrections(run)
     num_earlier = max(step, _last_begun(run))
     _check_arrived(run, num_earlier)
     for earlier in range(num_earlier):
@@ -37,8 +37,10 @@ def check_datasets(run: Run) -> None:
     """Check that every dataset of a step that has begun is in the pool: without one, numbers would be of another pool.
 
     Raises:
-        StoreError: one is missing, or was swapped for another of the same name; the message names its folder.
+        StoreError: one is missing, or was swapped for another of the same name; the message names its folder. Or the
+            corrections of the pool are gone.
     """
+    _check_corrections(run)
     _check_arrived(run, min(_last_begun(run) + 1, len(run.config.stream)))
 
 
@@ -56,6 +58,42 @@ def _check_arrived(run: Run, num_steps: int) -> None:
                 f"{dataset} holds other rows (content {found}) than those that step {step} worked with ({recorded}); "
                 "bring back the former folder"
             )
+
+
+def check_complete(run: Run) -> None:
+    """Check that nothing is gone that a run had, for commands that show what it did.
+
+    Raises:
+        StoreError: something is missing; the message names it and the way out.
+    """
+    _check_settings(run)
+    check_datasets(run)
+    for place in missing(run):
+        folder = run.dataset_folder(place.step) if place.stage is None else run.stage_folder(place.step, place.stage)
+        raise StoreError(f"{folder} is missing; {checksums.WAY_OUT}")
+
+
+def _check_corrections(run: Run) -> None:
+    """Check that files with corrections of the pool are there.
+
+    Raises:
+        StoreError: one has gone or is empty, though the log says that the pool was corrected.
+    """
+    for name, count in events.corrected(run.events_file).items():
+        path = run.pool_folder / name
+        if name in (RESTORED, WITHDRAWN) and not (path.is_file() and path.stat().st_size):
+            raise StoreError(
+                f"{path} is missing or empty, but the pool was corrected {counted(count, 'time')}; bring back a copy, "
+                "or, to undo all of these corrections, write a line break into it"
+            )
+
+
+def _check_settings(run: Run) -> None:
+    if _last_begun(run) >= 0 and not run.pinned_config_file.exists():
+        raise StoreError(
+            f"{run.pinned_config_file} is missing, which holds the settings of the steps; bring back a copy, or copy "
+            f"{run.config_file} there if it has not been edited since"
+        )
 
 
 def weights_folder(run: Run, step: int) -> Path:

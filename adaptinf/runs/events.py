@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -42,6 +43,17 @@ def note_plugin(log: Path, step: int, plugin: str, before: str, after: str) -> N
 def note_made_again(log: Path, step: int, stage: str, differing: Sequence[str]) -> None:
     """Append that a folder was made again, and which of its files are not as they were before."""
     store.append_line(log, {"step": step, "stage": stage, "event": "made_again", "differing": list(differing)})
+
+
+def note_correction(log: Path, step: int, file: str, name: str) -> None:
+    """Append that the user corrected the pool from a step on, by a line in a file of it, which must be there since."""
+    store.append_line(log, {"step": step, "event": "correction", "file": file, "name": name})
+
+
+def corrected(log: Path) -> dict[str, int]:
+    """Return the files of the pool that have corrections, each with their number."""
+    events = (event for event in store.read_lines(log) if event.get("event") == "correction")
+    return dict(Counter(str(event.get("file")) for event in events))
 
 
 def finished_stages(log: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptinf.data import ARTIFACTS, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs import Run
 from adaptinf.runs.layout import BASE_STEP
@@ -27,44 +27,56 @@ class Missing:
 def missing(run: Run, *, at_rest: bool = False) -> Iterator[Missing]:
     """Yield every folder that must be there and is not, in the order in which a run makes them.
 
-    A stage must be there when a later one of its step is, or a later step has begun, or when it was the last thing that
-    its step has done. A folder that is being made at this moment is not missing; `at_rest`: none is, as the caller
-    holds the run's lock, so what is half made was left by an attempt that ended.
+    A stage must be there when a later one of its step is, or a later step has begun, or when the log says that it has
+    ended. A folder that is being made at this moment is not missing; `at_rest`: none is, as the caller holds the run's
+    lock, so what is half made was left by an attempt that ended. Steps without a folder are those of `undone`.
     """
-    ended = run.seconds().keys()
+    ended, num_begun = run.seconds().keys(), run.num_begun
     for step in range(len(run.config.stream)):
         folder = run.dataset_folder(step)
-        if (step < run.num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder, at_rest):
+        if (step < num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder, at_rest):
             yield Missing(step, None)
     if (BASE_STEP, Evaluation.stage) in ended and not _is_there(run.stage_folder(BASE_STEP, Evaluation), at_rest):
         yield Missing(BASE_STEP, Evaluation)
-    for step in range(run.num_begun):
-        yield from (Missing(step, kind) for kind in missing_stages(run, step, ended, at_rest=at_rest))
+    lately = ended_lately(run)
+    for step in range(num_begun):
+        stages = _missing_stages(run, step, ended, lately.get(step, set()))
+        yield from (Missing(step, kind) for kind in stages if not _is_there(run.stage_folder(step, kind), at_rest))
 
 
-def missing_stages(
-    run: Run, step: int, ended: Collection[tuple[int, str]] | None = None, *, at_rest: bool = False
+def missing_stages(run: Run, step: int, *, at_rest: bool = False) -> list[type[store.Artifact]]:
+    """Return the stages of a step that must be there and are not, in order; `at_rest` as in `missing`."""
+    stages = _missing_stages(run, step, run.seconds().keys(), ended_lately(run).get(step, set()))
+    return [kind for kind in stages if not _is_there(run.stage_folder(step, kind), at_rest)]
+
+
+def _missing_stages(
+    run: Run, step: int, ended: Collection[tuple[int, str]], lately: Collection[str]
 ) -> list[type[store.Artifact]]:
-    """Return the stages of a step that must be there and are not, in order.
-
-    Args:
-        run: the run.
-        step: number of the step.
-        ended: what `Run.seconds` has; None: it is read.
-        at_rest: as in `missing`.
-    """
-    ended = run.seconds().keys() if ended is None else ended
+    """Return the stages of a step that must be there and are not, those that are being made included."""
     done = [number for number, kind in enumerate(ARTIFACTS) if run.has(step, kind)]
-    end = len(ARTIFACTS) if step < run.num_finished or _is_finished(run, step) else max(done, default=0)
-    wanted = [kind for kind in ARTIFACTS[:end] if is_made(run, step, kind, ended)]
-    return [kind for kind in wanted if not _is_there(run.stage_folder(step, kind), at_rest)]
+    end = len(ARTIFACTS) if step < run.num_finished else max(done, default=0)
+    earlier = [kind for kind in ARTIFACTS[:end] if is_made(run, step, kind, ended)]
+    return [kind for kind in ARTIFACTS if (kind in earlier or kind.stage in lately) and not run.has(step, kind)]
 
 
-def _is_finished(run: Run, step: int) -> bool:
-    """Tell whether the log says that a step has ended, and has not begun again since its folder was deleted."""
-    events = [event for event in store.read_lines(run.events_file) if event.get("step") == step and "stage" in event]
-    stages = [(event["stage"], event.get("event")) for event in events if event.get("event") in ("begin", "end")]
-    return bool(stages) and stages[-1] == (SavedPruning.stage, "end")
+def undone(run: Run) -> list[int]:
+    """Return the steps that the log knows and that have no folder: their user has undone them, or it was lost."""
+    return sorted(step for step, stages in ended_lately(run).items() if stages and not run.step_folder(step).exists())
+
+
+def ended_lately(run: Run) -> dict[int, set[str]]:
+    """Return for each step the stages that have ended since it began, for the last time if it was undone before."""
+    found: dict[int, set[str]] = {}
+    for event in store.read_lines(run.events_file):
+        step, stage, what = event.get("step"), event.get("stage"), event.get("event")
+        if not isinstance(step, int) or step < 0 or not isinstance(stage, str):
+            continue
+        if (stage, what) == (Checked.stage, "begin"):
+            found[step] = set()
+        elif what == "end" and stage != POOL_STAGE:
+            found.setdefault(step, set()).add(stage)
+    return found
 
 
 def is_made(run: Run, step: int, kind: type[store.Artifact], ended: Collection[tuple[int, str]] | None = None) -> bool:

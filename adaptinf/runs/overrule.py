@@ -6,10 +6,17 @@ from dataclasses import dataclass
 
 from adaptinf.data import SavedPruning
 from adaptinf.errors import ConfigError
-from adaptinf.pool.corrections import note_restored, note_withdrawn, restored_ids, withdrawn_datasets
+from adaptinf.pool.corrections import (
+    RESTORED,
+    WITHDRAWN,
+    note_restored,
+    note_withdrawn,
+    restored_ids,
+    withdrawn_datasets,
+)
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import Run
+from adaptinf.runs import Run, events
 from adaptinf.runs.damage import check_datasets
 from adaptinf.words import known_names
 
@@ -61,6 +68,7 @@ def restore(run: Run, id: str) -> Correction:
         raise ConfigError(f"{id} is in the pool: it was never pruned, so there is nothing to restore")
     step = run.num_begun
     note_restored(run.pool_folder, id, step)
+    events.note_correction(run.events_file, step, RESTORED, id)
     text = f"{id}, pruned at step {pruned_at}, is in the pool again from step {step} on; it will not be pruned again"
     return Correction(name=id, from_step=step, is_new=True, text=text)
 
@@ -83,6 +91,7 @@ def withdraw(run: Run, name: str) -> Correction:
         return Correction(name=name, from_step=withdrawn[name], is_new=False, text=text)
     step = run.num_begun
     note_withdrawn(run.pool_folder, name, step)
+    events.note_correction(run.events_file, step, WITHDRAWN, name)
     text = (
         f"{name} is withdrawn before its step: that step will train on none of its samples"
         if names.index(name) >= step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.stored import dataset_info, stored_datasets
 from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
+from adaptinf.runs.expected import missing
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import lock, store
 from adaptinf.storage.display import as_frame, as_html
@@ -43,7 +46,7 @@ class StepStatus:
     under_way: tuple[str, ...]
     """Names of the stages that have begun and are not finished."""
     lost: tuple[str, ...]
-    """Names of the stages that were finished and are gone, though later ones stand on them."""
+    """Names of the stages that were finished and are gone, though later ones stand on them; `pool`: its dataset."""
     finished: bool
     """Whether this step and all before it are finished."""
     kept: int | None
@@ -174,10 +177,11 @@ def _pool_status(run: Run) -> dict[str, Any]:
 def _step_statuses(run: Run, seconds: Mapping[tuple[int, str], float]) -> Iterator[StepStatus]:
     """Yield the state of every step; what all of them ask for is looked up once, as there may be thousands."""
     counts, num_finished = unusable_counts(run), run.num_finished
-    last_begun = max((step for step in range(len(counts)) if run.step_folder(step).exists()), default=BASE_STEP)
+    lost = defaultdict[int, list[str]](list)
+    for one in missing(run):
+        lost[one.step].append(POOL_STAGE if one.stage is None else one.stage.stage)
     for step, unusable in enumerate(counts):
-        lost = tuple(_lost(run, step, last_begun, seconds))
-        yield _step_status(run, step, seconds, unusable, lost, is_finished=step < num_finished)
+        yield _step_status(run, step, seconds, unusable, tuple(lost[step]), is_finished=step < num_finished)
 
 
 def _step_status(
@@ -207,14 +211,6 @@ def _step_status(
         average_accuracy=average_accuracy(Evaluation.load_matrix(evaluation)) if evaluation.exists() else None,
         seconds=round(sum(spent), 1) if spent else None,
     )
-
-
-def _lost(run: Run, step: int, last_begun: int, seconds: Mapping[tuple[int, str], float]) -> Iterator[str]:
-    """Yield the stages that were finished and are gone, of a step that a later one, or its last stage, stands on."""
-    if step < last_begun or run.has(step, SavedPruning):
-        for kind in ARTIFACTS:
-            if (step, kind.stage) in seconds and not run.has(step, kind):
-                yield kind.stage
 
 
 def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:

@@ -57,7 +57,6 @@ def check_file(path: Path, *, folder: Path | None = None, first: int = 0, stop: 
     Raises:
         StoreError: the file is not as it was written, or the folder's checksums are damaged.
     """
-    refuse_special(path)
     folder = path.parent if folder is None else folder
     found = _checksums(folder) if is_checking() else None
     name = path.relative_to(folder).as_posix()
@@ -67,16 +66,6 @@ def check_file(path: Path, *, folder: Path | None = None, first: int = 0, stop: 
     last = sums.num_bytes if stop is None else min(stop, sums.num_bytes)
     _check_blocks(path, found, name, range(first // found.block_bytes, -(-last // found.block_bytes)))
     return True
-
-
-def refuse_special(path: Path) -> None:
-    """Refuse a folder, pipe or device in the place of a file, before a reader waits for it or reads what is inside.
-
-    Raises:
-        StoreError: it is one.
-    """
-    if path.exists() and not path.is_file():
-        raise StoreError(f"{path} is no ordinary file; {WAY_OUT}")
 
 
 def check_rows(array: np.ndarray, rows: np.ndarray) -> None:

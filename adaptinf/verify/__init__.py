@@ -12,10 +12,10 @@ from adaptinf.errors import AdaptError
 from adaptinf.progress import Progress, Silent
 from adaptinf.runs import Run
 from adaptinf.verify.examination import examine
-from adaptinf.verify.findings import Damage, Verified
+from adaptinf.verify.findings import Damage, Verified, run_command
 from adaptinf.verify.repairing import adopt_unchecked, remove_damaged
 from adaptinf.verify.settings import unusable_config
-from adaptinf.verify.way_out import damages, recipes_of, run_command
+from adaptinf.verify.way_out import damages, recipes_of
 
 __all__ = ["Damage", "Verified", "opened", "verify"]
 

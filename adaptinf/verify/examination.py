@@ -13,11 +13,11 @@ from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.intake import STATE_FILE, content_of
 from adaptinf.progress import Bar, Progress
 from adaptinf.runs import Run
-from adaptinf.runs.expected import missing
+from adaptinf.runs.expected import missing, undone
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.runs.stream import recorded_content
 from adaptinf.storage import checksums
-from adaptinf.verify.findings import Damage
+from adaptinf.verify.findings import Damage, run_command
 from adaptinf.verify.folders import Place, finished, strange
 from adaptinf.verify.logs import Log, ReadLog, damage_of, is_end, json_damage, logs, read_log, unrecorded
 from adaptinf.verify.reading import Reading, export_damage, read_folder
@@ -63,6 +63,7 @@ def examine(run: Run, progress: Progress) -> Examination:
         bar.advance()
     found.reading.unlisted += strange(run)
     found.lost = [Place(one.step, POOL_STAGE if one.stage is None else one.stage.stage) for one in missing(run)]
+    found.others += _undone_steps(run)
     found.others += _log_damage(run, found, [events, *others])
     found.others += _settings_damage(run, found)
     found.others += _other_files(run, found)
@@ -146,6 +147,16 @@ def _settings_damage(run: Run, found: Examination) -> Iterator[Damage]:
         wrong += [] if wrong else moved_damage(run)
         found.obstacles += [f"{run.config_file} is not that of the steps" for _ in wrong]
     yield from wrong
+
+
+def _undone_steps(run: Run) -> Iterator[Damage]:
+    for step in undone(run):
+        yield Damage(
+            path=run.step_folder(step),
+            what="is missing: the log says that the step had got on",
+            loses=f"all of step {step}; nothing, if you deleted the folder to undo the step",
+            way_out=f"bring back a copy, or {run_command(run)}, which takes the step again",
+        )
 
 
 UNKNOWN_BASE = "which base model the steps were made with: another one in its place would not be noticed"

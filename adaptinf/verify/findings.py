@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from adaptinf.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +94,8 @@ class Verified:
             "bytes": self.num_bytes,
             "seconds": self.seconds,
         }
+
+
+def run_command(run: Run) -> str:
+    """Return the command that makes again what is missing."""
+    return f"adaptinf run {shlex.quote(str(run.config_file))} --out {shlex.quote(str(run.folder))}"

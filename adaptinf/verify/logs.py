@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.pool.corrections import RESTORED, WITHDRAWN
-from adaptinf.runs import Run
+from adaptinf.runs import Run, events
 from adaptinf.storage import lines, sealed_text
 from adaptinf.verify.findings import Damage
 from adaptinf.verify.folders import Place
@@ -34,7 +34,7 @@ class Log:
     way_out: str
     """How to go on without them, beside bringing back a copy."""
     is_required: bool = False
-    """Whether every run with a finished step has it."""
+    """Whether a run with a finished step must have it: each has its events, one with corrections has those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,7 @@ class ReadLog:
 def logs(run: Run) -> tuple[Log, ...]:
     """Return the logs of a run."""
     others = sorted({*run.pool_folder.glob("*.jsonl")} - {run.pool_folder / RESTORED, run.pool_folder / WITHDRAWN})
+    corrected = events.corrected(run.events_file)
     nobody = "nothing that goes on needs it: delete the line, or bring back a copy"
     by_hand = 'bring back a copy, or write the line anew by hand, such as {{"{key}": ..., "step": ...}}'
     return (
@@ -74,11 +75,13 @@ def logs(run: Run) -> tuple[Log, ...]:
             loses="counts and accuracies of stages as they went; the folders of the stages have them too",
         ),
         Log(
-            path=run.pool_folder / RESTORED, keys=("id",), way_out=by_hand.format(key="id"),
+            path=run.pool_folder / RESTORED, keys=("id",), is_required=RESTORED in corrected,
+            way_out=by_hand.format(key="id"),
             loses="which pruned samples were restored: later steps cannot know their pool",
         ),
         Log(
-            path=run.pool_folder / WITHDRAWN, keys=("name",), way_out=by_hand.format(key="name"),
+            path=run.pool_folder / WITHDRAWN, keys=("name",), is_required=WITHDRAWN in corrected,
+            way_out=by_hand.format(key="name"),
             loses="which datasets were withdrawn: later steps cannot know their pool",
         ),
         Log(
@@ -116,6 +119,8 @@ def read_log(log: Log) -> ReadLog:
         lacking = [key for key in log.keys if key not in record]
         wrong += [f"line {number} has no {lacking[0]!r}"] if lacking else []
         whole.append(Line(record=record, is_sealed=f'"{lines.KEY}": "' in line[-32:]))
+    if log.is_required and not data:
+        wrong.append("is empty")
     if data and not data.endswith(b"\n") and not wrong:
         wrong.append("ends without a line break: it was cut off or changed")
     return ReadLog(lines=tuple(whole), wrong=tuple(wrong), num_bytes=len(data))

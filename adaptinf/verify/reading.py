@@ -131,7 +131,7 @@ def export_damage(run: Run, found: Reading, on_read: OnRead) -> Iterator[Damage]
             continue
         loses = "what was exported; the run itself does not need it"
         way_out = f"delete {folder}, then repeat its adaptinf export"
-        hashes = _hashes(folder / MANIFEST)
+        hashes = _hashes(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
         if hashes is None:
             yield Damage(path=folder / MANIFEST, what="is no manifest of an export", loses=loses, way_out=way_out)
         for name, wanted in (hashes or {}).items():
@@ -152,6 +152,8 @@ def _hashes(manifest: Path) -> dict[str, str] | None:
 
 def _other_content(path: Path, wanted: str, found: Reading, on_read: OnRead) -> str | None:
     try:
+        if path.exists() and not path.is_file():
+            return "is no ordinary file"
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = path.stat().st_size

@@ -12,7 +12,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.acceptance import Accepted, accepted_changes
 from adaptinf.storage.inspection import Problem
 from adaptinf.verify.examination import Examination, known_content
-from adaptinf.verify.findings import Damage
+from adaptinf.verify.findings import Damage, run_command
 from adaptinf.verify.folders import Place
 from adaptinf.verify.recipes import Recipes
 
@@ -75,11 +75,6 @@ def is_removable(place: Place, problems: list[Problem], recipes: Recipes) -> boo
     """
     is_log = place.stage == Trained.stage and {problem.path.name for problem in problems} == {Trained.LOG}
     return recipes.obstacle(place) is None and not is_log
-
-
-def run_command(run: Run) -> str:
-    """Return the command that makes again what is missing."""
-    return f"adaptinf run {shlex.quote(str(run.config_file))} --out {shlex.quote(str(run.folder))}"
 
 
 def _damage(run: Run, place: Place, problem: Problem, names: frozenset[str], recipes: Recipes) -> Damage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import signal
@@ -74,7 +75,7 @@ def forked(
     begun = time.monotonic()
     child = os.fork()
     if not child:
-        _in_child(work, out, err, before)
+        _in_child(work, out, err, before, seconds)
     code, is_late = _wait(child, begun, seconds, stop)
     # Its workers, if any are left: they have the number of its group.
     _signal_group(child, signal.SIGKILL)
@@ -93,7 +94,7 @@ def _main(words: tuple[str, ...]) -> int:
     return 0
 
 
-def _in_child(work: Callable[[], int], out: Path, err: Path, before: Callable[[], None] | None) -> None:
+def _in_child(work: Callable[[], int], out: Path, err: Path, before: Callable[[], None] | None, seconds: float) -> None:
     """Do the work and end this process; nothing of the parent's Python code runs afterwards."""
     code = 99
     try:
@@ -105,6 +106,8 @@ def _in_child(work: Callable[[], int], out: Path, err: Path, before: Callable[[]
             os.dup2(descriptor, number)
             os.close(descriptor)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        # Before it is stopped for being late, it says where it is.
+        faulthandler.dump_traceback_later(0.9 * seconds)
         limit = _data_bytes() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -111,7 +111,7 @@ def raw_controls(text: str) -> list[str]:
 def fault(ended: Ended, *, killed_by: int = 0) -> Judged | None:
     """Return the fault of a command that crashed, hung or printed control characters; None: exit 0, 2 or 130."""
     if ended.is_late:
-        return Judged(Verdict.HANG, f"no end after {ended.seconds:.0f} s")
+        return Judged(Verdict.HANG, f"no end after {ended.seconds:.0f} s: {ended.err[-1500:]}")
     if ended.code < 0 and ended.code != -killed_by:
         return Judged(Verdict.SEGFAULT, f"ended by {signal.Signals(-ended.code).name}")
     if ended.code == 1 or "Traceback (most recent call last)" in ended.err:

@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptinf import config as configuration
 from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
-from adaptinf.data import Clusters, Evaluation, Sample, SavedPruning, Selection, Trained
+from adaptinf.data import Clusters, Evaluation, Features, Sample, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import add_dataset
 from adaptinf.runs import Run
 from adaptinf.storage import store, tables
@@ -101,11 +101,14 @@ def _join(run: Run, step: int, skills: Sequence[str]) -> None:
 def _choose_all(run: Run, step: int) -> None:
     """Save clusters, by true skill in the first step and one for all later, a selection and a pruning of nothing."""
     pool = run.pool(step)
+    arrays = np.random.default_rng(step).normal(size=(len(pool), 2)).astype(np.float16)
+    _save(run, step, Features(ids=pool.ids, vectors=arrays, embeddings=arrays, scores={}, info={}))
     labels = (pool.skills == RARE).astype(np.int64) if step == 0 else np.zeros(len(pool), np.int64)
     distances = np.zeros(len(pool), np.float32)
     clusters = Clusters(labels=labels, centers=np.zeros((2, 2), np.float32), distances=distances, ids=pool.ids)
     _save(run, step, clusters)
-    table = {"id": pool.ids, "cluster": labels}
+    scorer = tables.text_array(["none"] * len(pool))
+    table = {"id": pool.ids, "cluster": labels, "scorer": scorer, "score": np.full(len(pool), np.nan)}
     none = {"cluster": np.zeros(0, np.int64), "scorer": tables.text_array([])}
     _save(run, step, Selection(indices=np.arange(len(pool)), ids=pool.ids, table=table, clusters=none))
     _save(run, step, SavedPruning(table=_nothing_pruned(), num_kept=len(pool)))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from adaptinf import api
 from adaptinf import config as configuration
 from adaptinf.data import Clusters, Evaluation, SavedPruning, Selection, Trained
 from adaptinf.errors import AdaptError, StoreError
 from adaptinf.pipeline import run_all, run_step
-from adaptinf.runs import Run
+from adaptinf.runs import Run, overrule
 from adaptinf.runs.learners import learner_after
+from adaptinf.runs.status import status_of
 from adaptinf.storage import store, tables
 from tests.helpers.run_folders import content, unseal
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
@@ -89,6 +92,37 @@ def test_a_dataset_that_has_gone_from_the_pool_is_named(damaged):
     place = lost(damaged, "pool/00-one")
     message = refusal(damaged)
     assert f"{place} is missing, and with it the samples that arrived at step 0; bring back a copy" in message
+
+
+@pytest.mark.parametrize("place", ["pool/00-one", "steps/00/selection", "steps/00/evaluation", "steps/config.yaml"])
+def test_commands_that_show_a_run_refuse_one_that_has_lost_a_folder(damaged, place):
+    gone = lost(damaged, place)
+    id = "one/000"
+    for show in (api.report, partial(api.explain, id=id), partial(api.export, step=0, out=damaged.folder / "out")):
+        with pytest.raises(StoreError, match=f"{gone} is missing.*bring back a copy"):
+            show(damaged.folder)
+    assert api.explain(damaged.folder, id, verify=False) if place != "pool/00-one" else True
+
+
+def test_status_says_what_a_step_has_lost(damaged):
+    lost(damaged, "steps/00/selection")
+    assert status_of(damaged).steps[0].lost == ("selection",)
+
+
+def test_corrections_of_the_pool_that_are_gone_are_missed(damaged):
+    overrule.withdraw(damaged, "one")
+    place = damaged.pool_folder / "withdrawn.jsonl"
+    before = place.read_bytes()
+    for left in (None, b""):
+        place.unlink() if left is None else place.write_bytes(left)
+        for use in (partial(run_step, damaged, 1), partial(status_of, damaged), partial(api.report, place.parents[1])):
+            with pytest.raises(StoreError, match=f"{place} is missing or empty, but the pool was corrected 1 time"):
+                use()
+        assert [item.path for item in api.verify(damaged.folder).damaged] == [place]
+    place.write_bytes(b"\n")  # undone on purpose
+    assert status_of(damaged).withdrawn == {}
+    place.write_bytes(before)
+    assert api.verify(damaged.folder).damaged == ()
 
 
 def test_settings_that_are_gone_are_not_made_anew(damaged):

@@ -56,19 +56,6 @@ def test_no_reader_returns_anything_from_a_damaged_file(folder, name):
     READERS[name](path)
 
 
-@pytest.mark.parametrize("is_sealed", [True, False])
-@pytest.mark.parametrize("name", [*READERS, "rows.npy"])
-def test_a_folder_or_a_pipe_in_place_of_a_file_is_named_and_not_opened(folder, name, is_sealed):
-    if not is_sealed:
-        (folder / CHECKSUMS).unlink()
-    path = folder / name
-    for make in (Path.mkdir, os.mkfifo):
-        path.rmdir() if path.is_dir() else path.unlink()
-        make(path)
-        with pytest.raises(StoreError, match=f"{name} is no ordinary file; bring back a copy"):
-            READERS.get(name, tables.read_array)(path)
-
-
 @pytest.mark.parametrize("name", READERS)
 def test_a_file_that_is_cut_off_or_gone_is_named(folder, name):
     path = folder / name

@@ -14,7 +14,7 @@ import pytest
 from adaptinf import api
 from adaptinf.errors import ConfigError
 from adaptinf.runs import Run
-from adaptinf.storage import checksums, lock, sealed_text
+from adaptinf.storage import checksums, lock, sealed_text, store
 from adaptinf.verify import verify
 from tests.verify.conftest import METHODS, named
 
@@ -114,6 +114,15 @@ def test_each_damaged_file_is_named_with_its_loss_and_the_way_out_and_the_count_
     found = json.loads(out)
     assert code == 2 and not found["whole"] and len(found["damaged"]) == 2
     assert set(found["damaged"][0]) == {"path", "what", "loses", "way_out", "made_again_with"}
+
+
+@pytest.mark.parametrize("lost", ["steps/01", "steps/01/pruning", "steps/01/evaluation"])
+def test_a_step_or_stage_that_had_ended_is_missed_until_it_has_begun_again(run, lost):
+    shutil.rmtree(run / lost)
+    (one,) = api.verify(run).damaged
+    assert one.path == run / lost and "is missing" in one.what
+    store.append_line(run / "events.jsonl", {"step": 1, "stage": "check", "event": "begin"})
+    assert named(api.verify(run)) == ({lost} if lost == "steps/01/evaluation" else set()), "pruning is there no more"
 
 
 def test_a_foreign_file_is_unlisted_but_beside_weights_it_is_damage(run, call):
@@ -221,11 +230,13 @@ def test_a_file_that_may_not_be_read_is_damage_with_its_reason(run):
 
 
 def test_what_is_no_ordinary_file_is_damage_and_not_waited_for(run):
-    for name in ("steps/00/clusters/centers.npy", "metrics.jsonl"):
+    exported = api.export(run, step=1).folder.relative_to(run).as_posix()
+    names = {"steps/00/clusters/centers.npy", "metrics.jsonl", f"{exported}/ids.txt", "trial.json"}
+    for name in names:
         (run / name).unlink()
         os.mkfifo(run / name)
     found = api.verify(run)
-    assert named(found) == {"steps/00/clusters/centers.npy", "metrics.jsonl"}
+    assert named(found) == names
     assert all("no ordinary file" in one.what for one in found.damaged)
 
 
