@@ -9,9 +9,10 @@ import pytest
 
 from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import SavedPruning
+from adaptinf.pool import add_dataset
 from adaptinf.runs import Run
 from adaptinf.runs.status import status_of
-from adaptinf.storage import lock
+from adaptinf.storage import lock, store
 
 
 @pytest.fixture
@@ -50,6 +51,9 @@ def test_a_stage_that_began_and_never_ended_is_stopped_until_it_has_ended(run, c
 
 
 def test_a_step_that_was_left_between_two_stages_is_stopped(run):
+    part = store.begin(run.dataset_folder(0))
+    add_dataset(run.pool_folder, 0, "one", (), images="reference", on_bad_row="reject", part=part, origin={})
+    store.finish(run.dataset_folder(0))
     (run.step_folder(0) / "clusters").mkdir(parents=True)
     assert state_of(run) == "stopped"
 
