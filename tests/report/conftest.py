@@ -41,3 +41,10 @@ def hostile_runs(runs, tmp_path_factory) -> list[Path]:
         (copy / "pool" / "01-two").rename(copy / "pool" / f"01-{IMAGE}")
         found.append(Path(copy))
     return found
+
+
+@pytest.fixture
+def renamed_datasets(monkeypatch):
+    """Let the page be made of runs whose datasets were renamed in the pool, which every command refuses otherwise."""
+    monkeypatch.setattr("adaptinf.runs.check_own_config", lambda *_: None)
+    monkeypatch.setattr("adaptinf.report.facts.check_datasets", lambda _: None)

@@ -15,7 +15,7 @@ import pytest
 
 from adaptinf import config as configuration
 from adaptinf.data import Features
-from adaptinf.errors import ConfigError
+from adaptinf.errors import ConfigError, StoreError
 from adaptinf.pipeline import run_all
 from adaptinf.report import write_report
 from adaptinf.runs import Run
@@ -202,6 +202,7 @@ def test_the_cost_is_that_of_events_and_folders(page, runs):
     assert trained["seconds"] > 0 and trained["peak_bytes"] > 1e6
 
 
+@pytest.mark.usefixtures("renamed_datasets")
 def test_markup_from_the_data_stays_text(hostile_runs, tmp_path):
     path = write_report(hostile_runs, tmp_path / "report.html")
     page = Page(path)
@@ -214,6 +215,7 @@ def test_markup_from_the_data_stays_text(hostile_runs, tmp_path):
     assert "<script>alert" not in path.read_text() and "<img src=x" not in path.read_text()
 
 
+@pytest.mark.usefixtures("renamed_datasets")
 def test_a_page_holds_no_control_characters_whatever_the_data_hold(hostile_runs, tmp_path):
     text = write_report(hostile_runs, tmp_path / "page.html").read_text(encoding="utf-8")
     without_scripts = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
@@ -300,12 +302,10 @@ def test_images_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
     assert page.data["images"] == [] and "4 images are missing or damaged" in page.text
 
 
-def test_data_of_a_dataset_that_is_gone_are_unknown_not_an_error(adapt, tmp_path):
+def test_a_dataset_that_is_gone_from_the_pool_is_named(adapt, tmp_path):
     shutil.rmtree(adapt / "pool" / "00-one")
-    page = write(adapt, out=tmp_path)
-    gone = [row for row in page.rows("map") if row["id"].startswith("one/")]
-    assert gone and {row["source"] for row in gone} == {"unknown"}
-    assert {row["question"] for row in gone} == {"(its dataset is no longer in the pool)"}
+    with pytest.raises(StoreError, match="pool/00-one is missing, and with it the samples that arrived at step 0"):
+        write(adapt, out=tmp_path)
 
 
 def test_the_same_run_gives_the_same_page(runs, tmp_path):
