@@ -22,6 +22,8 @@ from adaptinf.errors import StoreError
 
 CHECKSUMS = "checksums.json"
 """Name of the file of the checksums inside a finished folder."""
+CHECKSUM = "checksum"
+"""Last key of the file: the checksum of everything before it."""
 ALGORITHM = "xxh3_64"
 """Hash of a block: fast enough to cost nothing beside the disk; it finds damage, not forgery."""
 BLOCK_BYTES = 64 * 2**20
@@ -56,14 +58,19 @@ class Checksums:
     def text(self) -> str:
         """Return the only spelling of these checksums as JSON."""
         files = {name: {"bytes": sums.num_bytes, "blocks": list(sums.blocks)} for name, sums in self.files.items()}
-        value = {
-            "algorithm": ALGORITHM,
-            "block_bytes": self.block_bytes,
-            "files": dict(sorted(files.items())),
-            "dropped": dict(sorted(self.dropped.items())),
-            "adopted": self.adopted,
-        }
-        return json.dumps({**value, "checksum": xxhash.xxh3_64_hexdigest(json.dumps(value).encode())}) + "\n"
+        return _with_checksum(
+            {
+                "algorithm": ALGORITHM,
+                "block_bytes": self.block_bytes,
+                "files": dict(sorted(files.items())),
+                "dropped": dict(sorted(self.dropped.items())),
+                "adopted": self.adopted,
+            }
+        )
+
+
+def _with_checksum(value: Mapping[str, Any]) -> str:
+    return json.dumps({**value, CHECKSUM: xxhash.xxh3_64_hexdigest(json.dumps(value).encode())}) + "\n"
 
 
 def load(folder: Path) -> Checksums | None:
@@ -99,7 +106,10 @@ def _read_text(path: Path) -> str | None:
 
 def _parsed(text: str) -> Checksums:
     value = json.loads(text)
-    found = Checksums(
+    # Whatever keys there are: those of a later version are no damage.
+    if _with_checksum({key: value[key] for key in value if key != CHECKSUM}) != text:
+        raise ValueError("its checksum differs")
+    return Checksums(
         files={
             _checked_name(name): FileSums(one["bytes"], tuple(one["blocks"])) for name, one in value["files"].items()
         },
@@ -107,13 +117,6 @@ def _parsed(text: str) -> Checksums:
         adopted=value["adopted"],
         block_bytes=value["block_bytes"],
     )
-    if found.text() != text:
-        raise ValueError("its checksum differs")
-    return found
-
-
-def _file_sums(value: Any) -> FileSums:
-    return FileSums(value["bytes"], tuple(value["blocks"]))
 
 
 def _checked_name(name: str) -> str:

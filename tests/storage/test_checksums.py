@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from adaptinf.errors import StoreError
 from adaptinf.storage import checksums, store
@@ -139,3 +141,14 @@ def test_a_name_that_leads_out_of_the_folder_is_not_followed(folder):
     outside = checksums.Checksums(files={"../secret": checksums.FileSums(4, ("0" * 16,))})
     checksums.write(folder, outside)
     assert found(folder) == {CHECKSUMS: "damaged"}
+
+
+def test_checksums_of_a_later_version_with_more_keys_are_no_damage(folder):
+    value = json.loads((folder / CHECKSUMS).read_text())
+    del value["checksum"]
+    later = json.dumps({"new": [1], **value})
+    text = later[:-1] + f', "checksum": "{xxhash.xxh3_64_hexdigest(later.encode())}"' + "}\n"
+    (folder / CHECKSUMS).write_text(text)
+    assert inspect(folder).problems == ()
+    (folder / CHECKSUMS).write_text(text.replace("[1]", "[2]"))
+    assert [problem.kind for problem in inspect(folder).problems] == ["damaged"]
