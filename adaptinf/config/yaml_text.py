@@ -52,10 +52,15 @@ def read_yaml(text: str, where: str) -> Any:
             raise ConfigError(f"{where}: " + "; ".join(twice))
         return loader.construct_document(root)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}") from error
+        raise ConfigError(f"{where} is not valid YAML: {_one_line(error)}") from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _one_line(error: Exception) -> str:
+    """Return what a parser says, without its name for a text that has none."""
+    return " ".join(str(error).replace(' in "<unicode string>",', " at").split())
 
 
 def _may_be_deep(text: str) -> bool:

@@ -123,8 +123,8 @@ def _is_finished(out: Path) -> bool:
 
 
 def _decisive(maker: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries that must agree; batches of another size change rounding only."""
-    return {name: value for name, value in maker.items() if name != "batch_tokens"}
+    """Return the entries that must agree: where the model lies means nothing, and batches of another size rounding."""
+    return {name: value for name, value in maker.items() if name not in ("batch_tokens", "model")}
 
 
 def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path, progress: Progress) -> Plan:

@@ -137,7 +137,10 @@ def _try(workshop: Workshop, number: int, seed: int, is_alone: bool, is_late: fl
     case = waiting[number]
     scratch = workshop.scratch / str(number)
     scratch.mkdir(parents=True)
-    found: Judged = case.do(scratch, Random(f"{seed}/{case.name}"))
+    try:
+        found = case.do(scratch, Random(f"{seed}/{case.name}"))
+    except Exception as error:  # one broken try must not end all others
+        found = Judged(Verdict.TRACEBACK, f"the try itself: {error!r}")
     if is_alone:
         for path in sorted(scratch.rglob("said*/std*")):
             _say(f"--- {path.parent.name}/{path.name}\n{path.read_bytes().decode(errors='backslashreplace')}")

@@ -122,7 +122,8 @@ def _try_data(workshop: Workshop, text: str, verb: str, scratch: Path, rng: Rand
         return Judged(Verdict.POOR_MESSAGE, f"`run` printed raw {', '.join(found)}")
     if not (folder / "run/steps/00/pruning").exists():
         return Judged(Verdict.POOR_MESSAGE, f"`run` did not end: {first[-400:]!r}")
-    id = rng.choice(pq.read_table(folder / "run/steps/00/pruning/pruned.parquet")["id"].to_pylist())
+    tables = ("pruning/pruned.parquet", "selection/selection.parquet")
+    id = rng.choice([id for name in tables for id in pq.read_table(folder / "run/steps/00" / name)["id"].to_pylist()])
     words = VERBS[verb](folder, id)
     if any("\x00" in str(word) for word in words):
         return HELD  # no argument of a command can hold it

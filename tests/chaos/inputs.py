@@ -145,7 +145,7 @@ def _try(workshop: Workshop, state: str, change: Change, scratch: Path, rng: Ran
     if ended.code:
         return refusal(ended, change.names)
     is_noted = "note: " in ended.err and any(name in ended.err for name in change.names)
-    return HELD if is_noted else Judged(Verdict.SILENT_WRONG, "; ".join(["accepted without a word", *lines[:2]]))
+    return HELD if is_noted or not lines else Judged(Verdict.SILENT_WRONG, f"not a word about {'; '.join(lines[:2])}")
 
 
 def _same(lines: list[str]) -> Judged:

@@ -78,6 +78,7 @@ EXCEPTED = (
     # where the files of the base model lie, and when they were written
     ("steps/base.json", "models.*.path"),
     ("steps/base.json", "models.*.states.*"),
+    ("steps/base.json", "checksum"),
     # bytes on disk, of which a kill may leave more, and unfinished stages
     ("status.json", "disk_bytes"),
     ("status.json", "*under_way*"),
@@ -91,12 +92,15 @@ OF_A_PAGE = re.compile(
 )
 """What may differ between two reports."""
 MAX_MESSAGE = 1000
-PATH = re.compile(r"/|\w\.(?:yaml|json|jsonl|parquet|npy|arrow|html|safetensors|txt)\b|\b\w+\.\w+=|--\w+")
+PATH = re.compile(
+    r"/|\w\.(?:yaml|json|jsonl|parquet|npy|arrow|html|safetensors|txt)\b"  # a file
+    r"|\b\w+=|\b[a-z_]+\.[a-z_]+\b|--\w+"  # a setting or an option
+)
 """A message names a file, a folder, a setting or an option."""
 WAY_OUT = re.compile(
     r"\b(?:add|adaptinf [a-z]+|begin|bring|check|choose|copy|correct|delete|did you mean|edit|exist|fix|free|give|"
-    r"install|known here|leave|list|make|mount|move|must|name|needs?|put|remove|rename|repeat|replace|required|restore|"
-    r"run|same command|see|set|shorten|should|start|stop|take|use|wait|write)\b"
+    r"install|known here|known:|leave|line \d+|list|make|mount|move|must|name|needs?|numbered|put|remove|rename|repeat|"
+    r"replace|required|restore|run|same command|see|set|shorten|should|start|stop|take|use|wait|write)\b"
 )
 """A message says what to do."""
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029}
@@ -114,7 +118,9 @@ def fault(ended: Ended, *, killed_by: int = 0) -> Judged | None:
         return Judged(Verdict.HANG, f"no end after {ended.seconds:.0f} s: {ended.err[-1500:]}")
     if ended.code < 0 and ended.code != -killed_by:
         return Judged(Verdict.SEGFAULT, f"ended by {signal.Signals(-ended.code).name}")
-    if ended.code == 1 or "Traceback (most recent call last)" in ended.err:
+    # Python drops a Ctrl-C that comes while it cleans up, and says so.
+    is_dropped = killed_by == signal.SIGINT and ended.code != 1 and "Exception ignored in" in ended.err
+    if ended.code == 1 or ("Traceback (most recent call last)" in ended.err and not is_dropped):
         return Judged(Verdict.TRACEBACK, _last_line(ended.err))
     if found := raw_controls(ended.out + ended.err):
         return Judged(Verdict.POOR_MESSAGE, f"raw {', '.join(found)} printed")
@@ -173,7 +179,7 @@ def differences(
     before, after = (dict(_files(folder, left_out)) for folder in (honest, found))
     lines = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
     lines += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
-    pairs = ((honest.parent, found.parent), *places)
+    pairs = (*places, (honest.parent, found.parent))  # inner places first
     tidy = [partial(_without_places, places=[pair[side] for pair in pairs]) for side in (0, 1)]
     for name in sorted(before.keys() & after.keys()):
         if before[name].read_bytes() != after[name].read_bytes():

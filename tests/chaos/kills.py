@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.chaos.flips import flip
 from tests.chaos.forks import Ended, command
 from tests.chaos.judging import HELD, Case, Judged, Verdict, differences, fault, refusal, same_page
 from tests.chaos.runs import Workshop, small_shards
@@ -44,8 +46,36 @@ class Written:
     """Tries in the whole attack."""
     refuses_twice: bool = False
     """Once it is done, the same command ends with 2 and says so."""
+    code: int = 0
+    """Exit code when nothing disturbs it."""
     after: Callable[[Workshop, Path], tuple[object, ...]] | None = None
     """A command that follows, killed or not."""
+
+
+def _add_images(workshop: Workshop, run: Path) -> None:
+    """Add a dataset with images, and put these elsewhere as well."""
+    words = ("add", run, workshop.inputs / "pictured.json", "--images", workshop.inputs / "images", "--quiet")
+    command(words, run.parent / "said-prepare")
+    shutil.copytree(workshop.inputs / "images", run.parent / "moved")
+
+
+def _change_base(workshop: Workshop, run: Path) -> None:
+    """Point a run to a base model of its own, which is another one."""
+    base, config = run.parent / "base", run / "config.yaml"
+    shutil.copytree(workshop.inputs / "base", base)
+    flip(base / "model.safetensors", Random(0))
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace(str(workshop.inputs / "base"), str(base)), encoding="utf-8")
+
+
+def _damage(workshop: Workshop, run: Path) -> None:
+    for name in ("evaluation/predictions.parquet", "selection/selection.parquet"):
+        flip(run / "steps/01" / name, Random(0))
+
+
+def _without_checksums(workshop: Workshop, run: Path) -> None:
+    for path in run.rglob("checksums.json"):
+        path.unlink()
 
 
 WRITTEN = (
@@ -64,6 +94,29 @@ WRITTEN = (
     ),
     Written("restore", "finished", lambda w, f: ("restore", f / "run", w.pruned_id()), refuses_twice=True),
     Written("withdraw", "finished", lambda w, f: ("withdraw", f / "run", "two"), refuses_twice=True),
+    Written("accept", "finished", lambda w, f: ("accept", f / "run", "base", "--quiet"), _change_base),
+    Written(
+        "relocate",
+        "finished",
+        lambda w, f: ("relocate", f / "run", w.inputs / "images", f / "moved"),
+        _add_images,
+        refuses_twice=True,
+    ),
+    Written(
+        "verify --repair",
+        "finished",
+        lambda w, f: ("verify", f / "run", "--repair"),
+        _damage,
+        code=2,
+        after=lambda w, f: ("run", f / "run" / "config.yaml", "--out", f / "run", "--quiet"),
+    ),
+    Written(
+        "verify --adopt",
+        "finished",
+        lambda w, f: ("verify", f / "run", "--adopt"),
+        _without_checksums,
+        after=lambda w, f: ("verify", f / "run"),
+    ),
     Written(
         "compare",
         None,
@@ -76,7 +129,7 @@ WRITTEN = (
 def cases(workshop: Workshop) -> Iterator[Case]:
     """Yield the tries of every command that writes, at random times and at random calls in turn."""
     for one in WRITTEN:
-        if one.verb in COMMANDS:
+        if one.verb.split()[0] in COMMANDS:
             for number in range(one.tries):
                 kind = ("time", "call")[number % 2]
                 do = partial(_try, workshop, one, kind)
@@ -104,18 +157,16 @@ def _killed(ended: Ended, what: int, one: Written) -> Judged:
     found = fault(ended, killed_by=what)
     if found is not None:
         return found
-    if ended.code == 2:
-        return HELD if one.refuses_twice else refusal(ended)
-    return HELD
+    return refusal(ended) if ended.code == 2 != one.code and not one.refuses_twice else HELD
 
 
 def repeated(workshop: Workshop, one: Written, scratch: Path, expected: Path) -> Judged:
     """Repeat a command that did not come to its end, and compare what is there then with what `undisturbed` left."""
     ended = command(one.words(workshop, scratch), scratch / "said", before=small_shards)
-    found = fault(ended) or (HELD if ended.code == 0 else refusal(ended))
+    found = fault(ended) or (HELD if ended.code == one.code else refusal(ended))
     if found.verdict != Verdict.HELD:
         return found
-    if ended.code and not one.refuses_twice:
+    if ended.code != one.code and not one.refuses_twice:
         return Judged(Verdict.SILENT_WRONG, f"refused when it was repeated: {ended.err!r}")
     if one.after is not None:
         followed = command(one.after(workshop, scratch), scratch / "said-after", before=small_shards)
@@ -136,14 +187,14 @@ def prepared(workshop: Workshop, one: Written, scratch: Path) -> None:
 
 def undisturbed(workshop: Workshop, one: Written) -> Path:
     """Return the folder of a command that nobody kills, with the number of its calls and its seconds."""
-    folder = workshop.folder / "undisturbed" / one.verb
+    folder = workshop.folder / "undisturbed" / one.verb.replace(" ", "")
     with workshop.made_once(folder) as is_new:
         if is_new:
             folder.mkdir(parents=True)
             prepared(workshop, one, folder)
             counted = folder / "calls"
             ended = command(one.words(workshop, folder), folder / "said", before=partial(_count_calls, counted))
-            assert ended.code == 0, f"{one.verb} fails undisturbed: {ended}"
+            assert ended.code == one.code, f"{one.verb} fails undisturbed: {ended}"
             if one.after is not None:
                 assert command(one.after(workshop, folder), folder / "said-after").code == 0
             num_calls = len(counted.read_bytes())

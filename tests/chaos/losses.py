@@ -77,6 +77,8 @@ def cases(workshop: Workshop) -> Iterator[Case]:
                     do = partial(_try_file, workshop, state, name, verb, kind)
                     yield Case(f"damaged file, {verb}", f"losses/{state}/{name}/{kind}/{verb}", do)
             for name in folders_of(workshop, state):
+                if is_undone(workshop, state, name, verb):
+                    continue
                 do = partial(_try_folder, workshop, state, name, verb)
                 yield Case(f"folder deleted, {verb}", f"losses/{state}/{name}/folder-deleted/{verb}", do)
 
@@ -85,6 +87,18 @@ def folders_of(workshop: Workshop, state: str) -> list[str]:
     """Return every folder of a state."""
     folder = workshop.state(state)
     return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_dir()]
+
+
+def is_undone(workshop: Workshop, state: str, name: str, verb: str) -> bool:
+    """Tell whether deleting a folder is what the documentation tells users to do, so that a command follows it.
+
+    The newest step is undone by deleting its folder, all steps by deleting theirs; and a stage of a step that is not
+    finished is begun again.
+    """
+    newest = max((workshop.state(state) / "steps").glob("[0-9]*")).relative_to(workshop.state(state))
+    is_unfinished = not (workshop.state(state) / newest / "pruning").exists()
+    parents = (Path(name), *Path(name).parents)
+    return Path(name) in (newest, newest.parent) or (is_unfinished and newest in parents and verb == "status")
 
 
 def _try_file(workshop: Workshop, state: str, name: str, verb: str, kind: str, scratch: Path, rng: Random) -> Judged:

@@ -99,6 +99,7 @@ def _write_inputs(workshop: Workshop) -> None:
     inputs = workshop.inputs
     shutil.copytree(BASE_PATH, inputs / "base")
     datasets = [write_dataset(inputs, name, rows(count, images=False, word=name)) for name, count in SIZES.items()]
+    write_dataset(inputs, "pictured", rows(6))
     items = rows(8, images=False)
     tests = [write_test(inputs, "colours", items[::2]), write_test(inputs, "sums", items[1::2])]
     for count in range(1, len(datasets) + 1):

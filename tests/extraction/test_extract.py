@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import signal
 
@@ -169,6 +170,14 @@ def test_shards_of_another_model_or_setting_are_refused_by_name(learner, samples
         key, samples = "ids", samples[1:]
     with pytest.raises(StoreError, match=f"was made with {key}="):
         extract(samples, learner, config, out=tmp_path, **options)
+
+
+def test_shards_of_a_model_that_lies_elsewhere_now_are_continued(learner, samples, tmp_path, monkeypatch):
+    interrupt(monkeypatch, learner, samples, tmp_path, after=1)
+    maker = tmp_path / "shards" / "maker.json"
+    maker.write_text(json.dumps({**json.loads(maker.read_text()), "model": "/elsewhere"}))
+    found = extract(samples, learner, CONFIG, out=tmp_path)
+    assert found.info["model"] != "/elsewhere" and np.isfinite(found.scores["perplexity"]).all()
 
 
 def test_finished_features_are_loaded_and_those_of_another_adapter_refused(learner, samples, tmp_path, monkeypatch):
