@@ -1,6 +1,10 @@
-"""The GPU's name, and its memory: recognising errors by lack of memory, and releasing the cache."""
+"""The GPU's name, and memory: recognising errors by lack of it, and releasing what is cached."""
 
 from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
 
 import torch
 
@@ -14,6 +18,22 @@ def release() -> None:
     """Release an accelerator's cached memory, so that a smaller batch can use it in one piece."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def release_freed() -> None:
+    """Return freed memory to the operating system: each thread's share of the C library would keep it for itself."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Any | None:
+    """Return the function of glibc; None with another C library."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
 
 
 def gpu() -> str | None:

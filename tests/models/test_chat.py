@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
 from adaptinf.models import load
-from adaptinf.models.chat import IGNORED, encode, encode_prompts, text_of, without_images
+from adaptinf.models.chat import IGNORED, encode, encode_prompts, labelling, text_of, without_images
 from adaptinf.models.lengths import batches_in_order, token_lengths
 from tests.helpers.conversations import conversation, say
 from tests.helpers.text_model import TEMPLATE, write_text_model
@@ -245,3 +245,12 @@ def test_a_template_that_writes_todays_date_writes_that_of_the_settings(tmp_path
     batch = encode(learner, [conversation("a", say("user", "2 + 2?"), say("assistant", "4"))], [[]])
     text = learner.tokenizer.decode(batch.inputs["input_ids"][0])
     assert "Today is 29 Feb 2024. " in text and not recwarn.list
+
+
+def test_memory_that_a_long_text_took_is_given_back_and_of_short_ones_nothing_is_asked(text_learner, monkeypatch):
+    asked = []
+    monkeypatch.setattr(labelling, "release_freed", lambda: asked.append(1))
+    for words in ("short", "long " * (labelling.LONG_TEXT // 5)):
+        (found,) = labelling.labelled(text_learner, [conversation("a", say("user", words), say("assistant", "4"))])
+        assert text_learner.tokenizer.decode(found.ids[found.answers[0].start : found.answers[0].stop]) == "4<eos>"
+    assert asked == [1]

@@ -12,8 +12,11 @@ from adaptinf.models.chat.tokens import Tokenised, tokenise, tokens_of, with_end
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable
 from adaptinf.models.loading import Learner
+from adaptinf.models.memory import release_freed
 from adaptinf.words import one_line, shortened
 
+LONG_TEXT = 1_000_000
+"""Characters of which a tokenizer takes more memory than should stay with the thread that called it."""
 IGNORED = -100
 """Label of a token outside the answers (the convention of torch's cross-entropy and of transformers)."""
 
@@ -50,8 +53,13 @@ def labelled(learner: Learner, samples: Sequence[Sample]) -> list[Labelled | Unu
             texts[number] = rendered(learner, traits, sample)
         except Unusable as error:
             found[number] = error
-    for number, tokens in zip(texts, _all_tokens(learner, traits, list(texts.values())), strict=True):
+    all_tokens = _all_tokens(learner, traits, list(texts.values()))
+    for number in reversed(texts):
+        tokens = all_tokens.pop()
         found[number] = _labelled(learner, traits, texts[number], tokens) if isinstance(tokens, Tokenised) else tokens
+        del tokens
+    if sum(len(one.text) for one in texts.values()) > LONG_TEXT:
+        release_freed()
     return [found[number] for number in range(len(samples))]
 
 
