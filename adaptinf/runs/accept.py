@@ -43,7 +43,8 @@ def accept(run: Run, what: str) -> Acceptance:
         raise ConfigError(f"{what!r} cannot be accepted; {known_names(what, ACCEPTABLE)}")
     change = accept_base(run) if what == "base" else accept_tests(run)
     if change is None:
-        same = f"base model is that of step {max(0, run.num_finished - 1)}" if what == "base" else SAME_TESTS
+        step, path = max(0, run.num_finished - 1), run.settings.model.path
+        same = f"base model {path} is that of step {step}" if what == "base" else SAME_TESTS
         return Acceptance(change=None, removed=(), text=f"nothing to accept: the {same}")
     removed = unfinished_work(run) if what == "base" else ()
     for folder in removed:

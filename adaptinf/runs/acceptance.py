@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from adaptinf.config import RunConfig
 from adaptinf.errors import StoreError
+from adaptinf.runs import Run
 from adaptinf.runs.layout import Layout
 from adaptinf.storage import store
 
@@ -34,6 +37,27 @@ class Accepted:
         """The change and where it takes effect, in a sentence."""
         named = "another base model" if self.what == "base" else "other tests"
         return f"{named} from step {self.step} on ({self.text})"
+
+
+def accepting(run: Run, what: What) -> str:
+    """Return how a changed input is accepted: the command, which reads config.yaml, after a correction of that."""
+    command = f"adaptinf accept {shlex.quote(str(run.folder))} {what}"
+    written, wanted = _places(Run.open(run.folder).config, what), _places(run.config, what)
+    differing = [place for place, path in wanted.items() if place in written and written[place] != path]
+    return f"correct {', '.join(differing)} in {run.config_file}, then {command}" if differing else command
+
+
+def _places(config: RunConfig, what: What) -> dict[str, str | None]:
+    """Return setting -> where it says that an input lies."""
+    if what == "base":
+        model = config.model
+        return {
+            "model.path": model.path,
+            "model.adapter": model.adapter,
+            "extraction.model": config.extraction.model,
+        }
+    tests = enumerate(config.evaluation)
+    return {f"evaluation.{number}.{key}": getattr(test, key) for number, test in tests for key in ("path", "images")}
 
 
 def note_accepted(run: Layout, change: Accepted) -> None:

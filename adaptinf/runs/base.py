@@ -10,7 +10,7 @@ from typing import Any
 from adaptinf.data import Evaluation, Features, Trained
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.runs import BASE_STEP, Run
-from adaptinf.runs.acceptance import Accepted, note_accepted
+from adaptinf.runs.acceptance import Accepted, accepting, note_accepted
 from adaptinf.runs.identity import ModelIdentity, identities, listed
 from adaptinf.runs.plugin_changes import note_changed_plugins, plugin_digests
 from adaptinf.storage import store, tables
@@ -84,6 +84,23 @@ def check_base(run: Run) -> None:
         new.write(run.base_file)
 
 
+def changed_base(run: Run) -> str | None:
+    """Return which model is not that of the steps before, in a phrase; None: all are, or none was recorded.
+
+    Raises:
+        StoreError: steps/base.json is damaged.
+    """
+    kept = _kept(run)
+    if kept is None:
+        return None
+    found = identities(run.settings, kept.models, run.progress)
+    changed = _changed(kept.models, found)
+    parts = [
+        f"{key}={found[key].path} is another model than in the steps before: {now}" for key, now in changed.items()
+    ]
+    return "; ".join(parts) or None
+
+
 def accept_base(run: Run) -> Accepted | None:
     """Take the base model as it is now for the steps to come; None: it is the same as before.
 
@@ -148,8 +165,8 @@ def _refusal(run: Run, kept: KeptBase, found: Mapping[str, ModelIdentity], chang
 
 def _ways_out(run: Run) -> str:
     return (
-        f"Bring the former model back, or take this one as it is from step {run.num_finished} on with "
-        f"adaptinf accept {run.folder} base"
+        f"Bring the former model back, or take this one as it is from step {run.num_finished} on: "
+        f"{accepting(run, 'base')}"
     )
 
 

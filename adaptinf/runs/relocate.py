@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,15 +108,15 @@ def missing_images(run: Run) -> list[str]:
         if path is not None and dataset.name not in withdrawn and not path.exists():
             found.append(
                 f"images of {dataset.name} are not where the pool has them ({path}); put them back, or, if they have "
-                f"moved, adaptinf relocate {run.folder} {_from_to(run, dataset, path)}"
+                f"moved, adaptinf relocate {shlex.join([str(run.folder), *_from_to(run, dataset, path)])}"
             )
     return found
 
 
-def _from_to(run: Run, dataset: StoredDataset, path: Path) -> str:
+def _from_to(run: Run, dataset: StoredDataset, path: Path) -> tuple[str, str]:
     """Return the former folder of a dataset's images and, where config.yaml names another one, the new one."""
     recorded = dataset_info(dataset.folder).get("image_folder")
     old = relocated(os.path.abspath(recorded), dataset.moves) if recorded else str(path.parent)
     entry = next((item for item in run.config.stream if item.name == dataset.name), None)
     new = entry.images if entry is not None and entry.images and os.path.abspath(entry.images) != old else "NEW"
-    return f"{old} {new}"
+    return old, new

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.evaluation.identity import OTHER, ChangedTest, changed_tests
 from adaptinf.evaluation.skills import SkillTest, read_tests
 from adaptinf.runs import BASE_STEP, Run
-from adaptinf.runs.acceptance import Accepted, accepted_changes, note_accepted
+from adaptinf.runs.acceptance import Accepted, accepted_changes, accepting, note_accepted
 
 
 def check_tests(run: Run, tests: Sequence[SkillTest]) -> None:
@@ -19,7 +20,7 @@ def check_tests(run: Run, tests: Sequence[SkillTest]) -> None:
         StoreError: items of a skill differ; the message has the numbers, both digests, the first such item and the
             ways out.
     """
-    changed = _not_accepted(run, tests)
+    changed = _not_accepted(run, tests, run.newest(Evaluation))
     if not changed:
         return
     parts = [
@@ -28,9 +29,28 @@ def check_tests(run: Run, tests: Sequence[SkillTest]) -> None:
         for one in changed
     ]
     raise StoreError(
-        f"{run.folder}: {'; '.join(parts)}. Bring the former tests back, or take these as they are with adaptinf "
-        f"accept {run.folder} tests: rows of the skill matrix before and after are then not compared"
+        f"{run.folder}: {'; '.join(parts)}. Bring the former tests back, or take these as they are: "
+        f"{accepting(run, 'tests')}; rows of the skill matrix before and after are then not compared"
     )
+
+
+def changed_items(run: Run) -> str | None:
+    """Return which tests are not those of the newest whole evaluation, nor accepted, in a phrase; None: all are.
+
+    Raises:
+        AdaptError: a test file cannot be read.
+    """
+    with run.plugins():
+        changed = _not_accepted(run, read_tests(run.settings.evaluation, run.settings.data), _newest_whole(run))
+    return "; ".join(f"{one.path} holds other items than were tested before: {one.first}" for one in changed) or None
+
+
+def _newest_whole(run: Run) -> Evaluation | None:
+    for step in range(len(run.config.stream) - 1, BASE_STEP - 1, -1):
+        with suppress(StoreError):
+            if found := run.load(step, Evaluation):
+                return found
+    return None
 
 
 def accept_tests(run: Run) -> Accepted | None:
@@ -42,9 +62,10 @@ def accept_tests(run: Run) -> Accepted | None:
         ConfigError: nothing has been tested yet.
         DataError: a test file cannot be read.
     """
-    if run.newest(Evaluation) is None:
+    newest = run.newest(Evaluation)
+    if newest is None:
         raise ConfigError(f"{run.folder}: no skill has been tested yet; there is nothing to accept")
-    changed = _not_accepted(run, read_tests(run.settings.evaluation, run.settings.data))
+    changed = _not_accepted(run, read_tests(run.settings.evaluation, run.settings.data), newest)
     if not changed:
         return None
     change = Accepted(
@@ -64,9 +85,9 @@ def _next_tested(run: Run) -> int:
     return step + run.has(step, Evaluation)
 
 
-def _not_accepted(run: Run, tests: Sequence[SkillTest]) -> list[ChangedTest]:
+def _not_accepted(run: Run, tests: Sequence[SkillTest], newest: Evaluation | None) -> list[ChangedTest]:
     accepted = [change for change in accepted_changes(run) if change.what == "tests"]
-    return [one for one in changed_tests(tests, run.newest(Evaluation)) if not _is_accepted(one, accepted)]
+    return [one for one in changed_tests(tests, newest) if not _is_accepted(one, accepted)]
 
 
 def _is_accepted(one: ChangedTest, accepted: Sequence[Accepted]) -> bool:

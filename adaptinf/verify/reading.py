@@ -15,7 +15,7 @@ from adaptinf.formats.manifest import MANIFEST
 from adaptinf.pool.stored import StoredDataset
 from adaptinf.runs import Run
 from adaptinf.runs.layout import EXPORTS
-from adaptinf.storage import checksums, tables
+from adaptinf.storage import checksums, tables, verified
 from adaptinf.storage.inspection import Findings, Problem, inspect
 from adaptinf.verify.findings import Damage
 from adaptinf.verify.folders import Place, reads
@@ -30,7 +30,7 @@ class Reading:
     problems: dict[Place, list[Problem]] = field(default_factory=lambda: defaultdict(list))
     """Damaged, missing and foreign files of each folder."""
     unjudged: dict[Place, Problem] = field(default_factory=dict)
-    """Folders whose checksums are damaged or gone, so that nothing else of them can be judged."""
+    """Folders that can be loaded, but whose checksums are damaged or gone, so that nothing else can be judged."""
     dropped: set[int] = field(default_factory=set)
     """Steps whose features have dropped their arrays."""
     unlisted: list[Path] = field(default_factory=list)
@@ -81,6 +81,14 @@ def read_folder(run: Run, place: Place, is_sealed: bool, found: Reading, on_read
 def _note_unjudged(run: Run, place: Place, findings: Findings, is_sealed: bool, found: Reading) -> None:
     """Note a folder without checksums; of those of version 0.1 only the form of the files can be looked at."""
     folder = place.folder(run)
+    if findings.problems or is_sealed:
+        with verified.checking(False):
+            broken = list(form_problems(run, place))
+        if broken:
+            # Known to be damaged, whatever its checksums would say.
+            found.num_files += 1
+            found.problems[place] += broken
+            return
     if findings.problems:
         found.num_files += 1
         found.unjudged[place] = findings.problems[0]

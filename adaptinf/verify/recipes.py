@@ -42,6 +42,8 @@ class Recipes:
     """What else is damaged that every stage needs, such as the settings of the steps."""
     sources: Mapping[int, str] = field(default_factory=dict)
     """Steps whose dataset cannot be made again from its file -> why."""
+    changed: Mapping[str, str] = field(default_factory=dict)
+    """Stages whose inputs from outside of the run are not those that it was made with -> which."""
     accepted: tuple[Accepted, ...] = ()
     """Changes of base model and tests that the user has accepted."""
     _found: dict[Place, str | None] = field(default_factory=dict)
@@ -62,6 +64,8 @@ class Recipes:
             return self._obstacle_of_dataset(place.step)
         if place.stage in MODEL_STAGES and (gone := _gone(self.run, place.stage)):
             return f"{gone} is gone"
+        if place.stage in self.changed:
+            return self.changed[place.stage]
         if change := self._later_change(place):
             return f"it was made with what was replaced later: {change.line}"
         reads_arrays = place.stage in (Clusters.stage, SavedPruning.stage) or (

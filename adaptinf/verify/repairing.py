@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from adaptinf.errors import AdaptError
@@ -12,8 +11,6 @@ from adaptinf.runs import Run, making_again
 from adaptinf.runs.stream import content_of_source
 from adaptinf.storage import checksums, sealed_text, store
 from adaptinf.verify.examination import Examination, known_content
-from adaptinf.verify.folders import Place
-from adaptinf.verify.reading import form_problems
 from adaptinf.verify.recipes import Recipes
 from adaptinf.verify.way_out import is_removable, recipes_of
 
@@ -61,8 +58,8 @@ def adopt_unchecked(run: Run, found: Examination) -> None:
         folder = place.folder(run)
         if place not in reading.unjudged and (folder not in reading.unchecked or place in reading.problems):
             continue
-        if place in reading.unjudged and not _loads_without_checksums(run, place):
-            continue
+        if place in reading.unjudged:
+            (folder / checksums.CHECKSUMS).unlink(missing_ok=True)
         if place not in reading.problems:
             reading.adopted[folder] = checksums.adopt(folder).adopted or ""
             reading.unjudged.pop(place, None)
@@ -72,17 +69,3 @@ def adopt_unchecked(run: Run, found: Examination) -> None:
     if path in reading.unchecked:
         store.write_text_whole(path, sealed_text.sealed(path.read_text(encoding="utf-8")))
         reading.unchecked.remove(path)
-
-
-def _loads_without_checksums(run: Run, place: Place) -> bool:
-    """Tell whether a folder can be loaded; its damaged checksums are removed if it can."""
-    path = place.folder(run) / checksums.CHECKSUMS
-    aside = store.part_of(path)
-    if path.exists():
-        os.replace(path, aside)
-    if any(form_problems(run, place)):
-        if aside.exists():
-            os.replace(aside, path)
-        return False
-    aside.unlink(missing_ok=True)
-    return True

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
-from adaptinf.errors import StoreError
+from adaptinf.errors import AdaptError, StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import Accepted, accepted_changes
+from adaptinf.runs.base import changed_base
+from adaptinf.runs.making_again import former_of
+from adaptinf.runs.same_tests import changed_items
+from adaptinf.storage import checksums
 from adaptinf.storage.inspection import Problem
 from adaptinf.verify.examination import Examination, known_content
 from adaptinf.verify.findings import Damage, run_command
 from adaptinf.verify.folders import Place
-from adaptinf.verify.recipes import Recipes
+from adaptinf.verify.recipes import MODEL_STAGES, Recipes
 
 WITHOUT = {
     POOL_STAGE: "the weights in steps/*/model can be used; further steps need the dataset",
@@ -43,8 +49,20 @@ def recipes_of(run: Run, found: Examination, sources: Mapping[int, str] | None =
         dropped=found.reading.dropped,
         obstacles=tuple(found.obstacles),
         sources={**unknown, **(sources or {})},
+        changed=_changed(run, {place.stage for place in bad}),
         accepted=_accepted(run),
     )
+
+
+def _changed(run: Run, stages: Collection[str]) -> dict[str, str]:
+    """Return those of some stages whose model or tests are now other ones than in the steps before -> which."""
+    found = {}
+    with suppress(AdaptError, OSError):  # what cannot be read is named by the run that needs it
+        if MODEL_STAGES & set(stages) and (phrase := changed_base(run)):
+            found = dict.fromkeys(MODEL_STAGES, phrase)
+        if Evaluation.stage in stages and (phrase := changed_items(run)):
+            found[Evaluation.stage] = phrase
+    return found
 
 
 def _accepted(run: Run) -> tuple[Accepted, ...]:
@@ -89,7 +107,7 @@ def _damage(run: Run, place: Place, problem: Problem, names: frozenset[str], rec
         )
     else:
         repair = f"adaptinf verify {shlex.quote(str(run.folder))} --repair"
-        way_out = f"{repair}, then {run_command(run)}, which makes {folder} again{_caveat(run, place)}"
+        way_out = f"{repair}, then {run_command(run)}, which makes {folder} again{_caveat(run, place, folder)}"
     return Damage(
         path=problem.path,
         what=problem.what,
@@ -101,7 +119,7 @@ def _damage(run: Run, place: Place, problem: Problem, names: frozenset[str], rec
 
 def _lost(run: Run, place: Place, recipes: Recipes) -> Damage:
     folder, obstacle = place.folder(run), recipes.obstacle(place)
-    again = f"{run_command(run)}, which makes it again{_caveat(run, place)}"
+    again = f"{run_command(run)}, which makes it again{_caveat(run, place, former_of(folder))}"
     return Damage(
         path=folder,
         what="is missing",
@@ -126,9 +144,20 @@ def _bring_back(place: Place, obstacle: str) -> str:
     return f"bring back a copy: it cannot be made again, as {obstacle}. Without it, {WITHOUT[place.stage]}"
 
 
-def _caveat(run: Run, place: Place) -> str:
+def _caveat(run: Run, place: Place, kept: Path) -> str:
+    """Return what is to be known of a folder that is made again; `kept`: where its former checksums are."""
     if place.stage == POOL_STAGE:
         return f", if {run.config.stream[place.step].path} still gives the same rows"
+    is_compared = _has_checksums(kept)
     if place.stage == Trained.stage and place.step + 1 < run.num_begun:
-        return " and says whether the weights are the same: later steps went on from the former ones"
-    return " and says whether every byte is as before"
+        compared = " and says whether the weights are the same" if is_compared else ""
+        return f"{compared}: later steps went on from the former ones"
+    return " and says whether every byte is as before" if is_compared else ""
+
+
+def _has_checksums(path: Path) -> bool:
+    """Tell whether a folder, or the file that keeps those of a removed one, has checksums to compare with."""
+    try:
+        return (checksums.load(path) if path.is_dir() else checksums.read(path)) is not None
+    except StoreError:
+        return False

@@ -155,6 +155,21 @@ def test_an_accepted_model_is_recorded_and_the_run_goes_on(begun, call):
     assert code == 0 and "another base model from step 1 on" in out
 
 
+def test_the_way_to_accept_a_model_of_another_folder_works_as_it_is_written(begun, call):
+    shutil.copytree(begun / "model", begun / "other")
+    changed_weight(begun / "other/model.safetensors")
+    former, other = str(begun / "model"), str(begun / "other")
+    (begun / "stream.yaml").write_text((begun / "stream.yaml").read_text().replace(former, other))
+    code, _, err = call("run", begun / "stream.yaml", "--out", begun / "run")
+    config, command = begun / "run/config.yaml", f"adaptinf accept {begun / 'run'} base"
+    assert code == 2 and f"correct model.path in {config}, then {command}" in err
+    assert f"nothing to accept: the base model {former} is" in call("accept", begun / "run", "base")[1]
+    config.write_text(config.read_text().replace(former, other))
+    assert "accepted: another base model" in call("accept", begun / "run", "base")[1]
+    code, _, err = call("run", begun / "stream.yaml", "--out", begun / "run")
+    assert code == 0, err
+
+
 def test_a_model_that_changes_within_the_first_step_is_refused(begun):
     shutil.rmtree(begun / "run/steps")
     run = Run.open(begun / "run")

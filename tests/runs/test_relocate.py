@@ -124,6 +124,7 @@ def test_an_export_names_the_new_folder_and_reads_back(folder):
     pool = run.pool(0)
     selection = select(None, None, pool.ids, 4, method="random_replay", arrived=pool.arrived, current_step=0)
     run.once(0, Selection, lambda _: selection)
+    run.pin_settings()
     exported = api.export(run.folder, step=0, out=folder / "out")
     assert all(root == str(folder / "elsewhere") for root in exported.manifest["roots"])
     assert all(path.is_file() for sample in read(folder / "out") for path in sample.images)

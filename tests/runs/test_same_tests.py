@@ -115,6 +115,21 @@ def test_tests_that_were_added_later_are_no_change(begun):
     check_tests(run, read_tests(evaluation))
 
 
+def test_the_way_to_accept_tests_of_another_file_works_as_it_is_written(begun, call):
+    shutil.copy(begun / "test_sums.json", begun / "test_other.json")
+    edit(begun, "other", answer)
+    config = begun / "run/config.yaml"
+    for path in (begun / "stream.yaml", config):
+        text = path.read_text()
+        path.write_text(text.replace("test_sums.json", "test_other.json"))
+        if path != config:
+            code, _, err = call("run", path, "--out", begun / "run")
+            assert code == 2 and f"correct evaluation.0.path in {config}, then adaptinf accept" in err
+    assert "accepted: other tests" in call("accept", begun / "run", "tests")[1]
+    code, _, err = call("run", begun / "stream.yaml", "--out", begun / "run")
+    assert code == 0, err
+
+
 def test_accepted_tests_are_a_break_in_the_matrix(begun, call):
     edit(begun, "sums", answer)
     code, out, _ = call("accept", begun / "run", "tests")

@@ -134,6 +134,35 @@ def test_a_dataset_whose_file_has_changed_is_not_removed(run):
     assert "gives other rows now" in one.way_out and one.way_out.startswith("bring back a copy")
 
 
+def test_what_another_base_model_or_other_tests_would_make_otherwise_is_not_removed(run, tmp_path):
+    config = Run.open(run).config
+    shutil.copytree(config.model.path, tmp_path / "base")
+    shutil.copy(config.evaluation[0].path, tmp_path / "tests.json")
+    text = (run / "config.yaml").read_text().replace(config.model.path, str(tmp_path / "base"))
+    (run / "config.yaml").write_text(text.replace(config.evaluation[0].path, str(tmp_path / "tests.json")))
+    for stage in ("selection", "evaluation", "model"):
+        damage(run / "steps/01" / stage)
+    assert all(one.folder is not None for one in api.verify(run).damaged)
+    tests = json.loads((tmp_path / "tests.json").read_text())
+    (tmp_path / "tests.json").write_text(json.dumps(tests[:-1]))
+    ways_out = {one.folder: one.way_out for one in api.verify(run).damaged}
+    assert set(ways_out) == {None, run / "steps/01/selection", run / "steps/01/model"}
+    assert "tests.json holds other items than were tested before" in ways_out[None]
+    with open(tmp_path / "base/chat_template.jinja", "a") as file:
+        file.write(" ")
+    found = api.verify(run, repair=True)
+    assert found.removed == (run / "steps/01/selection",) and (run / "steps/01/model").exists()
+    text = next(one.way_out for one in found.damaged if "model" in one.path.parts)
+    assert "is another model than in the steps before: chat_template.jinja differs" in text
+
+
+def test_a_folder_that_is_gone_has_nothing_to_compare_with(run, call):
+    shutil.rmtree(run / "steps/01/clusters")
+    (one,) = api.verify(run).damaged
+    assert one.way_out.endswith("which makes it again")
+    assert "as before" not in goes_on(run, call)
+
+
 def test_a_dataset_that_is_gone_is_not_replaced_by_other_rows(run, call):
     shutil.rmtree(run / "pool/00-one")
     path = Path(Run.open(run).config.stream[0].path)

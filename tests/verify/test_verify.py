@@ -261,11 +261,29 @@ def test_checksums_alone_that_are_damaged_are_no_reason_to_remove_a_folder(run):
 
 
 def test_damaged_files_of_a_folder_are_not_adopted(run):
-    folder = run / "steps/00/clusters"
+    folder = run / "steps/01/clusters"
     (folder / checksums.CHECKSUMS).unlink()
     (folder / "assignments.parquet").write_bytes(b"PAR1")
     found = api.verify(run, adopt=True)
     assert not found.is_whole and not (folder / checksums.CHECKSUMS).exists()
+    (one,) = found.damaged
+    assert one.folder == folder and one.what.startswith("cannot be loaded") and "--repair" in one.way_out
+
+
+@pytest.mark.parametrize("way", ["missing", "damaged"])
+def test_a_folder_that_cannot_be_loaded_is_repaired_without_its_checksums_too(run, way, call):
+    folder = run / "steps/01/clusters"
+    (folder / "assignments.parquet").write_bytes(b"PAR1")
+    if way == "missing":
+        (folder / checksums.CHECKSUMS).unlink()
+    else:
+        (folder / checksums.CHECKSUMS).write_bytes(b"{")
+    (one,) = api.verify(run).damaged
+    assert "every byte" not in one.way_out
+    assert api.verify(run, repair=True).removed == (folder,)
+    code, _, err = call("run", run / "config.yaml", "--out", run)
+    assert code == 0 and "every byte is as before" not in err
+    assert api.verify(run).is_whole
 
 
 def test_plugin_files_that_are_gone_do_not_stop_the_check(run):
