@@ -55,7 +55,10 @@ def main() -> None:
         _fail(space.sentence(error) or f"{place}{error.strerror or error}; correct that and repeat the command", 2)
     except Exception as error:  # a usage error of click has a message of its own; everything else is our bug
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
-            _fail(error.format_message(), error.exit_code)
+            _fail(
+                f"{error.format_message()} (`adaptinf --help` lists commands, after a command its options)",
+                error.exit_code,
+            )
         say_text(traceback.format_exc().rstrip(), is_error=True)
         _fail("this is a bug in adaptinf; please report it with the lines above", 1)
     if code == INTERRUPTED:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adaptinf.config.schema import RunConfig
+from adaptinf.words import escaped
 
 SIMILAR_HERE, SIMILAR_ELSEWHERE = 0.5, 0.8
 """Least similarity of a key that is suggested: of the same section, and of another where none here is so similar."""
@@ -30,7 +31,7 @@ def mistake_lines(error: ValidationError) -> list[str]:
 def _explain(item: Any) -> tuple[str, str]:
     """Return the place of one mistake and what is wrong; `item` is one of pydantic's error dictionaries."""
     location = [part for part in item["loc"] if not _is_branch_tag(part)]
-    place = ".".join(str(part) for part in location)
+    place = ".".join(escaped(str(part)) for part in location)
     if item["type"] == "extra_forbidden":
         return place, f"unknown key; {_meant_key(location)}"
     message = item["msg"].removeprefix("Value error, ")

@@ -67,11 +67,11 @@ def stage_seconds(log: Path) -> dict[tuple[int, str], float]:
     return {(event["step"], event["stage"]): event["seconds"] for event in finished_stages(log)}
 
 
-def unended(log: Path) -> set[int]:
-    """Return the steps that have a stage which began and never ended; the base model's test is BASE_STEP's."""
+def unended(log: Path) -> set[tuple[int, str]]:
+    """Return step and stage of what began and, as far as the log says, never ended; BASE_STEP's: the base's test."""
     stages = [event for event in _stage_events(log) if event["event"] in ("begin", "end")]
     last = {(event["step"], event["stage"]): event["event"] for event in stages}
-    return {step for (step, _), kind in last.items() if kind == "begin"}
+    return {place for place, kind in last.items() if kind == "begin"}
 
 
 def _stage_events(log: Path) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def missing(run: Run, *, at_rest: bool = False) -> Iterator[Missing]:
     ended. A folder that is being made at this moment is not missing; `at_rest`: none is, as the caller holds the run's
     lock, so what is half made was left by an attempt that ended. Steps without a folder are those of `undone`.
     """
-    ended, num_begun = run.seconds().keys(), run.num_begun
+    ended, num_begun = run.seconds().keys(), max(run.num_begun, _newest_folder(run) + 1)
     for step in range(len(run.config.stream)):
         folder = run.dataset_folder(step)
         if (step < num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder, at_rest):
@@ -42,6 +42,11 @@ def missing(run: Run, *, at_rest: bool = False) -> Iterator[Missing]:
     for step in range(num_begun):
         stages = _missing_stages(run, step, ended, lately.get(step, set()))
         yield from (Missing(step, kind) for kind in stages if not _is_there(run.stage_folder(step, kind), at_rest))
+
+
+def _newest_folder(run: Run) -> int:
+    """Return the newest step of the stream that has a folder; a step before it without one has lost it."""
+    return max((step for step in range(len(run.config.stream)) if run.step_folder(step).exists()), default=-1)
 
 
 def missing_stages(run: Run, step: int, *, at_rest: bool = False) -> list[type[store.Artifact]]:

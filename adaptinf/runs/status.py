@@ -146,9 +146,15 @@ def _state_at_rest(run: Run) -> str:
     """Return the state of a run that nobody works on."""
     length = len(run.config.stream)
     # Of a dataset that `add` refused, nothing but a line in the log is left.
-    if any(step < length for step in events.unended(run.events_file)) or run.num_begun > run.num_finished:
+    unended = [(step, stage) for step, stage in events.unended(run.events_file) if step < length]
+    if any(not _is_finished(run, *place) for place in unended) or run.num_begun > run.num_finished:
         return "stopped"
     return "waiting" if run.num_finished < length or not length else "finished"
+
+
+def _is_finished(run: Run, step: int, stage: str) -> bool:
+    """Tell whether the folder of a stage is there, as it is where a damaged line is all that its end has lost."""
+    return (run.dataset_folder(step) if stage == POOL_STAGE else run.step_folder(step) / stage).exists()
 
 
 def _pool_status(run: Run) -> dict[str, Any]:

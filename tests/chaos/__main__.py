@@ -25,6 +25,18 @@ from tests.chaos import disk, flips, hostile, inputs, kills, losses, mutations, 
 from tests.chaos.judging import Case, Judged, Verdict  # noqa: E402
 from tests.chaos.runs import Workshop, make  # noqa: E402
 
+SLOW = ("run", "report", "compare")
+"""Commands that take a second or more."""
+SIZES = {
+    "flip": (740, 30),
+    "damaged file": (60, 30),
+    "kill": (10, 8),
+    "folder deleted": (12, 12),
+    "two commands at once": (999, 999),
+}
+"""Kind of row -> its tries in the attack of docs/robustness.md, and those of a row with a slow command."""
+SIZE = 12
+"""Of other rows."""
 IMPORTED = (
     "adaptinf.cli", "adaptinf.cli.console_tables", "adaptinf.cli.progress", "adaptinf.cli.sample_text",
     "adaptinf.compare", "adaptinf.doctor", "adaptinf.evaluation.generation", "adaptinf.pipeline",
@@ -48,7 +60,7 @@ def main() -> int:
     try:
         workshop = make(folder, _say)
         cases = chosen(list(all_cases(workshop, given.attacks)), given)
-        tried = list(_carry_out(workshop, cases, given, begun))
+        tried = list(_carry_out(workshop, cases, given))
         _say(f"{len(tried):,} tries in {time.monotonic() - begun:.0f} s")
     finally:
         if not given.keep:
@@ -67,8 +79,10 @@ def _arguments() -> Any:
     parser.add_argument("cases", nargs="*", help="names of cases, to carry out these alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--attacks", default=",".join(ATTACKS), help="kinds of attack, separated by commas")
-    parser.add_argument("--per-row", type=int, help="tries of each row of the table, drawn at random; all if left out")
-    parser.add_argument("--seconds", type=float, help="no try begins later than this, and none that takes long at all")
+    parser.add_argument("--per-row", type=int, help="tries of each row, drawn at random; SIZES if left out")
+    parser.add_argument(
+        "--seconds", type=float, help="no try begins so long after the first, and none that takes long at all"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="file for what was tried, and how it ended")
     parser.add_argument("--write", action="store_true", help="write docs/robustness.md")
@@ -103,14 +117,21 @@ def chosen(cases: list[Case], given: Any) -> list[Case]:
     for case in cases:
         if not (case.is_long and given.seconds):
             by_row.setdefault(case.attack, []).append(case)
-    rounds = zip_longest(*(row[: given.per_row] for row in by_row.values()))
+    rows = [row[: given.per_row or size_of(attack)] for attack, row in by_row.items()]
+    rounds = zip_longest(*rows)
     return [case for round in rounds for case in round if case is not None]
 
 
-def _carry_out(workshop: Workshop, cases: list[Case], given: Any, begun: float) -> Iterator[dict[str, str]]:
+def size_of(attack: str) -> int:
+    """Return the tries of a row of the table."""
+    kind, _, command = attack.partition(", ")
+    return SIZES.get(kind, (SIZE, SIZE))[command in SLOW]
+
+
+def _carry_out(workshop: Workshop, cases: list[Case], given: Any) -> Iterator[dict[str, str]]:
     """Yield the attack, name, verdict and reason of each case, in processes forked from this one."""
     waiting.extend(cases)
-    is_late = begun + given.seconds if given.seconds else math.inf
+    is_late = time.monotonic() + given.seconds if given.seconds else math.inf
     # All of its processes are forked before its thread starts; and they may have children, unlike those of a Pool.
     with ProcessPoolExecutor(max(1, min(given.workers, len(cases))), get_context("fork")) as pool:
         tasks = [

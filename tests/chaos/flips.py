@@ -35,7 +35,7 @@ def flip(path: Path, rng: Random) -> None:
     path.write_bytes(content)
 
 
-def cases(workshop: Workshop, *, flips: int = 14, slow_flips: int = 3) -> Iterator[Case]:
+def cases(workshop: Workshop, *, flips: int = 24, slow_flips: int = 3) -> Iterator[Case]:
     """Yield `flips` tries of every file with every command, `slow_flips` with the slow ones."""
     for state, verbs in VERBS_OF.items():
         for name in files_of(workshop, state):

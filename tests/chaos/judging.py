@@ -91,7 +91,8 @@ OF_A_PAGE = re.compile(
     r'|"(?:bytes|seconds|peak_bytes)":\[[^\]]*\]'  # the same as numbers of a plot
 )
 """What may differ between two reports."""
-MAX_MESSAGE = 1000
+MAX_MESSAGE = 1100
+"""A thousand characters, and what begins and ends a line that was cut."""
 PATH = re.compile(
     r"/|\w\.(?:yaml|json|jsonl|parquet|npy|arrow|html|safetensors|txt)\b"  # a file
     r"|\b\w+=|\b[a-z_]+\.[a-z_]+\b|--\w+"  # a setting or an option
@@ -99,7 +100,7 @@ PATH = re.compile(
 """A message names a file, a folder, a setting or an option."""
 WAY_OUT = re.compile(
     r"\b(?:add|adaptinf [a-z]+|begin|bring|check|choose|copy|correct|delete|did you mean|edit|exist|fix|free|give|"
-    r"install|known here|known:|leave|line \d+|list|make|mount|move|must|name|needs?|numbered|put|remove|rename|repeat|"
+    r"install|known|leave|line \d+|list|make|mount|move|must|name|needs?|numbered|put|remove|rename|repeat|"
     r"replace|required|restore|run|same command|see|set|shorten|should|start|stop|take|use|wait|write)\b"
 )
 """A message says what to do."""

@@ -121,7 +121,7 @@ WRITTEN = (
         "compare",
         None,
         lambda w, f: ("compare", w.stream(1), "--methods", METHODS, "--out", f / OUT, "--workers", 2, "--quiet"),
-        tries=6,
+        tries=4,
     ),
 )  # fmt: skip
 

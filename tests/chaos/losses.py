@@ -93,11 +93,13 @@ def is_undone(workshop: Workshop, state: str, name: str, verb: str) -> bool:
     """Tell whether deleting a folder is what the documentation tells users to do, so that a command follows it.
 
     The newest step is undone by deleting its folder, all steps by deleting theirs; and a stage of a step that is not
-    finished is begun again.
+    finished is begun again. An export is the user's to delete.
     """
     newest = max((workshop.state(state) / "steps").glob("[0-9]*")).relative_to(workshop.state(state))
     is_unfinished = not (workshop.state(state) / newest / "pruning").exists()
     parents = (Path(name), *Path(name).parents)
+    if Path("exports") in parents:
+        return verb == "verify"
     return Path(name) in (newest, newest.parent) or (is_unfinished and newest in parents and verb == "status")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.chaos.forks import command
+from tests.chaos.forks import Ended, command
 from tests.chaos.judging import Case, Judged, differences, fault, judged, refusal
 from tests.chaos.runs import Workshop, small_shards
 from tests.chaos.verbs import honest
@@ -50,8 +50,8 @@ def _try(workshop: Workshop, kind: str, scratch: Path, rng: Random) -> Judged:
     ended = command(words, scratch / "said", before=small_shards)
     expected = honest(workshop, "finished", "run").folder / "run"
     if words[0] == "step" and ended.code == 2:
-        return fault(ended) or refusal(ended)
-    return judged(ended, lambda: differences(expected, run, without=("config.yaml",)))
+        return fault(ended) or refusal(ended, is_argument=True)
+    return _judged(ended, lambda: differences(expected, run, without=("config.yaml",)))
 
 
 def _try_new(workshop: Workshop, scratch: Path, rng: Random) -> Judged:
@@ -59,7 +59,12 @@ def _try_new(workshop: Workshop, scratch: Path, rng: Random) -> Judged:
     stream = scratch / "stream.yaml"
     stream.write_bytes(_mutated(workshop.stream(1).read_text(encoding="utf-8"), rng.choice(("value", "text")), rng))
     ended = command(("run", stream, "--out", scratch / "run", "--quiet"), scratch / "said", before=small_shards)
-    return judged(ended, lambda: [])
+    return _judged(ended, lambda: [])
+
+
+def _judged(ended: Ended, same: Callable[[], list[str]]) -> Judged:
+    """Judge a command: what is wrong with a setting needs no file to be named."""
+    return (fault(ended) or refusal(ended, is_argument=True)) if ended.code else judged(ended, same)
 
 
 def _argument(rng: Random) -> str:
