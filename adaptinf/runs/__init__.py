@@ -31,6 +31,8 @@ from adaptinf.words import counted
 __all__ = ["BASE_STEP", "STAGES", "Run"]
 
 A = TypeVar("A", bound=store.Artifact)
+SHOWN_RUNS = 4
+"""Runs inside of a folder that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +103,12 @@ class Run(Layout):
             ConfigError: there is none, or its config.yaml is wrong.
         """
         if not (folder / CONFIG).is_file():
-            inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+            # A comparison has its runs one level deeper.
+            found = sorted(folder.glob(f"*/{CONFIG}")) or sorted(folder.glob(f"*/*/{CONFIG}"))
+            inside = [str(path.parent) for path in found]
+            more = f" and {len(inside) - SHOWN_RUNS:,} more" if len(inside) > SHOWN_RUNS else ""
             way_out = (
-                f"runs inside it: {', '.join(map(str, inside))}"
+                f"runs inside it: {', '.join(inside[:SHOWN_RUNS])}{more}"
                 if inside
                 else f"make one with `adaptinf init {folder} --model MODEL`"
             )

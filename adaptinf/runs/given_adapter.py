@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.config import LoraConfig, RunConfig
+from adaptinf.data import Trained
+from adaptinf.runs.layout import Layout
 
 FILE = "adapter_config.json"
 """The settings of an adapter as PEFT saves them."""
@@ -24,6 +26,15 @@ def problem(folder: str | None) -> str | None:
     if kind != "LORA":
         return f"model.adapter: {folder} is an adapter of the kind {kind}; only LoRA adapters can be continued"
     return None
+
+
+def is_needed(config: RunConfig, run: Layout) -> bool:
+    """Tell whether steps to come load the given adapter: once the first one has trained, its weights hold it.
+
+    Where every step has an adapter of its own, each of them is merged into the base model anew.
+    """
+    is_merged_anew = config.training.adapter == "merge" and config.training.tune != "full"
+    return is_merged_anew or not run.has(0, Trained)
 
 
 def with_given_lora(config: RunConfig, pinned: RunConfig | None) -> RunConfig:

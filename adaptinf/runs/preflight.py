@@ -9,7 +9,7 @@ from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig, TrainingC
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import given_adapter
+from adaptinf.runs import Run, given_adapter
 from adaptinf.runs.layout import POOL
 from adaptinf.selection import known_options, with_options
 
@@ -31,7 +31,8 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
     problems = [] if config.model.path else ["model.path is empty; name a Hugging Face folder or hub model"]
     models = {"model.path": config.model.path, "extraction.model": config.extraction.model or ""}
     problems += [f"{key}: {path} does not exist" for key, path in models.items() if _is_missing(path)]
-    problems += [line for line in (given_adapter.problem(config.model.adapter),) if line]
+    if folder is None or given_adapter.is_needed(config, Run(folder=folder, config=config)):
+        problems += [line for line in (given_adapter.problem(config.model.adapter),) if line]
     problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
     for dataset in _to_be_read(config, folder):
         paths = [path for path in (dataset.path, dataset.images) if path is not None]

@@ -62,7 +62,7 @@ class Recipes:
     def _own_obstacle(self, place: Place) -> str | None:
         if place.stage == POOL_STAGE:
             return self._obstacle_of_dataset(place.step)
-        if place.stage in MODEL_STAGES and (gone := _gone(self.run, place.stage)):
+        if place.stage in MODEL_STAGES and (gone := _gone(self.run, place)):
             return f"{gone} is gone"
         if place.stage in self.changed:
             return self.changed[place.stage]
@@ -100,11 +100,14 @@ class Recipes:
         return None
 
 
-def _gone(run: Run, stage: str) -> str | None:
+def _gone(run: Run, place: Place) -> str | None:
     """Return the first file or folder that a stage needs from outside of the run and that is not there."""
-    model = run.settings.model
-    wanted = [model.path, *([model.adapter] if model.adapter else [])]
-    wanted += [test.path for test in run.settings.evaluation] if stage == Evaluation.stage else []
+    model, training = run.settings.model, run.settings.training
+    is_merged_anew = training.adapter == "merge" and training.tune != "full"
+    # Weights that go on from the given adapter hold it.
+    starts_from_it = is_merged_anew or place.step < (0 if place.stage == Evaluation.stage else 1)
+    wanted = [model.path, *([model.adapter] if model.adapter and starts_from_it else [])]
+    wanted += [test.path for test in run.settings.evaluation] if place.stage == Evaluation.stage else []
     # Other names are of the hub.
     return next((path for path in wanted if path.startswith("/") and not Path(path).exists()), None)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adaptinf.errors import AdaptError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
+from adaptinf.pool.relocation import moves
 from adaptinf.progress import Progress
 from adaptinf.runs import Run, making_again
 from adaptinf.runs.stream import content_of_source
@@ -48,7 +49,15 @@ def _other_rows(run: Run, found: Examination, step: int, progress: Progress) -> 
             given = content_of_source(run, step, progress)
     except (AdaptError, OSError) as error:
         return f"its file {path} cannot be read ({error})"
-    return None if wanted in (given, None) else f"its file {path} gives other rows now"
+    if wanted in (given, None):
+        return None
+    # A row has the absolute paths of its images, as they were when it arrived.
+    hints = [
+        f"images that were in {move.old} when it arrived must be there again (a copy, no link), and "
+        f"{run.config_file} name that folder, for the repair"
+        for move in moves(run.pool_folder)
+    ]
+    return "; ".join([f"its file {path} gives other rows now", *hints[:1]])
 
 
 def adopt_unchecked(run: Run, found: Examination) -> None:

@@ -259,7 +259,7 @@ def test_the_given_adapter_and_the_proxy_count_as_well(tmp_path):
     assert "README" not in message and "model.path=" not in message
     shutil.rmtree(tmp_path / "adapter")
     (tmp_path / "proxy/tokenizer_config.json").write_bytes((BASE_PATH / "tokenizer_config.json").read_bytes())
-    run_step(Run.open(tmp_path / "run"), 1)  # goes on from the adapter that step 0 trained
+    assert api.step(tmp_path / "run").steps == (1,)  # goes on from the adapter that step 0 trained
 
 
 def test_plugin_files_whose_code_changed_are_noted(tmp_path, monkeypatch):

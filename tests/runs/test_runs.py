@@ -49,6 +49,10 @@ def test_a_folder_that_is_no_run_is_refused_with_the_way_out(tmp_path):
     Run.create(tmp_path / "adapt", config(ONE))
     with pytest.raises(ConfigError, match=r"is not a run folder: .*; runs inside it: \S+/adapt$"):
         Run.open(tmp_path)
+    for number in range(6):
+        Run.create(tmp_path / "comparison" / "adapt" / f"seed-{number}", config(ONE))
+    with pytest.raises(ConfigError, match=r"runs inside it: \S+/adapt/seed-0, .*/seed-3 and 2 more$"):
+        Run.open(tmp_path / "comparison")
 
 
 def test_a_run_is_not_made_where_it_would_write_over_something_else(tmp_path):

@@ -238,3 +238,18 @@ def test_former_checksums_beside_a_dataset_are_no_dataset(run):
     api.verify(run, repair=True)
     assert (run / f"pool/01-two{FORMER}").exists()
     assert len(Run.open(run).pool(1).datasets) == 1
+
+
+def test_a_dataset_whose_images_have_moved_says_where_they_must_be_for_its_repair(run):
+    config = Run.open(run).config
+    images = Path(config.stream[0].images)
+    shutil.copytree(images, run.parent / "moved")
+    text = (run / "config.yaml").read_text()
+    api.relocate(run, images, run.parent / "moved")
+    (run / "config.yaml").write_text(text.replace(f"images: {images}", f"images: {run.parent / 'moved'}"))
+    damage(run / "pool/00-one")
+    found = api.verify(run, repair=True)
+    (one,) = found.damaged
+    assert found.removed == () and f"images that were in {images} when it arrived must be there again" in one.way_out
+    (run / "config.yaml").write_text(text)
+    assert api.verify(run, repair=True).removed == (run / "pool/00-one",)
