@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.hostile_runs import IMAGE, make_runs
+from tests.helpers.hostile_runs import IMAGE, accepted_renaming, make_runs
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,7 +44,7 @@ def hostile_runs(runs, tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture
-def renamed_datasets(monkeypatch):
-    """Let the page be made of runs whose datasets were renamed in the pool, which every command refuses otherwise."""
-    monkeypatch.setattr("adaptinf.runs.check_own_config", lambda *_: None)
-    monkeypatch.setattr("adaptinf.report.facts.check_datasets", lambda _: None)
+def renamed_datasets():
+    """Let the page be made of runs whose datasets were renamed in the pool."""
+    with accepted_renaming():
+        yield

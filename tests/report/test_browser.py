@@ -17,7 +17,7 @@ import pytest
 from adaptinf.demo.run import run_demo
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
-from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT
+from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, accepted_renaming
 from tests.helpers.report_page import Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -67,7 +67,8 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(hostile_runs, tmp_path_factory) -> Path:
-    return write_report(hostile_runs, tmp_path_factory.mktemp("page") / "report.html")
+    with accepted_renaming():
+        return write_report(hostile_runs, tmp_path_factory.mktemp("page") / "report.html")
 
 
 def open_page(driver, page: Path, size: str, *, scheme: str = "light") -> None:

@@ -292,12 +292,12 @@ def test_unscored_samples_have_a_cluster_of_their_own_and_no_place_on_the_map(ad
 
 def test_images_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
     from adaptinf.errors import DataError
-    from adaptinf.report import thumbnails
+    from adaptinf.images import StoredImage
 
-    def gone(path):
-        raise DataError(f"image {path} is missing")
+    def gone(image):
+        raise DataError(f"image {image.path} is missing")
 
-    monkeypatch.setattr(thumbnails, "open_stored", gone)
+    monkeypatch.setattr(StoredImage, "open", gone)
     page = write(adapt, out=tmp_path)
     assert page.data["images"] == [] and "4 images are missing or damaged" in page.text
 
