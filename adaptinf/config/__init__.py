@@ -95,7 +95,8 @@ def read_yaml_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        raise ConfigError(f"{path} is not valid YAML: line {line} is no UTF-8 text; save the file as UTF-8") from error
     return read_yaml(text, str(path))
 
 

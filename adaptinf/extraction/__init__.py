@@ -118,7 +118,8 @@ def _unique_ids(samples: Sequence[Sample]) -> np.ndarray:
 
 def _is_finished(out: Path) -> bool:
     """Return whether an extraction was completed here: info.json is written before the shards are deleted."""
-    shutil.rmtree(store.part_of(out / SHARDS), ignore_errors=True)
+    for left in (store.discarded(out / SHARDS), store.part_of(out / SHARDS)):  # the latter by earlier versions
+        shutil.rmtree(left, ignore_errors=True)
     return (out / store.INFO).exists() and not (out / SHARDS).exists()
 
 

@@ -61,8 +61,9 @@ def _places(config: RunConfig, what: What) -> dict[str, str | None]:
 
 
 def note_accepted(run: Layout, change: Accepted) -> None:
-    """Record a change in accepted.jsonl."""
-    store.append_line(run.accepted_file, vars(change))
+    """Record a change in accepted.jsonl, unless it is the last one there: an earlier call was killed after that."""
+    if change not in accepted_changes(run)[-1:]:
+        store.append_line(run.accepted_file, vars(change))
 
 
 def accepted_changes(run: Layout) -> tuple[Accepted, ...]:

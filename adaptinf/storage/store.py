@@ -66,6 +66,7 @@ def begin(folder: Path) -> Path:
     part.mkdir(parents=True, exist_ok=True)
     # Those of an attempt that was killed at its very end: the files will be written again.
     (part / checksums.CHECKSUMS).unlink(missing_ok=True)
+    shutil.rmtree(discarded(folder), ignore_errors=True)  # what a killed removal has left
     return part
 
 
@@ -128,13 +129,18 @@ def _fsync(path: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder; it is renamed first, so that a part of it is never taken for a complete one."""
+    """Remove a folder; it is renamed first, so that what a kill leaves is taken for no complete or unfinished one."""
     if folder.exists():
-        doomed = part_of(folder)
+        doomed = discarded(folder)
         if doomed.exists():
             shutil.rmtree(doomed)
         os.rename(folder, doomed)
         shutil.rmtree(doomed)
+
+
+def discarded(folder: Path) -> Path:
+    """Return the name of a folder while it is removed."""
+    return part_of(folder.with_name(f"{folder.name}.removed"))
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

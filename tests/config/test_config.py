@@ -78,6 +78,12 @@ def test_a_value_that_fits_no_branch_of_a_union_is_one_mistake(tmp_path):
     assert "'auto' or 'none'" in message and "valid integer" in message
 
 
+def test_a_file_that_is_no_utf_8_is_named_with_the_line(tmp_path):
+    (tmp_path / "stream.yaml").write_bytes(b"seed: 1\nmodel: {path: caf\xe9}\n")
+    with pytest.raises(ConfigError, match="stream.yaml is not valid YAML: line 2 is no UTF-8 text; save the file"):
+        configuration.load(tmp_path / "stream.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

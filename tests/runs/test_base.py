@@ -15,6 +15,8 @@ from adaptinf.data import Features, Trained
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.pipeline import run_all, run_step
 from adaptinf.runs import Run, identity
+from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.base import KeptBase
 from adaptinf.storage import digests
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import rows, write_dataset, write_stream
@@ -183,6 +185,17 @@ def test_a_model_that_changes_within_the_first_step_is_refused(begun):
     change = api.accept(begun / "run", "base")
     assert change.removed == (training,) and not training.exists()
     run_step(Run.open(begun / "run"), 0)
+
+
+def test_an_acceptance_that_was_killed_before_its_end_is_recorded_once(begun, monkeypatch):
+    changed_weight(begun / "model/model.safetensors")
+    run = Run.open(begun / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptBase, "write", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            api.accept(run.folder, "base")
+    assert api.accept(run.folder, "base").change is not None
+    assert len(accepted_changes(run)) == 1
 
 
 def test_a_model_that_changes_while_a_stage_runs_is_noticed_before_the_stage_is_finished(begun, monkeypatch):

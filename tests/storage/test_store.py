@@ -132,6 +132,9 @@ def test_discard_never_leaves_half_a_folder_under_its_name(tmp_path, monkeypatch
     monkeypatch.undo()
     store.discard(tmp_path / "x")
     store.discard(tmp_path / "never there")
+    assert not (tmp_path / "x.part").exists(), "its rest would be taken for work to go on with"
+    assert store.once(tmp_path / "x", Number, lambda part: Number(len(list(part.iterdir())))).value == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"garbage" * 100])
