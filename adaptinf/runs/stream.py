@@ -54,9 +54,12 @@ def add(run: Run, dataset: DatasetConfig) -> Added:
     Raises:
         ConfigError: the name is taken.
         DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`; nothing has changed then.
+        StoreError: a dataset that the pool has is damaged; nothing has changed then.
     """
     run, step = run.with_dataset(dataset), len(run.config.stream)
     with run.plugins():
+        # The whole pool is read below, so one that is damaged is refused before anything is written.
+        run.pool(step - 1)
         info = join(run, step)
         findings = first_findings(run, step)
     # Only now: a dataset that cannot be read must not stand in the way of the next one.

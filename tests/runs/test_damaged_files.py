@@ -210,3 +210,12 @@ def test_every_file_of_the_run_is_refused_or_does_not_matter(begun, tmp_path):
             found = {path: text for path, text in content(copy).items() if path.startswith("steps/01/")}
             assert found == expected, name
         shutil.rmtree(copy)
+
+
+def test_add_to_a_damaged_pool_changes_nothing(damaged, tmp_path):
+    flip(damaged / "pool/00-one/data-00000-of-00001.arrow")
+    third = write_dataset(tmp_path, "three", rows(4))
+    before = content(damaged)
+    with pytest.raises(StoreError, match=r"00-one/data.* is damaged"):
+        api.add(damaged, third["path"])
+    assert content(damaged) == before
