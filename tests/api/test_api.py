@@ -29,7 +29,7 @@ from tests.helpers.streams import row, rows, write_dataset, write_stream, write_
 pytestmark = [pytest.mark.heavy, pytest.mark.usefixtures("one_thread")]
 
 COMMANDS = typer.main.get_command(app).commands
-RENAMED = {"overrides": "settings", "as_json": None, "quiet": "progress"}
+RENAMED = {"overrides": "settings", "as_json": None, "quiet": "progress", "no_verify": "verify"}
 """Parameter of a command -> that of its function; None: it has none."""
 
 
