@@ -331,7 +331,7 @@ def test_a_run_in_use_is_refused_with_the_number_of_its_process(call, tmp_path, 
         (
             OSError(errno.ENOSPC, "No space left on device", "model.safetensors"),
             2,
-            "No space left on device: model.saf",
+            "model.safetensors: no space left on device; free some space",
         ),
         (OSError("1000 requested and 984 written"), 2, "1000 requested and 984 written"),
         (RuntimeError("oops"), 1, "this is a bug in adaptinf"),

@@ -9,6 +9,7 @@ import pytest
 from adaptinf import config as configuration
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
+from adaptinf.storage.checksums import CHECKSUMS
 from tests.helpers.other_process import OtherProcess
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
@@ -59,9 +60,9 @@ def finished_run(folder: Path, executor: str) -> Run:
 
 
 def bytes_of(run: Run) -> dict[str, bytes]:
-    """Return the content of every file of the stages; the logger of the Trainer writes times."""
+    """Return the content of every file of the stages; log and checksums of dropped files have times."""
     files = [path for folder in ("base", "steps") for path in (run.folder / folder).rglob("*") if path.is_file()]
-    varying = ("config.yaml", "trainer_log.json")
+    varying = ("config.yaml", "trainer_log.json", CHECKSUMS)
     return {str(path.relative_to(run.folder)): path.read_bytes() for path in files if path.name not in varying}
 
 

@@ -16,9 +16,9 @@ from adaptinf import extraction
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features
 from adaptinf.errors import DataError, StoreError
-from adaptinf.extraction import batches as preparing
 from adaptinf.extraction import cuts, extract, work
 from adaptinf.extraction import shards as assembling
+from adaptinf.images import StoredImage
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.progress import Silent
 from adaptinf.storage import tables
@@ -146,7 +146,7 @@ def test_when_all_shards_are_there_no_image_is_opened(learner, samples, tmp_path
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(cuts, "SHARD_SECONDS", 0.0)
-    monkeypatch.setattr(preparing, "open_stored", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(StoredImage, "open", lambda image: pytest.fail(f"{image.path} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 

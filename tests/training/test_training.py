@@ -13,7 +13,7 @@ from PIL import Image
 
 from adaptinf import config as configuration
 from adaptinf import training
-from adaptinf.config import RunConfig, TrainingConfig
+from adaptinf.config import DatasetConfig, RunConfig, TrainingConfig
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
@@ -357,7 +357,7 @@ def test_a_run_accepts_what_the_message_about_memory_advises(
         {"training.micro_batch_size"} if "lower it" in own else set()
     )
     assert named and named <= set(FREE_SETTINGS) and bool(new_folder) == (micro == 1 and checkpointing)
-    run = Run.create(tmp_path / "run", RunConfig(training=config))
+    run = Run.create(tmp_path / "run", RunConfig(training=config, stream=[DatasetConfig(name="one", path="x")]))
     run.pin_settings()
     (tmp_path / "run" / "steps" / "00").mkdir()
     values = {"training.micro_batch_size": 1, "training.gradient_checkpointing": True, "model.device": "cpu"}
