@@ -18,7 +18,7 @@ from adaptinf.errors import StoreError
 from adaptinf.extraction.cuts import Shard
 from adaptinf.extraction.plan import Plan
 from adaptinf.models.refusals import NO_ANSWER
-from adaptinf.storage import store, tables
+from adaptinf.storage import store, tables, verified
 
 SHARDS = "shards"
 """Folder of the shards, the plan and who makes them, inside the folder of the features; gone when those are whole."""
@@ -99,6 +99,7 @@ def opened(path: Path) -> Iterator[Any]:
     Raises:
         StoreError: the file is damaged.
     """
+    verified.check_ordinary(path)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
             yield saved

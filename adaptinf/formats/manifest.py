@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+IDS = "ids.txt"
+"""The ids of an export, beside its manifest."""
 MANIFEST = "manifest.json"
 """The file."""
 ROOTS_KEY = "roots"

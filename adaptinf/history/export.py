@@ -24,7 +24,7 @@ from adaptinf.data import Features, Sample, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
 from adaptinf.formats.columns import TOOLS_KEY
-from adaptinf.formats.manifest import MANIFEST, ROOTS_KEY
+from adaptinf.formats.manifest import IDS, MANIFEST, ROOTS_KEY
 from adaptinf.formats.messages import Messages
 from adaptinf.formats.writing import keeps_loss_flags
 from adaptinf.pool import stored_datasets
@@ -110,7 +110,7 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
     samples = run.pool(step).view(table["id"])
     with drafts.new_folder(out) as part:
         counts = _write_samples(samples, part, format, images, progress)
-        (part / "ids.txt").write_text("".join(f"{_one_line(id)}\n" for id in table["id"]), encoding="utf-8")
+        (part / IDS).write_text("".join(f"{_one_line(id)}\n" for id in table["id"]), encoding="utf-8")
         tables.write_table(part / Features.SCORES, _with_scores(run, step, table))
         left_out = {"withdrawn": int((~is_kept).sum())}
         manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptinf.errors import StoreError
-from adaptinf.storage import lines, store
+from adaptinf.storage import lines, store, verified
 
 RESTORED = "restored.jsonl"
 WITHDRAWN = "withdrawn.jsonl"
@@ -46,6 +46,7 @@ def note_withdrawn(pool_folder: Path, name: str, step: int) -> None:
 
 
 def _first_steps(path: Path, key: str, until: int | None) -> dict[str, int]:
+    verified.check_ordinary(path)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     records = [_record(line, number, path, key) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     found: dict[str, int] = {}

@@ -25,7 +25,7 @@ from adaptinf.runs.environment import git_sha
 from adaptinf.runs.layout import BASE_STEP, CONFIG, OWN_NAMES, STAGES, Layout
 from adaptinf.runs.own_config import check_own_config
 from adaptinf.runs.settings import as_placed, check_same, free_changes, method_options, resolve, unpinned_options
-from adaptinf.storage import lock, sealed_text, store
+from adaptinf.storage import lock, sealed_text, store, verified
 from adaptinf.words import counted
 
 __all__ = ["BASE_STEP", "STAGES", "Run"]
@@ -169,6 +169,7 @@ class Run(Layout):
         path = self.pinned_config_file
         if not path.exists() or not self.num_begun:
             return None
+        verified.check_ordinary(path)
         if sealed_text.is_whole(path.read_bytes()) is False:
             raise StoreError(
                 f"{path} is damaged: its checksum differs; bring back a copy, or delete its first line if you edited it"

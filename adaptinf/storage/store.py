@@ -146,6 +146,7 @@ def discarded(folder: Path) -> Path:
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one record with the time and a checksum of the line to a .jsonl log; NaN becomes null."""
     line = lines.sealed({"time": utc_now(), **record})
+    verified.check_ordinary(path)
     with open(path, "a+b") as file:
         # A process killed while writing leaves an incomplete line; the next record starts on a line of its own.
         if file.tell() > 0:

@@ -15,7 +15,7 @@ import xxhash
 
 from adaptinf.errors import StoreError
 from adaptinf.storage.checksums import WAY_OUT
-from adaptinf.storage.verified import check_file
+from adaptinf.storage.verified import check_file, check_ordinary
 
 Columns = dict[str, np.ndarray]
 """A table as named columns of equal length; text columns are numpy arrays of `str` objects."""
@@ -71,6 +71,7 @@ def num_rows(path: Path) -> int:
     Raises:
         StoreError: the file is missing, or its end is damaged.
     """
+    check_ordinary(path)
     with as_written(path, "cannot be read as Parquet"):
         return int(pq.read_metadata(path).num_rows)
 
@@ -118,6 +119,7 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         StoreError: the file is missing, or its header is damaged.
     """
+    check_ordinary(path)
     with as_written(path, "cannot be read as a .npy array"):
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array

@@ -18,6 +18,7 @@ from adaptinf.errors import StoreError
 from adaptinf.storage import checksums
 from adaptinf.storage.checksums import CHECKSUMS, WAY_OUT, Checksums
 from adaptinf.storage.inspection import problem_of
+from adaptinf.storage.paths import why_no_file
 
 _State = tuple[str, int, int, int]
 """Path, size, time of change and inode of a file: while they stay, its content does."""
@@ -57,6 +58,7 @@ def check_file(path: Path, *, folder: Path | None = None, first: int = 0, stop: 
     Raises:
         StoreError: the file is not as it was written, or the folder's checksums are damaged.
     """
+    check_ordinary(path)
     folder = path.parent if folder is None else folder
     found = _checksums(folder) if is_checking() else None
     name = path.relative_to(folder).as_posix()
@@ -66,6 +68,17 @@ def check_file(path: Path, *, folder: Path | None = None, first: int = 0, stop: 
     last = sums.num_bytes if stop is None else min(stop, sums.num_bytes)
     _check_blocks(path, found, name, range(first // found.block_bytes, -(-last // found.block_bytes)))
     return True
+
+
+def check_ordinary(path: Path) -> None:
+    """Check that what stands in the place of a file is one, before it is opened: a pipe would be waited for.
+
+    Raises:
+        StoreError: it is a folder, a pipe, a device or a link to itself. What is missing is left to the reader.
+    """
+    problem = why_no_file(path) if path.exists() or path.is_symlink() else None
+    if problem:
+        raise StoreError(f"{path} {problem}; {WAY_OUT}")
 
 
 def check_rows(array: np.ndarray, rows: np.ndarray) -> None:

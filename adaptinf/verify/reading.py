@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adaptinf.data import Features, Trained
 from adaptinf.errors import AdaptError, StoreError
-from adaptinf.formats.manifest import MANIFEST
+from adaptinf.formats.manifest import IDS, MANIFEST
 from adaptinf.pool.stored import StoredDataset
 from adaptinf.runs import Run
 from adaptinf.runs.layout import EXPORTS
@@ -135,18 +135,24 @@ def export_damage(run: Run, found: Reading, on_read: OnRead) -> Iterator[Damage]
     """Yield the damaged files of exports below the run folder, by the hashes in their manifests."""
     exports = run.folder / EXPORTS
     for folder in sorted(exports.iterdir()) if exports.is_dir() else ():
-        if not folder.is_dir() or folder.suffix == ".part" or not (folder / MANIFEST).exists():
+        if not folder.is_dir() or folder.suffix == ".part" or not _is_export(folder):
             continue
         loses = "what was exported; the run itself does not need it"
         way_out = f"delete {folder}, then repeat its adaptinf export"
         hashes = _hashes(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
         if hashes is None:
-            yield Damage(path=folder / MANIFEST, what="is no manifest of an export", loses=loses, way_out=way_out)
+            wrong = "is no manifest of an export" if (folder / MANIFEST).exists() else "is missing"
+            yield Damage(path=folder / MANIFEST, what=wrong, loses=loses, way_out=way_out)
         for name, wanted in (hashes or {}).items():
             found.num_files += 1
             what = _other_content(folder / name, wanted, found, on_read)
             if what:
                 yield Damage(path=folder / name, what=what, loses=loses, way_out=way_out)
+
+
+def _is_export(folder: Path) -> bool:
+    """Tell whether a folder is an export, which has a manifest or has lost it: other folders are their user's own."""
+    return (folder / MANIFEST).exists() or (folder / IDS).exists()
 
 
 def _hashes(manifest: Path) -> dict[str, str] | None:

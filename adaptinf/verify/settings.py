@@ -9,7 +9,7 @@ from adaptinf import config as configuration
 from adaptinf.errors import AdaptError
 from adaptinf.runs import Run
 from adaptinf.runs.settings import as_placed, check_same, resolve
-from adaptinf.storage import sealed_text
+from adaptinf.storage import sealed_text, verified
 from adaptinf.verify.findings import Damage
 
 LOSES_PINNED = "the settings that the steps were made with: no step can be made, or made again, exactly as before"
@@ -25,6 +25,7 @@ def pinned_damage(run: Run) -> Iterator[Damage]:
         yield Damage(path=path, what="is missing", loses=LOSES_PINNED, way_out=copy)
         return
     try:
+        verified.check_ordinary(path)
         if sealed_text.is_whole(path.read_bytes()) is False:
             what = "is damaged: its checksum differs"
             yield Damage(path=path, what=what, loses=LOSES_PINNED, way_out=copy)
@@ -39,7 +40,7 @@ def pinned_damage(run: Run) -> Iterator[Damage]:
 def is_sealed(run: Run) -> bool:
     """Tell whether the settings of the steps have a checksum, as those of version 0.1 do not."""
     path = run.pinned_config_file
-    return path.exists() and sealed_text.is_whole(path.read_bytes()) is not None
+    return path.is_file() and sealed_text.is_whole(path.read_bytes()) is not None
 
 
 def config_damage(run: Run) -> Iterator[Damage]:

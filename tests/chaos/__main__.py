@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from fnmatch import fnmatchcase
 from itertools import zip_longest
 from multiprocessing import get_context
 from pathlib import Path
@@ -76,7 +77,7 @@ def main() -> int:
 
 def _arguments() -> Any:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("cases", nargs="*", help="names of cases, to carry out these alone")
+    parser.add_argument("cases", nargs="*", help="names of cases, or patterns, to carry out these alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--attacks", default=",".join(ATTACKS), help="kinds of attack, separated by commas")
     parser.add_argument("--per-row", type=int, help="tries of each row, drawn at random; SIZES if left out")
@@ -111,7 +112,7 @@ def chosen(cases: list[Case], given: Any) -> list[Case]:
     All rows are begun before any row gets its second case.
     """
     if given.cases:
-        return [case for case in cases if case.name in given.cases]
+        return [case for case in cases if any(fnmatchcase(case.name, pattern) for pattern in given.cases)]
     Random(given.seed).shuffle(cases)
     by_row: dict[str, list[Case]] = {}
     for case in cases:
@@ -135,7 +136,7 @@ def _carry_out(workshop: Workshop, cases: list[Case], given: Any) -> Iterator[di
     # All of its processes are forked before its thread starts; and they may have children, unlike those of a Pool.
     with ProcessPoolExecutor(max(1, min(given.workers, len(cases))), get_context("fork")) as pool:
         tasks = [
-            pool.submit(_try, workshop, number, given.seed, bool(given.cases), is_late) for number in range(len(cases))
+            pool.submit(_try, workshop, number, given.seed, len(cases) == 1, is_late) for number in range(len(cases))
         ]
         for task in as_completed(tasks):
             item = task.result()

@@ -87,8 +87,8 @@ EXCEPTED = (
 both folders lay in one place."""
 OF_A_PAGE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"  # dates
-    r"|(?:\d[\d.,]*|–|less than \d+)\xa0(?:ms|s|min|h|d|bytes|B|KB|MB|GB)\b"  # durations, and bytes on disk
-    r'|"(?:bytes|seconds|peak_bytes)":\[[^\]]*\]'  # the same as numbers of a plot
+    r"|(?:\d[\d.,]*|–|less than \d+)[\xa0 ](?:ms|s|min|h|d|bytes|B|KB|MB|GB)\b"  # durations, and bytes on disk
+    r'|"(?:bytes|\w*seconds|peak_bytes)":\[[^\]]*\]'  # the same as numbers of a plot
 )
 """What may differ between two reports."""
 MAX_MESSAGE = 1100

@@ -165,3 +165,18 @@ def test_flips_in_tables_and_arrays_without_checksums_end_in_a_value_or_in_one_s
                     read(folder / f"flipped-{name}")
                 except StoreError as error:
                     assert "\n" not in str(error)
+
+
+OPENED = (tables.read_array, tables.read_json, tables.read_table, tables.num_rows, store.read_lines)
+
+
+@pytest.mark.parametrize("read", OPENED)
+def test_a_pipe_a_folder_or_a_loop_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, read):
+    makers = (os.mkfifo, os.mkdir, lambda path: os.symlink(path, path))
+    for number, make in enumerate(makers):
+        path = tmp_path / f"file-{number}"
+        make(path)
+        if number == 2 and read is store.read_lines:
+            continue  # a link to nothing is an empty log
+        with pytest.raises(StoreError, match=f"{path} is .*; bring back a copy"):
+            read(path)

@@ -246,6 +246,9 @@ def test_exports_are_checked_by_their_manifest(run):
     flip(made.folder / "ids.txt", random.Random(0))
     (one,) = api.verify(run).damaged
     assert one.path == made.folder / "ids.txt" and "repeat its adaptinf export" in one.way_out
+    (made.folder / "manifest.json").unlink()
+    (one,) = api.verify(run).damaged
+    assert one.path == made.folder / "manifest.json" and one.what == "is missing"
 
 
 def test_checksums_alone_that_are_damaged_are_no_reason_to_remove_a_folder(run):
