@@ -117,8 +117,9 @@ def command(verb: str, path: Path) -> Work:
 
     folder = Path(tempfile.mkdtemp())
     name, _, method = verb.partition(" ")
+    base = str(BASE_PATHS[0].resolve())
     settings = {
-        "model.path": str(BASE_PATHS[0].resolve()),
+        "model.path": base,
         "model.max_length": 512 if "image" in path.parent.name else 64,
         "selection.method": method or "random_replay",
         "selection.budget": 8,
@@ -128,9 +129,9 @@ def command(verb: str, path: Path) -> Work:
     if name == "run":
         return partial(counted, lambda: api.run(stream, out=folder / "run", settings=settings))
     if name == "add":
-        api.init(folder / "run", model=settings["model.path"])
+        api.init(folder / "run", model=base)
         return partial(counted, lambda: api.add(folder / "run", path))
-    return partial(counted, lambda: api.validate(path, model=settings["model.path"]))
+    return partial(counted, lambda: api.validate(path, model=base))
 
 
 def counted(call: Callable[[], Any]) -> dict[str, str]:
