@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.expected import missing, undone
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.runs.stream import recorded_content
-from adaptinf.storage import checksums, lock
+from adaptinf.storage import checksums
 from adaptinf.verify.findings import Damage, run_command
 from adaptinf.verify.folders import Place, finished, strange
 from adaptinf.verify.logs import Log, ReadLog, damage_of, is_end, json_damage, logs, read_log, unrecorded
@@ -63,10 +62,7 @@ def examine(run: Run, progress: Progress) -> Examination:
         found.others += export_damage(run, found.reading, on_read)
         bar.advance()
     found.reading.unlisted += strange(run)
-    holder = lock.holder(run.folder)
-    # A `.part` folder stands for its stage only while another process works on it.
-    lost = missing(run, at_rest=holder is None or holder.process == os.getpid())
-    found.lost = [Place(one.step, POOL_STAGE if one.stage is None else one.stage.stage) for one in lost]
+    found.lost = [Place(one.step, POOL_STAGE if one.stage is None else one.stage.stage) for one in missing(run)]
     found.others += _undone_steps(run)
     found.others += _log_damage(run, found, [events, *others])
     found.others += _settings_damage(run, found)

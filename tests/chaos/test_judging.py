@@ -43,7 +43,7 @@ def test_raw_control_characters_are_found_in_what_is_printed(text):
         "adaptinf: No space left on device; the same command goes on\n",
         "adaptinf: /r/info.json is damaged\n",
         "adaptinf: /r/info.json is damaged; bring back a copy\nand more\n",
-        f"adaptinf: /r/info.json {'x' * 1000}; bring back a copy\n",
+        f"adaptinf: /r/info.json {'x' * 1100}; bring back a copy\n",
         "adaptinf: /r/other.json is damaged; bring back a copy\n",
         "info.json is damaged; bring back a copy\n",
         "",

@@ -240,6 +240,14 @@ def test_what_is_no_ordinary_file_is_damage_and_not_waited_for(run):
     assert all("no ordinary file" in one.what for one in found.damaged)
 
 
+def test_a_stage_that_was_killed_before_its_folder_had_its_name_is_no_damage(run):
+    shutil.rmtree(run / "steps/01/pruning")
+    (run / "steps/01/evaluation").rename(run / "steps/01/evaluation.part")
+    assert api.verify(run).is_whole is False, "pruning had ended as well"
+    (run / "steps/01/pruning.part").mkdir()
+    assert api.verify(run).is_whole
+
+
 def test_exports_are_checked_by_their_manifest(run):
     made = api.export(run, step=1, format="llava")
     assert api.verify(run).is_whole
