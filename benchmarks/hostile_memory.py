@@ -22,6 +22,7 @@ from PIL import Image
 from adaptinf import api
 from adaptinf.demo.stream import BASE_PATHS
 from adaptinf.errors import AdaptError
+from adaptinf.images import open_image
 from benchmarks.measuring import Work, measure
 from benchmarks.reporting import Report, arguments_of
 
@@ -108,6 +109,52 @@ CASES: dict[str, Callable[[Path, int], Path]] = {
 }
 
 
+FORMATS: dict[str, dict[str, Any]] = {
+    "rgb.png": {"compress_level": 1},
+    "rgba.png": {"channels": 4, "compress_level": 1},
+    "grey of 16 bits.png": {"channels": 1, "deep": True, "compress_level": 1},
+    "grey of 16 bits.tif": {"channels": 1, "deep": True},
+    "palette, transparent.png": {"mode": "P", "transparency": 3, "compress_level": 1},
+    "float.tif": {"mode": "F"},
+    "progressive.jpg": {"progressive": True, "subsampling": 0},
+    "cmyk.jpg": {"mode": "CMYK"},
+    "turned by exif.jpg": {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"},
+    "frames.gif": {"mode": "P", "frames": 2},
+    "frames.webp": {"frames": 2, "quality": 30, "method": 0},
+    "frames.png": {"frames": 2, "compress_level": 1},
+    "rgba.avif": {"channels": 4, "speed": 10, "quality": 30},
+    "rgba.jp2": {"channels": 4},
+}
+"""Name of a file -> how it is written."""
+
+
+def image_file(
+    folder: Path,
+    name: str,
+    shrink: int,
+    *,
+    channels: int = 3,
+    deep: bool = False,
+    mode: str = "",
+    frames: int = 1,
+    **options: Any,
+) -> Path:
+    """Write an image that is just within the limit."""
+    sides = LARGE_SIDES[0] // shrink, LARGE_SIDES[1] // shrink
+    image = Image.fromarray(pixels(sides, channels, deep=deep))
+    image = image.convert("L").convert(mode) if mode == "F" else image.convert(mode) if mode else image
+    if frames > 1:
+        options |= {"save_all": True, "append_images": [image.transpose(Image.Transpose.ROTATE_180)] * (frames - 1)}
+    image.save(folder / name, **options)
+    return folder / name
+
+
+def decoding(path: Path) -> Work:
+    """Return the decoding of an image as every use of it does."""
+    Image.init()
+    return lambda: {"size": "{} x {}".format(*open_image(path).size)}
+
+
 def command(verb: str, path: Path) -> Work:
     """Return a command on a dataset, all of whose imports are made."""
     import adaptinf.doctor.dataset
@@ -150,11 +197,25 @@ def main() -> None:
         "Anonymous memory above that at the start of the command, all imports made, on the tiny vision-language model "
         "of the demo; `model.max_length` is 64, or 512 with images that are used.\n"
     )
+    report.text(f"## Decoding an image of {LARGE_SIDES[0]:,} x {LARGE_SIDES[1]:,} pixels\n")
+    decoded = list(_decoded(20 if options.quick else 1))
+    report.table(decoded)
+    report.text("## Commands\n")
     rows = list(_rows(20 if options.quick else 1, VERBS[::3] if options.quick else VERBS))
     report.table(rows)
-    most = max(float(str(one["above start, MB"])) for one in rows)
+    most = max(float(str(one["above start, MB"])) for one in [*decoded, *rows])
     report.text(f"Most: {most:.0f} MB; at most {MOST / 1e6:.0f} MB are wanted.\n")
     report.write(options.out)
+
+
+def _decoded(shrink: int) -> Iterator[dict[str, object]]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in FORMATS.items():
+            path = image_file(Path(folder), name, shrink, **options)
+            measured = measure(decoding, path=path)
+            megabytes = (measured.peak_bytes - measured.start_bytes) / 1e6
+            print(f"{name}: {measured.seconds:.0f} s, {megabytes:.0f} MB", file=sys.stderr)
+            yield {"image": name, "above start, MB": round(megabytes), "seconds": round(measured.seconds, 1)}
 
 
 def _rows(shrink: int, verbs: tuple[str, ...]) -> Iterator[dict[str, object]]:

@@ -17,6 +17,7 @@ from adaptinf.words import escaped, json_escaped
 COLOURS = re.compile(r"(\x1b\[1;32m|\x1b\[0m)")
 """Our own colours, which `say_coloured` lets through: green, and the end of it."""
 GREEN, PLAIN = "\x1b[1;32m", "\x1b[0m"
+INDENTED = "\n  "
 LONGEST_LINE = 1000
 """Characters of one line of an error message."""
 ENDS = 300
@@ -47,9 +48,12 @@ def say_json(value: Any) -> None:
 
 
 def say_error(message: str) -> None:
-    """Print an error message on standard error; of a very long line its begin and its end."""
-    lines = f"adaptinf: {message}".split("\n")
-    say_text("\n".join(map(_cut, lines)), is_error=True)
+    """Print an error message on standard error; of a very long line its begin and its end.
+
+    Lines that follow the first one are indented; a line break without an indent came with a name or a path.
+    """
+    first, *others = f"adaptinf: {message}".split(INDENTED)
+    say(_cut(first), *(f"  {_cut(line)}" for line in others), is_error=True)
 
 
 def _cut(line: str) -> str:

@@ -92,3 +92,12 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
     assert shared.read_text().splitlines()[1:] == result.read_text().splitlines()[1:] and len(ran) == 2
     mini_liit.run("other", tmp_path / "third", workers=1)
     assert ran[2:] == ["random_replay", "sequential"]
+
+
+@pytest.mark.slow
+def test_the_checksums_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.checksums", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = next(tmp_path.glob("checksums_*.md")).read_text()
+    assert "Largest share: " in text and "Checks make a start " in text and "| status |" in text

@@ -80,6 +80,8 @@ def test_a_progress_line_a_log_line_and_an_error_are_one_line_without_codes(caps
     assert raw(stream.getvalue()) == [] and stream.getvalue().count("\n") == 2
     record = logging.LogRecord("x", logging.WARNING, "x", 1, HOSTILE, None, None)
     assert raw(output._Escaping("%(message)s").format(record)) == []
+    output.say_error("2 mistakes:\n  one\n  two\nno line of its own")
+    assert capsys.readouterr().err == "adaptinf: 2 mistakes:\n  one\n  two\\nno line of its own\n"
     output.say_error(HOSTILE + "x" * 10_000 + "; do this")
     err = capsys.readouterr().err
     assert raw(err) == [] and len(err) < 1200 and err.endswith("x; do this\n")

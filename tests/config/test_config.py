@@ -180,7 +180,7 @@ def test_a_value_that_yaml_cannot_read_is_told_with_its_place(tmp_path, value):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"model: {{path: x}}\nseed: {value}\n")
     message = str(caught.value)
-    assert "stream.yaml is not valid YAML" in message and "line 2" in message
+    assert "stream.yaml is not valid YAML" in message and "line 2" in message and len(message.splitlines()) == 1
     assert len(message.splitlines()) == 1
     assert len(message.replace(str(tmp_path), "")) < 400
     with pytest.raises(ConfigError, match="--set seed="):

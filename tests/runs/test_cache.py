@@ -92,6 +92,22 @@ def test_what_is_shared_is_linked_and_its_cost_is_that_of_the_run_that_made_it(c
     )
 
 
+def test_a_damaged_shared_stage_is_made_again_and_does_not_spread(config, alone, tmp_path):
+    cache = StageCache(tmp_path / "shared")
+    go(tmp_path / "first", config, "adapt", cache=cache)
+    [vectors] = cache.folder.glob("00-features-*/made/vectors.npy")
+    damaged = bytearray(vectors.read_bytes())
+    damaged[-1] ^= 1
+    vectors.unlink()
+    vectors.write_bytes(damaged)
+    second = go(tmp_path / "second", config, "cluster_balanced", cache=cache)
+    assert content(second.folder) == content(alone["cluster_balanced"])
+    [event] = [event for event in store.read_lines(second.events_file) if event["event"] == "shared_damaged"]
+    assert (event["step"], event["stage"]) == (0, "features") and "vectors.npy is damaged" in event["problem"]
+    [vectors] = cache.folder.glob("00-features-*/made/vectors.npy")
+    assert vectors.read_bytes() != damaged
+
+
 @pytest.mark.parametrize("kind", ["stream", "evaluation"])
 def test_a_corrected_file_is_another_one(tmp_path, kind):
     data, test = write_dataset(tmp_path, "one", rows(4)), write_test(tmp_path, "sums", rows(4)[1::2])
