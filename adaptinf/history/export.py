@@ -4,7 +4,7 @@ data.json | data.jsonl    the samples, in the order of ids.txt
 ids.txt                   one id per line; an id with a line break or another control character as a JSON string
 scores.parquet            why they were selected: id, cluster, scorer, score, bin, rank, and every measured score
 images/                   the images, each content once, with --images copy
-manifest.json             origin: run, step, seeds, versions; SHA-256 of every other file
+manifest.json             origin: run, step, seeds, versions; SHA-256 of every other file; checksum of itself
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.settings import method_options
-from adaptinf.storage import drafts, store, tables, verified
+from adaptinf.storage import drafts, sealed_text, store, tables, verified
 from adaptinf.storage.tables import Columns
 from adaptinf.words import check_name, counted, has_controls
 
@@ -117,7 +117,7 @@ def _export(run: Run, step: int, format: str, out: Path, *, images: str, progres
         manifest |= {ROOTS_KEY: [] if images == "copy" else _roots(run, counts)}
         manifest |= {"sources": counts.sources, "loss_flags": counts.loss_flags, "left_out": left_out}
         manifest |= {"files": _hashes(part)}
-        tables.write_json(part / MANIFEST, manifest)
+        (part / MANIFEST).write_text(sealed_text.sealed_json(manifest), encoding="utf-8")
     return Exported(folder=out, manifest=manifest)
 
 

@@ -17,6 +17,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.layout import EXPORTS
 from adaptinf.storage import checksums, tables, verified
 from adaptinf.storage.inspection import Findings, Problem, inspect
+from adaptinf.storage.sealed_text import is_whole_json
 from adaptinf.verify.findings import Damage
 from adaptinf.verify.folders import Place, reads
 
@@ -141,7 +142,7 @@ def export_damage(run: Run, found: Reading, on_read: OnRead) -> Iterator[Damage]
         way_out = f"delete {folder}, then repeat its adaptinf export"
         hashes = _hashes(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
         if hashes is None:
-            wrong = "is no manifest of an export" if (folder / MANIFEST).exists() else "is missing"
+            wrong = "is damaged, or no manifest of an export" if (folder / MANIFEST).exists() else "is missing"
             yield Damage(path=folder / MANIFEST, what=wrong, loses=loses, way_out=way_out)
         for name, wanted in (hashes or {}).items():
             found.num_files += 1
@@ -156,9 +157,12 @@ def _is_export(folder: Path) -> bool:
 
 
 def _hashes(manifest: Path) -> dict[str, str] | None:
+    """Return name -> SHA-256 of an export's files; None for a manifest that is not as it was written."""
     try:
         value = tables.read_json(manifest)
-    except StoreError:
+        if is_whole_json(manifest.read_bytes()) is False:
+            return None
+    except (StoreError, OSError):
         return None
     files = value.get("files", {}) if isinstance(value, dict) else None
     return files if isinstance(files, dict) else None

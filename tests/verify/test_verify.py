@@ -300,3 +300,14 @@ def test_a_folder_that_cannot_be_loaded_is_repaired_without_its_checksums_too(ru
 def test_plugin_files_that_are_gone_do_not_stop_the_check(run):
     opened = Run.open(run)
     assert verify(opened).is_whole
+
+
+def test_any_flipped_bit_of_an_exports_manifest_is_found(run):
+    manifest = api.export(run, step=1, format="llava").folder / "manifest.json"
+    content, rng = manifest.read_bytes(), random.Random(0)
+    assert api.verify(run).is_whole
+    for _ in range(30):
+        manifest.write_bytes(content)
+        flip(manifest, rng)
+        (one,) = verify(Run.open(run)).damaged
+        assert one.path == manifest and "repeat its adaptinf export" in one.way_out
