@@ -71,6 +71,7 @@ EXCEPTED = (
     ("*.jsonl", "*.time"),
     ("*.jsonl", "*.xxh3"),
     ("*", "*utc_time"),
+    ("*manifest.json", "checksum"),  # of the other values
     # versions
     ("*", "*made_by*"),
     ("*/info.json", "code"),
