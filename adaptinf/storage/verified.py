@@ -17,16 +17,15 @@ import numpy as np
 from adaptinf.errors import StoreError
 from adaptinf.storage import checksums
 from adaptinf.storage.checksums import CHECKSUMS, WAY_OUT, Checksums
+from adaptinf.storage.digests import FileState, file_state
 from adaptinf.storage.inspection import problem_of
 from adaptinf.storage.paths import why_no_file
 
-_State = tuple[str, int, int, int]
-"""Path, size, time of change and inode of a file: while they stay, its content does."""
+_State = tuple[str, FileState]
+"""Path and state of a file: while they stay, its content does."""
 _IS_ON: ContextVar[bool] = ContextVar("adaptinf_checks_checksums", default=True)
 _SEEN: dict[_State, set[int]] = {}
 """The blocks of each file that were found whole in this process."""
-
-
 _PASSED: set[_State] = set()
 """Files whose form was checked in this process, in place of checksums."""
 
@@ -163,10 +162,9 @@ def _check_blocks(path: Path, found: Checksums, name: str, wanted: range) -> Non
 def _state(path: Path) -> _State | None:
     """Return what tells whether a file has changed; None where it cannot be looked at, which reading it explains."""
     try:
-        found = path.stat()
+        return str(path.absolute()), file_state(path)
     except OSError:
         return None
-    return str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _checksums(folder: Path) -> Checksums | None:

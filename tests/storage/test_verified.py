@@ -57,6 +57,17 @@ def test_no_reader_returns_anything_from_a_damaged_file(folder, name):
 
 
 @pytest.mark.parametrize("name", READERS)
+def test_a_file_that_was_read_before_and_has_its_former_time_back_is_read_again(folder, name):
+    path = folder / name
+    READERS[name](path)
+    state = path.stat()
+    flip(path, 3)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(StoreError, match=f"{name} is damaged: its checksum differs"):
+        READERS[name](path)
+
+
+@pytest.mark.parametrize("name", READERS)
 def test_a_file_that_is_cut_off_or_gone_is_named(folder, name):
     path = folder / name
     os.truncate(path, path.stat().st_size - 1)
