@@ -144,11 +144,17 @@ def repairs(folder: Path, id: str) -> tuple[str, ...]:
     return tuple(note for line in lines if line["id"] == id for note in line["notes"])
 
 
+def arrival_of(folder: Path) -> tuple[int, str] | None:
+    """Return the step and the name of the dataset that a folder of a pool holds; None: it holds none."""
+    match = _DATASET_FOLDER.fullmatch(folder.name)
+    return (int(match[1]), match[2]) if match else None
+
+
 def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
     """Return the finished datasets of a pool, in order of arrival."""
     folders = sorted(pool_folder.absolute().iterdir()) if pool_folder.is_dir() else []
-    matches = [(_DATASET_FOLDER.fullmatch(folder.name), folder) for folder in folders if folder.is_dir()]
-    found = [StoredDataset(int(match[1]), match[2], folder) for match, folder in matches if match]
+    named = [(arrival_of(folder), folder) for folder in folders if folder.is_dir()]
+    found = [StoredDataset(*arrival, folder) for arrival, folder in named if arrival]
     return sorted(found, key=lambda dataset: dataset.index)
 
 

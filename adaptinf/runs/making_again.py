@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from adaptinf.errors import StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
+from adaptinf.pool.stored import arrival_of
 from adaptinf.runs import Run, events
 from adaptinf.runs.layout import BASE, BASE_STEP
 from adaptinf.storage import checksums, store
@@ -17,7 +17,6 @@ from adaptinf.words import counted
 
 FORMER = ".former.json"
 """End of the name of the checksums that a removed folder had; the name begins with the folder's."""
-_DATASET = re.compile(r"(\d+)-.+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ def _sentence(run: Run, made: MadeAgain, step: int) -> str:
 def _place(run: Run, folder: Path) -> tuple[int, str]:
     """Return step and stage of a folder, as the log names them."""
     if folder.parent == run.pool_folder:
-        match = _DATASET.fullmatch(folder.name)
-        return (int(match[1]) if match else 0), POOL_STAGE
+        arrival = arrival_of(folder)
+        return (arrival[0] if arrival else 0), POOL_STAGE
     step = folder.parent.name
     return (BASE_STEP if step == BASE else int(step)), folder.name

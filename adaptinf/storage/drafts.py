@@ -17,6 +17,7 @@ from pathlib import Path
 
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.storage import space
+from adaptinf.storage.lock import could_take, stands_at
 
 SUFFIX = ".part"
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -105,30 +106,11 @@ def _new_folder(target: Path) -> tuple[Path, int]:
 
 def _is_ours(descriptor: int, draft: Path) -> bool:
     """Lock a draft; False if another process took it for an abandoned one before it was locked."""
-    return _could_lock(descriptor) and _stands_at(descriptor, draft)
-
-
-def _could_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system that cannot lock it (a folder on NFS)
-        return True
-    return True
-
-
-def _stands_at(descriptor: int, path: Path) -> bool:
-    own = os.fstat(descriptor)
-    try:
-        other = os.stat(path, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return (own.st_ino, own.st_dev) == (other.st_ino, other.st_dev)
+    return could_take(descriptor, fcntl.LOCK_EX) and stands_at(descriptor, draft)
 
 
 def _check_in_place(descriptor: int, path: Path) -> None:
-    if not _stands_at(descriptor, path):
+    if not stands_at(descriptor, path):
         raise StoreError(f"{path} was replaced or removed by another process while it was written; repeat the command")
 
 
@@ -139,15 +121,16 @@ def _put(draft: Path, target: Path) -> None:
         if error.errno not in TAKEN:
             raise
         raise ConfigError(f"{target} already exists; choose another --out, or delete it") from error
-    _fsync(target.parent)
+    fsync(target.parent)
 
 
 def _flush(folder: Path) -> None:
     for path in (*folder.rglob("*"), folder):
-        _fsync(path)
+        fsync(path)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Flush a file or a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

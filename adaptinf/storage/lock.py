@@ -91,7 +91,7 @@ def holder(folder: Path) -> Holder | None:
         except OSError:
             continue
         with _kept(descriptor):
-            if not _could_take(descriptor, fcntl.LOCK_SH):
+            if not could_take(descriptor, fcntl.LOCK_SH):
                 return _named(folder)
     return None
 
@@ -121,7 +121,7 @@ def _locked_file(path: Path, *, waits: bool = False) -> int:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             else:
                 _take(descriptor, path.parent)
-            if _stands_at(descriptor, path):
+            if stands_at(descriptor, path):
                 _refuse_other_content(descriptor, path)
                 return descriptor
         except BaseException:
@@ -156,11 +156,12 @@ def _no_lock_file(path: Path) -> StoreError:
     return StoreError(f"{path} is no lock file of adaptinf; nothing was written to it: move it away")
 
 
-def _stands_at(descriptor: int, path: Path) -> bool:
+def stands_at(descriptor: int, path: Path) -> bool:
+    """Tell whether what is open is what stands at a path now: it may have been replaced or removed since."""
     own = os.fstat(descriptor)
     try:
         other = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return (own.st_ino, own.st_dev) == (other.st_ino, other.st_dev)
 
@@ -172,13 +173,13 @@ def _take(descriptor: int, folder: Path, *, is_folder: bool = False) -> None:
         StoreError: another process has it locked.
     """
     end = time.monotonic() + PATIENCE_SECONDS
-    while not _could_take(descriptor, fcntl.LOCK_EX, is_optional=is_folder):
+    while not could_take(descriptor, fcntl.LOCK_EX, is_optional=is_folder):
         if time.monotonic() > end:
             raise StoreError(f"{folder} is in use by process {_named(folder)}; wait for it or stop it")
         time.sleep(PAUSE_SECONDS)
 
 
-def _could_take(descriptor: int, kind: int, *, is_optional: bool = True) -> bool:
+def could_take(descriptor: int, kind: int, *, is_optional: bool = True) -> bool:
     """Lock a descriptor if nobody else has; a file system that cannot lock it counts as taken if `is_optional`."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

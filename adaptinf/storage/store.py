@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
 from adaptinf.storage import checksums, lines, sealed_text, tables, verified
+from adaptinf.storage.drafts import fsync
 from adaptinf.storage.drafts import write_text_whole as write_text_whole  # the other way to write a whole file
 
 
@@ -99,15 +100,15 @@ def complete(folder: Path) -> None:
     """Flush the `.part` folder of anything else to disk as it is, and give it its final name."""
     for path in part_of(folder).rglob("*"):
         if path.is_file():
-            _fsync(path)
+            fsync(path)
     _rename(folder)
 
 
 def _rename(folder: Path) -> None:
     part = part_of(folder)
-    _fsync(part)
+    fsync(part)
     os.rename(part, folder)
-    _fsync(folder.parent)
+    fsync(folder.parent)
 
 
 def write_json_sealed(path: Path, value: Mapping[str, Any]) -> None:
@@ -118,14 +119,6 @@ def write_json_sealed(path: Path, value: Mapping[str, Any]) -> None:
 def write_json_whole(path: Path, value: Any) -> None:
     """Write a JSON file atomically: after a crash it is the old or the new one; NaN becomes null."""
     write_text_whole(path, tables.as_json_text(value) + "\n")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def discard(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, Sa
 from adaptinf.data.checked import UNUSABLE
 from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.intake import STAGE as POOL_STAGE
+from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.storage import store
 
-_DATASET = re.compile(r"(\d+)-(.+)(?<!\.part)")
 KINDS: dict[str, type[store.Artifact]] = {kind.stage: kind for kind in ARTIFACTS}
 """Stage by the name of its folder."""
 LOSES = {
@@ -68,8 +67,7 @@ class Place:
 
 def finished(run: Run) -> Iterator[Place]:
     """Yield every finished folder of a run, datasets first."""
-    datasets = run.pool_folder.iterdir() if run.pool_folder.is_dir() else ()
-    numbers = {int(match[1]) for path in datasets if (match := _DATASET.fullmatch(path.name)) and path.is_dir()}
+    numbers = {dataset.index for dataset in stored_datasets(run.pool_folder)}
     yield from (Place(step, POOL_STAGE) for step in sorted(numbers))
     steps = run.steps_folder.iterdir() if run.steps_folder.is_dir() else ()
     numbers = {int(path.name) for path in steps if path.name.isdigit()}

@@ -20,40 +20,36 @@ from benchmarks import mini_liit
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["clustering", "pruning", "selection"])
-def test_a_benchmark_runs_and_writes_its_result(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", "--quick", "--out", str(tmp_path)]
+def result_of(name: str, out: Path, *options: str) -> str:
+    """Return the only result that a benchmark writes on small data; `options` are those of Python."""
+    command = [sys.executable, *options, "-m", f"benchmarks.{name}", "--quick", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (result,) = tmp_path.glob(f"{name}_*.md")
-    text = result.read_text()
+    (result,) = out.glob(f"{name.replace('_', '-')}_*.md")
+    return result.read_text()
+
+
+@pytest.mark.parametrize("name", ["clustering", "pruning", "selection"])
+def test_a_benchmark_runs_and_writes_its_result(name: str, tmp_path: Path) -> None:
+    text = result_of(name, tmp_path, "-W", "error")
     assert "## Growth" in text and "times faster" in text and "bare" in text
     assert re.search(r"^\| cluster|^\| greedy|^\| adapt", text, re.MULTILINE)
 
 
 def test_the_trial_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.trial", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    text = next(tmp_path.glob("trial_*.md")).read_text()
+    text = result_of("trial", tmp_path)
     assert "| llama3" in text and "Slowest trial: " in text
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_hostile_data_runs_and_writes_its_result(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.hostile_memory", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    text = next(tmp_path.glob("hostile-memory_*.md")).read_text()
+    text = result_of("hostile_memory", tmp_path)
     assert "| an item of 2 GB (.json) | run adapt_plus |" in text and "MB are wanted" in text
 
 
 @pytest.mark.slow
 def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.extraction", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    text = next(tmp_path.glob("extraction_*.md")).read_text()
+    text = result_of("extraction", tmp_path)
     assert "| ours, answer states (adapt_plus)" in text and "| reference's way / ours, everything |" in text
 
 
@@ -96,8 +92,5 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
 
 @pytest.mark.slow
 def test_the_checksums_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.checksums", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    text = next(tmp_path.glob("checksums_*.md")).read_text()
+    text = result_of("checksums", tmp_path)
     assert "Largest share: " in text and "Checks make a start " in text and "| status |" in text

@@ -67,7 +67,7 @@ def test_a_lock_file_that_is_deleted_or_replaced_lets_no_second_process_in(tmp_p
 
 
 def test_a_lock_file_that_is_replaced_before_it_is_locked_is_opened_again(tmp_path, monkeypatch):
-    path, real, replaced = tmp_path / lock.LOCK_NAME, lock._could_take, []
+    path, real, replaced = tmp_path / lock.LOCK_NAME, lock.could_take, []
 
     def slow(descriptor, *args, **options):
         if not replaced and path.exists():
@@ -76,7 +76,7 @@ def test_a_lock_file_that_is_replaced_before_it_is_locked_is_opened_again(tmp_pa
             replaced.append(path.stat().st_ino)
         return real(descriptor, *args, **options)
 
-    monkeypatch.setattr(lock, "_could_take", slow)
+    monkeypatch.setattr(lock, "could_take", slow)
     with lock.held(tmp_path):
         assert replaced and path.stat().st_ino == replaced[0] and path.read_text() == str(os.getpid())
 

@@ -49,6 +49,20 @@ def fresh(learner, tune, projector="frozen"):
     return load(config) if tune == "full" else begin_adapter(load(config), seed=4)
 
 
+def train_until(last, samples, learner, config, out):
+    """Train, and stop at the end of an optimiser step as a kill would."""
+    real = trainer.Reporter.on_step_end
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == last:
+            raise Interrupted
+        real(self, args, state, control, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(trainer.Reporter, "on_step_end", stop)
+        train(samples, learner, config, out=out, seed=1)
+
+
 def weights(learner):
     return {name: weight.clone() for name, weight in learner.model.state_dict().items()}
 
@@ -62,17 +76,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(
     log = train(ragged_samples, whole, config, out=tmp_path / "whole", seed=1)
     assert log.info["optimizer_steps"] == 6
 
-    real = trainer.Reporter.on_step_end
-
-    def stop(self, args, state, control, **kwargs):
-        if state.global_step == 5:
-            raise Interrupted
-        real(self, args, state, control, **kwargs)
-
-    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
-    with pytest.raises(Interrupted):
-        train(ragged_samples, fresh(learner, tune, projector), config, out=tmp_path / "out", seed=1)
-    monkeypatch.undo()
+    train_until(5, ragged_samples, fresh(learner, tune, projector), config, tmp_path / "out")
     checkpoints = sorted(path.parent.name for path in (tmp_path / "out").glob("checkpoints/*/checksums.json"))
     assert checkpoints == ["checkpoint-2", "checkpoint-4"]
     # One torn by a kill is not taken up.
@@ -106,14 +110,7 @@ def test_a_checkpoint_with_one_flipped_bit_is_reported_and_not_continued_from(
     whole = fresh(learner, "lora")
     train(ragged_samples, whole, LORA, out=tmp_path / "whole", seed=1)
 
-    def stop(self, args, state, control, **kwargs):
-        if state.global_step == 3:
-            raise Interrupted
-
-    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
-    with pytest.raises(Interrupted):
-        train(ragged_samples, fresh(learner, "lora"), LORA, out=tmp_path / "out", seed=1)
-    monkeypatch.undo()
+    train_until(3, ragged_samples, fresh(learner, "lora"), LORA, tmp_path / "out")
     damaged = tmp_path / "out" / "checkpoints" / "checkpoint-2" / name
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
@@ -131,22 +128,13 @@ def test_a_checkpoint_with_one_flipped_bit_is_reported_and_not_continued_from(
     assert all(torch.equal(weight, expected[key]) for key, weight in weights(resumed).items())
 
 
-def test_training_that_goes_on_with_other_micro_batches_differs_by_rounding(
-    learner, ragged_samples, tmp_path, monkeypatch
-):
+def test_training_that_goes_on_with_other_micro_batches_differs_by_rounding(learner, ragged_samples, tmp_path):
     samples = ragged_samples[:4]
     config = FULL.model_copy(update={"batch_size": 4, "micro_batch_size": 4, "epochs": 3, "learning_rate": 1e-4})
     whole = fresh(learner, "full")
     train(samples, whole, config, out=tmp_path / "whole", seed=1)
 
-    def stop(self, args, state, control, **kwargs):
-        if state.global_step == 2:
-            raise Interrupted
-
-    monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)
-    with pytest.raises(Interrupted):
-        train(samples, fresh(learner, "full"), config, out=tmp_path / "out", seed=1)
-    monkeypatch.undo()
+    train_until(2, samples, fresh(learner, "full"), config, tmp_path / "out")
     smaller = config.model_copy(update={"micro_batch_size": 2, "gradient_checkpointing": True})
     resumed = fresh(learner, "full")
     info = train(samples, resumed, smaller, out=tmp_path / "out", seed=1).info
