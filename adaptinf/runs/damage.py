@@ -9,7 +9,7 @@ from adaptinf.errors import StoreError
 from adaptinf.pool.corrections import RESTORED, WITHDRAWN
 from adaptinf.pool.intake import content_of
 from adaptinf.runs import Run, events
-from adaptinf.runs.expected import missing
+from adaptinf.runs.expected import missing, newest_folder
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.runs.stream import recorded_content
 from adaptinf.storage import checksums, verified
@@ -24,7 +24,7 @@ def check_history(run: Run, step: int) -> None:
     """
     _check_settings(run)
     _check_corrections(run)
-    num_earlier = max(step, _last_begun(run))
+    num_earlier = max(step, newest_folder(run))
     _check_arrived(run, num_earlier)
     for earlier in range(num_earlier):
         if not run.has(earlier, SavedPruning):
@@ -41,7 +41,7 @@ def check_datasets(run: Run) -> None:
             corrections of the pool are gone.
     """
     _check_corrections(run)
-    _check_arrived(run, min(_last_begun(run) + 1, len(run.config.stream)))
+    _check_arrived(run, newest_folder(run) + 1)
 
 
 def _check_arrived(run: Run, num_steps: int) -> None:
@@ -89,7 +89,7 @@ def _check_corrections(run: Run) -> None:
 
 
 def _check_settings(run: Run) -> None:
-    if _last_begun(run) >= 0 and not run.pinned_config_file.exists():
+    if newest_folder(run) >= 0 and not run.pinned_config_file.exists():
         raise StoreError(
             f"{run.pinned_config_file} is missing, which holds the settings of the steps; bring back a copy, or copy "
             f"{run.config_file} there if it has not been edited since"
@@ -123,12 +123,6 @@ def _way_out(run: Run, step: int) -> str:
         f"bring back a copy, or delete {run.step_folder(step)} and all later steps; then repeat the command, or run "
         f"adaptinf step {run.folder}, which makes these steps again from {before}"
     )
-
-
-def _last_begun(run: Run) -> int:
-    """Return the number of the newest step that has a folder; -1 for a run without steps."""
-    names = [path.name for path in run.steps_folder.glob("*") if path.is_dir()] if run.steps_folder.is_dir() else []
-    return max((int(name) for name in names if name.isdigit()), default=-1)
 
 
 def _had_evaluation(run: Run, step: int) -> bool:

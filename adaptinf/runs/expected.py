@@ -31,7 +31,7 @@ def missing(run: Run, *, at_rest: bool = False) -> Iterator[Missing]:
     ended. A folder that is being made at this moment is not missing; `at_rest`: none is, as the caller holds the run's
     lock, so what is half made was left by an attempt that ended. Steps without a folder are those of `undone`.
     """
-    ended, num_begun = run.seconds().keys(), max(run.num_begun, _newest_folder(run) + 1)
+    ended, num_begun = run.seconds().keys(), max(run.num_begun, newest_folder(run) + 1)
     for step in range(len(run.config.stream)):
         folder = run.dataset_folder(step)
         if (step < num_begun or (step, POOL_STAGE) in ended) and not _is_there(folder, at_rest):
@@ -44,8 +44,8 @@ def missing(run: Run, *, at_rest: bool = False) -> Iterator[Missing]:
         yield from (Missing(step, kind) for kind in stages if not _is_there(run.stage_folder(step, kind), at_rest))
 
 
-def _newest_folder(run: Run) -> int:
-    """Return the newest step of the stream that has a folder; a step before it without one has lost it."""
+def newest_folder(run: Run) -> int:
+    """Return the newest step of the stream that has a folder, -1 if none has; one before it without has lost it."""
     return max((step for step in range(len(run.config.stream)) if run.step_folder(step).exists()), default=-1)
 
 

@@ -198,3 +198,9 @@ def test_whatever_file_is_lost_the_next_step_is_the_same_or_names_it(begun, tmp_
     assert {f"steps/00/{name}" for name in NEEDED[tune]} <= refused
     needed = {f"steps/00/pruning/{SavedPruning.SAMPLES}", f"steps/00/evaluation/{Evaluation.MATRIX}"}
     assert needed | {"steps/config.yaml", "pool/00-one/data-00000-of-00001.arrow"} <= refused
+
+
+def test_a_step_folder_beyond_the_stream_is_nobodys_step(damaged):
+    (damaged.steps_folder / "07").mkdir()
+    run_step(damaged, 1)
+    assert damaged.num_finished == 2 and (damaged.steps_folder / "07").is_dir()
