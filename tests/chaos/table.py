@@ -52,7 +52,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
 """Where the table is kept."""
-MARKED = re.compile(r"(?<=<!-- table -->\n).*(?=<!-- end of table -->)", re.DOTALL)
+MARKED = re.compile(r"(?<=<!-- tries -->\n).*(?=<!-- end of tries -->)", re.DOTALL)
 """What the command writes of that page."""
 
 
