@@ -14,6 +14,7 @@ LAYERS = (
     {"errors"},
     {"words", "images", "storage"},
     {"data", "arrays", "registry", "progress", "config"},
+    {"sources"},
     {"formats", "models", "scoring", "executors"},
     {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
     {"runs"},

@@ -86,19 +86,15 @@ class DataConfig(Section):
     """Bytes of the largest row that is read, images in it included (its text: 4 MB); larger ones are rejected."""
 
 
-class DatasetConfig(Section):
-    """One dataset of the stream."""
+class SourceConfig(Section):
+    """Where rows come from: the keys that datasets of the stream and tests of a skill have in common."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Short name, the first part of its samples' ids."""
     path: str
     """File or folder."""
     images: str | None = None
     """Folder that image paths are relative to; null: the folder of the file."""
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
-    allow_broken: bool = False
-    """Take the rows before the break of a file that cannot be read to its end; false: such a file is refused."""
 
     @field_validator("images", mode="before")
     @classmethod
@@ -106,6 +102,15 @@ class DatasetConfig(Section):
         if isinstance(images, list):
             raise ValueError("one image folder can be named, not a list of several")
         return images
+
+
+class DatasetConfig(SourceConfig):
+    """One dataset of the stream."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Short name, the first part of its samples' ids."""
+    allow_broken: bool = False
+    """Take the rows before the break of a file that cannot be read to its end; false: such a file is refused."""
 
     @field_validator("name")
     @classmethod
@@ -227,17 +232,11 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class SkillConfig(Section):
-    """One skill to test after every step."""
+class SkillConfig(SourceConfig):
+    """One skill to test after every step: the last assistant turn of each row is the right answer."""
 
     skill: str = Field(min_length=1)
     """Name of the skill, the same as in the data if the data name skills."""
-    path: str
-    """Test file in any known format; the last assistant turn is the answer."""
-    images: str | None = None
-    """Folder that image paths are relative to; null: the folder of the file."""
-    format: str | None = None
-    """Name of the format; null: detected."""
     metric: str = "exact"
     """Name of the metric (`adaptinf list`)."""
     introduced_at: Annotated[str, BeforeValidator(_as_text)] | None = None

@@ -25,7 +25,6 @@ from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import Meter, open_meter
 from adaptinf.extraction.plan import MAX_PADDING, make_plan
 from adaptinf.formats import read
-from adaptinf.formats.files import find_file, read_rows
 from adaptinf.models import Learner, LearnerRecipe
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.mixing import kinds_of
@@ -34,6 +33,7 @@ from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
+from adaptinf.sources import find_file, read_rows
 from adaptinf.words import counted, format_bytes, format_rate, format_seconds
 
 TRIED_SAMPLES = 256

@@ -14,12 +14,12 @@ from adaptinf.data import Message, Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
-from adaptinf.formats.files import FileRow, NoRows, find_file, read_rows
-from adaptinf.formats.files.decoding import num_bytes
 from adaptinf.formats.image_files import Found, ImageFolder
-from adaptinf.formats.manifest import exported_roots
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.registry import dataset_format
+from adaptinf.sources import FileRow, NoRows, find_file, read_rows
+from adaptinf.sources.decoding import num_bytes
+from adaptinf.sources.manifest import exported_roots
 from adaptinf.storage.paths import why_no_file
 from adaptinf.words import counted, escaped, has_controls
 

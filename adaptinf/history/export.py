@@ -24,7 +24,6 @@ from adaptinf.data import Features, Sample, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
 from adaptinf.formats.columns import TOOLS_KEY
-from adaptinf.formats.manifest import IDS, MANIFEST, ROOTS_KEY
 from adaptinf.formats.messages import Messages
 from adaptinf.formats.writing import keeps_loss_flags
 from adaptinf.pool import stored_datasets
@@ -37,6 +36,7 @@ from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.settings import method_options
+from adaptinf.sources.manifest import IDS, MANIFEST, ROOTS_KEY
 from adaptinf.storage import drafts, sealed_text, store, tables, verified
 from adaptinf.storage.tables import Columns
 from adaptinf.words import check_name, counted, has_controls

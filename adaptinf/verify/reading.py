@@ -11,10 +11,10 @@ from pathlib import Path
 
 from adaptinf.data import Features, Trained
 from adaptinf.errors import AdaptError, StoreError
-from adaptinf.formats.manifest import IDS, MANIFEST
 from adaptinf.pool.stored import StoredDataset
 from adaptinf.runs import Run
 from adaptinf.runs.layout import EXPORTS
+from adaptinf.sources.manifest import IDS, MANIFEST
 from adaptinf.storage import checksums, tables, verified
 from adaptinf.storage.inspection import Findings, Problem, inspect
 from adaptinf.storage.sealed_text import is_whole_json

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from adaptinf.formats.files.decoding import (
+from adaptinf.sources.decoding import (
     MAX_CONTAINERS,
     TOO_MANY,
     Decoded,

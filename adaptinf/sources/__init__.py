@@ -7,9 +7,9 @@ from pathlib import Path
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.formats.files.json import read_json_lines, read_json_list
-from adaptinf.formats.files.row import FileRow, NoRows
-from adaptinf.formats.manifest import exported_file
+from adaptinf.sources.json import read_json_lines, read_json_list
+from adaptinf.sources.manifest import exported_file
+from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.storage.paths import why_no_file
 
 __all__ = ["READERS", "FileRow", "NoRows", "find_file", "read_rows"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.formats.files import READERS, FileRow, decoding, find_file, read_rows, window
+from adaptinf.sources import READERS, FileRow, decoding, find_file, read_rows, window
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(

@@ -10,9 +10,9 @@ from typing import IO
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.formats.files.decoding import TOO_MANY, decode, has_too_many, is_json, may_be_cut
-from adaptinf.formats.files.row import FileRow, NoRows
-from adaptinf.formats.files.window import CHUNK_CHARACTERS, Line, Window, lines_of
+from adaptinf.sources.decoding import TOO_MANY, decode, has_too_many, is_json, may_be_cut
+from adaptinf.sources.row import FileRow, NoRows
+from adaptinf.sources.window import CHUNK_CHARACTERS, Line, Window, lines_of
 
 
 def read_json_lines(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
