@@ -33,7 +33,7 @@ from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
-from adaptinf.sources import find_file, read_rows
+from adaptinf.sources import find_source, read_shard
 from adaptinf.words import counted, format_bytes, format_rate, format_seconds
 
 TRIED_SAMPLES = 256
@@ -143,7 +143,7 @@ def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
 
 def _num_rows(dataset: DatasetConfig) -> int:
     """Return the number of rows of a dataset, usable or not; no image is opened."""
-    return sum(1 for _ in read_rows(find_file(Path(dataset.path))))
+    return sum(1 for shard in find_source(dataset.path).shards for _ in read_shard(shard))
 
 
 def _exactness(ready: Meter, samples: list[Sample], bar: Bar) -> list[Check]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptinf.data import Message, Rejected, Sample
 from adaptinf.errors import DataError
@@ -17,7 +17,7 @@ from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
 from adaptinf.formats.image_files import Found, ImageFolder
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.registry import dataset_format
-from adaptinf.sources import FileRow, NoRows, find_file, read_rows
+from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
 from adaptinf.sources.decoding import num_bytes
 from adaptinf.sources.manifest import exported_roots
 from adaptinf.storage.paths import why_no_file
@@ -68,35 +68,43 @@ def read(
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
         ConfigError: there is no such format.
     """
-    file = find_file(Path(path))
-    folder = _image_folder(images, file)
+    found = find_source(path)
+    folder = _image_folder(images, found)
     if not folder.is_dir():
         problem = why_no_file(folder) or "is a file"
         raise DataError(f"image folder {folder} {problem}; correct the path, or leave it out for the file's folder")
-    rows = _rows_of(file, max_row_bytes)
-    head: list[FileRow] = []
-    plugin = dataset_format[format or _detect(file, rows, head)]()
-    image_folder = ImageFolder(folder, exported_roots(file.parent), are_opened=check_images, max_pixels=max_pixels)
+    rows = _rows_of(found, max_row_bytes)
+    head: list[_ShardRow] = []
+    plugin = dataset_format[format or _detect(found.path, rows, head)]()
+    roots = () if found.folder is None else exported_roots(found.folder)
+    image_folder = ImageFolder(folder, roots, are_opened=check_images, max_pixels=max_pixels)
     # A new cache per read, as image files may be corrected in between.
     find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(image_folder.find)
-    reader = _Reader(plugin=plugin, source=source or file.stem, find_image=find_image)
-    return _read(chain(head, rows), reader, str(file))
+    reader = _Reader(plugin=plugin, source=source or found.name, find_image=find_image)
+    return _read(chain(head, rows), reader)
 
 
-def _rows_of(file: Path, max_row_bytes: int | None) -> Iterator[FileRow]:
-    """Yield the rows of a file; none of an empty one, which counts as a list without items does."""
-    try:
-        yield from read_rows(file, max_row_bytes)
-    except NoRows:
-        return
+class _ShardRow(NamedTuple):
+    shard: Shard
+    row: FileRow
 
 
-def _detect(file: Path, rows: Iterator[FileRow], head: list[FileRow]) -> str:
+def _rows_of(found: Source, max_row_bytes: int | None) -> Iterator[_ShardRow]:
+    """Yield the rows of all shards; none of an empty one, which counts as a list without items does."""
+    for shard in found.shards:
+        try:
+            yield from (_ShardRow(shard, row) for row in read_shard(shard, max_row_bytes))
+        except NoRows:
+            continue
+
+
+def _detect(file: str, rows: Iterator[_ShardRow], head: list[_ShardRow]) -> str:
     """Return the name of the format; the rows that were read for it, no more than it takes, are put into `head`."""
     names = dataset_format.names()
     first = None
-    while len(head) < _ROWS_TO_SNIFF and (row := next(rows, None)) is not None:
-        head.append(row)
+    while len(head) < _ROWS_TO_SNIFF and (next_row := next(rows, None)) is not None:
+        head.append(next_row)
+        row = next_row.row
         if not isinstance(row.value, dict):
             continue
         first = first or row.value
@@ -117,9 +125,10 @@ def broken_file(row: Rejected) -> str:
     return f"{row.file} cannot be read to its end: {counted(row.row, 'row')} read, then {row.reason}"
 
 
-def _image_folder(images: str | Path | None, file: Path) -> Path:
+def _image_folder(images: str | Path | None, found: Source) -> Path:
     if images is None:
-        return file.parent
+        # Images beside remote files cannot be read: a folder that holds none of them stands for theirs.
+        return found.folder or Path.cwd()
     if not isinstance(images, str | Path):
         raise DataError(f"images={shown(images)}: one image folder can be named, not several")
     return Path(images)
@@ -138,19 +147,19 @@ def _described(row: Mapping[str, Any]) -> str:
     return shown_keys(f"{key}{inner.get(key, '')}" for key in row)
 
 
-def _short(message: str, known: str, file: Path) -> str:
+def _short(message: str, known: str, file: str) -> str:
     """Return the message with the known formats, the file by its name alone where it would get too long."""
     whole = f"{message}; known formats: {known}"
-    return whole if len(whole) <= MAX_MESSAGE else whole.replace(str(file), file.name, 1)[:MAX_MESSAGE]
+    return whole if len(whole) <= MAX_MESSAGE else whole.replace(file, Path(file).name, 1)[:MAX_MESSAGE]
 
 
-def _read(rows: Iterator[FileRow], reader: _Reader, file: str) -> Iterator[Sample | Rejected]:
-    for row in rows:
+def _read(rows: Iterator[_ShardRow], reader: _Reader) -> Iterator[Sample | Rejected]:
+    for shard, row in rows:
         try:
             yield reader.sample(row)
         except BadRow as reason:
             yield Rejected(
-                file=file,
+                file=shard.name,
                 row=row.number,
                 reason=str(reason),
                 id=f"{reader.source}/{_intended_id(row)}",

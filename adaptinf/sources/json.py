@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
 from adaptinf.sources.decoding import TOO_MANY, decode, has_too_many, is_json, may_be_cut
+from adaptinf.sources.opening import open_text
 from adaptinf.sources.row import FileRow, NoRows
+from adaptinf.sources.source import Shard
 from adaptinf.sources.window import CHUNK_CHARACTERS, Line, Window, lines_of
 
 
-def read_json_lines(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
+def read_json_lines(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
     """Yield the rows of a .jsonl file, one per line; blank lines are skipped.
 
     A file with one JSON list is read as such. A last line that breaks off ends with one row that has a problem. A line
@@ -24,20 +25,20 @@ def read_json_lines(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[
     Raises:
         DataError: the file is empty or not UTF-8.
     """
-    if _holds_one_list(path, max_row_bytes):
-        yield from read_json_list(path, max_row_bytes)
+    if _holds_one_list(shard, max_row_bytes):
+        yield from read_json_list(shard, max_row_bytes)
         return
-    with _opened(path) as file:
+    with _opened(shard) as file:
         number = 0
         for line_number, line in enumerate(lines_of(file, max_row_bytes), 1):
             if line.problem or line.text.strip():
                 yield _line_row(line, number, line_number)
                 number += 1
         if not number:
-            raise NoRows(f"{path} is empty")
+            raise NoRows(f"{shard.name} is empty")
 
 
-def read_json_list(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
+def read_json_list(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
     """Yield the items of the list in a .json file; a list that breaks off ends with one row that has a problem.
 
     An item of more than `max_row_bytes` is a row with a problem; it is not kept in memory.
@@ -45,21 +46,22 @@ def read_json_list(path: Path, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[F
     Raises:
         DataError: the file is empty, not UTF-8, or holds something other than a list.
     """
-    with _opened(path) as file:
+    with _opened(shard) as file:
         window = Window(file, max_row_bytes)
         first = window.peek()
         if not first:
-            raise NoRows(f"{path} is empty")
+            raise NoRows(f"{shard.name} is empty")
         if first != "[":
             raise DataError(
-                f"{path} must hold a list ([...]) but starts with {first!r}; name a file with one row per line .jsonl"
+                f"{shard.name} must hold a list ([...]) but starts with {first!r}; "
+                "name a file with one row per line .jsonl"
             )
         yield from _items(window)
 
 
-def _holds_one_list(path: Path, max_bytes: int) -> bool:
+def _holds_one_list(shard: Shard, max_bytes: int) -> bool:
     """Return whether a file is one JSON list; lines that each are a whole list are rows."""
-    with _opened(path) as file:
+    with _opened(shard) as file:
         first, last = "", ""
         # By pieces, since the whole list may be one line.
         while piece := file.readline(CHUNK_CHARACTERS):
@@ -73,19 +75,18 @@ def _holds_one_list(path: Path, max_bytes: int) -> bool:
             return bool(first)
     if last != "]":
         return True
-    with _opened(path) as file:
+    with _opened(shard) as file:
         line = next(line for line in lines_of(file, max_bytes) if line.problem or line.text.strip())
     return not line.problem and not is_json(line.text)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
+def _opened(shard: Shard) -> Iterator[IO[str]]:
     try:
-        # utf-8-sig: editors on Windows put a byte order mark first.
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
+        with open_text(shard) as file:
             yield file
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason}); convert it first") from error
+        raise DataError(f"{shard.name} is not UTF-8 text ({error.reason}); convert it first") from error
 
 
 def _line_row(line: Line, number: int, line_number: int) -> FileRow:

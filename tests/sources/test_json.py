@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.sources import READERS, FileRow, decoding, find_file, read_rows, window
+from adaptinf.sources import READERS, SUFFIXES, FileRow, Shard, decoding, find_source, read_shard, window
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
 )
+
+
+def read_rows(path: Path, max_row_bytes: int | None = None) -> Iterator[FileRow]:
+    (shard,) = find_source(path).shards
+    return read_shard(shard, max_row_bytes)
 
 
 def values(path: Path) -> list[Any]:
@@ -195,21 +200,23 @@ def test_a_folder_stands_for_its_only_data_file(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", "1")
     (tmp_path / "note.txt").touch()
     (tmp_path / ".hidden.json").touch()
-    assert find_file(tmp_path) == path
+    (shard,) = find_source(tmp_path).shards
+    assert shard.url == str(path)
     (tmp_path / "b.json").touch()
     with pytest.raises(DataError, match="found: a.jsonl, b.json"):
-        find_file(tmp_path)
+        find_source(tmp_path)
 
 
 def test_a_kind_of_file_is_one_entry_of_the_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_words(path: Path, max_row_bytes: int) -> Iterator[FileRow]:
-        yield from (FileRow(number, {"word": word}) for number, word in enumerate(path.read_text().split()))
+    def read_words(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
+        yield from (FileRow(number, {"word": word}) for number, word in enumerate(Path(shard.url).read_text().split()))
 
-    monkeypatch.setitem(READERS, ".words", read_words)
+    monkeypatch.setitem(READERS, "words", read_words)
+    monkeypatch.setitem(SUFFIXES, ".words", "words")
     written(tmp_path / "a.words", "one two")
-    assert [row.value for row in read_rows(find_file(tmp_path))] == [{"word": "one"}, {"word": "two"}]
+    assert values(tmp_path) == [{"word": "one"}, {"word": "two"}]
     with pytest.raises(DataError, match="a dataset is a .json or .jsonl or .words file"):
-        find_file(written(tmp_path / "a.txt", "one"))
+        find_source(written(tmp_path / "a.txt", "one"))
 
 
 def test_missing_files_empty_folders_and_other_suffixes_are_refused(tmp_path: Path) -> None:
@@ -217,7 +224,7 @@ def test_missing_files_empty_folders_and_other_suffixes_are_refused(tmp_path: Pa
     (tmp_path / "a.txt").touch()
     for name, message in [("none.json", "does not exist"), ("folder", "found: none"), ("a.txt", r"ends in '\.txt'")]:
         with pytest.raises(DataError, match=message):
-            find_file(tmp_path / name)
+            find_source(tmp_path / name)
 
 
 SMALL, LARGE = {"text": "a"}, {"text": 'é"[{]}\\' * 50, "more": [[{}], "x" * 200]}

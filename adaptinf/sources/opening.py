@@ -1,0 +1,54 @@
+"""Shards as streams of bytes or text, local or remote, decompressed on the way."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, cast
+
+from adaptinf.sources.source import Shard
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+"""Last suffix of a file -> what pyarrow calls its compression."""
+
+
+@contextmanager
+def open_bytes(shard: Shard) -> Iterator[IO[bytes]]:
+    """Open a shard as a stream of bytes, decompressed; it can be sought in where it is not compressed.
+
+    Raises:
+        OSError: it cannot be opened; while reading, a compressed file that ends early or is damaged.
+    """
+    with _opened(shard) as file:
+        if shard.compression is None:
+            yield file
+            return
+        # pyarrow is slow to import.
+        import pyarrow as pa
+
+        with pa.CompressedInputStream(pa.PythonFile(file, mode="r"), shard.compression) as stream:
+            yield cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, stream), 1 << 20))
+
+
+@contextmanager
+def open_text(shard: Shard) -> Iterator[IO[str]]:
+    """Open a shard as text in UTF-8, with or without a byte order mark, which editors on Windows put first.
+
+    Raises:
+        OSError: as `open_bytes`.
+    """
+    with open_bytes(shard) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
+        yield text
+
+
+@contextmanager
+def _opened(shard: Shard) -> Iterator[IO[bytes]]:
+    if not shard.is_remote:
+        with open(shard.url, "rb") as file:
+            yield file
+        return
+    import fsspec
+
+    with fsspec.open(shard.url, "rb") as file:
+        yield file

@@ -1,0 +1,53 @@
+"""What a dataset's path stands for: its shards, where they lie, and what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One file of rows."""
+
+    url: str
+    """Absolute local path, or an address that fsspec opens."""
+    kind: str
+    """Kind of file, a key of `READERS`: json, jsonl, ..."""
+    name: str
+    """What messages and rejected.jsonl call it: the path or address as it was given."""
+    compression: str | None = None
+    """gzip or zstd; None: the file is not compressed as a whole."""
+    members: np.ndarray | None = field(default=None, compare=False)
+    """Numbers of the rows that are read, ascending (int64); None: all rows."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file is opened by fsspec."""
+        return "://" in self.url
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A dataset as files."""
+
+    path: str
+    """What the user named."""
+    shards: tuple[Shard, ...]
+    """The files, in the order in which their rows are read."""
+    folder: Path | None
+    """Local folder that image paths are relative to when none is named; None: the files are remote."""
+    description: Mapping[str, Any] | None = None
+    """The dataset's entry of a LLaMA-Factory dataset_info.json: formatting, columns, tags; None: it has none."""
+
+    @property
+    def name(self) -> str:
+        """Short name, the first part of ids where the user gives none: of the file without suffix, or of the folder."""
+        if len(self.shards) != 1:
+            return Path(self.path).name
+        stem = PurePath(self.shards[0].name)
+        return PurePath(stem.stem).stem if self.shards[0].compression else stem.stem
