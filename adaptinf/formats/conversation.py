@@ -85,6 +85,8 @@ class Conversation:
     """Every key of the row that the format does not use itself; `reading` takes id, system prompt and tools from it."""
     unread: Sequence[str] = ()
     """Keys of the row's turns and blocks that have a value and that the format does not read."""
+    notes: Sequence[str] = ()
+    """What the format repaired or added, in words."""
     pictures: InitVar[Sequence[str] | None] = None
     """Former name of `images`; plug-ins written for version 0.1 use it."""
 
@@ -95,7 +97,11 @@ class Conversation:
 
 
 class Format(Protocol):
-    """One way to write a conversation as a row of a file."""
+    """One way to write a conversation as a row of a file.
+
+    A plug-in may also have `own_keys(row)`, the keys of a row that are its own: of several formats that recognise a
+    row, the one with most of them reads it. A plug-in without ties with any other (`detection.claims`).
+    """
 
     def sniff(self, row: Mapping[str, Any], /) -> bool:
         """Return whether a row looks like this format; called with rows of any kind."""
@@ -149,11 +155,11 @@ def align(conversation: Conversation, system: str = "") -> Aligned:
         turns = _prepend(turns, num_unplaced)
     places = [piece for turn in turns for piece in turn.pieces if isinstance(piece, Place)]
     verb = "has" if num_unplaced == 1 else "have"
-    notes = (f"{counted(num_unplaced, 'image')} {verb} no image tag: put before the first user turn",)
+    unplaced = (f"{counted(num_unplaced, 'image')} {verb} no image tag: put before the first user turn",)
     return Aligned(
         messages=tuple(map(_message, turns)),
         images=tuple(waiting.pop(0) if place.path is None else place.path for place in places),
-        notes=notes if num_unplaced else (),
+        notes=(*conversation.notes, *(unplaced if num_unplaced else ())),
         unlearnt=_unlearnt(turns),
         tags=tuple(place.tag for place in places),
     )

@@ -23,12 +23,14 @@ TURN_KEYS = frozenset({"from", "value"})
 class Llava:
     """Rows as LLaVA writes them. A tag inside a text keeps its position; LLaVA itself moves it to the front."""
 
-    layout = "conversations: [{from, value}]"
-
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has LLaVA's `conversations`."""
         turns = row.get("conversations")
         return isinstance(turns, list) and all(isinstance(turn, Mapping) and "from" in turn for turn in turns)
+
+    def own_keys(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the keys of a row that are this format's own."""
+        return ["conversations"]
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

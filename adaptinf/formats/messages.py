@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from adaptinf.data import Message, Sample
 from adaptinf.formats.columns import NO_MEDIA, image_path, image_paths, is_media_block, is_missing
@@ -29,7 +29,6 @@ PATH_KEYS = ("path", "url", "image", "image_url")
 class Messages:
     """Rows with `messages`, as the OpenAI API and TRL use them."""
 
-    layout: ClassVar[str] = "messages: [{role, content}]"
     with_images: bool | None = None
     """How rows are written. Arrow needs rows of one kind: True writes blocks and `images` in every row, False writes
     plain texts in every row. None writes blocks in every row, and `images` in rows with images."""
@@ -53,6 +52,10 @@ class Messages:
         """Return whether the row has `messages` with roles."""
         turns = row.get("messages")
         return isinstance(turns, list) and all(isinstance(turn, Mapping) and "role" in turn for turn in turns)
+
+    def own_keys(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the keys of a row that are this format's own."""
+        return ["messages"]
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from adaptinf.data import Message, Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
+from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
 from adaptinf.formats.image_files import Found, ImageFolder
-from adaptinf.formats.reasons import BadRow, shown, shown_keys
+from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.registry import dataset_format
 from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
 from adaptinf.sources.decoding import num_bytes
@@ -26,16 +27,12 @@ from adaptinf.words import counted, escaped, has_controls
 REPEATED_ID = "repeated id"
 """Start of the note on a sample whose id an earlier row has."""
 
-# Some datasets begin with rows of another kind; the first row that any format recognises decides.
-_ROWS_TO_SNIFF = 100
 # Digits of a row number that replaces a missing id: 000042.
 _ID_DIGITS = 6
 MEASURED_KEYS = ("skill", "task")
 """Keys of `meta` that measurements use; nothing reads the others."""
 MAX_TEXT_BYTES = 4 * 2**20
 """Bytes of the text of one row, which may be larger because of images and other keys."""
-MAX_MESSAGE = 200
-"""Characters of a message that refuses a file."""
 # LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
 _REMEMBERED_IMAGES = 500_000
 
@@ -74,8 +71,9 @@ def read(
         problem = why_no_file(folder) or "is a file"
         raise DataError(f"image folder {folder} {problem}; correct the path, or leave it out for the file's folder")
     rows = _rows_of(found, max_row_bytes)
-    head: list[_ShardRow] = []
-    plugin = dataset_format[format or _detect(found.path, rows, head)]()
+    head = [] if format else list(islice(rows, ROWS_TO_SNIFF))
+    values = [row.value for _, row in head]
+    plugin = dataset_format[format]() if format else detect(found.path, values, found.description)
     roots = () if found.folder is None else exported_roots(found.folder)
     image_folder = ImageFolder(folder, roots, are_opened=check_images, max_pixels=max_pixels)
     # A new cache per read, as image files may be corrected in between.
@@ -98,28 +96,6 @@ def _rows_of(found: Source, max_row_bytes: int | None) -> Iterator[_ShardRow]:
             continue
 
 
-def _detect(file: str, rows: Iterator[_ShardRow], head: list[_ShardRow]) -> str:
-    """Return the name of the format; the rows that were read for it, no more than it takes, are put into `head`."""
-    names = dataset_format.names()
-    first = None
-    while len(head) < _ROWS_TO_SNIFF and (next_row := next(rows, None)) is not None:
-        head.append(next_row)
-        row = next_row.row
-        if not isinstance(row.value, dict):
-            continue
-        first = first or row.value
-        claims = [name for name in names if dataset_format[name]().sniff(row.value)]
-        if len(claims) > 1:
-            raise DataError(f"{file} could be in the format {' or '.join(claims)}; set format to one of them")
-        if claims:
-            return claims[0]
-    if first is not None:
-        known = ", ".join(f"{name}{_layout(name)}" for name in names)
-        raise DataError(_short(f"{file} has no known format: its first row has {_described(first)}", known, file))
-    # No row is an object: every row is rejected, whatever the format.
-    return names[0]
-
-
 def broken_file(row: Rejected) -> str:
     """Return in words that a file cannot be read to its end; `row` is the last one that was read of it."""
     return f"{row.file} cannot be read to its end: {counted(row.row, 'row')} read, then {row.reason}"
@@ -132,25 +108,6 @@ def _image_folder(images: str | Path | None, found: Source) -> Path:
     if not isinstance(images, str | Path):
         raise DataError(f"images={shown(images)}: one image folder can be named, not several")
     return Path(images)
-
-
-def _layout(name: str) -> str:
-    """Return how rows of a format look, in parentheses; empty where the plug-in does not say."""
-    layout = getattr(dataset_format[name], "layout", None)
-    return f" ({layout})" if isinstance(layout, str) else ""
-
-
-def _described(row: Mapping[str, Any]) -> str:
-    """Return the keys of a row; with a list of objects also the keys of its first one."""
-    lists = {key: value[0] for key, value in row.items() if isinstance(value, list) and value}
-    inner = {key: f": [{{{shown_keys(item)}}}]" for key, item in lists.items() if isinstance(item, dict)}
-    return shown_keys(f"{key}{inner.get(key, '')}" for key in row)
-
-
-def _short(message: str, known: str, file: str) -> str:
-    """Return the message with the known formats, the file by its name alone where it would get too long."""
-    whole = f"{message}; known formats: {known}"
-    return whole if len(whole) <= MAX_MESSAGE else whole.replace(file, Path(file).name, 1)[:MAX_MESSAGE]
 
 
 def _read(rows: Iterator[_ShardRow], reader: _Reader) -> Iterator[Sample | Rejected]:

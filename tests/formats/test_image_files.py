@@ -108,8 +108,8 @@ def test_an_object_of_images_is_refused_with_its_keys(folder: Path) -> None:
     ("content", "expected"),
     [
         (
-            [{"id": "0", "conversations": [{"role": "user", "content": "?"}]}],
-            "first row has id, conversations: [{role, content}]; known formats: llava (conversations: [{from, value}])",
+            [{"id": "0", "dialogue": [{"speaker": "user", "words": "?"}]}],
+            "first row has id, dialogue: [{speaker, words}]; known formats: ",
         ),
         ({"data": [row("a.png")]}, "must hold a list"),
         ([{"x" * 1_000_000: 1}], "has no known format"),

@@ -1,0 +1,118 @@
+"""Which format the rows of a file are in: of those that recognise a row, the one with most keys of its own in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+from adaptinf.data import Sample
+from adaptinf.errors import DataError
+from adaptinf.formats.conversation import Conversation, Format
+from adaptinf.formats.reasons import BadRow, shown_keys
+from adaptinf.registry import dataset_format
+
+# Any in this module: a value from a file can be of any JSON type.
+
+ROWS_TO_SNIFF = 100
+"""Rows that the format is found from; some datasets begin with rows of another kind."""
+MAX_MESSAGE = 200
+"""Characters of a message that refuses a file."""
+
+_SHOWN_NAME = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detected:
+    """The format of most rows of a file; a row that is in another one is read in that, with a note."""
+
+    name: str
+    """Name of the format."""
+    main: Format
+    """The format."""
+
+    def sniff(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the row looks like the format of most rows."""
+        return self.main.sniff(row)
+
+    def parse(self, row: Mapping[str, Any]) -> Conversation:
+        """Return the row's conversation, in whichever format it is.
+
+        Raises:
+            BadRow: neither the format of most rows nor another one reads it.
+        """
+        try:
+            return self.main.parse(row)
+        except BadRow:
+            others = [name for name in claims(row) if name != self.name]
+            if len(others) != 1 or self.main.sniff(row):
+                raise
+        found: Conversation = dataset_format[others[0]]().parse(row)
+        return replace(found, notes=(*found.notes, f"row is in the format {others[0]}, not in {self.name} as others"))
+
+    def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
+        """Return the row in the format of most rows."""
+        return self.main.render(sample, images)
+
+
+def detect(file_name: str, rows: Iterable[Any], description: Mapping[str, Any] | None = None) -> Format:
+    """Return the format that most of the first ROWS_TO_SNIFF rows are in; rows that are no objects say nothing.
+
+    Raises:
+        DataError: several formats claim rows with equally many keys of their own and none is sure, or no format does.
+    """
+    sure: Counter[str] = Counter()
+    tied: list[str] = []
+    first: Mapping[str, Any] | None = None
+    for row, _ in zip(rows, range(ROWS_TO_SNIFF), strict=False):
+        if isinstance(row, Mapping):
+            first = row if first is None else first
+            claimed = claims(row)
+            sure.update(claimed if len(claimed) == 1 else ())
+            tied = tied or (claimed if len(claimed) > 1 else [])
+    if sure:
+        name = sure.most_common(1)[0][0]
+        return Detected(name=name, main=dataset_format[name]())
+    if tied:
+        raise DataError(f"{file_name} could be in the format {' or '.join(tied)}; set format: to one of them")
+    if first is not None:
+        raise DataError(_unknown(file_name, first))
+    # No row is an object: every row is rejected, whatever the format.
+    name = dataset_format.names()[0]
+    return Detected(name=name, main=dataset_format[name]())
+
+
+def claims(row: Mapping[str, Any]) -> list[str]:
+    """Return the names of the formats that recognise a row with most keys of their own: one, or several that tie.
+
+    A plug-in without `own_keys` ties with every other format that recognises the row.
+    """
+    plugins = {name: dataset_format[name]() for name in dataset_format.names()}
+    keys = {name: _own_keys(plugin, row) for name, plugin in plugins.items() if plugin.sniff(row)}
+    most = max((len(own) for own in keys.values() if own is not None), default=0)
+    return [name for name, own in keys.items() if own is None or len(own) == most]
+
+
+def _own_keys(plugin: Format, row: Mapping[str, Any]) -> Sequence[str] | None:
+    """Return the keys of a row that are the format's own; None where the plug-in does not say."""
+    own_keys = getattr(plugin, "own_keys", None)
+    return list(own_keys(row)) if callable(own_keys) else None
+
+
+def _unknown(file_name: str, row: Mapping[str, Any]) -> str:
+    """Return the message for rows that no format recognises; a file's path is shortened to its name to save room."""
+    message = f"{file_name} has no known format: its first row has {_described(row)}; known formats: "
+    names = ", ".join(dataset_format.names())
+    if len(message) + len(names) > MAX_MESSAGE:
+        message = message.replace(file_name, PurePath(file_name).name[-_SHOWN_NAME:], 1)
+    room = MAX_MESSAGE - len(message)
+    return message + (names if len(names) <= room else names[: max(room - len("..."), 0)] + "...")
+
+
+def _described(row: Mapping[str, Any]) -> str:
+    """Return the keys of a row; with a list of objects also the keys of its first one."""
+    lists = {key: value[0] for key, value in row.items() if isinstance(value, list) and value}
+    inner = {key: f": [{{{shown_keys(item)}}}]" for key, item in lists.items() if isinstance(item, dict)}
+    return shown_keys(f"{key}{inner.get(key, '')}" for key in row)
