@@ -16,6 +16,7 @@ from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
 from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
 from adaptinf.formats.image_files import Found, ImageFolder
+from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.registry import dataset_format
 from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
@@ -91,7 +92,8 @@ def _rows_of(found: Source, max_row_bytes: int | None) -> Iterator[_ShardRow]:
     """Yield the rows of all shards; none of an empty one, which counts as a list without items does."""
     for shard in found.shards:
         try:
-            yield from (_ShardRow(shard, row) for row in read_shard(shard, max_row_bytes))
+            for row in read_shard(shard, max_row_bytes):
+                yield from (_ShardRow(shard, one) for one in rows_in(row))
         except NoRows:
             continue
 

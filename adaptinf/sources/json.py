@@ -9,11 +9,12 @@ from typing import IO
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.sources.decoding import TOO_MANY, decode, has_too_many, is_json, may_be_cut
+from adaptinf.sources.decoding import TOO_MANY, Decoded, decode, has_too_many, is_json, may_be_cut
 from adaptinf.sources.opening import open_text
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard
 from adaptinf.sources.window import CHUNK_CHARACTERS, Line, Window, lines_of
+from adaptinf.sources.wrapper import holds_lines, list_items, wrapped_items
 
 
 def read_json_lines(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
@@ -41,22 +42,31 @@ def read_json_lines(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterato
 def read_json_list(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
     """Yield the items of the list in a .json file; a list that breaks off ends with one row that has a problem.
 
-    An item of more than `max_row_bytes` is a row with a problem; it is not kept in memory.
+    The list may be the only one in an object. A file with one object per line is read as lines. An item of more than
+    `max_row_bytes` is a row with a problem; it is not kept in memory.
 
     Raises:
-        DataError: the file is empty, not UTF-8, or holds something other than a list.
+        DataError: the file is empty, not UTF-8, or holds something else.
     """
+    if _holds_lines(shard, max_row_bytes):
+        yield from read_json_lines(shard, max_row_bytes)
+        return
     with _opened(shard) as file:
         window = Window(file, max_row_bytes)
         first = window.peek()
         if not first:
             raise NoRows(f"{shard.name} is empty")
-        if first != "[":
-            raise DataError(
-                f"{shard.name} must hold a list ([...]) but starts with {first!r}; "
-                "name a file with one row per line .jsonl"
-            )
-        yield from _items(window)
+        if first not in "[{":
+            raise DataError(f"{shard.name} must hold a list ([...]) but starts with {first!r}")
+        yield from _items(window, wrapped_items(window, shard.name) if first == "{" else list_items(window))
+
+
+def _holds_lines(shard: Shard, max_bytes: int) -> bool:
+    with _opened(shard) as file:
+        if Window(file, max_bytes).peek() != "{":
+            return False
+    with _opened(shard) as file:
+        return holds_lines(file, max_bytes)
 
 
 def _holds_one_list(shard: Shard, max_bytes: int) -> bool:
@@ -105,18 +115,11 @@ def _line_row(line: Line, number: int, line_number: int) -> FileRow:
     return FileRow(number, decoded.value, decoded.problem)
 
 
-def _items(window: Window) -> Iterator[FileRow]:
-    window.expect("[")
+def _items(window: Window, items: Iterator[Decoded]) -> Iterator[FileRow]:
     number = 0
     try:
-        while window.peek() != "]" or number:
-            decoded = window.take_value()
-            yield FileRow(number, decoded.value, decoded.problem)
-            number += 1
-            if window.peek() == "]":
-                break
-            window.expect(",")
-        window.expect("]")
+        for number, decoded in enumerate(items, 1):
+            yield FileRow(number - 1, decoded.value, decoded.problem)
         window.expect("")
     except json.JSONDecodeError as error:
         yield FileRow(number, None, _broken(error, *window.position(error.pos)), ends_file=True)

@@ -111,7 +111,7 @@ def test_an_object_of_images_is_refused_with_its_keys(folder: Path) -> None:
             [{"id": "0", "dialogue": [{"speaker": "user", "words": "?"}]}],
             "first row has id, dialogue: [{speaker, words}]; known formats: ",
         ),
-        ({"data": [row("a.png")]}, "must hold a list"),
+        ({"data": 3}, "must hold a list ([...]), or an object with one list of rows"),
         ([{"x" * 1_000_000: 1}], "has no known format"),
     ],
 )

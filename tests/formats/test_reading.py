@@ -138,7 +138,8 @@ def test_a_bad_image_rejects_its_row(folder: Path, image: Any, prepare: Callable
         (llava("\ud800"), "half a surrogate pair"),
         (17, "row is 17, not an object"),
         (None, "row is None, not an object"),
-        ([llava()], "not an object"),
+        ([3], "row is [3], not an object"),
+        ([llava(), 3], "not an object"),
     ],
 )
 def test_a_bad_row_is_rejected_with_its_reason(folder: Path, row: Any, expected: str) -> None:
@@ -298,8 +299,10 @@ def test_rows_of_any_kind_are_yielded_once_and_nothing_is_raised(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = list(read(path, format))
-    assert len(found) == len(rows)
-    assert [row.row for row in found if isinstance(row, Rejected)] == [
+    # A list of objects is a conversation or several rows.
+    nested = [row for row in rows if isinstance(row, list) and row and all(isinstance(item, dict) for item in row)]
+    assert len(found) >= len(rows) if nested else len(found) == len(rows)
+    assert nested or [row.row for row in found if isinstance(row, Rejected)] == [
         number for number, row in enumerate(found) if isinstance(row, Rejected)
     ]
     samples = [row for row in found if isinstance(row, Sample)]
@@ -308,6 +311,17 @@ def test_rows_of_any_kind_are_yielded_once_and_nothing_is_raised(
     for sample in samples:
         num_places = sum(block["type"] == "image" for message in sample.messages for block in message["content"])
         assert num_places == len(sample.images)
+
+
+def test_a_row_that_is_a_list_is_a_conversation_or_several_rows(folder: Path) -> None:
+    turns = llava()["conversations"]
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    found = read_rows(folder, [turns, turns, [llava(id="a"), llava(id="b"), {"conversations": 3}], said])
+    samples = [row for row in found if isinstance(row, Sample)]
+    assert [sample.id for sample in samples] == ["toy/000000", "toy/000001", "toy/a", "toy/b", "toy/000003"]
+    assert [sample.turns[-1][1] for sample in samples] == ["This."] * 4 + ["!"]
+    (rejected,) = (row for row in found if isinstance(row, Rejected))
+    assert (rejected.row, rejected.reason) == (2, "conversations is 3, not a list of turns")
 
 
 def test_an_id_of_several_lines_becomes_one_line_that_no_other_row_has(tmp_path):

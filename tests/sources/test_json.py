@@ -139,6 +139,35 @@ def test_lines_that_are_lists_are_rows(tmp_path: Path) -> None:
     assert values(written(tmp_path / "a.jsonl", '[1]\n{"a": 1}\n')) == [[1], {"a": 1}]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data": [{"a": 1}, {"b": 2}]}',
+        '{"version": "1", "tags": ["x", [2]], "info": {"rows": []}, "none": [], "data": [{"a": 1}\n,{"b": 2} ]}',
+        '{"a": 1}\n\n{"b": 2}\n',
+        '\n{"a": 1}\n{"b": 2}',
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_a_list_in_an_object_and_a_row_per_line_are_read_as_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, chunk: int
+) -> None:
+    monkeypatch.setattr(window, "CHUNK_CHARACTERS", chunk)
+    assert values(written(tmp_path / "a.json", text)) == [{"a": 1}, {"b": 2}]
+
+
+def test_an_object_with_turns_is_one_row(tmp_path: Path) -> None:
+    row = {"id": 1, "conversations": [{"from": "gpt", "value": "a"}]}
+    assert values(written(tmp_path / "a.json", json.dumps(row))) == [row]
+
+
+@pytest.mark.parametrize("text", ['{"data": [{"a": 1}, {"b"', '{"data": [{"a": 1}] "n"', '{"data": [{"a": 1}]} 3'])
+def test_a_broken_object_keeps_the_rows_before_the_break(tmp_path: Path, text: str) -> None:
+    first, broken = read_rows(written(tmp_path / "a.json", text))
+    assert first.value == {"a": 1}
+    assert broken.ends_file and "broken JSON at line 1" in str(broken.problem)
+
+
 @pytest.mark.parametrize("text", ["[1] 2", "[1 2]", "[1,]", "[", "[,1]", "[1", '["a', "[1]]"])
 def test_anything_but_one_list_is_one_problem(tmp_path: Path, text: str) -> None:
     found = list(read_rows(written(tmp_path / "a.json", text)))
@@ -157,6 +186,10 @@ def test_an_empty_list_is_legal_and_has_no_rows(tmp_path: Path) -> None:
         ("a.json", " \n", "is empty"),
         ("a.jsonl", "\n\n", "is empty"),
         ("a.json", '{"a": 1}', "must hold a list"),
+        ("a.json", "3", "must hold a list"),
+        ("a.json", '{"a": [1], "b": []}', "must hold a list"),
+        ("a.json", '{\n"conversations": [{"from": "gpt", "value": "a"}]}', "must hold a list"),
+        ("a.json", '{"images": [{"a": 1}], "notes": [{"b": 2}]}', "several lists of objects .images, notes"),
         ("a.json", b'["\xff\xfe"]', "not UTF-8"),
         ("a.jsonl", b'"\xe4"\n', "not UTF-8"),
     ],
