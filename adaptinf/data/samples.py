@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 import numpy as np
 
 from adaptinf.images import StoredImage
+from adaptinf.images.contents import ImageContent
 from adaptinf.words import counted
 
 
@@ -38,8 +39,8 @@ class Sample:
     """Name of the dataset that it came with."""
     messages: tuple[Message, ...]
     """The turns; roles are system, user and assistant."""
-    images: tuple[Path, ...] = ()
-    """Image files, one per image block, in order."""
+    images: tuple[Path | ImageContent, ...] = ()
+    """Image files, or contents that are no files, one per image block, in order."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the row (skill, task, ...), for measurements; only oracle selects by the skill."""
     notes: tuple[str, ...] = ()
@@ -59,7 +60,7 @@ class Sample:
 
     @property
     def stored_images(self) -> tuple[StoredImage, ...]:
-        """The image files, as they are decoded for every use."""
+        """The images, as they are decoded for every use."""
         reductions = self.reductions or (1,) * len(self.images)
         return tuple(map(StoredImage, self.images, reductions))
 
@@ -72,9 +73,9 @@ class Sample:
         return f"Sample({self.id!r}: {counted(len(self.messages), 'turn')}, {counted(len(self.images), 'image')})"
 
     def _repr_html_(self) -> str:
-        """Return the conversation and the image paths as notebooks show them."""
+        """Return the conversation and the names of the images as notebooks show them."""
         turns = "".join(f"<li><b>{escape(role)}</b>: {escape(text)}</li>" for role, text in self.turns)
-        images = "".join(f"<li><i>image</i>: {escape(str(path))}</li>" for path in self.images)
+        images = "".join(f"<li><i>image</i>: {escape(str(image))}</li>" for image in self.images)
         return f"<p>{escape(self.id)}</p><ul>{turns}{images}</ul>"
 
 

@@ -69,7 +69,7 @@ def _images(sample: Sample, num_images: int) -> Iterator[str]:
     for number, image in enumerate(sample.stored_images):
         source = _thumbnail(image) if number < num_images else None
         yield f'<img alt="" src="data:image/jpeg;base64,{source}">' if source else ""
-        yield f"<p class=quiet>{_text(str(image.path))}</p>"
+        yield f"<p class=quiet>{_text(str(image.image))}</p>"
 
 
 def _thumbnail(stored: StoredImage) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import xxhash
 
@@ -36,9 +37,9 @@ class ChangedTest:
 
 
 def item_digest(item: Sample, test: SkillTest) -> str:
-    """Return sixteen hex digits of all that decides the score of an item; image files count by their content."""
+    """Return sixteen hex digits of all that decides the score of an item; images count by their content."""
     turns = [[turn["role"], [[block["type"], block["text"]] for block in turn["content"]]] for turn in item.messages]
-    images = [file_digest(path) for path in item.images]
+    images = [file_digest(image) if isinstance(image, Path) else image.digest for image in item.images]
     asked = [item.id, turns, [dict(tool) for tool in item.tools], images]
     value = [*asked, test.config.metric, test.config.max_new_tokens]
     return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())

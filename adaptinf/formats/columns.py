@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from adaptinf.formats.in_row import GivenImage, from_bytes, from_text, held, holds
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 
 # Any in this module: a value from a file can be of any JSON type.
@@ -24,12 +25,14 @@ _MEDIA_TAG = re.compile(r"<(?:video|audio)>")
 _MEDIA_BLOCK = re.compile(r"video|audio", re.IGNORECASE)
 # What tables write into a cell without a value: pandas' own texts for it, and those of SQL and Python.
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "<na>", "nat"})
+_LONGEST_MISSING = max(map(len, _MISSING_WORDS))
 
 
 def is_missing(value: object) -> bool:
     """Return whether a value says that there is none: null, NaN, "", "nan", {}, or a list or object of such values."""
     if isinstance(value, str):
-        return value.strip().casefold() in _MISSING_WORDS
+        text = value.strip()
+        return len(text) <= _LONGEST_MISSING and text.casefold() in _MISSING_WORDS
     if isinstance(value, Mapping):
         return all(map(is_missing, value.values()))
     if isinstance(value, list | tuple):
@@ -37,11 +40,11 @@ def is_missing(value: object) -> bool:
     return value is None or value != value
 
 
-def image_paths(row: Mapping[str, Any]) -> list[str]:
-    """Return the paths under `image` or `images`: a path, a list of paths, or nothing; "" for a missing value.
+def image_paths(row: Mapping[str, Any]) -> list[str | GivenImage]:
+    """Return the images under `image` or `images`, one or a list, each as `image_path` does.
 
     Raises:
-        BadRow: both keys are used, or a path is not text.
+        BadRow: both keys are used, or a value is no image.
     """
     values = [row.get(key) for key in ("image", "images")]
     used = [value for value in values if not is_missing(value)]
@@ -50,28 +53,33 @@ def image_paths(row: Mapping[str, Any]) -> list[str]:
     value = used[0] if used else next((value for value in values if value is not None), None)
     if value is None:
         return []
-    return [image_path(item) for item in (value if isinstance(value, list) else [value])]
+    return [image_path(item) for item in (value if isinstance(value, list | tuple) else [value])]
 
 
-def image_path(value: object) -> str:
-    """Return the path of an image: the value if it is text, or `path` or `url` of an object; "" for a missing one.
+def image_path(value: object) -> str | GivenImage:
+    """Return the path of an image, or the image itself where it stands in the row; "" for a missing one.
+
+    The value is a path, bytes, base64 text or a data URL, or an object that holds one of these: {bytes, path}, {path},
+    {url}. Where an object has bytes, they are the image.
 
     Raises:
-        BadRow: the value is neither, or an object that holds the image's bytes.
+        BadRow: the value is something else.
     """
     if is_missing(value):
         return value if isinstance(value, str) else ""
     if isinstance(value, Mapping):
-        if not is_missing(value.get("bytes")):
-            raise BadRow("image is an object with `bytes`: images in the row are not read yet; expected a path")
-        named = [value[key] for key in ("path", "url") if not is_missing(value.get(key))]
-        if not named:
+        path = next((value[key] for key in ("path", "url") if not is_missing(value.get(key))), None)
+        if (content := holds(value)) is not None:
+            return held(content, path if isinstance(path, str) else "")
+        if path is None:
             keys = shown_keys(value)
-            raise BadRow(f"image is an object with the keys {keys}: expected a path, a list of paths, or {{path: ...}}")
-        value = named[0]
+            raise BadRow(f"image is an object with the keys {keys}: expected a path, {{path: ...}} or {{bytes: ...}}")
+        value = path
+    if isinstance(value, bytes | bytearray | memoryview):
+        return from_bytes(value)
     if not isinstance(value, str):
         raise BadRow(f"image {shown(value)} is not a path")
-    return value
+    return from_text(value) or value
 
 
 picture_path = image_path

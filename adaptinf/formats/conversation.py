@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 
 from adaptinf.data import Block, Message, Sample
 from adaptinf.formats.columns import NO_MEDIA, image_path, image_paths, is_missing, media_tag, picture_path
+from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.words import counted
 
@@ -32,6 +33,7 @@ __all__ = [
     "BadRow",
     "Conversation",
     "Format",
+    "GivenImage",
     "Place",
     "Turn",
     "align",
@@ -56,8 +58,8 @@ TAG_WITH_BREAKS = re.compile(r"\n?<image>\n?")
 class Place(NamedTuple):
     """The position of an image in a turn."""
 
-    path: str | None = None
-    """The image's path; None: the next path of the row's list."""
+    path: str | GivenImage | None = None
+    """The image's path, or the image itself; None: the next one of the row's list."""
     tag: str | None = None
     """The tag that stands for it in the row, with its line breaks; None: a block, or unknown."""
 
@@ -79,8 +81,8 @@ class Conversation:
 
     turns: Sequence[Turn]
     """The turns in order."""
-    images: Sequence[str] = ()
-    """The row's list of image paths, as written; values that say that there is no image are left out by `align`."""
+    images: Sequence[str | GivenImage] = ()
+    """The row's images, as `image_paths` gives them; values that say that there is no image are left out by `align`."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Every key of the row that the format does not use itself; `reading` takes id, system prompt and tools from it."""
     unread: Sequence[str] = ()
@@ -121,10 +123,10 @@ class Format(Protocol):
 
 
 class Aligned(NamedTuple):
-    """A conversation with one path per image block."""
+    """A conversation with one image per image block."""
 
     messages: tuple[Message, ...]
-    images: tuple[str, ...]
+    images: tuple[str | GivenImage, ...]
     notes: tuple[str, ...]
     unlearnt: tuple[int, ...]
     tags: tuple[str | None, ...]

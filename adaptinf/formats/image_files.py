@@ -1,27 +1,28 @@
-"""Image files that rows name: where a path leads, and whether it may."""
+"""Images that rows name or hold: where a path leads and whether it may, and what the bytes are."""
 
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.reasons import shown
 from adaptinf.images import Examined, examine
+from adaptinf.images.contents import ImageContent
 
-# No path is that long; an image as base64 text is.
-_LONGEST_PATH = 4096
-_LONGEST_NAME = 255
 _SHOWN_FOLDER = 60
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+# LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
+_REMEMBERED = 500_000
 
 
 class Found(NamedTuple):
-    """The file that a path in a row stands for."""
+    """The image that stands in a row, or that a path in a row leads to."""
 
-    path: Path
-    """The file, as an absolute path; links are not resolved below the image folder."""
+    image: Path | ImageContent
+    """The file, as an absolute path whose links are not resolved below the image folder, or the content."""
     problem: str | None
     """What is wrong with it; None: nothing."""
     reduction: int = 1
@@ -33,7 +34,10 @@ class Found(NamedTuple):
 
 
 class ImageFolder:
-    """The folder that image paths are relative to, and the folders that they may lead to."""
+    """The folder that image paths are relative to, and the folders that they may lead to.
+
+    What was found is remembered: a new one is needed where image files may have changed since.
+    """
 
     def __init__(
         self, folder: Path, others: tuple[Path, ...] = (), *, are_opened: bool = True, max_pixels: int | None = None
@@ -52,18 +56,30 @@ class ImageFolder:
         self.home = folder.resolve()
         self.are_opened = are_opened
         self.max_pixels = max_pixels
+        self._examined: dict[str, Examined] = {}
+        self._of_path: Callable[[str], Found] = lru_cache(maxsize=_REMEMBERED)(self._follow)
 
-    def find(self, text: str) -> Found:
-        """Return the file that a path in a row stands for, and what is wrong with it.
+    def find(self, given: str | GivenImage) -> Found:
+        """Return the image that a path in a row stands for, or that stands in the row, and what is wrong with it."""
+        return self._of_path(given) if isinstance(given, str) else self._take(given)
 
-        A path is judged as it is written, without resolving links: a link inside the folder is its owner's choice.
-        """
-        if "://" in text or text.startswith("data:"):
-            return Found(self.folder, f"image {shown(text)} is not a local file; download it and give its path")
-        if _is_base64(text):
-            length = f"{len(text):,} characters"
+    def _take(self, given: GivenImage) -> Found:
+        image = ImageContent.of(given.content)
+        examined = self._examined.get(image.digest)
+        if examined is None:
+            examined = self._examine(image)
+            if len(self._examined) < _REMEMBERED:
+                self._examined[image.digest] = examined
+        return _found(image, str(given), examined)
+
+    def _examine(self, image: Path | ImageContent) -> Examined:
+        return examine(image, max_pixels=self.max_pixels) if self.are_opened else Examined(None)
+
+    def _follow(self, text: str) -> Found:
+        """Return the file of a path, judged as it is written: a link inside the folder is its owner's choice."""
+        if "://" in text:
             return Found(
-                self.folder, f"image is base64 text of {length}: images in the row are not read yet; expected a path"
+                self.folder, f"image {shown(text)} is not a local file; download it and give its path, or a data URL"
             )
         try:
             # Not `resolve`, which would follow links.
@@ -72,21 +88,18 @@ class ImageFolder:
             if inside is None:
                 return Found(path, f"image {shown(text)} is outside of the image folder {_ending(self.folder)}")
             path = inside.resolve() / path.relative_to(inside)
-            examined = examine(path, max_pixels=self.max_pixels) if self.are_opened else Examined(None)
+            return _found(path, shown(text), self._examine(path))
         except (OSError, ValueError, RuntimeError) as error:  # a null byte, a name too long, a loop of links
             reason = getattr(error, "strerror", None) or error
             return Found(self.folder, f"image {shown(text)} is not a path ({reason})")
-        problem = f"image {shown(text)} {examined.problem}" if examined.problem else None
-        note = f"image {shown(text)} {examined.note}" if examined.note else None
-        return Found(path, problem, examined.reduction, note, examined.scaling)
+
+
+def _found(image: Path | ImageContent, name: str, examined: Examined) -> Found:
+    problem = f"image {name} {examined.problem}" if examined.problem else None
+    note = f"image {name} {examined.note}" if examined.note else None
+    return Found(image, problem, examined.reduction, note, examined.scaling)
 
 
 def _ending(folder: Path) -> str:
     text = str(folder)
     return text if len(text) <= _SHOWN_FOLDER else f"...{text[-_SHOWN_FOLDER:]}"
-
-
-def _is_base64(text: str) -> bool:
-    """Return whether a text is longer than a path can be and could be base64."""
-    is_long = len(text) > _LONGEST_PATH or max(map(len, text.split("/"))) > _LONGEST_NAME
-    return is_long and _BASE64.fullmatch(text) is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,10 @@ from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
 from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
 from adaptinf.formats.image_files import Found, ImageFolder
+from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.reasons import BadRow, shown
+from adaptinf.images.contents import ImageContent
 from adaptinf.registry import dataset_format
 from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
 from adaptinf.sources.decoding import num_bytes
@@ -34,8 +35,6 @@ MEASURED_KEYS = ("skill", "task")
 """Keys of `meta` that measurements use; nothing reads the others."""
 MAX_TEXT_BYTES = 4 * 2**20
 """Bytes of the text of one row, which may be larger because of images and other keys."""
-# LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
-_REMEMBERED_IMAGES = 500_000
 
 
 def read(
@@ -77,9 +76,7 @@ def read(
     plugin = dataset_format[format]() if format else detect(found.path, values, found.description)
     roots = () if found.folder is None else exported_roots(found.folder)
     image_folder = ImageFolder(folder, roots, are_opened=check_images, max_pixels=max_pixels)
-    # A new cache per read, as image files may be corrected in between.
-    find_image = lru_cache(maxsize=_REMEMBERED_IMAGES)(image_folder.find)
-    reader = _Reader(plugin=plugin, source=source or found.name, find_image=find_image)
+    reader = _Reader(plugin=plugin, source=source or found.name, find_image=image_folder.find)
     return _read(chain(head, rows), reader)
 
 
@@ -132,7 +129,7 @@ class _Reader:
 
     plugin: Format
     source: str
-    find_image: Callable[[str], Found]
+    find_image: Callable[[str | GivenImage], Found]
     copies: dict[str, int] = field(default_factory=dict)
     """Ids in use, each with the number of its last copy."""
 
@@ -151,8 +148,8 @@ class _Reader:
         aligned = align(conversation, columns.system)
         _check_text(aligned.messages, columns.tools)
         own_id, meta = _own_id(columns.others, row.number)
-        found = [self.find_image(path) for path in aligned.images]
-        images, reductions = tuple(map(_path_of, found)), tuple(image.reduction for image in found)
+        found = [self.find_image(image) for image in aligned.images]
+        images, reductions = tuple(map(_image_of, found)), tuple(image.reduction for image in found)
         free_id, notes = self._claim(own_id)
         unread = [key for key, value in meta.items() if value is not None and key not in MEASURED_KEYS]
         return Sample(
@@ -239,7 +236,7 @@ def _named_as_text(meta: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _path_of(found: Found) -> Path:
+def _image_of(found: Found) -> Path | ImageContent:
     if found.problem:
         raise BadRow(found.problem)
-    return found.path
+    return found.image

@@ -12,7 +12,9 @@ from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.formats.conversation import TAG, Format
+from adaptinf.formats.in_row import data_url
 from adaptinf.formats.reasons import BadRow
+from adaptinf.images.contents import ImageContent
 from adaptinf.registry import dataset_format
 
 _FRAMES = {".json": ("[\n", ",\n", "\n]\n"), ".jsonl": ("", "\n", "\n")}
@@ -22,8 +24,9 @@ _FRAMES = {".json": ("[\n", ",\n", "\n]\n"), ".jsonl": ("", "\n", "\n")}
 def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> int:
     """Write samples as a .json list or a .jsonl file and return their number.
 
-    `format` is a format's name, or an instance of a plug-in. Images inside the file's folder get relative paths, others
-    absolute ones. The samples may be a generator; the file gets its name when the last sample is written.
+    `format` is a format's name, or an instance of a plug-in. Images inside the file's folder get relative paths, other
+    files absolute ones; images that are no files are written as data URLs. The samples may be a generator; the file
+    gets its name when the last sample is written.
 
     Raises:
         DataError: the path has another suffix, or a text holds a literal image tag, which would be read as an image.
@@ -70,7 +73,11 @@ def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
     return {**row, **sample.meta, **row}
 
 
-def _written(images: Sequence[Path], folder: Path) -> list[str]:
+def _written(images: Sequence[Path | ImageContent], folder: Path) -> list[str]:
+    return [data_url(image) if isinstance(image, ImageContent) else _path_from(image, folder) for image in images]
+
+
+def _path_from(image: Path, folder: Path) -> str:
     # Not `resolve`: an image that is a link is named as the row named it.
-    paths = [Path(os.path.abspath(path)) for path in images]
-    return [(path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix() for path in paths]
+    path = Path(os.path.abspath(image))
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()

@@ -21,11 +21,12 @@ import numpy as np
 
 import adaptinf
 from adaptinf.data import Features, Sample, Selection
-from adaptinf.errors import ConfigError
+from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import Format, write
 from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.formats.messages import Messages
 from adaptinf.formats.writing import keeps_loss_flags
+from adaptinf.images.contents import ImageContent
 from adaptinf.pool import stored_datasets
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import ImageStore
@@ -172,17 +173,25 @@ def _prepared(
     no_tools = {TOOLS_KEY: None} if any(sample.tools for sample in samples) else {}
     for sample in samples:
         counts.sources[sample.source] += 1
-        counts.folders.setdefault(sample.source, set()).update(path.parent for path in sample.images)
+        counts.folders.setdefault(sample.source, set()).update(
+            image.parent for image in sample.images if isinstance(image, Path)
+        )
         if sample.unlearnt:
             counts.loss_flags["written" if keeps_loss_flags(sample, plugin) else "lost"] += 1
         yield replace(
             sample,
             # An empty source makes the writer use the full id: own ids of two datasets may be equal.
             source="",
-            images=tuple(part / image_store.stored(path) for path in sample.images),
+            images=tuple(_image(sample, image, part, image_store) for image in sample.images),
             meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta} | no_tools,
         )
         advance()
+
+
+def _image(sample: Sample, image: Path | ImageContent, part: Path, image_store: ImageStore) -> Path:
+    if isinstance(image, ImageContent) and image_store.folder is None:
+        raise DataError(f"{sample.id} has an image that is in the pool only; export with images=copy (--images copy)")
+    return part / image_store.stored(image)
 
 
 def _roots(run: Run, counts: _Counts) -> list[str]:

@@ -1,4 +1,4 @@
-"""Image files: whether one can be read, its size, and its pixels as the model gets them."""
+"""Images, files or bytes: whether one can be read, its size, and its pixels as the model gets them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import IO, Any, NamedTuple
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from adaptinf.errors import DataError
+from adaptinf.errors import DataError, StoreError
+from adaptinf.images.contents import HEAD, ImageContent, name_of_other
 from adaptinf.images.conversion import to_rgb, upright
 from adaptinf.images.icons import inner_size
 from adaptinf.images.jpeg import BYTES_PER_PIXEL, coefficient_bytes, reduce, reduction
@@ -37,8 +38,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 TRANSPOSED = (5, 6, 7, 8)
 
 
+SHOWN_ERROR = 100
+"""Characters of a decoder's message that a reason holds."""
+
+
 class Examined(NamedTuple):
-    """What is found out about an image file when it is decoded once."""
+    """What is found out about an image when it is decoded once."""
 
     problem: str | None
     """What is wrong with it; None: it decodes to its end."""
@@ -55,20 +60,22 @@ def image_problem(path: Path, *, max_pixels: int | None = None) -> str | None:
     return examine(path, max_pixels=max_pixels).problem
 
 
-def examine(path: Path, *, max_pixels: int | None = None) -> Examined:
-    """Return what is wrong with an image file, and how its pixels are scaled.
+def examine(source: Path | ImageContent, *, max_pixels: int | None = None) -> Examined:
+    """Return what is wrong with an image, and how its pixels are scaled.
 
     A JPEG is decoded at an eighth of its size, which is quicker; every byte is read, so a truncated file is found. One
     of more than `max_pixels` pixels (None: MAX_PIXELS) is not refused but reduced.
     """
-    problem = _file_problem(path)
+    problem = _problem(source)
     if problem:
         return Examined(problem)
     try:
-        with _opened(path) as image:
+        with _opened(_readable(source)) as image:
             return _examined(image, max_pixels)
+    except StoreError:
+        raise
     except Exception as error:  # a decoder raises nearly anything on damaged bytes; the file is the cause
-        return Examined(_undecodable(error))
+        return Examined(_undecodable(error, source))
 
 
 def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> Image.Image:
@@ -82,19 +89,21 @@ def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> 
     Raises:
         DataError: the file is missing, damaged or has more than `max_pixels` pixels.
     """
-    return _open(source, lambda image: reduction(image, _limit(max_pixels)), max_pixels)
-
-
-def _open(source: Path | str | bytes, scale_of: Callable[[Image.Image], int | None], limit: int | None) -> Image.Image:
-    """Return an image in RGB at 1 / the scale that is given for it."""
-    path = None if isinstance(source, bytes) else Path(source)
     name = f"of {len(source):,} bytes" if isinstance(source, bytes) else str(source)
-    problem = _file_problem(path) if path else None
+    given = ImageContent("", "", source) if isinstance(source, bytes) else Path(source)
+    return _open(given, lambda image: reduction(image, _limit(max_pixels)), max_pixels, name)
+
+
+def _open(
+    source: Path | ImageContent, scale_of: Callable[[Image.Image], int | None], limit: int | None, name: str = ""
+) -> Image.Image:
+    """Return an image in RGB at 1 / the scale that is given for it; `name` is what messages call it."""
+    name = name or str(source)
+    problem = _problem(source)
     if problem:
         raise DataError(f"image {name} {problem}")
     try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        with _opened(file) as image:
+        with _opened(_readable(source)) as image:
             scale = scale_of(image)
             problem = _size_problem(image, scale, limit)
             if not problem and scale is not None:
@@ -102,39 +111,42 @@ def _open(source: Path | str | bytes, scale_of: Callable[[Image.Image], int | No
                 reduce(image, scale)
                 upright(image)
                 return to_rgb(image, bits)
+    except StoreError:
+        raise
     except Exception as error:  # see image_problem
-        raise DataError(f"image {name} {_undecodable(error)}") from error
+        raise DataError(f"image {name} {_undecodable(error, source)}") from error
     raise DataError(f"image {name} {problem}")
 
 
-def open_stored(path: Path, reduction: int = 1) -> Image.Image:
+def open_stored(source: Path | ImageContent, reduction: int = 1) -> Image.Image:
     """Return an image of the pool as `open_image` does; its size was checked when its dataset was read.
 
     Args:
-        path: of the file.
+        source: the file or the content.
         reduction: how many times smaller it is decoded, as found then.
 
     Raises:
         DataError: the file is missing, damaged or too large for Pillow.
+        StoreError: the content is not what the pool has taken in.
     """
-    return _open(path, lambda image: reduction if isinstance(image, JpegImageFile) else 1, LARGEST_LIMIT)
+    return _open(source, lambda image: reduction if isinstance(image, JpegImageFile) else 1, LARGEST_LIMIT)
 
 
 class StoredImage(NamedTuple):
     """An image of a sample: where it is, and how it is decoded wherever it is used."""
 
-    path: Path
-    """The file."""
+    image: Path | ImageContent
+    """The file, or the content."""
     reduction: int = 1
     """How many times smaller it is decoded."""
 
     def open(self) -> Image.Image:
         """Return its pixels, as `open_stored`."""
-        return open_stored(self.path, self.reduction)
+        return open_stored(self.image, self.reduction)
 
     def size(self) -> tuple[int, int] | None:
         """Return width and height of what `open` returns, from the header; None where it cannot be read."""
-        found = size_of(self.path)
+        found = size_of(self.image)
         return found and (-(-found[0] // self.reduction), -(-found[1] // self.reduction))
 
 
@@ -161,10 +173,10 @@ class Unopened(Sequence[Image.Image]):
         return sum(math.prod(image.size() or (0,)) for image in self.images)
 
 
-def size_of(path: Path) -> tuple[int, int] | None:
-    """Return width and height of an image file turned as its EXIF says, from its header; None: it cannot be read."""
+def size_of(source: Path | ImageContent) -> tuple[int, int] | None:
+    """Return width and height of an image turned as its EXIF says, from its header; None: it cannot be read."""
     try:
-        with _opened(path) as image:
+        with _opened(source if isinstance(source, Path) else source.open()) as image:
             width, height = image.size
             # `getexif` on a PNG without EXIF in its header would decode the whole file.
             has_exif = image.format != "PNG" or "exif" in image.info
@@ -181,14 +193,14 @@ def _known_formats() -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(file: Path | str | io.BytesIO) -> Iterator[Image.Image]:
+def _opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
     """Open an image without decoding it, also where Pillow finds it too large: that is for `_size_problem` to say."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         try:
             image: Image.Image = Image.open(file, formats=_known_formats())
         except Image.DecompressionBombError:
-            content = file if isinstance(file, io.BytesIO) else stack.enter_context(Path(file).open("rb"))
+            content = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
             image = _of_any_size(content)
         yield stack.enter_context(image)
 
@@ -206,6 +218,17 @@ def _of_any_size(file: IO[bytes]) -> Image.Image:
         except (SyntaxError, ValueError, OSError, EOFError, struct.error):
             continue
     raise UnidentifiedImageError
+
+
+def _readable(source: Path | ImageContent) -> Path | IO[bytes]:
+    """Return what Pillow reads; the bytes of a content are checked here."""
+    return source if isinstance(source, Path) else io.BytesIO(source.read())
+
+
+def _problem(source: Path | ImageContent) -> str | None:
+    if isinstance(source, Path):
+        return _file_problem(source)
+    return "is empty (0 bytes)" if source.data == b"" else None
 
 
 def _file_problem(path: Path) -> str | None:
@@ -257,10 +280,19 @@ def _size_problem(image: Image.Image, scale: int | None, max_pixels: int | None)
     return None
 
 
-def _undecodable(error: Exception) -> str:
+def _undecodable(error: Exception, source: Path | ImageContent) -> str:
+    if isinstance(error, UnidentifiedImageError) and (name := name_of_other(_head(source))):
+        return f"is {name}, not an image of pixels; convert it to PNG or JPEG"
     return f"cannot be decoded ({_message(error)})"
+
+
+def _head(source: Path | ImageContent) -> bytes:
+    """Return the first bytes of an image that cannot be opened."""
+    with source.open("rb") if isinstance(source, Path) else source.open() as file:
+        return file.read(HEAD)
 
 
 def _message(error: Exception) -> str:
     # Pillow's own message names the file again, or an object in memory.
-    return "unknown format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    text = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    return text if len(text) <= SHOWN_ERROR else f"{text[:SHOWN_ERROR]}..."

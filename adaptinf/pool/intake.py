@@ -8,6 +8,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -18,6 +19,8 @@ import xxhash
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.reading import REPEATED_ID, broken_file
+from adaptinf.images.contents import ImageContent
+from adaptinf.pool.image_file import IMAGES_FILE, ImageWriter, reference_to
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage import store, tables
 
@@ -63,6 +66,7 @@ def add_dataset(
         name: the dataset's name, which is the source of all its samples.
         rows: what `formats.read` yields; read one at a time.
         images: reference stores absolute paths; copy copies each image into the folder once, named by its content.
+            Images that stand in the rows go into the folder's images file either way.
         on_bad_row: reject lists bad rows in rejected.jsonl; stop raises at the first one.
         allow_broken: whether a file that cannot be read to its end gives the rows before the break.
         part: the unfinished folder.
@@ -75,10 +79,10 @@ def add_dataset(
     """
     _check_name(pool_folder, name)
     part.mkdir(parents=True, exist_ok=True)
-    image_store = ImageStore(part / "images" if images == "copy" else None)
     with (
+        closing(ImageWriter(part / IMAGES_FILE)) as contents,
         (progress or Silent()).stage(f"add {name}", None, "rows") as bar,
-        _Writer(part, image_store) as writer,
+        _Writer(part, ImageStore(part / "images" if images == "copy" else None, contents)) as writer,
         (part / store.REJECTED).open("w", encoding="utf-8") as rejected,
         (part / REPAIRED_FILE).open("w", encoding="utf-8") as repaired,
     ):
@@ -94,9 +98,8 @@ def add_dataset(
                 _note(row, repaired)
             counts.add(row)
             bar.advance()
-    info = {
-        "name": name, "index": index, **counts.as_info(), "pictures": images, "bytes_of_pictures": image_store.num_bytes
-    }  # fmt: skip
+    num_bytes = writer.image_store.num_bytes + contents.num_bytes
+    info = {"name": name, "index": index, **counts.as_info(), "pictures": images, "bytes_of_pictures": num_bytes}
     tables.write_json(part / store.INFO, {**info, **origin})
     return {**info, **origin}
 
@@ -189,18 +192,31 @@ class ImageStore:
 
     folder: Path | None
     """Folder for the copies; None: nothing is copied."""
+    writer: ImageWriter | None = None
+    """Takes the images that are no files; None: nothing is written."""
     num_bytes: int = 0
     """Bytes of all copies."""
     names: dict[Path, str] = field(default_factory=dict)
     contents: set[str] = field(default_factory=set)
 
-    def stored(self, path: Path) -> str:
+    def stored(self, path: Path | ImageContent) -> str:
         """Return the path to store for an image, after copying it where copies are wanted."""
+        if isinstance(path, ImageContent):
+            return self.writer.add(path) if self.writer else self._written(path)
         if self.folder is None:
             return str(path.absolute())
         if path not in self.names:
             self.names[path] = self._copied(path, self.folder)
         return f"{self.folder.name}/{self.names[path]}"
+
+    def _written(self, image: ImageContent) -> str:
+        if self.folder is None:
+            return reference_to(image)
+        if str(image) not in self.contents:
+            self.folder.mkdir(exist_ok=True)
+            (self.folder / str(image)).write_bytes(image.read())
+            self.contents.add(str(image))
+        return f"{self.folder.name}/{image}"
 
     def _copied(self, path: Path, folder: Path) -> str:
         folder.mkdir(exist_ok=True)

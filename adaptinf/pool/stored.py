@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.data import Sample
+from adaptinf.images.contents import ImageContent
+from adaptinf.pool.image_file import image_of, is_reference
 from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.relocation import Move, moves, relocated
 from adaptinf.storage import store, tables, verified
@@ -73,7 +75,7 @@ class StoredDataset:
             (found,) = batches[number].slice(row - starts[number], 1).to_pylist()
             sample = self._sample(found)
         for path in found["images"]:
-            if not os.path.isabs(path):
+            if not os.path.isabs(path) and not is_reference(path):
                 verified.check_file(self.folder / path, folder=self.folder)
         return sample
 
@@ -83,7 +85,7 @@ class StoredDataset:
             id=found["id"],
             source=found["source"],
             messages=tuple(found["messages"]),
-            images=tuple(map(self.image_path, found["images"])),
+            images=tuple(map(self.image, found["images"])),
             meta={**meta, **json.loads(found["meta"]["extra"] or "{}")},
             # Datasets of earlier versions lack these columns.
             unlearnt=tuple(found.get("unlearnt") or ()),
@@ -97,8 +99,12 @@ class StoredDataset:
         """Folders of images that have moved since the dataset arrived."""
         return moves(self.folder.parent)
 
+    def image(self, path: str) -> Path | ImageContent:
+        """Return an image of a row: a file, maybe moved, or a copy in the dataset's folder; or a content of its own."""
+        return image_of(self.folder, path) if is_reference(path) else self.image_path(path)
+
     def image_path(self, path: str) -> Path:
-        """Return where an image of a row is: absolute and maybe moved, or a copy in the dataset's folder."""
+        """Return where an image of a row is that is a file: absolute and maybe moved, or in the dataset's folder."""
         return self.folder / relocated(path, self.moves)
 
     @cached_property

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adaptinf.errors import DataError
 from adaptinf.images import StoredImage
+from adaptinf.images.contents import ImageContent
 
 EDGE = 88
 """Pixels of the longer side; smaller images are not enlarged."""
@@ -29,8 +30,8 @@ class Album:
     """One data URI per image."""
     numbers: dict[str, int] = field(default_factory=dict)
     """Data URI -> its number: equal images are stored once."""
-    seen: dict[Path, int | None] = field(default_factory=dict)
-    """File -> number of its image; None: not in the album."""
+    seen: dict[Path | ImageContent, int | None] = field(default_factory=dict)
+    """File or content -> number of its image; None: not in the album."""
     num_bytes: int = 0
     """Bytes of all data URIs."""
     num_unreadable: int = 0
@@ -44,9 +45,9 @@ class Album:
         return [number for number in found if number is not None]
 
     def _number(self, image: StoredImage) -> int | None:
-        if image.path not in self.seen:
-            self.seen[image.path] = self._read(image)
-        return self.seen[image.path]
+        if image.image not in self.seen:
+            self.seen[image.image] = self._read(image)
+        return self.seen[image.image]
 
     def _read(self, image: StoredImage) -> int | None:
         if self.num_bytes >= MAX_BYTES:

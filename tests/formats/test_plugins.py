@@ -134,7 +134,7 @@ def test_all_ways_to_write_images_in_messages(
     ("content", "expected"),
     [
         ([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}], "not a local file"),
-        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}], "not a local file"),
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}], "cannot be decoded"),
         ([{"type": "image"}], "1 image tag but 0 images"),
         ([{"type": "file", "path": "a.pdf"}], "neither a text nor an image"),
         ([{"type": "text", "text": None}], "text block of turn 1 holds None"),
