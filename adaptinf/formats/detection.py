@@ -11,6 +11,7 @@ from typing import Any
 from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.conversation import Conversation, Format
+from adaptinf.formats.plain import PlainShape, shape_of
 from adaptinf.formats.reasons import BadRow, shown_keys
 from adaptinf.registry import dataset_format
 
@@ -32,6 +33,11 @@ class Detected:
     """Name of the format."""
     main: Format
     """The format."""
+
+    @property
+    def plain(self) -> PlainShape | None:
+        """How plain rows look in the format of most rows, which is tried first."""
+        return shape_of(self.main)
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row looks like the format of most rows."""

@@ -8,6 +8,7 @@ from typing import Any
 from adaptinf.data import Sample
 from adaptinf.formats.columns import image_paths
 from adaptinf.formats.conversation import Conversation, Turn, rest, role_of
+from adaptinf.formats.plain import PlainShape
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.formats.tags import tagged_texts
 from adaptinf.formats.turn_keys import is_learnt, unread_keys
@@ -22,6 +23,8 @@ TURN_KEYS = frozenset({"from", "value"})
 @dataset_format("llava")
 class Llava:
     """Rows as LLaVA writes them. A tag inside a text keeps its position; LLaVA itself moves it to the front."""
+
+    plain = PlainShape(turns="conversations", role="from", text="value", roles=ROLES, used=USED)
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has LLaVA's `conversations`."""

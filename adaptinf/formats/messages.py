@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from adaptinf.data import Message, Sample
 from adaptinf.formats.columns import NO_MEDIA, image_path, image_paths, is_media_block, is_missing
 from adaptinf.formats.conversation import TAG_WITH_BREAKS, Conversation, Place, Turn, rest, role_of
+from adaptinf.formats.plain import PlainShape
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.formats.tags import default_tag, sample_tags
 from adaptinf.formats.turn_keys import is_learnt, unread_keys
@@ -29,6 +30,7 @@ PATH_KEYS = ("path", "url", "image", "image_url")
 class Messages:
     """Rows with `messages`, as the OpenAI API and TRL use them."""
 
+    plain: ClassVar[PlainShape] = PlainShape(turns="messages", role="role", text="content", roles=ROLES, used=USED)
     with_images: bool | None = None
     """How rows are written. Arrow needs rows of one kind: True writes blocks and `images` in every row, False writes
     plain texts in every row. None writes blocks in every row, and `images` in rows with images."""

@@ -17,6 +17,7 @@ from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
 from adaptinf.formats.image_files import Found, ImageFolder
 from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.nesting import rows_in
+from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
 from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.images.contents import ImageContent
 from adaptinf.registry import dataset_format
@@ -31,10 +32,6 @@ REPEATED_ID = "repeated id"
 
 # Digits of a row number that replaces a missing id: 000042.
 _ID_DIGITS = 6
-MEASURED_KEYS = ("skill", "task")
-"""Keys of `meta` that measurements use; nothing reads the others."""
-MAX_TEXT_BYTES = 4 * 2**20
-"""Bytes of the text of one row, which may be larger because of images and other keys."""
 
 
 def read(
@@ -110,7 +107,11 @@ def _image_folder(images: str | Path | None, found: Source) -> Path:
 
 
 def _read(rows: Iterator[_ShardRow], reader: _Reader) -> Iterator[Sample | Rejected]:
+    shape = shape_of(reader.plugin)
     for shard, row in rows:
+        if shape and (plain := plain_row(row.number, row.value, shape)):
+            yield reader.plain_sample(plain)
+            continue
         try:
             yield reader.sample(row)
         except BadRow as reason:
@@ -165,6 +166,18 @@ class _Reader:
             reductions=reductions if any(scale > 1 for scale in reductions) else (),
             scalings=tuple(dict.fromkeys(image.scaling for image in found if image.scaling)),
             unread=tuple(dict.fromkeys([*unread, *conversation.unread])),
+        )
+
+    def plain_sample(self, row: PlainRow) -> Sample:
+        """Return a plain row as a sample."""
+        free_id, notes = self._claim(row.id or f"{row.number:0{_ID_DIGITS}d}")
+        return Sample(
+            id=f"{self.source}/{free_id}",
+            source=self.source,
+            messages=row.messages,
+            meta=row.meta or {},
+            notes=notes,
+            unread=row.unread,
         )
 
     def _claim(self, own_id: str) -> tuple[str, tuple[str, ...]]:

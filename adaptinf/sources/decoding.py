@@ -16,6 +16,10 @@ TOO_MANY = f"more than {MAX_CONTAINERS:,} lists and objects"
 # Python refuses to print integers of more than 4300 digits; a longer one is kept as text.
 _MAX_DIGITS = 4300
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+# Digits of the smallest number of more than 64 bits, and what is no digit.
+_LONG_NUMBER = 19
+_LONG_DIGITS = re.compile(rb"\d{%d}" % _LONG_NUMBER)
+_NO_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 # A word or an escape (`-Infinity`, `\uD83D`) that the end of a chunk may cut is shorter than this.
 _LONGEST_WORD = 16
 
@@ -43,6 +47,16 @@ def decode(text: str, start: int) -> Decoded:
         raise json.JSONDecodeError(_TOO_DEEP, text, start) from None
     problem = _storing_problem(value, text[start:end])
     return Decoded(None if problem else value, end, problem)
+
+
+def is_quick(source: bytes) -> bool:
+    """Return whether orjson, if it takes JSON in UTF-8, is sure to give the value that `decode` gives.
+
+    It reads whole numbers of more than 64 bits as floats, and knows no limit of lists and objects.
+    """
+    if source.count(b"[") + source.count(b"{") > MAX_DEPTH:
+        return False
+    return len(source.translate(None, _NO_DIGITS)) < _LONG_NUMBER or _LONG_DIGITS.search(source) is None
 
 
 def is_json(text: str) -> bool:

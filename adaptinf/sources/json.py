@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
+import orjson
+
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.sources.decoding import TOO_MANY, Decoded, decode, has_too_many, is_json, may_be_cut
-from adaptinf.sources.opening import open_text
+from adaptinf.sources.decoding import TOO_MANY, Decoded, decode, has_too_many, is_json, is_quick, may_be_cut
+from adaptinf.sources.opening import open_bytes, open_text
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard
-from adaptinf.sources.window import CHUNK_CHARACTERS, Line, Window, lines_of
+from adaptinf.sources.window import CHUNK_CHARACTERS, TooLarge, Window, lines_of
 from adaptinf.sources.wrapper import holds_lines, list_items, wrapped_items
 
 
@@ -29,14 +31,42 @@ def read_json_lines(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterato
     if _holds_one_list(shard, max_row_bytes):
         yield from read_json_list(shard, max_row_bytes)
         return
-    with _opened(shard) as file:
-        number = 0
-        for line_number, line in enumerate(lines_of(file, max_row_bytes), 1):
-            if line.problem or line.text.strip():
-                yield _line_row(line, number, line_number)
-                number += 1
-        if not number:
-            raise NoRows(f"{shard.name} is empty")
+    is_empty = True
+    with _named(shard), open_bytes(shard) as file:
+        for row in line_rows(file, max_row_bytes):
+            is_empty = False
+            yield row
+    if is_empty:
+        raise NoRows(f"{shard.name} is empty")
+
+
+def line_rows(
+    file: IO[bytes],
+    max_row_bytes: int,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    lines_before: Callable[[], int] = lambda: 0,
+) -> Iterator[FileRow]:
+    """Yield the rows of the lines of a file, or of those that begin in one part of it, numbered from 0.
+
+    Args:
+        file: the file; it stands at `start`.
+        max_row_bytes: bytes of the largest row that is read.
+        start: offset in the file, where a line begins.
+        stop: offset in the file, after `start`; None: its end.
+        lines_before: returns the number of lines before these, for a message that names a line.
+
+    Raises:
+        UnicodeDecodeError: a line is not UTF-8.
+    """
+    number = 0
+    for index, line in enumerate(lines_of(file, max_row_bytes, start, stop)):
+        row = _quick_row(line, number) if type(line) is bytes and is_quick(line) else None
+        row = row or _line_row(line, number, index, lines_before)
+        if row is not None:
+            yield row
+            number += 1
 
 
 def read_json_list(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:
@@ -85,25 +115,42 @@ def _holds_one_list(shard: Shard, max_bytes: int) -> bool:
             return bool(first)
     if last != "]":
         return True
-    with _opened(shard) as file:
-        line = next(line for line in lines_of(file, max_bytes) if line.problem or line.text.strip())
-    return not line.problem and not is_json(line.text)
+    with _named(shard), open_bytes(shard) as lines:
+        line = next(line for line in lines_of(lines, max_bytes) if isinstance(line, TooLarge) or line.decode().strip())
+    return not isinstance(line, TooLarge) and not is_json(line.decode())
 
 
 @contextmanager
 def _opened(shard: Shard) -> Iterator[IO[str]]:
+    with _named(shard), open_text(shard) as file:
+        yield file
+
+
+@contextmanager
+def _named(shard: Shard) -> Iterator[None]:
     try:
-        with open_text(shard) as file:
-            yield file
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{shard.name} is not UTF-8 text ({error.reason}); convert it first") from error
 
 
-def _line_row(line: Line, number: int, line_number: int) -> FileRow:
-    text = line.text
-    problem = line.problem or (f"row of {TOO_MANY}" if has_too_many(text) else None)
-    if problem:
-        return FileRow(number, None, problem)
+def _quick_row(line: bytes, number: int) -> FileRow | None:
+    """Return the row of an ordinary line; None where orjson refuses it, which our decoder may read, or says why not."""
+    try:
+        return FileRow(number, orjson.loads(line))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _line_row(line: bytes | TooLarge, number: int, index: int, lines_before: Callable[[], int]) -> FileRow | None:
+    """Return the row of a line; None of a blank one."""
+    if isinstance(line, TooLarge):
+        return FileRow(number, None, line.problem)
+    text = line.decode()
+    if not text.strip():
+        return None
+    if has_too_many(text):
+        return FileRow(number, None, f"row of {TOO_MANY}")
     try:
         decoded = decode(text, len(text) - len(text.lstrip()))
         if text[decoded.end :].strip():
@@ -111,6 +158,7 @@ def _line_row(line: Line, number: int, line_number: int) -> FileRow:
     except json.JSONDecodeError as error:
         # A line without its line break is the last one; where it lacks its end, so does the file.
         is_cut = not text.endswith("\n") and may_be_cut(error, text)
+        line_number = lines_before() + index + 1
         return FileRow(number, None, _broken(error, line_number, error.pos + 1), ends_file=is_cut)
     return FileRow(number, decoded.value, decoded.problem)
 

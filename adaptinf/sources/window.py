@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from typing import IO, NamedTuple
@@ -17,28 +18,36 @@ from adaptinf.sources.decoding import (
     size_problem,
 )
 
-CHUNK_CHARACTERS = 1 << 20
+CHUNK_CHARACTERS = CHUNK_BYTES = 1 << 20
 
 
-class Line(NamedTuple):
-    """One line of a file."""
+class TooLarge(NamedTuple):
+    """A line that is not kept."""
 
-    text: str
-    """The line with its line break; empty where there is a problem."""
-    problem: str | None = None
-    """Why the line is not read."""
+    problem: str
+    """Why."""
 
 
-def lines_of(file: IO[str], max_bytes: int) -> Iterator[Line]:
-    """Yield the lines of a file; of one that has more bytes than a row may have only the number is kept."""
-    while piece := file.readline(CHUNK_CHARACTERS):
-        pieces, size = [piece], num_bytes(piece, max_bytes)
-        while not piece.endswith("\n") and (piece := file.readline(CHUNK_CHARACTERS)):
-            # One long line in pieces; every one of them is counted exactly.
-            size = num_bytes(pieces[0]) + num_bytes(piece) if len(pieces) == 1 else size + num_bytes(piece)
-            pieces.append(piece if size <= max_bytes else "")
+def lines_of(file: IO[bytes], max_bytes: int, start: int = 0, stop: int | None = None) -> Iterator[bytes | TooLarge]:
+    """Yield the lines of a file that begin in a part of it; of one with more bytes than a row may have only the reason.
+
+    The file stands at `start`. A byte order mark, which editors on Windows put first, is left out.
+    """
+    place = start
+    while (stop is None or place < stop) and (line := file.readline(CHUNK_BYTES)):
+        place += len(line)
+        if not place - len(line):
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) < CHUNK_BYTES and len(line) <= max_bytes:
+            yield line
+            continue
+        pieces, size, piece = [line], len(line), line
+        while not piece.endswith(b"\n") and (piece := file.readline(CHUNK_BYTES)):
+            size += len(piece)
+            pieces.append(piece if size <= max_bytes else b"")
+        place += size - len(line)
         problem = size_problem(size, max_bytes)
-        yield Line("" if problem else "".join(pieces), problem)
+        yield TooLarge(problem) if problem else b"".join(pieces)
 
 
 class Window:

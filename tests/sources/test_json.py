@@ -337,3 +337,55 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
             assert part.take_value().value["n"] == number
             assert len(part.text) < 3000
             part.expect("," if number < 499 else "]")
+
+
+LINES = st.one_of(
+    VALUES.map(json.dumps),
+    VALUES.map(lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(
+        [
+            "",
+            "  ",
+            "\u00a0",
+            "\u2028{}",
+            "NaN",
+            "[-Infinity]",
+            "1e999",
+            "-0",
+            "-0.0",
+            "01",
+            "1.",
+            "[1,]",
+            "{} {}",
+            "tru",
+            '"a',
+            '"\\ud800"',
+            '"\\ud83d\\ude00"',
+            '"\t"',
+            '{"a": 1, "b": 2, "a": 3}',
+            "[" * 99 + "]" * 99,
+            "[" * 101 + "]" * 101,
+            "0.1234567890123456789012345",
+            "\ufeff1",
+            "1\r",
+        ]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=8),
+)
+
+
+@given(lines=st.lists(LINES, max_size=6), mark=st.booleans(), ends=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_lines_are_read_alike_by_the_quick_decoder_and_by_the_strict_one(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], mark: bool, ends: bool
+) -> None:
+    text = ("\ufeff" if mark else "") + "\n".join(["{}", *lines]) + ("\n" if ends else "")
+    try:
+        path = written(tmp_path_factory.getbasetemp() / "alike.jsonl", text)
+    except UnicodeEncodeError:
+        return
+    quick = list(map(repr, read_rows(path)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adaptinf.sources.json.is_quick", lambda line: False)
+        assert list(map(repr, read_rows(path))) == quick
