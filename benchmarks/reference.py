@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from adaptinf.data import Sample
-from adaptinf.images import open_image
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.chat import IGNORED, encode, placed
 from adaptinf.models.loading import Learner
@@ -54,7 +53,7 @@ class Reference:
 
     def _measure(self, sample: Sample) -> tuple[dict[str, Any], Tensor]:
         learner = self._learner
-        batch = encode(learner, [sample], [[open_image(path) for path in sample.images]])
+        batch = encode(learner, [sample], [[image.open() for image in sample.stored_images]])
         inputs = placed(batch.inputs, learner)
         labels = batch.labels.to(learner.device)
         output = learner.model(**inputs, output_hidden_states=True, use_cache=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptinf.api.paths import PathLike
+from adaptinf.api.paths import PathLike, PathsLike, path_tuple
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.progress import Progress, Silent
 from adaptinf.words import counted
@@ -117,7 +117,7 @@ def add(
     folder: PathLike,
     data: PathLike,
     *,
-    images: PathLike | None = None,
+    images: PathsLike | None = None,
     name: str | None = None,
     format: str | None = None,
     allow_broken: bool = False,
@@ -128,7 +128,7 @@ def add(
     Args:
         folder: the run folder.
         data: a file or a folder.
-        images: folder that image paths are relative to; None: the file's folder.
+        images: folder that image paths are relative to, or several; None: the file's folder.
         name: short name of the dataset; None: the name of the file.
         format: name of the format; None: detected.
         allow_broken: take the rows before the break of a file that cannot be read to its end.
@@ -150,7 +150,7 @@ def add(
         {
             "name": name or stream.name_from(path),
             "path": str(path.resolve()),
-            "images": None if images is None else str(Path(images).resolve()),
+            "images": None if images is None else [str(folder.resolve()) for folder in path_tuple(images)],
             "format": format,
             "allow_broken": allow_broken,
         }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from adaptinf.api.paths import PathLike, path_or_none, path_tuple, text_or_none
+from adaptinf.api.paths import PathLike, PathsLike, path_or_none, path_tuple, text_or_none, texts_or_none
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Progress
 
@@ -72,7 +72,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress | None, on_ch
 def validate(
     data: PathLike,
     *,
-    images: PathLike | None = None,
+    images: PathsLike | None = None,
     format: str | None = None,
     model: PathLike | None = None,
     max_length: int | None = None,
@@ -86,7 +86,7 @@ def validate(
 
     Args:
         data: a file or a folder.
-        images: folder that image paths are relative to; None: the file's folder.
+        images: folder that image paths are relative to, or several; None: the file's folder.
         format: name of the format; None: detected.
         model: Hugging Face folder or hub name, for what it makes of every sample; its weights are not loaded.
         max_length: tokens of one sample; None: the default of `model.max_length`.
@@ -106,7 +106,7 @@ def validate(
     with registry.scope(path_tuple(plugins)):
         return dataset.validate(
             os.fspath(data),
-            images=text_or_none(images),
+            images=texts_or_none(images),
             format=format,
             model=text_or_none(model),
             max_length=max_length,
@@ -131,7 +131,7 @@ def inspect(
     seed: int = 0,
     html: None = None,
     model: PathLike | None = None,
-    images: PathLike | None = None,
+    images: PathsLike | None = None,
     format: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
 ) -> Inspected: ...
@@ -147,7 +147,7 @@ def inspect(
     seed: int = 0,
     html: PathLike | None = None,
     model: PathLike | None = None,
-    images: PathLike | None = None,
+    images: PathsLike | None = None,
     format: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
 ) -> Inspected | tuple[Inspected, ...]: ...
@@ -162,7 +162,7 @@ def inspect(
     seed: int = 0,
     html: PathLike | None = None,
     model: PathLike | None = None,
-    images: PathLike | None = None,
+    images: PathsLike | None = None,
     format: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
 ) -> Inspected | tuple[Inspected, ...]:
@@ -176,7 +176,7 @@ def inspect(
         seed: seed of the draw.
         html: file to write, one page with all samples; of RANDOM_ROWS random rows if none are named.
         model: Hugging Face folder or hub name.
-        images: folder that image paths are relative to; None: the file's folder.
+        images: folder that image paths are relative to, or several; None: the file's folder.
         format: name of the format; None: detected.
         plugins: files with formats of your own.
 
@@ -193,7 +193,7 @@ def inspect(
         random = RANDOM_ROWS
     if sum(given is not None for given in (id, row, random)) != 1:
         raise ConfigError("name what to show: an id, or --row N, or --random N")
-    path, folder, reader = os.fspath(data), text_or_none(images), text_or_none(model)
+    path, folder, reader = os.fspath(data), texts_or_none(images), text_or_none(model)
     with registry.scope(path_tuple(plugins)):
         if random is not None:
             found = tuple(inspect_found(at_random(path, random, seed=seed, images=folder, format=format), reader))

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from adaptinf.errors import ConfigError
-
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Overrides = Annotated[
@@ -20,17 +18,8 @@ NoVerify = Annotated[
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
 DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
-Images = Annotated[list[Path] | None, typer.Option(metavar="FOLDER", help="Folder that image paths are relative to.")]
+Images = Annotated[
+    list[Path] | None, typer.Option(metavar="FOLDER", help="Folder that image paths are relative to; repeatable.")
+]
 Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
 Plugins = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A plug-in file of yours; repeatable.")]
-
-
-def one_folder(images: list[Path] | None) -> Path | None:
-    """Return the image folder that was named, None where none was.
-
-    Raises:
-        ConfigError: several were named.
-    """
-    if images and len(images) > 1:
-        raise ConfigError("--images is given more than once: one image folder can be named, not several")
-    return images[0] if images else None

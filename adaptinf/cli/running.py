@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, NoVerify, Overrides, Quiet, RunFolder, one_folder
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, NoVerify, Overrides, Quiet, RunFolder
 from adaptinf.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add(
     added = api.add(
         folder,
         data,
-        images=one_folder(images),
+        images=images,
         name=name,
         format=format,
         allow_broken=allow_broken,

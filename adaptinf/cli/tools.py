@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet, one_folder
+from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet
 from adaptinf.cli.output import say, say_coloured, say_json
 from adaptinf.words import counted
 
@@ -75,7 +75,7 @@ def validate(
     progress = make_progress(quiet=quiet or as_json)
     found = api.validate(
         data,
-        images=one_folder(images),
+        images=images,
         format=format,
         model=model,
         max_length=max_length,
@@ -125,7 +125,7 @@ def inspect(
         seed=seed,
         html=html,
         model=model,
-        images=one_folder(images),
+        images=images,
         format=format,
         plugins=plugins or (),
     )

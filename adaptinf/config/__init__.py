@@ -60,7 +60,6 @@ __all__ = [
     "with_settings",
 ]
 
-PATH_KEYS = ("path", "images")
 Overrides = Mapping[str, Any] | Sequence[str]
 """Settings in place of those of a file: `{"selection.budget": 1000}`, or, as `--set`, `["selection.budget=1000"]`."""
 S = TypeVar("S", bound=Section)
@@ -231,7 +230,10 @@ def resolve(config: RunConfig, base: Path) -> RunConfig:
 
 
 def _resolve_paths(item: DatasetConfig | SkillConfig, base: Path) -> DatasetConfig | SkillConfig:
-    changes = {key: _resolve_path(getattr(item, key), base) for key in PATH_KEYS if getattr(item, key) is not None}
+    changes: dict[str, Any] = {"path": _resolve_path(item.path, base)}
+    if item.images is not None:
+        folders = [_resolve_path(folder, base) for folder in item.image_folders]
+        changes["images"] = folders[0] if isinstance(item.images, str) else folders
     return item.model_copy(update=changes)
 
 

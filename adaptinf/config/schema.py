@@ -91,17 +91,28 @@ class SourceConfig(Section):
 
     path: str
     """File or folder."""
-    images: str | None = None
-    """Folder that image paths are relative to; null: the folder of the file."""
+    images: str | list[str] | None = None
+    """Folder that image paths are relative to, or a list of such folders; null: the folder of the file."""
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
 
-    @field_validator("images", mode="before")
+    @field_validator("images")
     @classmethod
-    def _is_one_folder(cls, images: object) -> object:
-        if isinstance(images, list):
-            raise ValueError("one image folder can be named, not a list of several")
-        return images
+    def _names_folders(cls, images: str | list[str] | None) -> str | list[str] | None:
+        if images == []:
+            raise ValueError("must name at least one folder; leave it out for the folder of the file")
+        # One folder has one spelling, so that a list of it is no change of settings.
+        return images[0] if isinstance(images, list) and len(images) == 1 else images
+
+    @property
+    def image_folders(self) -> tuple[str, ...]:
+        """The folders under `images`; none where it is left out."""
+        return () if self.images is None else folder_list(self.images)
+
+
+def folder_list(images: str | list[str]) -> tuple[str, ...]:
+    """Return one folder, or a list of folders, as a tuple."""
+    return (images,) if isinstance(images, str) else tuple(images)
 
 
 class DatasetConfig(SourceConfig):

@@ -13,6 +13,7 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import SHOWN_CHARACTERS, Finding, Noticed, kind_of, surveyed
 from adaptinf.evaluation.skills import item_problem
 from adaptinf.formats import read
+from adaptinf.formats.image_files import Folders
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted, shortened
@@ -139,7 +140,7 @@ class _Counts:
 def validate(
     path: str,
     *,
-    images: str | None = None,
+    images: Folders = None,
     format: str | None = None,
     model: str | None = None,
     max_length: int | None = None,
@@ -152,7 +153,7 @@ def validate(
 
     Args:
         path: dataset file or folder.
-        images: folder that image paths start from; None: the file's folder.
+        images: folder that image paths start from, or several; None: the file's folder.
         format: name of the format; None: detected.
         model: Hugging Face folder or hub name, for what a model makes of every sample; its weights are not loaded.
         max_length: tokens of one sample; None: the default of `model.max_length`.

@@ -12,6 +12,7 @@ import numpy as np
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
+from adaptinf.formats.image_files import Folders
 from adaptinf.images import examine
 from adaptinf.words import counted, shortened
 
@@ -34,7 +35,7 @@ class Found(NamedTuple):
     note: str = ""
 
 
-def by_id(path: str, id: str, *, images: str | None, format: str | None) -> Found:
+def by_id(path: str, id: str, *, images: Folders, format: str | None) -> Found:
     """Return the row with an id, with or without the dataset's name; if there is none, the row of that number.
 
     An id is text: 000000000002 is never row 2.
@@ -62,7 +63,7 @@ def by_id(path: str, id: str, *, images: str | None, format: str | None) -> Foun
     raise DataError(f"{path} has no row or id {shortened(id, SHOWN_CHARACTERS)!r}; {rows}{hint}")
 
 
-def by_number(path: str, row: int, *, images: str | None, format: str | None) -> Found:
+def by_number(path: str, row: int, *, images: Folders, format: str | None) -> Found:
     """Return the row of a number, from 0.
 
     Raises:
@@ -75,7 +76,7 @@ def by_number(path: str, row: int, *, images: str | None, format: str | None) ->
     raise DataError(f"{path} has no row {row}; it has {counted(number + 1, 'row')}, numbered from 0")
 
 
-def at_random(path: str, num_rows: int, *, seed: int, images: str | None, format: str | None) -> list[Found]:
+def at_random(path: str, num_rows: int, *, seed: int, images: Folders, format: str | None) -> list[Found]:
     """Return rows drawn evenly from the whole file, in its order; all rows of a file that has no more.
 
     Raises:
@@ -92,7 +93,7 @@ def at_random(path: str, num_rows: int, *, seed: int, images: str | None, format
     return [Found(_checked(row, path, number), f"row {number}") for number, row in in_order]
 
 
-def _unopened(path: str, images: str | None, format: str | None) -> Iterator[Row]:
+def _unopened(path: str, images: Folders, format: str | None) -> Iterator[Row]:
     """Yield the rows without opening images: only those of rows that are shown are."""
     return read(path, format, images, check_images=False)
 

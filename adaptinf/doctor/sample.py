@@ -10,6 +10,7 @@ from adaptinf.data import Rejected
 from adaptinf.doctor.inspected import Inspected
 from adaptinf.doctor.lookup import Found, by_id, by_number
 from adaptinf.errors import ModelError
+from adaptinf.formats.image_files import Folders
 
 if TYPE_CHECKING:
     from adaptinf.models.loading import Learner
@@ -55,14 +56,14 @@ def _as_read(found: Found) -> Inspected:
 
 
 def inspect_row(
-    path: str, which: str | int, *, images: str | None = None, format: str | None = None, model: str | None = None
+    path: str, which: str | int, *, images: Folders = None, format: str | None = None, model: str | None = None
 ) -> Inspected:
     """Return one row of a dataset; with a model also its tokens, divided into answers and the rest.
 
     Args:
         path: dataset file or folder.
         which: an id, with or without the name of the dataset, else a row number as text; or a row number, from 0.
-        images: folder that image paths start from; None: the folder of the file.
+        images: folder that image paths start from, or several; None: the folder of the file.
         format: name of the format; None: detected.
         model: Hugging Face folder or hub name.
 

@@ -205,6 +205,6 @@ def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[Datase
 
 def missing_files(skills: Sequence[SkillConfig]) -> list[str]:
     """Return a line for each test file or image folder that does not exist."""
-    paths = [(skill.skill, path) for skill in skills for path in (skill.path, skill.images) if path is not None]
+    paths = [(skill.skill, path) for skill in skills for path in (skill.path, *skill.image_folders)]
     problems = [(name, path, why_no_file(Path(path))) for name, path in paths if not Path(path).is_dir()]
     return [f"evaluation of {name}: {path} {problem}" for name, path, problem in problems if problem]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from adaptinf.errors import DataError
 from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.reasons import shown
 from adaptinf.images import Examined, examine
 from adaptinf.images.contents import ImageContent
+from adaptinf.storage.paths import why_no_file
 
-_SHOWN_FOLDER = 60
+Folders = str | Path | Sequence[str | Path] | None
+"""Image folders as callers name them: one, or several."""
+_SHOWN_FOLDER, _SHOWN_FOLDERS = 60, 2
 # LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
 _REMEMBERED = 500_000
 
@@ -33,27 +38,32 @@ class Found(NamedTuple):
     """How its pixels of more than eight bits are scaled; None: they have eight, or it was not decoded."""
 
 
-class ImageFolder:
-    """The folder that image paths are relative to, and the folders that they may lead to.
+class ImageFolders:
+    """The folders that image paths are relative to, and those that they may lead to.
 
-    What was found is remembered: a new one is needed where image files may have changed since.
+    What was found is remembered: new ones are needed where image files may have changed since.
     """
 
     def __init__(
-        self, folder: Path, others: tuple[Path, ...] = (), *, are_opened: bool = True, max_pixels: int | None = None
+        self,
+        folders: Sequence[Path],
+        others: tuple[Path, ...] = (),
+        *,
+        are_opened: bool = True,
+        max_pixels: int | None = None,
     ) -> None:
-        """Take the folder that was named.
+        """Take the folders that were named.
 
         Args:
-            folder: the folder that paths are relative to.
+            folders: the folders that paths are relative to; none where paths cannot be followed.
             others: folders that absolute paths may lead to as well.
             are_opened: whether each image is decoded to look for damage.
             max_pixels: width times height of the largest image; None: the default.
         """
-        self.folder = Path(os.path.abspath(folder))
-        # A path may have been written with the folder's own name, or with what that name links to.
-        self.roots = tuple(dict.fromkeys([self.folder, folder.resolve(), *others]))
-        self.home = folder.resolve()
+        self.folders = tuple(Path(os.path.abspath(folder)) for folder in folders)
+        self.homes = tuple(folder.resolve() for folder in folders)
+        # A path may have been written with a folder's own name, or with what that name links to.
+        self.roots = tuple(dict.fromkeys([*self.folders, *self.homes, *others]))
         self.are_opened = are_opened
         self.max_pixels = max_pixels
         self._examined: dict[str, Examined] = {}
@@ -76,22 +86,68 @@ class ImageFolder:
         return examine(image, max_pixels=self.max_pixels) if self.are_opened else Examined(None)
 
     def _follow(self, text: str) -> Found:
-        """Return the file of a path, judged as it is written: a link inside the folder is its owner's choice."""
-        if "://" in text:
-            return Found(
-                self.folder, f"image {shown(text)} is not a local file; download it and give its path, or a data URL"
-            )
+        """Return the file of a path, judged as it is written: a link inside a folder is its owner's choice."""
         try:
-            # Not `resolve`, which would follow links.
-            path = Path(os.path.normpath(self.home / text))
-            inside = next((root for root in self.roots if path.is_relative_to(root)), None)
-            if inside is None:
-                return Found(path, f"image {shown(text)} is outside of the image folder {_ending(self.folder)}")
-            path = inside.resolve() / path.relative_to(inside)
-            return _found(path, shown(text), self._examine(path))
+            path, problem = self._placed(text)
+            return Found(path, problem) if problem else _found(path, shown(text), self._examine(path))
         except (OSError, ValueError, RuntimeError) as error:  # a null byte, a name too long, a loop of links
             reason = getattr(error, "strerror", None) or error
-            return Found(self.folder, f"image {shown(text)} is not a path ({reason})")
+            return Found(Path(), f"image {shown(text)} is not a path ({reason})")
+
+    def _placed(self, text: str) -> tuple[Path, str | None]:
+        """Return where the file of a path is, and why it is not looked at there."""
+        name = f"image {shown(text)}"
+        if "://" in text:
+            return Path(), f"{name} is not a local file; download it and give its path, or a data URL"
+        if os.path.isabs(text):
+            places = self._inside(Path(os.path.normpath(text)))
+        elif not self.homes:
+            return Path(), f"{name} cannot be found beside a remote file; name a local folder with images"
+        else:
+            # Not `resolve`, which would follow links.
+            joined = [(home, Path(os.path.normpath(home / text))) for home in self.homes]
+            places = [path for home, path in joined if path.is_relative_to(home)]
+        if not places:
+            return Path(), f"{name} is outside of the image folder{'s' * (len(self.folders) > 1)} {self._named()}"
+        there = places[:1] if len(places) == 1 else [path for path in places if path.exists()]
+        if not there:
+            return places[0], f"{name} is missing in all of the {len(places)} image folders"
+        other = next((path for path in there[1:] if not _is_same(there[0], path)), None)
+        if other:
+            folders = " and ".join(_ending(path.parent) for path in (there[0], other))
+            return there[0], f"{name} is two different files, in {folders}"
+        return there[0], None
+
+    def _inside(self, path: Path) -> list[Path]:
+        """Return an absolute path below the resolved name of the folder that it lies in; nothing outside of all."""
+        inside = next((root for root in self.roots if path.is_relative_to(root)), None)
+        return [inside.resolve() / path.relative_to(inside)] if inside else []
+
+    def _named(self) -> str:
+        shown_folders = self.folders[:_SHOWN_FOLDERS]
+        more = ", ..." if len(self.folders) > _SHOWN_FOLDERS else ""
+        return ", ".join(_ending(folder, len(shown_folders)) for folder in shown_folders) + more
+
+
+def named_folders(images: Folders, beside: Path | None) -> tuple[Path, ...]:
+    """Return the image folders that were named; else the folder of the data file (None: it is remote), if any.
+
+    Raises:
+        DataError: one of them is no folder.
+    """
+    if images is None:
+        return () if beside is None else (beside,)
+    folders = (Path(images),) if isinstance(images, str | Path) else tuple(map(Path, images))
+    for folder in folders:
+        if not folder.is_dir():
+            problem = why_no_file(folder) or "is a file"
+            raise DataError(f"image folder {folder} {problem}; correct the path, or leave it out for the file's folder")
+    return folders
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to one file, or to files of the same bytes."""
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 def _found(image: Path | ImageContent, name: str, examined: Examined) -> Found:
@@ -100,6 +156,6 @@ def _found(image: Path | ImageContent, name: str, examined: Examined) -> Found:
     return Found(image, problem, examined.reduction, note, examined.scaling)
 
 
-def _ending(folder: Path) -> str:
-    text = str(folder)
-    return text if len(text) <= _SHOWN_FOLDER else f"...{text[-_SHOWN_FOLDER:]}"
+def _ending(folder: Path, num_shown: int = 2) -> str:
+    text, longest = str(folder), _SHOWN_FOLDER // num_shown
+    return text if len(text) <= longest else f"...{text[-longest:]}"

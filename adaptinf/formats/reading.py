@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adaptinf.data import Message, Rejected, Sample
-from adaptinf.errors import DataError
 from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
 from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
-from adaptinf.formats.image_files import Found, ImageFolder
+from adaptinf.formats.image_files import Folders, Found, ImageFolders, named_folders
 from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
@@ -24,7 +23,6 @@ from adaptinf.registry import dataset_format
 from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
 from adaptinf.sources.decoding import num_bytes
 from adaptinf.sources.manifest import exported_roots
-from adaptinf.storage.paths import why_no_file
 from adaptinf.words import counted, escaped, has_controls
 
 REPEATED_ID = "repeated id"
@@ -37,7 +35,7 @@ _ID_DIGITS = 6
 def read(
     path: str | Path,
     format: str | None = None,
-    images: str | Path | None = None,
+    images: Folders = None,
     *,
     source: str | None = None,
     check_images: bool = True,
@@ -52,7 +50,7 @@ def read(
     Args:
         path: the file or folder.
         format: a format's name; None: found from the first rows.
-        images: the folder that image paths are relative to and must stay in; None: the file's folder.
+        images: the folder that image paths are relative to and must stay in, or several; None: the file's folder.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
         check_images: whether every image is decoded, to reject the rows of damaged and missing ones.
         max_pixels: width times height of the largest image that is read; None: the default.
@@ -63,17 +61,14 @@ def read(
         ConfigError: there is no such format.
     """
     found = find_source(path)
-    folder = _image_folder(images, found)
-    if not folder.is_dir():
-        problem = why_no_file(folder) or "is a file"
-        raise DataError(f"image folder {folder} {problem}; correct the path, or leave it out for the file's folder")
+    folders = named_folders(images, found.folder)
     rows = _rows_of(found, max_row_bytes)
     head = [] if format else list(islice(rows, ROWS_TO_SNIFF))
     values = [row.value for _, row in head]
     plugin = dataset_format[format]() if format else detect(found.path, values, found.description)
     roots = () if found.folder is None else exported_roots(found.folder)
-    image_folder = ImageFolder(folder, roots, are_opened=check_images, max_pixels=max_pixels)
-    reader = _Reader(plugin=plugin, source=source or found.name, find_image=image_folder.find)
+    image_folders = ImageFolders(folders, roots, are_opened=check_images, max_pixels=max_pixels)
+    reader = _Reader(plugin=plugin, source=source or found.name, find_image=image_folders.find)
     return _read(chain(head, rows), reader)
 
 
@@ -95,15 +90,6 @@ def _rows_of(found: Source, max_row_bytes: int | None) -> Iterator[_ShardRow]:
 def broken_file(row: Rejected) -> str:
     """Return in words that a file cannot be read to its end; `row` is the last one that was read of it."""
     return f"{row.file} cannot be read to its end: {counted(row.row, 'row')} read, then {row.reason}"
-
-
-def _image_folder(images: str | Path | None, found: Source) -> Path:
-    if images is None:
-        # Images beside remote files cannot be read: a folder that holds none of them stands for theirs.
-        return found.folder or Path.cwd()
-    if not isinstance(images, str | Path):
-        raise DataError(f"images={shown(images)}: one image folder can be named, not several")
-    return Path(images)
 
 
 def _read(rows: Iterator[_ShardRow], reader: _Reader) -> Iterator[Sample | Rejected]:

@@ -31,7 +31,7 @@ from adaptinf.pool import stored_datasets
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import ImageStore
 from adaptinf.pool.relocation import relocated
-from adaptinf.pool.stored import dataset_info
+from adaptinf.pool.stored import dataset_info, image_folders
 from adaptinf.progress import Progress, Silent
 from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
@@ -200,15 +200,20 @@ def _roots(run: Run, counts: _Counts) -> list[str]:
     for dataset in stored_datasets(run.pool_folder):
         folders = counts.folders.get(dataset.name, set())
         info = dataset_info(dataset.folder)
-        named = info.get("image_folder") or Path(info.get("path") or dataset.folder).parent
-        root = (
-            dataset.folder
-            if info.get("pictures") == "copy"
-            else Path(relocated(str(Path(named).resolve()), dataset.moves))
-        )
-        roots |= {root for folder in folders if folder.is_relative_to(root)}
-        roots |= {folder for folder in folders if not folder.is_relative_to(root)}
+        named = image_folders(info) or (_beside(Path(info.get("path") or dataset.folder)),)
+        copies = [dataset.folder] if info.get("pictures") == "copy" else []
+        own = copies or [Path(relocated(str(Path(folder).resolve()), dataset.moves)) for folder in named]
+        roots |= {_root_of(folder, own) for folder in folders}
     return sorted(map(str, roots))
+
+
+def _beside(path: Path) -> Path:
+    """Return the folder that image paths are relative to where none is named."""
+    return path if path.is_dir() else path.parent
+
+
+def _root_of(folder: Path, roots: Sequence[Path]) -> Path:
+    return next((root for root in roots if folder.is_relative_to(root)), folder)
 
 
 def _with_scores(run: Run, step: int, table: Columns) -> Columns:

@@ -10,7 +10,7 @@ import os
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adaptinf.config.schema import folder_list
 from adaptinf.data import Sample
 from adaptinf.images.contents import ImageContent
 from adaptinf.pool.image_file import image_of, is_reference
@@ -126,6 +127,12 @@ def dataset_info(folder: Path) -> dict[str, Any]:
     """
     info = tables.read_record(folder / store.INFO, rows=int, rejected=int)
     return {"repaired" if key == FORMER_NAME else key: value for key, value in info.items()}
+
+
+def image_folders(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the image folders that were named for a dataset, as its info.json has them; none where none were."""
+    named = info.get("image_folder")
+    return folder_list(named) if named else ()
 
 
 def _check_form(table: pa.Table, folder: Path) -> None:

@@ -47,7 +47,7 @@ def accepting(run: Run, what: What) -> str:
     return f"correct {', '.join(differing)} in {run.config_file}, then {command}" if differing else command
 
 
-def _places(config: RunConfig, what: What) -> dict[str, str | None]:
+def _places(config: RunConfig, what: What) -> dict[str, str | list[str] | None]:
     """Return setting -> where it says that an input lies."""
     if what == "base":
         model = config.model

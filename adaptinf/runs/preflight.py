@@ -35,7 +35,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += [line for line in (given_adapter.problem(config.model.adapter),) if line]
     problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
     for dataset in _to_be_read(config, folder):
-        paths = [path for path in (dataset.path, dataset.images) if path is not None]
+        paths = [dataset.path, *dataset.image_folders]
         problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
     problems += missing_files(config.evaluation)
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []

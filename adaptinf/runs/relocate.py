@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.image_file import is_reference
 from adaptinf.pool.relocation import Move, note_move, relocated
-from adaptinf.pool.stored import StoredDataset, dataset_info, stored_datasets
+from adaptinf.pool.stored import StoredDataset, dataset_info, image_folders, stored_datasets
 from adaptinf.runs import Run
 from adaptinf.words import counted
 
@@ -62,7 +63,7 @@ def relocate(run: Run, old: str, new: str) -> Relocation:
         )
     note_move(run.pool_folder, move)
     text = f"{counted(len(under), 'image')} of the pool under {move.old} are read from {move.new} from now on"
-    named = [place for place, path in _places(run) if move.applied(path) != path]
+    named = list(dict.fromkeys(place for place, path in _places(run) if move.applied(path) != path))
     if named:
         text += f"; {run.config_file} still names the former place: correct {', '.join(named)} there"
     return Relocation(old=Path(move.old), new=Path(move.new), num_images=len(under), text=text)
@@ -87,36 +88,52 @@ def _folders(paths: list[str]) -> str:
 def _places(run: Run) -> Iterator[tuple[str, str]]:
     """Yield the settings that name files of data, with their paths."""
     for number, dataset in enumerate(run.config.stream):
-        yield from _named(f"stream.{number}", dataset.path, dataset.images)
+        yield from _named(f"stream.{number}", dataset.path, dataset.image_folders)
     for number, skill in enumerate(run.config.evaluation):
-        yield from _named(f"evaluation.{number}", skill.path, skill.images)
+        yield from _named(f"evaluation.{number}", skill.path, skill.image_folders)
 
 
-def _named(place: str, path: str, images: str | None) -> Iterator[tuple[str, str]]:
+def _named(place: str, path: str, folders: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     yield f"{place}.path", path
-    if images is not None:
-        yield f"{place}.images", images
+    yield from ((f"{place}.images", folder) for folder in folders)
 
 
 def missing_images(run: Run) -> list[str]:
-    """Return a line per dataset of the pool whose first image is not where the pool has it."""
+    """Return a line per image folder of the pool's datasets whose first image is not where the pool has it."""
     withdrawn = withdrawn_datasets(run.pool_folder)
-    found = []
-    for dataset in stored_datasets(run.pool_folder):
-        first = pc.list_flatten(dataset.table["images"].slice(0, LOOKED_AT)).slice(0, 1).to_pylist()
-        path = dataset.image_path(first[0]) if first else None
-        if path is not None and dataset.name not in withdrawn and not path.exists():
-            found.append(
-                f"images of {dataset.name} are not where the pool has them ({path}); put them back, or, if they have "
-                f"moved, adaptinf relocate {shlex.join([str(run.folder), *_from_to(run, dataset, path)])}"
-            )
+    return [
+        f"images of {dataset.name} are not where the pool has them ({path}); put them back, or, if they have moved, "
+        f"adaptinf relocate {shlex.join([str(run.folder), folder, _new_place(run, dataset, folder)])}"
+        for dataset in stored_datasets(run.pool_folder)
+        if dataset.name not in withdrawn
+        for folder, path in _first_images(dataset).items()
+        if not path.exists()
+    ]
+
+
+def _first_images(dataset: StoredDataset) -> dict[str, Path]:
+    """Return folder -> first image in it: the folders that were named for a dataset, else those of its images."""
+    folders = _recorded(dataset)
+    found: dict[str, Path] = {}
+    for image in pc.unique(pc.list_flatten(dataset.table["images"].slice(0, LOOKED_AT))).to_pylist():
+        if not is_reference(image):
+            path = dataset.image_path(image)
+            inside = (folder for folder in folders if path.is_relative_to(folder))
+            # Images of unnamed folders lie together, below that of the file.
+            found.setdefault(next(inside, "" if found else str(path.parent)), path)
+    found.pop("", None)
     return found
 
 
-def _from_to(run: Run, dataset: StoredDataset, path: Path) -> tuple[str, str]:
-    """Return the former folder of a dataset's images and, where config.yaml names another one, the new one."""
-    recorded = dataset_info(dataset.folder).get("image_folder")
-    old = relocated(os.path.abspath(recorded), dataset.moves) if recorded else str(path.parent)
+def _recorded(dataset: StoredDataset) -> list[str]:
+    """Return where the image folders that were named for a dataset are now."""
+    named = image_folders(dataset_info(dataset.folder))
+    return [relocated(os.path.abspath(folder), dataset.moves) for folder in named]
+
+
+def _new_place(run: Run, dataset: StoredDataset, folder: str) -> str:
+    """Return the folder that config.yaml names in place of one of a dataset; NEW where it names no other."""
     entry = next((item for item in run.config.stream if item.name == dataset.name), None)
-    new = entry.images if entry is not None and entry.images and os.path.abspath(entry.images) != old else "NEW"
-    return old, new
+    wanted = [] if entry is None else [os.path.abspath(name) for name in entry.image_folders]
+    place = dict(zip(_recorded(dataset), wanted, strict=False)).get(folder, folder)
+    return "NEW" if place == folder else place

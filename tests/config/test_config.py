@@ -247,13 +247,15 @@ def test_relative_paths_count_from_the_folder_of_the_file_not_from_where_one_sta
     (elsewhere / "data").mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
     text = (
-        "model: {path: data}\nstream: [{name: a, path: data, images: data}]\nplugins: [data]\n"
+        "model: {path: data}\nstream:\n- {name: a, path: data, images: data}\n"
+        "- {name: b, path: data, images: [data, gone]}\nplugins: [data]\n"
         "evaluation: [{skill: s, path: data}]\nextraction: {model: data}"
     )
     config = load(tmp_path, text)
     here = str(tmp_path / "data")
     assert config.model.path == config.extraction.model == here
     assert config.stream[0].path == config.stream[0].images == here
+    assert config.stream[1].images == [here, "gone"] and config.stream[1].image_folders == (here, "gone")
     assert config.plugins == [here] and config.evaluation[0].path == here
 
 
@@ -292,7 +294,11 @@ configs = st.builds(
         trust_remote_code=st.booleans(),
     ),
     stream=st.lists(
-        st.builds(DatasetConfig, name=names, path=text, images=st.none() | text), max_size=3, unique_by=lambda d: d.name
+        st.builds(
+            DatasetConfig, name=names, path=text, images=st.none() | text | st.lists(text, min_size=2, max_size=3)
+        ),
+        max_size=3,
+        unique_by=lambda d: d.name,
     ),
     extraction=st.builds(
         ExtractionConfig,
@@ -326,3 +332,11 @@ def test_line_breaks_of_every_kind_survive_being_written(tmp_path):
 @given(config=configs)
 def test_what_is_written_as_yaml_is_read_back_unchanged(tmp_path, config):
     assert load(tmp_path, configuration.to_yaml(config)) == config
+
+
+def test_one_image_folder_is_the_same_with_and_without_a_list(tmp_path: Path) -> None:
+    text = "stream: [{name: a, path: x, images: IMAGES}]\nevaluation: [{skill: s, path: x, images: IMAGES}]"
+    one, listed = (load(tmp_path, text.replace("IMAGES", images)) for images in ("y", "[y]"))
+    assert one == listed and one.stream[0].images == "y" and one.evaluation[0].image_folders == ("y",)
+    with pytest.raises(ConfigError, match="must name at least one folder"):
+        load(tmp_path, text.replace("IMAGES", "[]"))

@@ -13,6 +13,7 @@ from PIL import Image
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import read
+from adaptinf.formats.image_files import ImageFolders, named_folders
 
 LONGEST = 200
 """Characters of a refusal."""
@@ -114,10 +115,63 @@ def test_another_layout_is_refused_in_one_line_that_names_it(folder: Path, conte
     assert len(str(error.value).replace(str(folder), "")) <= LONGEST and "\n" not in str(error.value)
 
 
-def test_several_image_folders_are_refused(folder: Path) -> None:
+def two_roots(folder: Path) -> tuple[Path, Path]:
+    """Return two folders beside `folder`, with an image of their own, one in both, and one that differs."""
+    roots = (folder.parent / "coco", folder.parent / "vg")
+    for number, root in enumerate(roots):
+        (root / "deep").mkdir(parents=True)
+        Image.new("RGB", (8, 6), "blue").save(root / f"own{number}.png")
+        Image.new("RGB", (8, 6), "blue").save(root / "same.png")
+        Image.new("RGB", (8 + number, 6), "blue").save(root / "deep" / "other.png")
+    return roots
+
+
+def test_several_image_folders_are_tried_one_after_another(folder: Path) -> None:
+    coco, vg = two_roots(folder)
+    for images in ((coco, vg), [str(coco), vg]):
+        (folder / "toy.json").write_text(json.dumps([row("own0.png"), row("own1.png"), row("same.png")]))
+        found = [image_of(item) for item in read(folder / "toy.json", images=images)]
+        assert found == [coco / "own0.png", vg / "own1.png", coco / "same.png"]
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("deep/other.png", "is two different files, in "),
+        ("a.png", "is missing in all of the 2 image folders"),
+        ("../data/a.png", "is outside of the image folders "),
+        ("deep/../../x.png", "is outside of the image folders "),
+    ],
+)
+def test_what_no_folder_or_more_than_one_has_is_named(folder: Path, image: str, expected: str) -> None:
+    roots = two_roots(folder)
+    (folder / "toy.json").write_text(json.dumps([row(image)]))
+    (found,) = read(folder / "toy.json", images=roots)
+    assert isinstance(found, Rejected) and expected in found.reason and len(found.reason) <= LONGEST, found
+
+
+def test_an_absolute_path_may_lie_in_any_of_the_named_folders(folder: Path) -> None:
+    roots = two_roots(folder)
+    (roots[1] / "link.png").symlink_to(folder / "a.png")
+    inside = [roots[0] / "own0.png", roots[1] / "link.png", roots[1] / "deep" / ".." / "own1.png"]
+    (folder / "toy.json").write_text(json.dumps([row(str(path)) for path in inside]))
+    found = [image_of(item) for item in read(folder / "toy.json", images=roots)]
+    assert found == [roots[0] / "own0.png", roots[1] / "link.png", roots[1] / "own1.png"]
+    for outside in (folder / "a.png", roots[1] / ".." / "x.png"):
+        (folder / "toy.json").write_text(json.dumps([row(str(outside))]))
+        (item,) = read(folder / "toy.json", images=roots)
+        assert isinstance(item, Rejected) and "is outside of the image folders" in item.reason
+
+
+def test_every_named_folder_must_be_one(folder: Path) -> None:
     one(folder, "a.png")
-    with pytest.raises(DataError, match="one image folder can be named, not several"):
-        read(folder / "toy.json", images=[folder, folder.parent])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="image folder .*gone does not exist"):
+        read(folder / "toy.json", images=[folder, folder / "gone"])
+
+
+def test_a_path_beside_a_remote_file_needs_a_named_folder() -> None:
+    problem = ImageFolders(named_folders(None, None)).find("a.png").problem
+    assert problem == "image 'a.png' cannot be found beside a remote file; name a local folder with images"
 
 
 @pytest.mark.parametrize("image", ["x" * 1_000_000, "/" + "y/" * 500_000, "\0" * 5000])

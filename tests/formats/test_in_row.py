@@ -17,7 +17,7 @@ from PIL import Image
 from adaptinf.data import Rejected, Sample
 from adaptinf.formats import read
 from adaptinf.formats.columns import image_path
-from adaptinf.formats.image_files import ImageFolder
+from adaptinf.formats.image_files import ImageFolders
 from adaptinf.formats.in_row import GivenImage, data_url, from_base64
 from adaptinf.formats.reasons import BadRow
 from adaptinf.images.contents import ImageContent
@@ -133,7 +133,7 @@ def test_images_in_the_row_become_samples_with_equal_contents(tmp_path: Path) ->
 )
 def test_what_is_no_image_is_refused_by_name(value: Any, expected: str) -> None:
     given = image_path(value)
-    found = ImageFolder(Path(), max_pixels=10_000).find(given)
+    found = ImageFolders([Path()], max_pixels=10_000).find(given)
     assert found.problem is not None and expected in found.problem and len(found.problem) <= LONGEST
 
 
@@ -159,7 +159,7 @@ def test_a_refusal_is_short_and_says_what_to_do(tmp_path: Path, value: Any, expe
 def test_a_bomb_is_refused_without_being_decoded() -> None:
     bomb = encoded(size=(12_000, 12_000))
     assert len(bomb) < 1_000_000
-    found = ImageFolder(Path()).find(GivenImage(bomb))
+    found = ImageFolders([Path()]).find(GivenImage(bomb))
     assert found.problem is not None and "is too large: 12000 x 12000 pixels" in found.problem
 
 
@@ -169,7 +169,7 @@ def test_an_image_that_comes_again_is_decoded_once(monkeypatch: pytest.MonkeyPat
     seen: list[object] = []
     real = image_files.examine
     monkeypatch.setattr(image_files, "examine", lambda image, **limits: seen.append(image) or real(image, **limits))
-    folder = ImageFolder(Path())
+    folder = ImageFolders([Path()])
     found = [folder.find(GivenImage(encoded(color=color))) for color in ("red", "blue", "red", "red")]
     assert len(seen) == 2 and [item.problem for item in found] == [None] * 4
 

@@ -72,14 +72,6 @@ def test_keys_that_nothing_reads_are_counted_when_a_dataset_joins(tmp_path: Path
     assert stream.join(new_run(tmp_path, path=str(tmp_path / "d.json")), 0)["unread"] == {"height": 4}
 
 
-def test_several_image_folders_are_refused_in_one_line(tmp_path: Path, broken: Path, call: Any) -> None:
-    (tmp_path / "s.yaml").write_text(json.dumps({"stream": [{"name": "d", "path": "x", "images": ["a", "b"]}]}))
-    code, _, err = call("run", tmp_path / "s.yaml", "--out", tmp_path / "run")
-    assert code == 2 and "one image folder can be named, not a list of several" in err
-    code, _, err = call("validate", broken, "--images", tmp_path, "--images", tmp_path)
-    assert code == 2 and "one image folder can be named, not several" in err
-
-
 def test_deep_and_too_large_images_are_noted_and_counted_when_a_dataset_joins(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGB", (40, 40)).save(tmp_path / "large.png")

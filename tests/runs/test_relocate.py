@@ -144,6 +144,24 @@ def test_images_that_are_not_there_are_noted_with_the_command(folder):
     )
 
 
+def test_one_of_several_image_folders_moves(folder):
+    dataset = write_dataset(folder, "one", rows(8))
+    (folder / "second").mkdir()
+    dataset |= {"images": [str(folder / "images"), str(folder / "second")]}
+    (moved, *_) = sorted((folder / "images").iterdir())
+    shutil.move(moved, folder / "second" / moved.name)
+    path = write_stream(folder / "stream.yaml", [dataset], selection={"method": "random_replay"})
+    run = Run.create(folder / "run", configuration.load(path))
+    info = stream.join(run, 0)
+    assert info["image_folder"] == [str(folder / "images"), str(folder / "second")] and info["rejected"] == 0
+    shutil.move(folder / "second", folder / "elsewhere")
+    assert any(f"adaptinf relocate {run.folder} {folder / 'second'} NEW" in line for line in missing_images(run))
+    text = api.relocate(run.folder, folder / "second", folder / "elsewhere").text
+    assert "correct stream.0.images there" in text and missing_images(run) == []
+    run.config_file.write_text(run.config_file.read_text().replace(str(folder / "second"), str(folder / "elsewhere")))
+    assert Run.open(run.folder).config.stream[0].images == [str(folder / "images"), str(folder / "elsewhere")]
+
+
 @pytest.mark.heavy
 def test_training_and_the_report_read_moved_images(folder, one_thread):
     datasets = [write_dataset(folder, name, rows(8, word=name)[::2]) for name in ("one", "two")]
