@@ -13,7 +13,7 @@ from adaptinf.progress import Progress, Silent
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
-    from adaptinf.config import Overrides
+    from adaptinf.config import Overrides, RunConfig
     from adaptinf.results.outcomes import RunResult
     from adaptinf.runs import Run
     from adaptinf.runs.status import Status
@@ -74,23 +74,31 @@ def run(
         ModelError: the model cannot be loaded or trained.
         StoreError: another process uses the folder, or a file of it is damaged.
     """
-    from adaptinf import config as configuration
     from adaptinf.runs import Run, preflight, unchecked
     from adaptinf.storage import lock
 
-    config = configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
+    config = _config_of(stream, settings)
     folder = _folder_of(Path(stream)) if out is None else Path(out)
     preflight.check(config, whole_stream=True, folder=folder)
     progress = progress or Silent()
     notes = _noted(preflight.unused(config), progress)
     with lock.held(folder):
-        prepared = Run.found(folder, config, progress=progress)
+        # Again, as another process may have added a dataset to a run's own config.yaml before the lock was held.
+        if (now := _config_of(stream, settings)) != config:
+            preflight.check(now, whole_stream=True, folder=folder)
+        prepared = Run.found(folder, now, progress=progress)
         _check_moved(prepared)
         prepared.record_config()
         first = prepared.num_finished
         with unchecked.reading("run", prepared, verify=verify):
             _run_steps(prepared)
             return _result(prepared, first, notes)
+
+
+def _config_of(stream: PathLike, settings: Overrides | None) -> RunConfig:
+    from adaptinf import config as configuration
+
+    return configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
 
 
 def _check_moved(run: Run) -> None:

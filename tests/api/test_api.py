@@ -159,6 +159,23 @@ def test_init_add_and_step(data, tmp_path):
         api.add(folder, tmp_path / "gone.json")
 
 
+def test_run_takes_what_was_added_just_before_it_held_the_lock(data, tmp_path, monkeypatch):
+    folder = tmp_path / "live"
+    settings = {"selection.method": "random_replay", "selection.budget": 4, "model.max_length": 256}
+    api.init(folder, model=BASE_PATH, settings=settings)
+    first, second = data[0]
+    api.add(folder, first["path"], images=first["images"], name="first")
+    held = lock.held
+
+    def after_another_add(place):
+        monkeypatch.setattr(lock, "held", held)
+        api.add(folder, second["path"], images=second["images"], name="second")
+        return held(place)
+
+    monkeypatch.setattr(lock, "held", after_another_add)
+    assert api.run(folder / "config.yaml").steps == (0, 1)
+
+
 def test_status_has_a_row_per_step(done):
     found = api.status(done.folder)
     assert (found.steps_finished, found.steps_waiting, found.pool, found.pruned) == (2, 0, 9, 7)
