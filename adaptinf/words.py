@@ -101,7 +101,7 @@ def json_escaped(text: str, *, kept: str = "") -> str:
 
 
 def _replaced(text: str, kept: str, written: Callable[[str], str]) -> str:
-    if text.isprintable():
+    if text.translate(dict.fromkeys(map(ord, kept))).isprintable():
         return text
     return "".join(letter if letter in kept or _is_shown(letter) else written(letter) for letter in text)
 

@@ -187,13 +187,17 @@ def show_verdict(checkup: Checkup) -> None:
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows as columns: the first one aligned left, numbers right."""
     rows = [[escaped(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < 1 or not _is_numeric(rows, column) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        say("  ".join(cells).rstrip())
+    columns = range(len(rows[0]))
+    widths = [max(len(row[column]) for row in rows) for column in columns]
+    # Once per column: a status has a row for each of thousands of steps.
+    is_left = [column < 1 or not _is_numeric(rows, column) for column in columns]
+    places = list(zip(widths, is_left, strict=True))
+    say(*(_line(row, places) for row in rows))
+
+
+def _line(row: Sequence[str], places: Sequence[tuple[int, bool]]) -> str:
+    cells = zip(row, places, strict=True)
+    return "  ".join(cell.ljust(width) if is_left else cell.rjust(width) for cell, (width, is_left) in cells).rstrip()
 
 
 def _is_numeric(rows: Sequence[Sequence[str]], column: int) -> bool:

@@ -40,7 +40,12 @@ class Checked:
     @classmethod
     def load(cls, folder: Path) -> Checked:
         """Return the saved check."""
-        return cls(unusable=load_unusable(folder), info=tables.read_record(folder / store.INFO, rows=int))
+        return cls(unusable=load_unusable(folder), info=cls.load_info(folder))
+
+    @classmethod
+    def load_info(cls, folder: Path) -> dict[str, Any]:
+        """Return the counts; nothing else is read."""
+        return tables.read_record(folder / store.INFO, rows=int)
 
     def __repr__(self) -> str:
         return f"Checked({counted(self.info.get('rows', 0), 'sample')}, {len(self.unusable):,} not usable)"

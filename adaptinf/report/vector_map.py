@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from adaptinf.arrays.seeded import hash_ids, seeded_keys
 from adaptinf.data import Features
@@ -67,6 +66,8 @@ def _sampled(samples: StepSamples, limit: int) -> np.ndarray:
 
 def _projected(vectors: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, float]:
     """Return n x 2 coordinates and their share of the variance."""
+    from sklearn.decomposition import PCA  # here, as it takes a second and not every page has a map
+
     verified.check_rows(vectors, rows)
     sampled = np.asarray(vectors[rows], dtype=np.float32)
     pca = PCA(n_components=2, svd_solver="randomized", random_state=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -322,7 +322,7 @@ class Run(Layout):
         """Append numbers of a stage to metrics.jsonl; for one (step, stage) the last line wins."""
         store.append_line(self.metrics_file, {"step": step, "stage": stage, **values})
 
-    def finished_stages(self) -> list[dict[str, Any]]:
+    def finished_stages(self) -> list[Mapping[str, Any]]:
         """Return what each finished (step, stage) cost: step, stage, seconds, peak_bytes."""
         return events.finished_stages(self.events_file)
 

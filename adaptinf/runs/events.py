@@ -6,13 +6,16 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adaptinf.storage import store
+from adaptinf.storage.digests import FileState, file_state
 
 
 @contextmanager
@@ -22,7 +25,10 @@ def logged(log: Path, step: int, stage: str, part: Path) -> Iterator[None]:
     Seconds are those of all attempts: of one that was killed, up to the last file that it left in `part`.
     """
     key = {"step": step, "stage": stage}
-    earlier = _seconds_of_killed(_stage_events(log), key, part)
+    # Few of the lines are parsed: with thousands of steps, the whole log would take seconds before each stage.
+    # They are found by how `append_line` writes the key.
+    own = store.read_lines(log, containing=f'"step": {step}, "stage": "{stage}"')
+    earlier = _seconds_of_killed(_stage_events(own), key, part)
     store.append_line(log, {**key, "event": "begin", "earlier_seconds": earlier})
     started = time.monotonic()
     yield
@@ -52,13 +58,15 @@ def note_correction(log: Path, step: int, file: str, name: str) -> None:
 
 def corrected(log: Path) -> dict[str, int]:
     """Return the files of the pool that have corrections, each with their number."""
-    events = (event for event in store.read_lines(log) if event.get("event") == "correction")
+    events = (event for event in records(log) if event.get("event") == "correction")
     return dict(Counter(str(event.get("file")) for event in events))
 
 
-def finished_stages(log: Path) -> list[dict[str, Any]]:
+def finished_stages(log: Path) -> list[Mapping[str, Any]]:
     """Return the records that end a stage: step, stage, seconds, peak_bytes; the last one of each (step, stage)."""
-    ends = [event for event in _stage_events(log) if event["event"] == "end" and _is_number(event.get("seconds"))]
+    ends = [
+        event for event in _stage_events(records(log)) if event["event"] == "end" and _is_number(event.get("seconds"))
+    ]
     return list({(event["step"], event["stage"]): event for event in ends}.values())
 
 
@@ -69,26 +77,32 @@ def stage_seconds(log: Path) -> dict[tuple[int, str], float]:
 
 def unended(log: Path) -> set[tuple[int, str]]:
     """Return step and stage of what began and, as far as the log says, never ended; BASE_STEP's: the base's test."""
-    stages = [event for event in _stage_events(log) if event["event"] in ("begin", "end")]
+    stages = [event for event in _stage_events(records(log)) if event["event"] in ("begin", "end")]
     last = {(event["step"], event["stage"]): event["event"] for event in stages}
     return {place for place, kind in last.items() if kind == "begin"}
 
 
-def _stage_events(log: Path) -> list[dict[str, Any]]:
+def records(log: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the records of a log; a command that asks several times parses it once, unless it has changed."""
+    return _parsed(log.absolute(), file_state(log)) if log.exists() else ()
+
+
+@lru_cache(maxsize=1)
+def _parsed(log: Path, _: FileState) -> tuple[Mapping[str, Any], ...]:
+    return tuple(map(MappingProxyType, store.read_lines(log)))
+
+
+def _stage_events(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the records about stages; others, and lines whose damage left them JSON, are left out."""
     kinds = {"step": int, "stage": str, "event": str, "time": str}
-    return [
-        event
-        for event in store.read_lines(log)
-        if all(isinstance(event.get(name), kind) for name, kind in kinds.items())
-    ]
+    return [event for event in found if all(isinstance(event.get(name), kind) for name, kind in kinds.items())]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _seconds_of_killed(events: list[dict[str, Any]], key: dict[str, Any], part: Path) -> float:
+def _seconds_of_killed(events: Sequence[Mapping[str, Any]], key: dict[str, Any], part: Path) -> float:
     """Return how long attempts at a stage worked that began and never ended."""
     own = [event for event in events if all(event.get(name) == value for name, value in key.items())]
     if not own or own[-1]["event"] != "begin":

@@ -101,8 +101,10 @@ class Layout:
     @property
     def num_finished(self) -> int:
         """Number of steps that are finished: the newest with a pruning, and all before it, whatever they have lost."""
-        finished = (folder.parent.name for folder in self.steps_folder.glob(f"*/{SavedPruning.stage}"))
-        return 1 + max((int(name) for name in finished if name.isdigit()), default=-1)
+        numbered = [folder for folder in self.steps_folder.glob("*") if folder.name.isdigit()]
+        newest_first = sorted(numbered, key=lambda folder: int(folder.name), reverse=True)
+        finished = (int(folder.name) for folder in newest_first if (folder / SavedPruning.stage).exists())
+        return 1 + next(finished, -1)
 
     @property
     def num_begun(self) -> int:

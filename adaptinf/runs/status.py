@@ -12,11 +12,12 @@ from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import STAGE as POOL_STAGE
-from adaptinf.pool.stored import dataset_info, stored_datasets
+from adaptinf.pool.stored import StoredDataset, dataset_info, stored_datasets
 from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.expected import missing
+from adaptinf.runs.step_folders import StepFolders
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import lock, store
 from adaptinf.storage.display import as_frame, as_html
@@ -123,7 +124,8 @@ def status_of(run: Run) -> Status:
         StoreError: a dataset of a step is missing from the pool, or a file is damaged.
     """
     check_datasets(run)
-    seconds, holder = run.seconds(), lock.holder(run.folder)
+    seconds, holder, folders = run.seconds(), lock.holder(run.folder), StepFolders.of(run)
+    datasets = {dataset: dataset_info(dataset.folder) for dataset in stored_datasets(run.pool_folder)}
     return Status(
         folder=run.folder,
         state="running" if holder else _state_at_rest(run),
@@ -131,14 +133,14 @@ def status_of(run: Run) -> Status:
         method=run.settings.selection.method,
         budget=run.settings.selection.budget,
         cap=run.cap,
-        steps_finished=run.num_finished,
-        steps_waiting=len(run.settings.stream) - run.num_finished,
-        **_pool_status(run),
+        steps_finished=folders.num_finished,
+        steps_waiting=len(run.settings.stream) - folders.num_finished,
+        **_pool_status(run, folders, datasets),
         disk_bytes=store.folder_bytes(run.folder),
-        testing_base=store.part_of(run.stage_folder(BASE_STEP, Evaluation)).exists(),
-        seconds_left=_seconds_left(run, seconds),
+        testing_base=folders.is_making(BASE_STEP, Evaluation),
+        seconds_left=_seconds_left(len(run.settings.stream), folders.num_finished, seconds),
         accepted=tuple(change.line for change in accepted_changes(run)),
-        steps=tuple(_step_statuses(run, seconds)),
+        steps=tuple(_step_statuses(run, folders, seconds, datasets)),
     )
 
 
@@ -157,16 +159,16 @@ def _is_finished(run: Run, step: int, stage: str) -> bool:
     return (run.dataset_folder(step) if stage == POOL_STAGE else run.step_folder(step) / stage).exists()
 
 
-def _pool_status(run: Run) -> dict[str, Any]:
+def _pool_status(run: Run, folders: StepFolders, infos: Mapping[StoredDataset, dict[str, Any]]) -> dict[str, Any]:
     """Return the number of samples in the pool, pruned and restored, and the withdrawn datasets.
 
     The numbers follow from what the folders say of themselves: no row of a dataset is read.
     """
     withdrawn, restored = withdrawn_datasets(run.pool_folder), restored_ids(run.pool_folder)
-    datasets = [dataset for dataset in stored_datasets(run.pool_folder) if dataset.name not in withdrawn]
-    num_stored = sum(dataset_info(dataset.folder)["rows"] for dataset in datasets)
+    datasets = [dataset for dataset in infos if dataset.name not in withdrawn]
+    num_stored = sum(infos[dataset]["rows"] for dataset in datasets)
     steps = range(len(run.settings.stream))
-    prunings = [run.stage_folder(step, SavedPruning) for step in steps if run.has(step, SavedPruning)]
+    prunings = [run.stage_folder(step, SavedPruning) for step in steps if folders.has(step, SavedPruning)]
     num_pruned, num_restored = sum(map(SavedPruning.load_num_pruned, prunings)), 0
     if withdrawn or restored:
         sources = {dataset.name for dataset in datasets}
@@ -180,52 +182,54 @@ def _pool_status(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_statuses(run: Run, seconds: Mapping[tuple[int, str], float]) -> Iterator[StepStatus]:
-    """Yield the state of every step; what all of them ask for is looked up once, as there may be thousands."""
-    counts, num_finished = unusable_counts(run), run.num_finished
-    lost = defaultdict[int, list[str]](list)
-    for one in missing(run):
-        lost[one.step].append(POOL_STAGE if one.stage is None else one.stage.stage)
-    for step, unusable in enumerate(counts):
-        yield _step_status(run, step, seconds, unusable, tuple(lost[step]), is_finished=step < num_finished)
-
-
-def _step_status(
+def _step_statuses(
     run: Run,
-    step: int,
+    folders: StepFolders,
     seconds: Mapping[tuple[int, str], float],
-    unusable: int | None,
-    lost: tuple[str, ...],
-    *,
-    is_finished: bool,
-) -> StepStatus:
-    folder = run.dataset_folder(step)
-    info = dataset_info(folder) if folder.exists() else {}
-    pruning, evaluation = run.stage_folder(step, SavedPruning), run.stage_folder(step, Evaluation)
-    spent = [time for (at, _), time in seconds.items() if at == step]
-    return StepStatus(
-        step=step,
-        dataset=run.settings.stream[step].name,
-        rows=info.get("rows"),
-        rejected=info.get("rejected"),
-        unusable=unusable,
-        done=tuple(kind.stage for kind in ARTIFACTS if run.has(step, kind)),
-        under_way=tuple(kind.stage for kind in ARTIFACTS if store.part_of(run.stage_folder(step, kind)).exists()),
-        lost=lost,
-        finished=is_finished,
-        kept=SavedPruning.load_num_kept(pruning) if pruning.exists() else None,
-        average_accuracy=average_accuracy(Evaluation.load_matrix(evaluation)) if evaluation.exists() else None,
-        seconds=round(sum(spent), 1) if spent else None,
-    )
+    datasets: Mapping[StoredDataset, dict[str, Any]],
+) -> Iterator[StepStatus]:
+    """Yield the state of every step; what all of them ask for is looked up once, as there may be thousands."""
+    lost, spent = defaultdict[int, list[str]](list), defaultdict[int, list[float]](list)
+    for one in missing(run, folders=folders):
+        lost[one.step].append(POOL_STAGE if one.stage is None else one.stage.stage)
+    for (step, _), time in seconds.items():
+        spent[step].append(time)
+    infos = {dataset.folder.name: info for dataset, info in datasets.items()}
+    for step, unusable in enumerate(unusable_counts(run, folders=folders)):
+        info = infos.get(run.dataset_folder(step).name, {})
+        yield StepStatus(
+            step=step,
+            dataset=run.settings.stream[step].name,
+            rows=info.get("rows"),
+            rejected=info.get("rejected"),
+            unusable=unusable,
+            done=tuple(kind.stage for kind in ARTIFACTS if folders.has(step, kind)),
+            under_way=tuple(kind.stage for kind in ARTIFACTS if folders.is_making(step, kind)),
+            lost=tuple(lost[step]),
+            finished=step < folders.num_finished,
+            kept=_kept(run, folders, step),
+            average_accuracy=_average_accuracy(run, folders, step),
+            seconds=round(sum(spent[step]), 1) if spent[step] else None,
+        )
 
 
-def _seconds_left(run: Run, seconds: Mapping[tuple[int, str], float]) -> float | None:
+def _kept(run: Run, folders: StepFolders, step: int) -> int | None:
+    is_there = folders.has(step, SavedPruning)
+    return SavedPruning.load_num_kept(run.stage_folder(step, SavedPruning)) if is_there else None
+
+
+def _average_accuracy(run: Run, folders: StepFolders, step: int) -> float | None:
+    if not folders.has(step, Evaluation):
+        return None
+    return average_accuracy(Evaluation.load_matrix(run.stage_folder(step, Evaluation)))
+
+
+def _seconds_left(num_steps: int, done: int, seconds: Mapping[tuple[int, str], float]) -> float | None:
     """Return the waiting steps times the mean duration of a step, less the time spent on the current step.
 
     None before the first step is finished.
     """
-    done = run.num_finished
-    num_waiting = len(run.settings.stream) - done
+    num_waiting = num_steps - done
     if not done or not num_waiting:
         return 0.0 if done else None
     mean = sum(time for (step, _), time in seconds.items() if 0 <= step < done) / done

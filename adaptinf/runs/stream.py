@@ -180,8 +180,7 @@ def content_of_source(run: Run, step: int, progress: Progress) -> str:
 
 def recorded_content(run: Run, step: int) -> str | None:
     """Return the hash of the rows that a step worked with; None where it did not note it, as version 0.1."""
-    checked = run.load(step, Checked)
-    return None if checked is None else checked.info.get(CONTENT)
+    return Checked.load_info(run.stage_folder(step, Checked)).get(CONTENT) if run.has(step, Checked) else None
 
 
 def _refuse_other_dataset(run: Run, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from itertools import islice
 
 from adaptinf.data import Checked, Features, SavedPruning
@@ -9,6 +10,7 @@ from adaptinf.data.checked import load_unusable
 from adaptinf.errors import ModelError
 from adaptinf.pool.corrections import restored_ids
 from adaptinf.runs import Run
+from adaptinf.runs.step_folders import StepFolders
 
 FIRST_SAMPLES = 2000
 """Samples of a new dataset that are looked at when it is added; its step looks at all of them."""
@@ -26,20 +28,28 @@ def unusable_samples(run: Run, step: int) -> dict[str, str]:
     return found | load_unusable(run.stage_folder(step, Features))
 
 
-def unusable_counts(run: Run) -> list[int | None]:
+def unusable_counts(run: Run, *, folders: StepFolders | None = None) -> list[int | None]:
     """Return for each step how many samples of its pool are not selectable; None for a step that has not looked yet.
 
     One pass over the steps: a sample that a step prunes is not counted in later ones, unless it was restored.
+
+    Args:
+        run: the run.
+        folders: what its steps hold; None: they are listed.
     """
+    folders = StepFolders.of(run) if folders is None else folders
     restored, known = set(restored_ids(run.pool_folder)), set[str]()
     counts: list[int | None] = []
     for step in range(len(run.settings.stream)):
-        known |= load_unusable(run.stage_folder(step, Checked)).keys()
-        own = known | load_unusable(run.stage_folder(step, Features)).keys()
-        counts.append(len(own) if run.has(step, Checked) else None)
-        if known and run.has(step, SavedPruning):
+        known |= _unusable_ids(run, folders, step, Checked)
+        counts.append(len(known | _unusable_ids(run, folders, step, Features)) if folders.has(step, Checked) else None)
+        if known and folders.has(step, SavedPruning):
             known -= set(map(str, SavedPruning.load_ids(run.stage_folder(step, SavedPruning)))) - restored
     return counts
+
+
+def _unusable_ids(run: Run, folders: StepFolders, step: int, kind: type[Checked] | type[Features]) -> Set[str]:
+    return load_unusable(run.stage_folder(step, kind)).keys() if folders.has(step, kind) else set()
 
 
 def first_findings(run: Run, step: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import FileIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import xxhash
@@ -120,8 +120,7 @@ def _parsed(text: str) -> Checksums:
 
 
 def _checked_name(name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if name.startswith("/") or ".." in name.split("/"):
         raise ValueError(name)
     return name
 

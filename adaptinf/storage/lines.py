@@ -51,6 +51,8 @@ def opened(line: str) -> dict[str, Any]:
 def _is_sealed(line: str) -> bool:
     """Tell whether a line ends as `sealed` ends it, but for a few characters: the ending may be damaged as well."""
     end = line[-_LENGTH:]
+    if end.startswith(_BEFORE) and end.endswith(_AFTER):
+        return len(end) == _LENGTH
     found = end[: len(_BEFORE)] + end[-len(_AFTER) :]
     wanted = _BEFORE + _AFTER
     return len(end) == _LENGTH and sum(a != b for a, b in zip(found, wanted, strict=True)) <= _MOST_CHANGED

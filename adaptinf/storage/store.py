@@ -149,16 +149,24 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         file.write(line.encode("utf-8") + b"\n")
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a .jsonl log; damaged lines, and those left incomplete by a crash, are skipped."""
+def read_lines(path: Path, *, containing: str = "") -> list[dict[str, Any]]:
+    """Return the records of a .jsonl log; damaged lines, and those left incomplete by a crash, are skipped.
+
+    Args:
+        path: the log.
+        containing: a text that a line must contain, so that others, which may be many, are not parsed.
+    """
     if not verified.is_there(path):
         return []
     verified.check_file(path)
-    records = []
+    data, records = path.read_bytes(), []
+    if containing.encode() not in data:
+        return []
     # Not splitlines, which also splits at line separators inside a text.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with suppress(ValueError):
-            records.append(lines.opened(line))
+    for line in data.decode("utf-8", "replace").split("\n"):
+        if containing in line:
+            with suppress(ValueError):
+                records.append(lines.opened(line))
     return records
 
 
@@ -167,12 +175,14 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return the total bytes of all files below a folder."""
-    return sum(map(_bytes_of, folder.rglob("*")))
-
-
-def _bytes_of(path: Path) -> int:
-    with suppress(FileNotFoundError):  # a run that goes on removes files meanwhile
-        return path.stat().st_size if path.is_file() else 0
-    return 0
+def folder_bytes(folder: str | Path) -> int:
+    """Return the total bytes of all files below a folder; links to folders are not followed."""
+    total = 0
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += folder_bytes(entry.path)
+                continue
+            with suppress(OSError):  # a run that goes on removes files meanwhile; a link may lead to itself
+                total += entry.stat().st_size if entry.is_file() else 0
+    return total

@@ -58,9 +58,8 @@ def check_file(path: Path, *, folder: Path | None = None, first: int = 0, stop: 
         StoreError: the file is not as it was written, or the folder's checksums are damaged.
     """
     check_ordinary(path)
-    folder = path.parent if folder is None else folder
-    found = _checksums(folder) if is_checking() else None
-    name = path.relative_to(folder).as_posix()
+    name = path.name if folder is None else path.relative_to(folder).as_posix()
+    found = _checksums(path.parent if folder is None else folder) if is_checking() else None
     if found is None or name not in found.files:
         return False
     sums = found.files[name]
@@ -75,8 +74,8 @@ def check_ordinary(path: Path) -> None:
     Raises:
         StoreError: it is a folder, a pipe, a device or a link to itself. What is missing is left to the reader.
     """
-    problem = why_no_file(path) if path.exists() or path.is_symlink() else None
-    if problem:
+    problem = why_no_file(path)
+    if problem and (path.exists() or path.is_symlink()):
         raise StoreError(f"{path} {problem}; {WAY_OUT}")
 
 
@@ -173,6 +172,6 @@ def _checksums(folder: Path) -> Checksums | None:
     return checksums.load(folder) if state is None else _loaded(folder, state)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2**14)  # several stages of thousands of steps, some of whose files are read later than others
 def _loaded(folder: Path, _: _State) -> Checksums | None:
     return checksums.load(folder)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from adaptinf.pool import add_dataset
 from adaptinf.runs import Run
 from adaptinf.runs.status import status_of
 from adaptinf.storage import lock, store
+from tests.helpers.run_folders import run_folder
 
 
 @pytest.fixture
@@ -70,3 +74,47 @@ def test_a_locked_run_is_running_with_its_process(run, call):
         assert (found["state"], found["process"]) == ("running", os.getpid())
         assert f"\nrunning: process {os.getpid()}\n" in call("status", run.folder)[1]
     assert state_of(run) == "stopped"
+
+
+class Opened:
+    """Counts files that are opened, folders that are listed and paths that are looked at, below one folder."""
+
+    def __init__(self) -> None:
+        self.folder, self.counts = "", Counter[str]()
+        sys.addaudithook(self.note)  # stays for ever, and counts nothing where no folder is set
+
+    def note(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.folder and event in ("open", "os.scandir", "os.listdir"):
+            path = str(arguments[0])
+            self.counts[path] += path.startswith(self.folder)
+
+    def by(self, folder: Path, monkeypatch) -> Counter[str]:
+        self.folder, self.counts, stat = str(folder), Counter(), os.stat
+
+        def noted(path, *args, **options):
+            self.counts[f"stat {path}"] += str(path).startswith(self.folder)
+            return stat(path, *args, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", noted)
+            status_of(Run.open(folder))
+        self.folder = ""
+        return +self.counts
+
+
+OPENED = Opened()
+
+
+def test_status_opens_files_and_lists_folders_in_proportion_to_the_number_of_steps(tmp_path, monkeypatch):
+    opened = {}
+    for num_steps in (2, 4, 8):
+        run = run_folder(tmp_path / str(num_steps), "random_replay", [[0.5]] * (num_steps + 1))
+        opened[num_steps] = OPENED.by(run.folder, monkeypatch).total()
+    assert (opened[8] - opened[4]) == 2 * (opened[4] - opened[2]) > 0
+
+
+def test_status_reads_the_log_once_and_no_row_of_a_dataset(tmp_path, monkeypatch):
+    run = run_folder(tmp_path / "run", "random_replay", [[0.5]] * 4)
+    opened = OPENED.by(run.folder, monkeypatch)
+    assert opened[str(run.events_file)] == 1
+    assert not [path for path in opened if path.endswith(".arrow")]

@@ -200,3 +200,34 @@ def test_a_file_that_may_not_grow_leaves_no_finished_folder(tmp_path):
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 42
     assert not (tmp_path / "x").exists() and (tmp_path / "x.part").exists()
+
+
+def test_only_lines_that_contain_a_text_are_read(tmp_path):
+    log = tmp_path / "log.jsonl"
+    for step in range(12):
+        store.append_line(log, {"step": step, "stage": "check"})
+    log.write_bytes(log.read_bytes() + b'{"step": 1, "stage": "check", cut off')
+    assert [line["step"] for line in store.read_lines(log, containing='"step": 1, "stage"')] == [1]
+    assert store.read_lines(log, containing='"step": 12, "stage"') == []
+    assert len(store.read_lines(log)) == 12
+
+
+def test_the_bytes_of_a_folder_are_those_of_its_files_and_linked_files(tmp_path):
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    (inside / "deeper").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "file").write_bytes(b"1234567")
+    (inside / "deeper" / "file").write_bytes(b"123")
+    (inside / "link").symlink_to(outside / "file")
+    (inside / "folder").symlink_to(outside)
+    (inside / "loop").symlink_to(inside / "loop")
+    (inside / "gone").symlink_to(tmp_path / "nothing")
+    assert store.folder_bytes(inside) == 10
+    assert store.folder_bytes(tmp_path / "nothing") == 0
+
+
+def test_a_folder_with_an_equals_sign_gives_a_table_no_column(tmp_path):
+    path = tmp_path / "seed=1" / "table.parquet"
+    path.parent.mkdir()
+    tables.write_table(path, {"id": np.array(["a", "b"], object)})
+    assert list(tables.read_table(path)) == ["id"]

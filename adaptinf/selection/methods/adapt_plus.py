@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
 
 from adaptinf.arrays.budgets import allocate
 from adaptinf.arrays.tiles import unit_rows
@@ -125,6 +124,9 @@ def joint_clusters(centers_KD: np.ndarray, sizes_K: np.ndarray, count: int) -> n
     Ward's linkage of the unit directions from the pool's mean to the centers. What all states have in common is most of
     their length and says nothing about skills (Mu & Viswanath 2018, "All-but-the-Top", of word vectors).
     """
+    # Here, as every command loads the selectors: the import takes a fifth of a second.
+    from scipy.cluster.hierarchy import fcluster, linkage
+
     if len(centers_KD) <= count:
         return np.arange(len(centers_KD))
     centers = np.asarray(centers_KD, np.float64)
