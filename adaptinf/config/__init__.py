@@ -25,6 +25,7 @@ from adaptinf.config.schema import (
     Section,
     SelectionConfig,
     SkillConfig,
+    SourceConfig,
     TrainingConfig,
 )
 from adaptinf.config.yaml_text import read_yaml
@@ -47,6 +48,7 @@ __all__ = [
     "Section",
     "SelectionConfig",
     "SkillConfig",
+    "SourceConfig",
     "TrainingConfig",
     "as_settings",
     "from_overrides",

@@ -90,7 +90,13 @@ class SourceConfig(Section):
     """Where rows come from: the keys that datasets of the stream and tests of a skill have in common."""
 
     path: str
-    """File or folder."""
+    """File, folder, pattern such as data/*.parquet, address that fsspec opens (s3://...), or name on the hub."""
+    subset: str | None = None
+    """Which configuration of a hub dataset, subfolder, or entry of a dataset_info.json; null: the only one."""
+    split: str | None = None
+    """Which split, such as train; null: the only one."""
+    max_rows: int | None = Field(default=None, ge=1)
+    """Rows that are taken at random, the same ones for the same seed; null: all."""
     images: str | list[str] | None = None
     """Folder that image paths are relative to, or a list of such folders; null: the folder of the file."""
     format: str | None = None

@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from adaptinf.sources.source import Shard
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}
 """Last suffix of a file -> what pyarrow calls its compression."""
 
 

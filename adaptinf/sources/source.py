@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Columns(NamedTuple):
+    """Columns that all shards of a source must have."""
+
+    schema: pa.Schema
+    """Their names and types."""
+    origin: str
+    """Name of the shard that has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +36,9 @@ class Shard:
     """gzip or zstd; None: the file is not compressed as a whole."""
     members: np.ndarray | None = field(default=None, compare=False)
     """Numbers of the rows that are read, ascending (int64); None: all rows."""
+
+    columns: Columns | None = field(default=None, compare=False)
+    """Columns of the source's first shard, which this one must have as well; None: it is the only one, or JSON."""
 
     @property
     def is_remote(self) -> bool:

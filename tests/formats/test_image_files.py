@@ -83,7 +83,7 @@ def test_the_manifest_of_an_export_names_further_folders(folder: Path) -> None:
 def test_a_folder_with_a_manifest_stands_for_its_data_file(folder: Path) -> None:
     one(folder, "a.png")
     (folder / "toy.json").rename(folder / "data.json")
-    with pytest.raises(DataError, match="must hold exactly one"):
+    with pytest.raises(DataError, match="manifest.json that names no data file; name the file"):
         (folder / "manifest.json").write_text("{}")
         list(read(folder))
     (folder / "manifest.json").write_text(json.dumps({"files": {"data.json": "", "ids.txt": ""}}))

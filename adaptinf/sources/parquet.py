@@ -1,0 +1,97 @@
+"""Rows of a Parquet file, one batch of a row group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adaptinf.sources.columns import MAX_BATCH_BYTES, MAX_BATCH_ROWS, refuse_other_columns, rows_of
+from adaptinf.sources.opening import open_bytes
+from adaptinf.sources.row import FileRow
+from adaptinf.sources.source import Shard
+
+
+def read_parquet(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield the rows of a Parquet file; one without a readable footer, or damaged, ends with a row that has a problem.
+
+    Raises:
+        DataError: the columns are not those of the source's first shard.
+    """
+    yield from read_row_groups(shard, None, max_row_bytes)
+
+
+def read_row_groups(shard: Shard, groups: Sequence[int] | None, max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield the rows of some row groups (None: all), numbered from the start of the file.
+
+    Raises:
+        DataError: as `read_parquet`.
+    """
+    number = 0
+    try:
+        with _opened(shard) as file:
+            refuse_other_columns(shard, file.schema_arrow)
+            starts = _starts(file)
+            for group in range(file.num_row_groups) if groups is None else groups:
+                number = starts[group]
+                if _is_wanted(shard, number, starts[group + 1]):
+                    for batch in file.iter_batches(_batch_rows(file, group), row_groups=[group], use_threads=False):
+                        yield from rows_of(batch, number, max_row_bytes)
+                        number += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        yield FileRow(number, None, f"Parquet that cannot be read ({_first_line(error)})", ends_file=True)
+
+
+def row_groups(shard: Shard) -> list[int]:
+    """Return the number of rows of each row group, from the footer; none of a file without a readable one."""
+    try:
+        with _opened(shard) as file:
+            return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    except (pa.ArrowException, OSError):
+        return []
+
+
+def schema_of_parquet(shard: Shard) -> pa.Schema | None:
+    """Return the columns of a file, from its footer; None where it cannot be read."""
+    try:
+        with _opened(shard) as file:
+            return file.schema_arrow
+    except (pa.ArrowException, OSError):
+        return None
+
+
+@contextmanager
+def _opened(shard: Shard) -> Iterator[pq.ParquetFile]:
+    # A buffer, so that a large column chunk is read in pieces.
+    options = {"buffer_size": 1 << 20, "pre_buffer": False}
+    if not shard.is_remote:
+        with pq.ParquetFile(shard.url, **options) as file:
+            yield file
+        return
+    with open_bytes(shard) as stream, pq.ParquetFile(stream, **options) as file:
+        yield file
+
+
+def _starts(file: pq.ParquetFile) -> list[int]:
+    starts = [0]
+    for group in range(file.num_row_groups):
+        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    return starts
+
+
+def _is_wanted(shard: Shard, first: int, end: int) -> bool:
+    if shard.members is None:
+        return True
+    low, high = shard.members.searchsorted([first, end])
+    return bool(low < high)
+
+
+def _batch_rows(file: pq.ParquetFile, group: int) -> int:
+    about = file.metadata.row_group(group)
+    return int(min(MAX_BATCH_ROWS, max(1, about.num_rows * MAX_BATCH_BYTES // max(1, about.total_byte_size))))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
