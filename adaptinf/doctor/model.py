@@ -33,7 +33,7 @@ from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
-from adaptinf.sources import find_source, read_shard
+from adaptinf.sources import chosen_source, count_rows
 from adaptinf.words import counted, format_bytes, format_rate, format_seconds
 
 TRIED_SAMPLES = 256
@@ -137,13 +137,13 @@ def _trial_samples(stream: Sequence[DatasetConfig]) -> list[Sample]:
 
 
 def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
-    rows = read(dataset.path, dataset.format, dataset.images, source=dataset.name)
+    rows = read(chosen_source(dataset, seed=0), dataset.format, dataset.images, source=dataset.name)
     return [row for row in islice(rows, count) if isinstance(row, Sample)]
 
 
 def _num_rows(dataset: DatasetConfig) -> int:
     """Return the number of rows of a dataset, usable or not; no image is opened."""
-    return sum(1 for shard in find_source(dataset.path).shards for _ in read_shard(shard))
+    return sum(map(count_rows, chosen_source(dataset, seed=0).shards))
 
 
 def _exactness(ready: Meter, samples: list[Sample], bar: Bar) -> list[Check]:

@@ -17,6 +17,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.evaluation.answers import answer_problem
 from adaptinf.formats import read
 from adaptinf.formats.reading import broken_file
+from adaptinf.sources import chosen_source
 from adaptinf.storage.paths import why_no_file
 from adaptinf.storage.tables import text_array
 from adaptinf.words import counted
@@ -50,9 +51,11 @@ def read_tests(skills: Sequence[SkillConfig], data: DataConfig | None = None) ->
 def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     _ = registry.metric[skill.metric]
     limited = partial(read, max_pixels=data.max_pixels, max_row_bytes=data.max_row_bytes)
-    rows = list(limited(skill.path, skill.format, skill.images, source=skill.skill))
-    if rows and isinstance(rows[-1], Rejected) and rows[-1].ends_file:
-        raise DataError(f"evaluation of {skill.skill}: {broken_file(rows[-1])}; correct the file")
+    # The same sample of rows for every seed, so that runs with different seeds are tested on the same items.
+    source = chosen_source(skill, seed=0)
+    rows = list(limited(source, skill.format, skill.images, source=skill.skill))
+    if broken := [row for row in rows if isinstance(row, Rejected) and row.ends_file]:
+        raise DataError(f"evaluation of {skill.skill}: {broken_file(broken[0])}; correct the file")
     items, rejected = [], []
     for number, row in enumerate(rows):
         problem = None if isinstance(row, Rejected) else item_problem(row, skill.metric)

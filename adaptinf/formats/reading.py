@@ -33,7 +33,7 @@ _ID_DIGITS = 6
 
 
 def read(
-    path: str | Path,
+    path: str | Path | Source,
     format: str | None = None,
     images: Folders = None,
     *,
@@ -42,13 +42,13 @@ def read(
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
 ) -> Iterator[Sample | Rejected]:
-    """Return an iterator over the rows of a data file, or of the only data file in a folder.
+    """Return an iterator over the rows of a dataset: a file, a folder, or all that `sources.find_source` finds.
 
     Every row is yielded once, as a Sample or as a Rejected. Every image is decoded once. A file that cannot be read to
     its end ends with a Rejected that `ends_file`.
 
     Args:
-        path: the file or folder.
+        path: what the user names, or the files that it stands for.
         format: a format's name; None: found from the first rows.
         images: the folder that image paths are relative to and must stay in, or several; None: the file's folder.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
@@ -60,7 +60,7 @@ def read(
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
         ConfigError: there is no such format.
     """
-    found = find_source(path)
+    found = path if isinstance(path, Source) else find_source(path)
     folders = named_folders(images, found.folder)
     rows = _rows_of(found, max_row_bytes)
     head = [] if format else list(islice(rows, ROWS_TO_SNIFF))

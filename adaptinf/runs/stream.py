@@ -19,6 +19,7 @@ from adaptinf.pool.stored import dataset_info
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.usable import first_findings
+from adaptinf.sources import chosen_source
 from adaptinf.storage import store
 from adaptinf.words import counted, shortened
 
@@ -116,7 +117,7 @@ def _rows(run: Run, step: int) -> Iterator[Sample | Rejected]:
     if dataset.name in withdrawn_datasets(run.pool_folder, until=step):
         return iter(())
     return read(
-        dataset.path,
+        chosen_source(dataset, seed=run.settings.seed),
         dataset.format,
         dataset.images,
         source=dataset.name,

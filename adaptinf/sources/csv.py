@@ -12,10 +12,10 @@ import pyarrow as pa
 from adaptinf.errors import DataError
 from adaptinf.sources.columns import refuse_other_columns
 from adaptinf.sources.decoding import size_problem
-from adaptinf.sources.opening import open_text
+from adaptinf.sources.opening import open_bytes
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard
-from adaptinf.sources.window import lines_of
+from adaptinf.sources.window import TooLarge, lines_of
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _OTHER_DELIMITERS = ";\t|,"
@@ -31,7 +31,7 @@ def read_csv(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
     # A limit of the process, which is 128 kB at first; it is raised only, for all readers.
     csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
     try:
-        with open_text(shard) as file:
+        with open_bytes(shard) as file:
             yield from _rows(shard, file, max_row_bytes)
     except UnicodeDecodeError as error:
         raise DataError(f"{shard.name} is not UTF-8 text ({error.reason}); convert it first") from error
@@ -40,7 +40,7 @@ def read_csv(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
 def schema_of_csv(shard: Shard) -> pa.Schema | None:
     """Return the columns of a table, all of them text; None where there is no header."""
     try:
-        with open_text(shard) as file:
+        with open_bytes(shard) as file:
             lines = _Lines(file, _LONGEST_HEADER)
             header = _header(shard, csv.reader(lines, delimiter=_DELIMITERS[shard.kind], strict=True))
             return pa.schema([(name, pa.string()) for name in header])
@@ -51,7 +51,7 @@ def schema_of_csv(shard: Shard) -> pa.Schema | None:
 class _Lines:
     """Lines for the reader of `csv`; a row of too many bytes is refused before it is whole in memory."""
 
-    def __init__(self, file: IO[str], max_bytes: int) -> None:
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
         self.lines = lines_of(file, max_bytes)
         self.max_bytes = max_bytes
         self.num_bytes = 0
@@ -62,18 +62,19 @@ class _Lines:
 
     def __next__(self) -> str:
         line = next(self.lines)
-        self.num_bytes += len(line.text)
-        problem = line.problem or size_problem(self.num_bytes, self.max_bytes)
-        if problem:
+        if isinstance(line, TooLarge):
+            raise _TooLarge(line.problem)
+        self.num_bytes += len(line)
+        if problem := size_problem(self.num_bytes, self.max_bytes):
             raise _TooLarge(problem)
-        return line.text
+        return line.decode()
 
 
 class _TooLarge(Exception):
     """A row that has more bytes than may be read."""
 
 
-def _rows(shard: Shard, file: IO[str], max_row_bytes: int) -> Iterator[FileRow]:
+def _rows(shard: Shard, file: IO[bytes], max_row_bytes: int) -> Iterator[FileRow]:
     lines = _Lines(file, max_row_bytes)
     # Strict, as quotes that are never closed would otherwise swallow the rest of the file without a word.
     reader = csv.reader(lines, delimiter=_DELIMITERS[shard.kind], strict=True)

@@ -101,6 +101,8 @@ def columns_of(shard: Shard) -> pa.Schema | None:
 
 def count_rows(shard: Shard) -> int:
     """Return the number of rows that `read_shard` yields, from the footer where there is one, otherwise by reading."""
+    if shard.members is not None:
+        return len(shard.members)
     if shard.kind == "parquet" and (groups := _row_groups(shard)):
         return sum(groups)
     try:
