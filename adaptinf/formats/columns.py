@@ -18,6 +18,8 @@ TOOLS_KEY = "tools"
 """The column of the tools that the assistant may call."""
 MEDIA_KEYS = ("video", "videos", "audio", "audios")
 """Columns of media that are named and not read."""
+REFUSED_KEYS = ("rejected_response", "rejected_messages", "rejected", "kto_tag")
+"""Columns of preference data, whose rows hold answers that are not to be learnt."""
 NO_MEDIA = "video and audio are not supported yet"
 """Start of the reason of a row that has such media."""
 
@@ -109,7 +111,12 @@ def shared_columns(meta: Mapping[str, Any], system_turn: str | None) -> SharedCo
     for key in MEDIA_KEYS:
         if not is_missing(meta.get(key)) and meta[key] is not False:
             raise BadRow(f"{NO_MEDIA}: the row has `{key}`")
-    others = {key: value for key, value in meta.items() if key not in MEDIA_KEYS}
+    for key in REFUSED_KEYS:
+        is_flag = key == "rejected" and isinstance(meta.get(key), bool | int | float)
+        if not is_missing(meta.get(key)) and not is_flag:
+            raise BadRow(f"the row has `{key}`: preference data are not supported; leave the column out")
+    empty = (*MEDIA_KEYS, *(key for key in REFUSED_KEYS if is_missing(meta.get(key))))
+    others = {key: value for key, value in meta.items() if key not in empty}
     tools = _tools(others.pop(TOOLS_KEY, None))
     prompts = {key: _prompt(key, others[key]) for key in SYSTEM_KEYS if key in others}
     system = next((text for text in prompts.values() if text), "") if system_turn is None else ""

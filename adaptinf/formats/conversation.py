@@ -34,6 +34,7 @@ __all__ = [
     "Conversation",
     "Format",
     "GivenImage",
+    "Parser",
     "Place",
     "Turn",
     "align",
@@ -62,6 +63,8 @@ class Place(NamedTuple):
     """The image's path, or the image itself; None: the next one of the row's list."""
     tag: str | None = None
     """The tag that stands for it in the row, with its line breaks; None: a block, or unknown."""
+    number: int | None = None
+    """Its number (from 0) in the row's list; None: the next one that no place names by number."""
 
 
 class Turn(NamedTuple):
@@ -98,8 +101,8 @@ class Conversation:
             object.__setattr__(self, "images", pictures)
 
 
-class Format(Protocol):
-    """One way to write a conversation as a row of a file.
+class Parser(Protocol):
+    """One way to find a conversation in a row of a file.
 
     A plug-in may also have `own_keys(row)`, the keys of a row that are its own: of several formats that recognise a
     row, the one with most of them reads it. A plug-in without ties with any other (`detection.claims`).
@@ -114,6 +117,10 @@ class Format(Protocol):
         Raises:
             BadRow: the row is not a conversation; the message says why.
         """
+
+
+class Format(Parser, Protocol):
+    """A way to find a conversation in a row, and to write one as a row. A format that is only read has no `render`."""
 
     def render(self, sample: Sample, images: Sequence[str], /) -> dict[str, Any]:
         """Return the row that `parse` reads as this sample, without id and meta.
@@ -146,7 +153,8 @@ def align(conversation: Conversation, system: str = "") -> Aligned:
     first = 1 - len(opening)
     turns = [_with_places(turn, number) for number, turn in enumerate([*opening, *conversation.turns], first)]
     _check_answers(turns, first)
-    waiting = [path for path in conversation.images if not is_missing(path)]
+    turns, others = _by_number(turns, conversation.images)
+    waiting = [path for path in others if not is_missing(path)]
     open_places = sum(isinstance(piece, Place) and piece.path is None for turn in turns for piece in turn.pieces)
     if open_places > len(waiting):
         missing = [shown(path) for path in conversation.images if is_missing(path)]
@@ -184,6 +192,24 @@ def _with_places(turn: Turn, number: int) -> Turn:
     if tag and turn.role != "assistant":
         raise BadRow(f"{NO_MEDIA}: {tag} in turn {number}")
     return turn._replace(pieces=pieces)
+
+
+def _by_number(turns: Sequence[Turn], images: Sequence[str | GivenImage]) -> tuple[list[Turn], list[str | GivenImage]]:
+    """Return the turns with the images that they name by number, and the images that none names so."""
+    named = {piece.number for turn in turns for piece in turn.pieces if isinstance(piece, Place)} - {None}
+    if not named:
+        return list(turns), list(images)
+    for number in named:
+        if number is None or not 0 <= number < len(images) or is_missing(images[number]):
+            raise BadRow(f"a turn shows image number {number}, but the row has {counted(len(images), 'image')}")
+
+    def found(piece: str | Place) -> str | Place:
+        if isinstance(piece, str) or piece.number is None:
+            return piece
+        return piece._replace(path=images[piece.number])
+
+    placed = [turn._replace(pieces=list(map(found, turn.pieces))) for turn in turns]
+    return placed, [image for number, image in enumerate(images) if number not in named]
 
 
 def _unlearnt(turns: Sequence[Turn]) -> tuple[int, ...]:

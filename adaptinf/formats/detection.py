@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-from adaptinf.data import Sample
 from adaptinf.errors import DataError
-from adaptinf.formats.conversation import Conversation, Format
+from adaptinf.formats.conversation import Conversation, Parser
+from adaptinf.formats.dataset_info import described
 from adaptinf.formats.plain import PlainShape, shape_of
 from adaptinf.formats.reasons import BadRow, shown_keys
 from adaptinf.registry import dataset_format
@@ -31,7 +31,7 @@ class Detected:
 
     name: str
     """Name of the format."""
-    main: Format
+    main: Parser
     """The format."""
 
     @property
@@ -58,17 +58,17 @@ class Detected:
         found: Conversation = dataset_format[others[0]]().parse(row)
         return replace(found, notes=(*found.notes, f"row is in the format {others[0]}, not in {self.name} as others"))
 
-    def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
-        """Return the row in the format of most rows."""
-        return self.main.render(sample, images)
 
-
-def detect(file_name: str, rows: Iterable[Any], description: Mapping[str, Any] | None = None) -> Format:
+def detect(file_name: str, rows: Iterable[Any], description: Mapping[str, Any] | None = None) -> Parser:
     """Return the format that most of the first ROWS_TO_SNIFF rows are in; rows that are no objects say nothing.
+
+    `description`, the dataset's entry of a dataset_info.json, decides alone where there is one.
 
     Raises:
         DataError: several formats claim rows with equally many keys of their own and none is sure, or no format does.
     """
+    if description is not None:
+        return described(file_name, description)
     sure: Counter[str] = Counter()
     tied: list[str] = []
     first: Mapping[str, Any] | None = None
@@ -101,7 +101,7 @@ def claims(row: Mapping[str, Any]) -> list[str]:
     return [name for name, own in keys.items() if own is None or len(own) == most]
 
 
-def _own_keys(plugin: Format, row: Mapping[str, Any]) -> Sequence[str] | None:
+def _own_keys(plugin: Parser, row: Mapping[str, Any]) -> Sequence[str] | None:
     """Return the keys of a row that are the format's own; None where the plug-in does not say."""
     own_keys = getattr(plugin, "own_keys", None)
     return list(own_keys(row)) if callable(own_keys) else None

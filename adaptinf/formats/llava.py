@@ -1,4 +1,7 @@
-"""LLaVA: `{id, image: path or paths, conversations: [{from: human|gpt|system, value}]}` with `<image>` tags."""
+"""LLaVA: `{id, image: path or paths, conversations: [{from: human|gpt|system, value}]}` with `<image>` tags.
+
+Turns may be `{role, content}` as well, as MiniCPM-V has them.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,14 @@ from typing import Any
 
 from adaptinf.data import Sample
 from adaptinf.formats.columns import image_paths
-from adaptinf.formats.conversation import Conversation, Turn, rest, role_of
+from adaptinf.formats.conversation import Conversation, rest
 from adaptinf.formats.plain import PlainShape
-from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.formats.tags import tagged_texts
-from adaptinf.formats.turn_keys import is_learnt, unread_keys
+from adaptinf.formats.turns import ROLES, looks_like_turns, turns_in
 from adaptinf.registry import dataset_format
 
-ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 USED = frozenset({"image", "images", "conversations"})
-TURN_KEYS = frozenset({"from", "value"})
 
 
 @dataset_format("llava")
@@ -27,9 +27,8 @@ class Llava:
     plain = PlainShape(turns="conversations", role="from", text="value", roles=ROLES, used=USED)
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the row has LLaVA's `conversations`."""
-        turns = row.get("conversations")
-        return isinstance(turns, list) and all(isinstance(turn, Mapping) and "from" in turn for turn in turns)
+        """Return whether the row has `conversations` with roles."""
+        return "conversations" in row and looks_like_turns(row["conversations"])
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
@@ -37,14 +36,8 @@ class Llava:
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""
-        if "conversations" not in row:
-            raise BadRow(f"the row has no `conversations`; its keys are {shown_keys(row)}")
-        turns = row["conversations"]
-        if not isinstance(turns, list):
-            raise BadRow(f"conversations is {shown(turns)}, not a list of turns")
-        unread: list[str] = []
-        parsed = [_turn(turn, number, unread) for number, turn in enumerate(turns, 1)]
-        return Conversation(turns=parsed, images=image_paths(row), meta=rest(row, USED), unread=unread)
+        found = turns_in(row, "conversations")
+        return Conversation(turns=found.turns, images=image_paths(row), meta=rest(row, USED), unread=found.unread)
 
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return a row of LLaVA; the path of a single image is written as text, several as a list.
@@ -59,17 +52,3 @@ class Llava:
         for number in sample.unlearnt:
             turns[number]["loss"] = False
         return {**named, "conversations": turns}
-
-
-def _turn(turn: object, number: int, unread: list[str]) -> Turn:
-    """Return one turn; the names of keys that nothing reads are added to `unread`."""
-    if not isinstance(turn, Mapping):
-        raise BadRow(f"turn {number} is {shown(turn)}, not an object with from and value")
-    if "from" not in turn:
-        raise BadRow(f"turn {number} has no `from`; expected from and value, its keys are {shown_keys(turn)}")
-    role = role_of(turn["from"], number, ROLES)
-    unread += [f"conversations[].{key}" for key in unread_keys(turn, number, TURN_KEYS, role)]
-    value = turn.get("value")
-    if not isinstance(value, str):
-        raise BadRow(f"value of turn {number} is {shown(value)}, not text")
-    return Turn(role, [value], role != "assistant" or is_learnt(turn, number))

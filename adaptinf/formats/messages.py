@@ -1,28 +1,30 @@
-"""OpenAI and TRL messages: `{messages: [{role, content: text or blocks}], images: [paths]}`.
+"""OpenAI and TRL messages: `{messages: [{role, content: text or blocks}], images: [paths]}`, or `prompt`, `completion`.
 
-A block is `{type: text, text}`, `{type: image}` (the next of `images`), `{type: image, path|url|image: path}` or
-`{type: image_url, image_url: {url: path}}`. Images are local files.
+`turns` says what a block may be. `prompt` and `completion` are texts or lists of messages; a prompt's own answers are
+not learnt, as TRL has it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from adaptinf.data import Message, Sample
-from adaptinf.formats.columns import NO_MEDIA, image_path, image_paths, is_media_block, is_missing
-from adaptinf.formats.conversation import TAG_WITH_BREAKS, Conversation, Place, Turn, rest, role_of
+from adaptinf.formats.columns import image_paths, is_missing
+from adaptinf.formats.conversation import Conversation, Turn, rest
 from adaptinf.formats.plain import PlainShape
-from adaptinf.formats.reasons import BadRow, shown, shown_keys
+from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.tags import default_tag, sample_tags
-from adaptinf.formats.turn_keys import is_learnt, unread_keys
+from adaptinf.formats.turns import ROLES, Found, blocks_in, looks_like_turns, turns_in
 from adaptinf.registry import dataset_format
 
-ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
 USED = frozenset({"messages", "image", "images"})
-TURN_KEYS = frozenset({"role", "content"})
-PATH_KEYS = ("path", "url", "image", "image_url")
+PARTS = ("prompt", "completion")
+"""Keys of a conversation in two parts."""
+PREFERENCES = ("chosen", "rejected")
+"""Keys of rows that hold a good and a bad answer."""
 
 
 @dataset_format("messages")
@@ -51,24 +53,21 @@ class Messages:
         return cls(with_images=images, with_weights=weights, with_tags=tags)
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the row has `messages` with roles."""
-        turns = row.get("messages")
-        return isinstance(turns, list) and all(isinstance(turn, Mapping) and "role" in turn for turn in turns)
+        """Return whether the row has `messages` with roles, or a prompt and its completion."""
+        if "messages" in row:
+            return looks_like_turns(row["messages"])
+        return any(all(key in row for key in keys) for keys in (PARTS, PREFERENCES))
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return ["messages"]
+        return ["messages"] if "messages" in row else [key for key in (*PARTS, *PREFERENCES) if key in row]
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""
-        if "messages" not in row:
-            raise BadRow(f"the row has no `messages`; its keys are {shown_keys(row)}")
-        turns = row["messages"]
-        if not isinstance(turns, list):
-            raise BadRow(f"messages is {shown(turns)}, not a list of turns")
-        unread: list[str] = []
-        parsed = [_turn(turn, number, unread) for number, turn in enumerate(turns, 1)]
-        return Conversation(turns=parsed, images=image_paths(row), meta=rest(row, USED), unread=unread)
+        if "messages" not in row and any(key in row for key in (*PARTS, *PREFERENCES)):
+            return _of_parts(row)
+        found = turns_in(row, "messages")
+        return Conversation(turns=found.turns, images=image_paths(row), meta=rest(row, USED), unread=found.unread)
 
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return a row with blocks or texts, and the paths in `images`, in order."""
@@ -87,42 +86,29 @@ class Messages:
         return turns
 
 
-def _turn(turn: object, number: int, unread: list[str]) -> Turn:
-    """Return one turn; the names of keys that nothing reads are added to `unread`."""
-    if not isinstance(turn, Mapping):
-        raise BadRow(f"turn {number} is {shown(turn)}, not an object with role and content")
-    if "role" not in turn:
-        raise BadRow(f"turn {number} has no `role`; expected role and content, its keys are {shown_keys(turn)}")
-    role = role_of(turn["role"], number, ROLES)
-    unread += [f"messages[].{key}" for key in unread_keys(turn, number, TURN_KEYS, role)]
-    learnt = role != "assistant" or is_learnt(turn, number)
-    content = turn.get("content")
-    if isinstance(content, str):
-        return Turn(role, [content], learnt)
-    if not isinstance(content, list):
-        raise BadRow(f"content of turn {number} is {shown(content)}, neither text nor a list of blocks")
-    return Turn(role, [_piece(block, number) for block in content], learnt)
+def _of_parts(row: Mapping[str, Any]) -> Conversation:
+    """Return the conversation of a prompt and its completion."""
+    if not is_missing(row.get(PREFERENCES[0])):
+        raise BadRow("the row has `chosen`: preference data are not supported; leave the column out")
+    if isinstance(row.get("label"), bool):
+        raise BadRow("the row has `label`, true or false: preference data are not supported; leave the column out")
+    prompt, completion = _part(row, "prompt", "user"), _part(row, "completion", "assistant")
+    turns = [*(turn._replace(is_learnt=False) for turn in prompt.turns), *completion.turns]
+    meta = rest(row, USED | {*PARTS})
+    return Conversation(turns=turns, images=image_paths(row), meta=meta, unread=prompt.unread + completion.unread)
 
 
-def _piece(block: object, number: int) -> str | Place:
-    kind = block.get("type") if isinstance(block, Mapping) else None
-    if isinstance(block, Mapping) and kind == "text":
-        text = block.get("text")
-        if not isinstance(text, str):
-            raise BadRow(f"text block of turn {number} holds {shown(text)}, not text")
-        return text
-    if isinstance(block, Mapping) and kind in ("image", "image_url"):
-        values = [block[key] for key in PATH_KEYS if not is_missing(block.get(key))]
-        tag = block.get("tag")
-        is_tag = isinstance(tag, str) and TAG_WITH_BREAKS.fullmatch(tag) is not None
-        return Place(image_path(values[0]) if values else None, tag if is_tag else None)
-    if is_media_block(kind):
-        raise BadRow(f"{NO_MEDIA}: a block of type {shown(kind)} in turn {number}")
-    raise BadRow(f"block {shown(block)} in turn {number} is neither a text nor an image")
+def _part(row: Mapping[str, Any], key: str, role: str) -> Found:
+    value = row.get(key)
+    if isinstance(value, str) and not (value and looks_like_turns(value)):
+        return Found(turns=[Turn(role, [value])])
+    return turns_in(row, key)
 
 
 def _text(message: Message) -> str:
-    return "".join(block["text"] or "" for block in message["content"])
+    """Return the text of a turn; one that would be read as the JSON of blocks is written as the JSON of one block."""
+    text = "".join(block["text"] or "" for block in message["content"])
+    return text if blocks_in(text) is None else json.dumps([{"type": "text", "text": text}], ensure_ascii=False)
 
 
 def _contents(sample: Sample, with_tags: bool) -> list[list[dict[str, Any]]]:

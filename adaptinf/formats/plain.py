@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from adaptinf.data import Message
-from adaptinf.formats.columns import MEDIA_KEYS, SYSTEM_KEYS, TOOLS_KEY
+from adaptinf.formats.columns import MEDIA_KEYS, REFUSED_KEYS, SYSTEM_KEYS, TOOLS_KEY
 from adaptinf.formats.conversation import ID_KEYS
 
 MEASURED_KEYS = ("skill", "task")
@@ -20,9 +20,12 @@ MEASURED_KEYS = ("skill", "task")
 MAX_TEXT_BYTES = 4 * 2**20
 """Bytes of the text of one row, which may be larger because of images and other keys."""
 
+BLOCKS = '[{"'
+"""Start of a text that may be the JSON of a turn's blocks."""
+
 _ID, *_OTHER_IDS = ID_KEYS
 _IMAGE_KEYS = ("image", "images")
-_READ_ELSEWHERE = frozenset({*MEDIA_KEYS, *SYSTEM_KEYS, TOOLS_KEY})
+_READ_ELSEWHERE = frozenset({*MEDIA_KEYS, *REFUSED_KEYS, *SYSTEM_KEYS, TOOLS_KEY})
 
 _MOST_BYTES = 4  # of one character
 _TAG = re.compile("<(?:image|video|audio)>")
@@ -96,7 +99,7 @@ def plain_row(number: int, row: Any, shape: PlainShape) -> PlainRow | None:
         name, text = turn.get(role_key), turn.get(text_key)
         if type(name) is not str or name not in known or type(text) is not str or not text:
             return None
-        if "<" in text and _TAG.search(text):
+        if ("<" in text and _TAG.search(text)) or text.startswith(BLOCKS):
             return None
         roles.append(known[name])
         texts.append(text)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from adaptinf.data import Message, Rejected, Sample
 from adaptinf.formats.columns import shared_columns
-from adaptinf.formats.conversation import ID_KEYS, Conversation, Format, align
+from adaptinf.formats.conversation import ID_KEYS, Conversation, Parser, align
 from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
 from adaptinf.formats.image_files import Folders, Found, ImageFolders, named_folders
 from adaptinf.formats.in_row import GivenImage
@@ -114,7 +114,7 @@ def _read(rows: Iterator[_ShardRow], reader: _Reader) -> Iterator[Sample | Rejec
 class _Reader:
     """Turns rows into samples, and remembers the ids in use."""
 
-    plugin: Format
+    plugin: Parser
     source: str
     find_image: Callable[[str | GivenImage], Found]
     copies: dict[str, int] = field(default_factory=dict)

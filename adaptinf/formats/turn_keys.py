@@ -8,10 +8,15 @@ from typing import Any
 from adaptinf.formats.columns import is_missing
 from adaptinf.formats.reasons import BadRow, shown
 
-LOSS_FLAGS = ("weight", "loss", "train", "training")
-"""Keys that switch the loss of a turn off: `weight` (OpenAI), `loss` (ms-swift), `train` or `training` (axolotl)."""
+LOSS_FLAGS = ("weight", "loss", "loss_scale", "loss_weight", "loss_mask", "train", "training")
+"""Keys that switch the loss of a turn off: `weight` (OpenAI), `loss` and `loss_scale` (ms-swift), `loss_weight`
+(LLaMA-Factory), `train` or `training` (axolotl)."""
+UNCLEAR = ("mask", "masked", "train_detail", "training_detail")
+"""Keys that change what is learnt in a way that no format reads, or that has two meanings."""
 CALLS = ("tool_calls", "function_call")
 """Keys that hold a part of the answer that no format reads."""
+NO_CALLS = "calls of tools are not supported yet"
+"""End of the reason of a row that has one."""
 
 _YES = frozenset({"true", "1", "1.0", "yes"})
 _NO = frozenset({"false", "0", "0.0", "no"})
@@ -46,6 +51,9 @@ def unread_keys(turn: Mapping[str, Any], number: int, used: Collection[str], rol
     """
     for key in CALLS:
         if not is_missing(turn.get(key)):
-            raise BadRow(f"turn {number} has `{key}`: calls of tools are not supported yet")
+            raise BadRow(f"turn {number} has `{key}`: {NO_CALLS}")
+    for key in UNCLEAR if role == "assistant" else ():
+        if not is_missing(turn.get(key)):
+            raise BadRow(f"turn {number} has `{key}`, which is not read: write loss: true or false instead")
     left = [key for key, value in turn.items() if key not in used and not is_missing(value)]
     return [key for key in left if key not in LOSS_FLAGS or (role != "assistant" and is_learnt(turn, number))]

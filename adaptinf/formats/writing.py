@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.data import Sample
-from adaptinf.errors import DataError
+from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.formats.conversation import TAG, Format
 from adaptinf.formats.in_row import data_url
@@ -30,12 +30,12 @@ def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> 
 
     Raises:
         DataError: the path has another suffix, or a text holds a literal image tag, which would be read as an image.
-        ConfigError: there is no such format.
+        ConfigError: there is no such format, or it is only read.
     """
     path = Path(path)
     if path.suffix not in _FRAMES:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; samples are written as .json or .jsonl")
-    plugin: Format = dataset_format[format]() if isinstance(format, str) else format
+    plugin: Format = format_to_write(format)() if isinstance(format, str) else format
     opening, between, closing = _FRAMES[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
@@ -48,6 +48,19 @@ def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> 
         file.write(closing)
     part.replace(path)
     return count
+
+
+def format_to_write(name: str) -> type[Format]:
+    """Return the format of this name.
+
+    Raises:
+        ConfigError: there is no such format, or it is only read.
+    """
+    plugin: type[Format] = dataset_format[name]
+    if not hasattr(plugin, "render"):
+        written = ", ".join(known for known in dataset_format.names() if hasattr(dataset_format[known], "render"))
+        raise ConfigError(f"format {name!r} is only read; formats that are written: {written}")
+    return plugin
 
 
 def keeps_loss_flags(sample: Sample, plugin: Format) -> bool:

@@ -90,10 +90,10 @@ def test_a_folder_with_a_manifest_stands_for_its_data_file(folder: Path) -> None
     assert len(list(read(folder))) == 1
 
 
-def test_an_object_of_images_is_refused_with_its_keys(folder: Path) -> None:
-    found = one(folder, {"<image_00>": "a.png", "<image_01>": "a.png"})
+def test_an_object_of_images_that_are_not_under_tags_is_refused_with_its_keys(folder: Path) -> None:
+    found = one(folder, {"left": "a.png", "right": "a.png"})
     assert isinstance(found, Rejected) and len(found.reason) <= LONGEST
-    assert "keys <image_00>, <image_01>" in found.reason and "expected a path" in found.reason
+    assert "keys left, right" in found.reason and "expected a path" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,28 @@ from adaptinf.formats.plain import PlainRow, plain_row, shape_of
 from adaptinf.registry import dataset_format, scope
 
 TEXTS = st.sampled_from(
-    ["What?", "Red.", "", " ", "\n", "a < b", "<image>", "x <video>", "<audio>y", "<br>"]
+    [
+        "What?",
+        "Red.",
+        "",
+        " ",
+        "\n",
+        "a < b",
+        "<image>",
+        "x <video>",
+        "<audio>y",
+        "<br>",
+        '[{"type": "text", "text": "a"}]',
+    ]
 ) | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-ROLES = st.sampled_from(["human", "gpt", "user", "assistant", "system", "tool"])
+ROLES = st.sampled_from(["human", "gpt", "user", "assistant", "system", "tool", "model", "GPT"])
 VALUES: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | TEXTS
 OTHERS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
     st.sampled_from(
-        "id uid question_id image images system system_prompt tools video audio skill task weight note".split()
+        (
+            "id uid question_id image images system system_prompt tools video audio skill task weight note "
+            "rejected rejected_response kto_tag"
+        ).split()
     ),
     VALUES | st.just([]) | st.just({}) | st.lists(VALUES, max_size=2),
     max_size=4,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adaptinf.data import Block, Message, Rejected, Sample
-from adaptinf.errors import DataError
+from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import read, write
 from adaptinf.formats.columns import MEDIA_KEYS, SYSTEM_KEYS, TOOLS_KEY
 from adaptinf.registry import dataset_format
@@ -147,10 +147,11 @@ def test_blocks_that_cannot_be_used_are_named(folder: Path, content: Any, expect
     assert expected in rejected.reason
 
 
-def test_a_tool_turn_is_an_unknown_role(folder: Path) -> None:
-    rejected = sample_of(folder, {"messages": [{"role": "user", "content": "hi"}, {"role": "tool", "content": "3"}]})
+@pytest.mark.parametrize("role", ["tool", "function_call", "observation", "TOOL"])
+def test_a_turn_of_a_tool_is_named(folder: Path, role: str) -> None:
+    rejected = sample_of(folder, {"messages": [{"role": "user", "content": "hi"}, {"role": role, "content": "3"}]})
     assert isinstance(rejected, Rejected)
-    assert "unknown role 'tool' in turn 2; known: assistant, system, user" in rejected.reason
+    assert rejected.reason == f"turn 2 has the role {role!r}: calls of tools are not supported yet"
 
 
 def plain(value: str, **others: Any) -> Sample:
@@ -174,6 +175,11 @@ def test_a_literal_tag_is_not_written_as_if_it_were_an_image(tmp_path: Path) -> 
         with pytest.raises(DataError, match="toy/1 has the literal text <image> in turn 1"):
             write([plain("what does <image> mean?")], tmp_path / "a.json", format)
     assert not (tmp_path / "a.json").exists()
+
+
+def test_a_format_that_is_only_read_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="format 'm3it' is only read; formats that are written: llava, messages"):
+        write([], tmp_path / "a.json", "m3it")
 
 
 def test_other_suffixes_are_refused_and_nothing_is_a_list_too(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""One question and one answer: `{query, response, history: [[question, answer]], system, images}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adaptinf.formats.columns import image_paths
+from adaptinf.formats.conversation import Conversation, rest
+from adaptinf.formats.exchanges import HISTORY, exchange, history_of, text_under
+from adaptinf.registry import dataset_format
+
+USED = frozenset({"query", "response", HISTORY, "image", "images"})
+
+
+@dataset_format("query_response")
+class QueryResponse:
+    """Rows as ms-swift and others read them, with `<image>` tags in the question."""
+
+    def sniff(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the row has `query` and `response`."""
+        return "query" in row and "response" in row
+
+    def own_keys(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the keys of a row that are this format's own."""
+        return ["query", "response"]
+
+    def parse(self, row: Mapping[str, Any]) -> Conversation:
+        """Return the row's conversation."""
+        last = exchange(text_under(row, "query"), text_under(row, "response"))
+        return Conversation(turns=[*history_of(row), *last], images=image_paths(row), meta=rest(row, USED))
