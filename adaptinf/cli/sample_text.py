@@ -42,8 +42,8 @@ def inspected_text(inspected: Inspected, *, colour: bool) -> str:
         place, reason = _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)
         return _as_lines([*opening, f"{name}: rejected", place, reason])
     lines = [*opening, name, *_conversation(inspected.named_turns, ())]
-    for path, (width, height) in zip(row.images, inspected.image_sizes, strict=True):
-        lines.append(_line("image", f"{path}, {width} x {height} pixels"))
+    for place, (width, height) in zip(inspected.image_places, inspected.image_sizes, strict=True):
+        lines.append(_line("image", f"{place}, {width} x {height} pixels"))
     lines += [_line(*remark.split(": ", 1)) for remark in inspected.remarks]
     if inspected.problem:
         lines.append(_line("the model cannot use it:", inspected.problem))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptinf.data import Rejected, Sample
+from adaptinf.images.contents import ImageContent
+from adaptinf.pool.image_file import place_of
 from adaptinf.storage.display import as_frame
 from adaptinf.words import counted, shortened
 
@@ -75,6 +78,11 @@ class Inspected:
     """Why the model cannot use the sample; empty: it can, or none was named."""
 
     @property
+    def image_places(self) -> tuple[str, ...]:
+        """Where each image is: its path, or that it stands in the row."""
+        return () if isinstance(self.row, Rejected) else tuple(map(place_of, self.row.images))
+
+    @property
     def named_turns(self) -> tuple[tuple[str, str], ...]:
         """Role and text of each turn; a turn of the assistant that carries no loss is named so."""
         if isinstance(self.row, Rejected):
@@ -114,8 +122,8 @@ class Inspected:
             "id": self.row.id,
             "messages": list(self.row.messages),
             "images": [
-                {"path": str(path), "width": size[0], "height": size[1]}
-                for path, size in zip(self.row.images, self.image_sizes, strict=True)
+                {**_identity(image), "width": size[0], "height": size[1]}
+                for image, size in zip(self.row.images, self.image_sizes, strict=True)
             ],
             "meta": dict(self.row.meta),
             "notes": list(self.row.notes),
@@ -130,6 +138,11 @@ class Inspected:
             "losses": [loss._asdict() for loss in self.losses],
             "pieces": [piece.as_json() for piece in self.pieces],
         }
+
+
+def _identity(image: Path | ImageContent) -> dict[str, Any]:
+    """Return what names an image: its path, or the hash of one that stands in the row."""
+    return {"path": str(image)} if isinstance(image, Path) else {"path": None, "sha256": image.digest}
 
 
 def _as_html(piece: Piece) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from adaptinf.errors import DataError
 from adaptinf.formats import read
 from adaptinf.formats.image_files import Folders
 from adaptinf.images import examine
+from adaptinf.images.contents import ImageContent
 from adaptinf.words import counted, shortened
 
 SUGGESTED = 3
@@ -105,12 +107,16 @@ def _checked(row: Row, path: str, number: int) -> Row:
     examined = [examine(image) for image in row.images]
     for image, found in zip(row.images, examined, strict=True):
         if found.problem:
-            return Rejected(file=path, row=number, reason=f"image {str(image)!r} {found.problem}", id=row.id)
+            return Rejected(file=path, row=number, reason=f"image {_name(image)} {found.problem}", id=row.id)
     notes = [
-        f"image {str(image)!r} {found.note}" for image, found in zip(row.images, examined, strict=True) if found.note
+        f"image {_name(image)} {found.note}" for image, found in zip(row.images, examined, strict=True) if found.note
     ]
     reductions = tuple(found.reduction for found in examined) if notes else ()
     return replace(row, notes=(*row.notes, *notes), reductions=reductions)
+
+
+def _name(image: Path | ImageContent) -> str:
+    return repr(str(image)) if isinstance(image, Path) else f"in the row ({image})"
 
 
 def _similar(id: str, ids: list[str]) -> list[str]:

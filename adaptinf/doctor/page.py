@@ -12,6 +12,7 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.inspected import Inspected, Piece
 from adaptinf.errors import DataError
 from adaptinf.images import StoredImage
+from adaptinf.pool.image_file import place_of
 from adaptinf.storage import store
 from adaptinf.words import counted, page_text
 
@@ -69,7 +70,7 @@ def _images(sample: Sample, num_images: int) -> Iterator[str]:
     for number, image in enumerate(sample.stored_images):
         source = _thumbnail(image) if number < num_images else None
         yield f'<img alt="" src="data:image/jpeg;base64,{source}">' if source else ""
-        yield f"<p class=quiet>{_text(str(image.image))}</p>"
+        yield f"<p class=quiet>{_text(place_of(image.image))}</p>"
 
 
 def _thumbnail(stored: StoredImage) -> str | None:

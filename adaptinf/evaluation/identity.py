@@ -11,6 +11,7 @@ import xxhash
 
 from adaptinf.data import Evaluation, Sample
 from adaptinf.evaluation.skills import SkillTest, right_answer
+from adaptinf.images.contents import ImageContent
 from adaptinf.storage.digests import file_digest
 from adaptinf.words import counted
 
@@ -39,10 +40,15 @@ class ChangedTest:
 def item_digest(item: Sample, test: SkillTest) -> str:
     """Return sixteen hex digits of all that decides the score of an item; images count by their content."""
     turns = [[turn["role"], [[block["type"], block["text"]] for block in turn["content"]]] for turn in item.messages]
-    images = [file_digest(image) if isinstance(image, Path) else image.digest for image in item.images]
+    images = list(map(_image_digest, item.images))
     asked = [item.id, turns, [dict(tool) for tool in item.tools], images]
     value = [*asked, test.config.metric, test.config.max_new_tokens]
     return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())
+
+
+def _image_digest(image: Path | ImageContent) -> str:
+    """Return the hash of an image's bytes, wherever they are."""
+    return file_digest(image) if isinstance(image, Path) else xxhash.xxh3_128_hexdigest(image.read())
 
 
 def item_digests(test: SkillTest) -> dict[str, str]:

@@ -21,6 +21,7 @@ from adaptinf.history.records import (
     StepHistory,
 )
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.image_file import place_of
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import repairs, stored_datasets
 from adaptinf.runs import Run
@@ -59,7 +60,7 @@ def sample_history(run: Run, id: str) -> SampleHistory:
         source=sample.source,
         arrived=arrived,
         turns=sample.turns,
-        images=tuple(map(str, sample.images)),
+        images=tuple(map(place_of, sample.images)),
         meta=dict(sample.meta),
         notes=repairs(stored.dataset.folder, id),
         restored_from=restored_from,
@@ -274,5 +275,5 @@ def _pruned(run: Run, step: int, id: str) -> PruningOutcome | None:
         neighbour=neighbour,
         neighbour_stayed=bool(table["neighbour_stayed"][row]),
         neighbour_turns=sample.turns if sample else (),
-        neighbour_images=tuple(map(str, sample.images)) if sample else (),
+        neighbour_images=tuple(map(place_of, sample.images)) if sample else (),
     )

@@ -176,7 +176,7 @@ class Unopened(Sequence[Image.Image]):
 def size_of(source: Path | ImageContent) -> tuple[int, int] | None:
     """Return width and height of an image turned as its EXIF says, from its header; None: it cannot be read."""
     try:
-        with _opened(source if isinstance(source, Path) else source.open()) as image:
+        with source.open("rb") if isinstance(source, Path) else source.open() as file, _opened(file) as image:
             width, height = image.size
             # `getexif` on a PNG without EXIF in its header would decode the whole file.
             has_exif = image.format != "PNG" or "exif" in image.info

@@ -45,6 +45,13 @@ def reference_to(image: ImageContent) -> str:
     return f"{REFERENCE}{image}"
 
 
+def place_of(image: Path | ImageContent) -> str:
+    """Return where an image of a sample is, in words: its path, or the file of the pool that holds it."""
+    if isinstance(image, ImageContent):
+        return f"{image.data.path}#{image}" if isinstance(image.data, PoolImage) else f"in the row: {image}"
+    return str(image)
+
+
 def is_reference(path: str) -> bool:
     """Tell whether what a row names as an image is in its dataset's images file."""
     return path.startswith(REFERENCE)
@@ -174,9 +181,11 @@ class PoolImage:
     """The images file."""
     digest: str
     """SHA-256 of the bytes."""
+    is_checked: bool = True
+    """Whether the bytes are compared with it; a field, as threads do not know whether files are checked."""
 
     def read(self) -> bytes:
-        """Return the bytes, compared with their digest.
+        """Return the bytes.
 
         Raises:
             StoreError: they are not those that were taken into the pool.
@@ -186,7 +195,7 @@ class PoolImage:
         for content in contents:
             if hashlib.sha256(content).hexdigest() == self.digest:
                 return content
-        if contents and not verified.is_checking():
+        if contents and not self.is_checked:
             return contents[0]
         problem = "is damaged" if contents else "lacks an image"
         raise StoreError(f"{self.path} {problem}: {self.digest}; {WAY_OUT}")
@@ -230,7 +239,7 @@ def image_of(folder: Path, reference: str) -> ImageContent:
     """Return an image of a dataset's folder, as a row refers to it; its bytes are not read yet."""
     name = reference.removeprefix(REFERENCE)
     digest, suffix = name[:_DIGEST_DIGITS], name[_DIGEST_DIGITS:]
-    return ImageContent(digest, suffix, PoolImage(folder / IMAGES_FILE, digest))
+    return ImageContent(digest, suffix, PoolImage(folder / IMAGES_FILE, digest, verified.is_checking()))
 
 
 def num_images(folder: Path) -> int:

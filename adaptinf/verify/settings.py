@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adaptinf import config as configuration
+from adaptinf.config.schema import folder_list
 from adaptinf.errors import AdaptError
 from adaptinf.runs import Run
 from adaptinf.runs.settings import as_placed, check_same, resolve
@@ -78,13 +79,17 @@ def moved_damage(run: Run) -> Iterator[Damage]:
         for number, (was, now) in enumerate(both):
             pairs += [(f"{section}.{number}.{key}", getattr(was, key), getattr(now, key)) for key in ("path", "images")]
     for place, was, now in pairs:
-        if now != was and (now is None or not Path(now).exists()):
+        if now != was and not _is_there(now):
             yield Damage(
                 path=run.config_file,
                 what=f"has {place}={now!r}, where nothing is; the steps were made with {was!r}",
                 loses="where the next steps find their files",
                 way_out="correct the path, or bring back a copy",
             )
+
+
+def _is_there(place: str | list[str] | None) -> bool:
+    return bool(place) and all(Path(path).exists() for path in folder_list(place or []))
 
 
 def unusable_config(run: Run, error: str) -> Damage:

@@ -146,7 +146,7 @@ def test_when_all_shards_are_there_no_image_is_opened(learner, samples, tmp_path
         extract(samples, learner, CONFIG, out=tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(cuts, "SHARD_SECONDS", 0.0)
-    monkeypatch.setattr(StoredImage, "open", lambda image: pytest.fail(f"{image.path} was opened"))
+    monkeypatch.setattr(StoredImage, "open", lambda image: pytest.fail(f"{image.image} was opened"))
     assert np.isfinite(extract(samples, learner, CONFIG, out=tmp_path).scores["perplexity"]).all()
 
 

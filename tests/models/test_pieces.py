@@ -120,7 +120,7 @@ def test_a_processor_whose_pieces_differ_gets_the_whole_batch(monkeypatch, learn
 def test_no_more_pixels_are_decoded_ahead_than_may_be_in_memory(monkeypatch, learner, ragged_samples):
     opened = []
     real = StoredImage.open
-    monkeypatch.setattr(StoredImage, "open", lambda image: opened.append(image.path) or real(image))
+    monkeypatch.setattr(StoredImage, "open", lambda image: opened.append(image.image) or real(image))
     samples = [sample for sample in ragged_samples if len(sample.images) == 1] * 4
     one = Unopened(samples[0].stored_images).num_pixels
     rows = [(number,) for number in range(len(samples))]

@@ -1,0 +1,173 @@
+"""Images that stand in rows, through a whole run: every reader gets what it gets of the same images as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptinf import api
+from adaptinf import config as configuration
+from adaptinf.data import Evaluation, Features, Trained
+from adaptinf.errors import ConfigError, StoreError
+from adaptinf.evaluation.identity import item_digests
+from adaptinf.evaluation.skills import read_tests
+from adaptinf.images.contents import ImageContent
+from adaptinf.pipeline import run_all
+from adaptinf.pool.image_file import IMAGES_FILE, batches_of
+from adaptinf.pool.stored import stored_datasets
+from adaptinf.runs import Run, stream
+from adaptinf.runs.relocate import missing_images
+from tests.helpers.run_folders import content
+from tests.helpers.streams import in_rows, rows, write_dataset, write_images, write_stream, write_test
+
+NUM_COLOURS = 2
+"""Different images of eight rows."""
+
+
+def stream_of(folder: Path, *, held: bool, **changes: Any) -> Path:
+    """Write a stream of one dataset and one test, with images in files or in the rows."""
+    write_images(folder / "images")
+    content = rows(8)
+    items = rows(6, word="item")[::2]
+    if held:
+        content, items = (in_rows(folder / "images", part) for part in (content, items))
+    dataset, test = write_dataset(folder, "one", content), write_test(folder, "colours", items)
+    if held:
+        del dataset["images"], test["images"]
+    return write_stream(folder / "stream.yaml", [dataset], [test], **changes)
+
+
+def joined(folder: Path, **changes: Any) -> Run:
+    """Return a run whose only dataset, with images in its rows, has joined."""
+    run = Run.create(folder / "run", configuration.load(stream_of(folder, held=True, **changes)))
+    stream.join(run, 0)
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[str, Run]:
+    """Return two runs of one step: `files`, and `rows` with the same images in the rows."""
+    found = {}
+    for name in ("files", "rows"):
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = Run.create(folder / "run", configuration.load(stream_of(folder, held=name == "rows")))
+        run_all(found[name], num_steps=1)
+    return found
+
+
+def test_the_pool_keeps_each_content_once(tmp_path: Path) -> None:
+    run = joined(tmp_path)
+    (dataset,) = stored_datasets(run.pool_folder)
+    assert sum(batch.num_rows for batch in batches_of(dataset.folder / IMAGES_FILE)) == NUM_COLOURS
+    samples = [dataset.sample(row) for row in range(8)]
+    found = [image for sample in samples for image in sample.images]
+    assert len(found) == 4 and len(set(found)) == NUM_COLOURS
+    wanted = [(tmp_path / "images" / f"{name}.png").read_bytes() for name in ("red", "blue", "red", "blue")]
+    assert [image.read() for image in found if isinstance(image, ImageContent)] == wanted
+    info = json.loads((dataset.folder / "info.json").read_text())
+    assert info["rejected"] == 0 and info["bytes_of_pictures"] == sum(map(len, set(wanted)))
+
+
+def test_the_same_rows_give_the_same_bytes_again(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, other = (content(joined(tmp_path / name).dataset_folder(0)) for name in ("a", "b"))
+    for files in (one, other):
+        del files["info.json"]  # which names the file that was read
+    assert one == other and IMAGES_FILE in one
+
+
+def test_extraction_and_training_get_the_same_images(runs: dict[str, Run]) -> None:
+    files, held = (run.load(0, Features) for run in runs.values())
+    assert files is not None and held is not None
+    assert (files.ids == held.ids).all() and not held.info.get("rejected")
+    np.testing.assert_array_equal(np.asarray(files.vectors), np.asarray(held.vectors))
+    for name, column in files.scores.items():
+        np.testing.assert_array_equal(column, held.scores[name])
+    weights = [run.stage_folder(0, Trained) / "model.safetensors" for run in runs.values()]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    info = json.loads((weights[1].parent / "info.json").read_text())
+    assert info["unreadable"] == [] and info["samples"] == 8
+
+
+def test_evaluation_asks_the_same_items(runs: dict[str, Run]) -> None:
+    files, held = (run.load(0, Evaluation) for run in runs.values())
+    assert files is not None and held is not None
+    np.testing.assert_array_equal(files.matrix, held.matrix)
+    for name in ("id", "prediction", "item"):
+        assert list(files.predictions[name]) == list(held.predictions[name])
+
+
+def test_the_report_shows_the_images_and_explain_names_their_place(runs: dict[str, Run]) -> None:
+    pages = [api.report(run.folder).path.read_text() for run in runs.values()]
+    assert [page.count("data:image/jpeg;base64,") for page in pages] == [NUM_COLOURS] * 2
+    assert "missing or damaged" not in pages[1]
+    (place,) = api.explain(runs["rows"].folder, "one/000").images
+    digest = ImageContent.of((runs["rows"].folder.parent / "images/red.png").read_bytes()).digest
+    assert place == f"{runs['rows'].dataset_folder(0)}/images.arrow#{digest}.png"
+
+
+def test_items_are_told_apart_by_their_images(tmp_path: Path) -> None:
+    config = configuration.load(stream_of(tmp_path, held=True))
+    (before,) = read_tests(config.evaluation)
+    path = Path(config.evaluation[0].path)
+    other = in_rows(tmp_path / "images", [{**json.loads(path.read_text())[0], "image": "green.png"}])
+    path.write_text(json.dumps([*other, *json.loads(path.read_text())[1:]]))
+    (after,) = read_tests(config.evaluation)
+    digests = [item_digests(test) for test in (before, after)]
+    assert [id for id in digests[0] if digests[0][id] != digests[1][id]] == ["colours/000"]
+
+
+def test_inspect_shows_an_image_that_stands_in_the_row(tmp_path: Path, call: Any) -> None:
+    stream_of(tmp_path, held=True)
+    digest = ImageContent.of((tmp_path / "images/red.png").read_bytes()).digest
+    code, out, err = call("inspect", tmp_path / "one.json", "--row", "0")
+    assert code == 0 and f"in the row: {digest}.png, 64 x 64 pixels" in out, err
+    call("inspect", tmp_path / "one.json", "--row", "0", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert f"in the row: {digest}.png" in page and page.count("data:image/jpeg;base64,") == 1
+    code, out, _ = call("inspect", tmp_path / "one.json", "--row", "0", "--json")
+    assert json.loads(out)["images"] == [{"path": None, "sha256": digest, "width": 64, "height": 64}]
+    held = json.loads((tmp_path / "one.json").read_text())
+    held[0]["image"]["bytes"] = held[0]["image"]["bytes"][:100]
+    (tmp_path / "one.json").write_text(json.dumps(held))
+    code, out, _ = call("inspect", tmp_path / "one.json", "--row", "0")
+    assert "rejected" in out and "image in the row (" in out and "cannot be decoded" in out
+
+
+def test_images_in_the_pool_never_move(tmp_path: Path) -> None:
+    run = joined(tmp_path)
+    assert missing_images(run) == []
+    with pytest.raises(ConfigError, match="it holds no paths of images"):
+        api.relocate(run.folder, tmp_path / "images", tmp_path / "elsewhere")
+
+
+def test_a_flipped_bit_is_found_by_verify_and_by_every_reader(tmp_path: Path) -> None:
+    run = joined(tmp_path)
+    path = run.dataset_folder(0) / IMAGES_FILE
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(b"\x89PNG") + 40] ^= 1
+    path.write_bytes(damaged)
+    assert [damage.path for damage in api.verify(run.folder).damaged] == [path]
+    sample = stored_datasets(run.pool_folder)[0].sample(0)
+    with pytest.raises(StoreError, match=r"images.arrow is damaged: [0-9a-f]{64}"):
+        sample.stored_images[0].open()
+
+
+def test_a_dataset_with_copies_keeps_images_of_rows_apart(tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    mixed = rows(4)
+    mixed[2:] = in_rows(tmp_path / "images", rows(4))[2:]
+    dataset = write_dataset(tmp_path, "one", mixed)
+    run = Run.create(
+        tmp_path / "run", configuration.load(write_stream(tmp_path / "s.yaml", [dataset], data={"images": "copy"}))
+    )
+    info = stream.join(run, 0)
+    (stored,) = stored_datasets(run.pool_folder)
+    first, second = (stored.sample(row).images[0] for row in (0, 2))
+    assert isinstance(first, Path) and first.parent == stored.folder / "images"
+    assert isinstance(second, ImageContent) and info["bytes_of_pictures"] == len(second.read()) + first.stat().st_size
