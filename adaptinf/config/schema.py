@@ -86,6 +86,33 @@ class DataConfig(Section):
     """Bytes of the largest row that is read, images in it included (its text: 4 MB); larger ones are rejected."""
 
 
+class ColumnsConfig(Section):
+    """The columns of a question and its answer, for rows in no known format."""
+
+    question: str
+    """Column of the question; without `<image>` tags in it, the images stand before its first word."""
+    answer: str
+    """Column of the answer."""
+    image: str | None = None
+    """Column of the image, or of a list of images; null: rows have none."""
+    id: str | None = None
+    """Column of the id; null: id, uid or question_id."""
+    system: str | None = None
+    """Column of the system prompt; null: system or system_prompt."""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What is named -> the column."""
+        return {part: column for part, column in self.model_dump().items() if column is not None}
+
+    @model_validator(mode="after")
+    def _names_a_column_once(self) -> ColumnsConfig:
+        repeated = [column for column, count in Counter(self.named.values()).items() if count > 1]
+        if repeated:
+            raise ValueError(f"columns names {repeated[0]!r} twice")
+        return self
+
+
 class SourceConfig(Section):
     """Where rows come from: the keys that datasets of the stream and tests of a skill have in common."""
 
@@ -101,6 +128,14 @@ class SourceConfig(Section):
     """Folder that image paths are relative to, or a list of such folders; null: the folder of the file."""
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
+    columns: ColumnsConfig | None = None
+    """Columns of a question and its answer, for rows in no known format: {question: q, answer: a}; null: a format."""
+
+    @model_validator(mode="after")
+    def _has_columns_or_a_format(self) -> SourceConfig:
+        if self.columns and self.format:
+            raise ValueError(f"columns and format: {self.format} are both given; keep one of them")
+        return self
 
     @field_validator("images")
     @classmethod

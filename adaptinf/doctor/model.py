@@ -137,7 +137,8 @@ def _trial_samples(stream: Sequence[DatasetConfig]) -> list[Sample]:
 
 
 def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
-    rows = read(chosen_source(dataset, seed=0), dataset.format, dataset.images, source=dataset.name)
+    source = chosen_source(dataset, seed=0)
+    rows = read(source, dataset.format, dataset.images, columns=dataset.columns, source=dataset.name)
     return [row for row in islice(rows, count) if isinstance(row, Sample)]
 
 

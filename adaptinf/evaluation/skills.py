@@ -53,7 +53,7 @@ def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     limited = partial(read, max_pixels=data.max_pixels, max_row_bytes=data.max_row_bytes)
     # The same sample of rows for every seed, so that runs with different seeds are tested on the same items.
     source = chosen_source(skill, seed=0)
-    rows = list(limited(source, skill.format, skill.images, source=skill.skill))
+    rows = list(limited(source, skill.format, skill.images, columns=skill.columns, source=skill.skill))
     if broken := [row for row in rows if isinstance(row, Rejected) and row.ends_file]:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(broken[0])}; correct the file")
     items, rejected = [], []

@@ -78,13 +78,18 @@ class Described:
         return {**others, "from": known, "value": turn.get(self.text_key)}
 
 
+def formatting_of(entry: Mapping[str, Any]) -> Any:
+    """Return the format that an entry names; alpaca where it names none, as LLaMA-Factory has it."""
+    return entry.get("formatting") or "alpaca"
+
+
 def described(file_name: str, entry: Mapping[str, Any]) -> Described:
-    """Return the format that an entry describes; without `formatting` it is alpaca, as LLaMA-Factory has it.
+    """Return the format that an entry describes.
 
     Raises:
         DataError: the entry describes preference data, or is not one that LLaMA-Factory reads.
     """
-    formatting = entry.get("formatting") or "alpaca"
+    formatting = formatting_of(entry)
     columns, tags = (_texts(file_name, entry, key) for key in ("columns", "tags"))
     preferences = [key for key in _PREFERENCES if key in columns]
     if entry.get("ranking") or preferences:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-from adaptinf.errors import DataError
+from adaptinf.config.schema import ColumnsConfig
+from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.conversation import Conversation, Parser
-from adaptinf.formats.dataset_info import described
+from adaptinf.formats.dataset_info import described, formatting_of
+from adaptinf.formats.own_columns import OwnColumns
 from adaptinf.formats.plain import PlainShape, shape_of
 from adaptinf.formats.reasons import BadRow, shown_keys
 from adaptinf.registry import dataset_format
@@ -57,6 +59,34 @@ class Detected:
                 raise
         found: Conversation = dataset_format[others[0]]().parse(row)
         return replace(found, notes=(*found.notes, f"row is in the format {others[0]}, not in {self.name} as others"))
+
+
+def parser_of(
+    file_name: str,
+    head: Sequence[Any],
+    *,
+    format: str | None = None,
+    columns: Mapping[str, str] | ColumnsConfig | None = None,
+    description: Mapping[str, Any] | None = None,
+) -> Parser:
+    """Return what reads the rows of a file: the columns or the format that are named, else what `detect` finds.
+
+    A format that is named is read as `description` says, where that describes this format.
+
+    Raises:
+        DataError: as `detect`; no row of `head`, the first rows, has one of the columns.
+        ConfigError: there is no such format, or columns are named as well.
+    """
+    if columns is not None:
+        if format:
+            raise ConfigError(f"columns and format: {format} are both given; keep one of them")
+        own = OwnColumns.named(columns)
+        own.check(file_name, head)
+        return own
+    if format and not (description and format == formatting_of(description)):
+        parser: Parser = dataset_format[format]()
+        return parser
+    return detect(file_name, head, description)
 
 
 def detect(file_name: str, rows: Iterable[Any], description: Mapping[str, Any] | None = None) -> Parser:
@@ -109,7 +139,8 @@ def _own_keys(plugin: Parser, row: Mapping[str, Any]) -> Sequence[str] | None:
 
 def _unknown(file_name: str, row: Mapping[str, Any]) -> str:
     """Return the message for rows that no format recognises; a file's path is shortened to its name to save room."""
-    message = f"{file_name} has no known format: its first row has {_described(row)}; known formats: "
+    keys = f"its first row has {_described(row)}"
+    message = f"{file_name} has no known format: {keys}; set columns: {{question: ..., answer: ...}}; known formats: "
     names = ", ".join(dataset_format.names())
     if len(message) + len(names) > MAX_MESSAGE:
         message = message.replace(file_name, PurePath(file_name).name[-_SHOWN_NAME:], 1)

@@ -6,34 +6,42 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adaptinf.errors import DataError
+from pydantic import ValidationError
+
+from adaptinf.config.schema import ColumnsConfig
+from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.columns import image_path, is_missing
 from adaptinf.formats.conversation import Conversation, Turn
 from adaptinf.formats.exchanges import exchange, optional_text, text_under
 from adaptinf.formats.reasons import shown, shown_keys
-from adaptinf.formats.turns import listed
+from adaptinf.formats.turns import images_first, listed
+
+# Any in this module: a value from a file can be of any JSON type.
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OwnColumns:
-    """The columns of a question, its answer, and what else belongs to them."""
+    """Rows with a question and its answer in columns that the user names."""
 
-    question: str
-    """Column of the question; `<image>` in it marks where an image stands, else they stand before the first word."""
-    answer: str
-    """Column of the answer."""
-    image: str | None = None
-    """Column of the image, or of a list of images; None: rows have none."""
-    id: str | None = None
-    """Column of the id; None: as in any format."""
-    system: str | None = None
-    """Column of the system prompt; None: as in any format."""
+    columns: ColumnsConfig
+    """The names."""
 
-    @property
-    def named(self) -> dict[str, str]:
-        """What is named -> the column."""
-        parts = {part: getattr(self, part) for part in ("question", "answer", "image", "id", "system")}
-        return {part: column for part, column in parts.items() if column is not None}
+    @classmethod
+    def named(cls, columns: Mapping[str, str] | ColumnsConfig) -> OwnColumns:
+        """Return the reader of rows with these columns: `question` and `answer`, also `image`, `id` and `system`.
+
+        Raises:
+            ConfigError: question or answer is not named, or something else is.
+        """
+        if isinstance(columns, ColumnsConfig):
+            return cls(columns)
+        try:
+            return cls(ColumnsConfig(**columns))
+        except (ValidationError, TypeError):
+            known = ", ".join(ColumnsConfig.model_fields)
+            raise ConfigError(
+                f"columns={shown(columns)}: names question and answer, and any of {known}, each by one column"
+            ) from None
 
     def check(self, file_name: str, rows: Iterable[Any]) -> None:
         """Look for the columns in the first rows of a file.
@@ -42,25 +50,27 @@ class OwnColumns:
             DataError: no row has one of them.
         """
         objects = [row for row in rows if isinstance(row, Mapping)]
-        for part, column in self.named.items():
+        for part, column in self.columns.named.items():
             if objects and not any(column in row for row in objects):
                 keys = shown_keys(objects[0])
                 raise DataError(
-                    f"{file_name}: columns.{part} is {shown(column)}, which no row has; its keys are {keys}"
+                    f"{file_name} has no column {shown(column)} (columns.{part}); its first row has {keys}; correct it"
                 )
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has the question and the answer."""
-        return self.question in row and self.answer in row
+        return self.columns.question in row and self.columns.answer in row
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the question and the answer as a conversation."""
-        turns = exchange(text_under(row, self.question), text_under(row, self.answer))
-        system = optional_text(row, self.system) if self.system else ""
-        value = listed(row.get(self.image)) if self.image else None
+        named = self.columns
+        turns = exchange(text_under(row, named.question), text_under(row, named.answer))
+        system = optional_text(row, named.system) if named.system else ""
+        value = listed(row.get(named.image)) if named.image else None
         images = [image_path(item) for item in (value if isinstance(value, list) else [value]) if not is_missing(item)]
-        taken = set(self.named.values())
-        meta = {key: value for key, value in row.items() if key not in taken}
-        if self.id and not is_missing(row.get(self.id)):
-            meta = {"id": row[self.id], **{key: value for key, value in meta.items() if key != "id"}}
-        return Conversation(turns=[*([Turn("system", [system])] if system else []), *turns], images=images, meta=meta)
+        meta = {key: value for key, value in row.items() if key not in named.named.values()}
+        if named.id and not is_missing(row.get(named.id)):
+            # Last, as the row may have another column of this name.
+            meta |= {"id": row[named.id]}
+        opening = [Turn("system", [system])] if system else []
+        return Conversation(turns=[*opening, *images_first(turns, len(images))], images=images, meta=meta)

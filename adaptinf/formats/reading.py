@@ -9,17 +9,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adaptinf.config.schema import ColumnsConfig
 from adaptinf.data import Message, Rejected, Sample
 from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import ID_KEYS, Conversation, Parser, align
-from adaptinf.formats.detection import ROWS_TO_SNIFF, detect
+from adaptinf.formats.detection import ROWS_TO_SNIFF, parser_of
 from adaptinf.formats.image_files import Folders, Found, ImageFolders, named_folders
 from adaptinf.formats.in_row import GivenImage
 from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
 from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.images.contents import ImageContent
-from adaptinf.registry import dataset_format
 from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
 from adaptinf.sources.decoding import num_bytes
 from adaptinf.sources.manifest import exported_roots
@@ -37,6 +37,7 @@ def read(
     format: str | None = None,
     images: Folders = None,
     *,
+    columns: Mapping[str, str] | ColumnsConfig | None = None,
     source: str | None = None,
     check_images: bool = True,
     max_pixels: int | None = None,
@@ -51,6 +52,7 @@ def read(
         path: what the user names, or the files that it stands for.
         format: a format's name; None: found from the first rows.
         images: the folder that image paths are relative to and must stay in, or several; None: the file's folder.
+        columns: columns of rows in no known format: {"question": "q", "answer": "a"}, also image, id and system.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
         check_images: whether every image is decoded, to reject the rows of damaged and missing ones.
         max_pixels: width times height of the largest image that is read; None: the default.
@@ -58,14 +60,14 @@ def read(
 
     Raises:
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
-        ConfigError: there is no such format.
+        ConfigError: there is no such format, or columns are named as well.
     """
     found = path if isinstance(path, Source) else find_source(path)
     folders = named_folders(images, found.folder)
     rows = _rows_of(found, max_row_bytes)
     head = [] if format else list(islice(rows, ROWS_TO_SNIFF))
     values = [row.value for _, row in head]
-    plugin = dataset_format[format]() if format else detect(found.path, values, found.description)
+    plugin = parser_of(found.path, values, format=format, columns=columns, description=found.description)
     roots = () if found.folder is None else exported_roots(found.folder)
     image_folders = ImageFolders(folders, roots, are_opened=check_images, max_pixels=max_pixels)
     reader = _Reader(plugin=plugin, source=source or found.name, find_image=image_folders.find)

@@ -120,6 +120,7 @@ def _rows(run: Run, step: int) -> Iterator[Sample | Rejected]:
         chosen_source(dataset, seed=run.settings.seed),
         dataset.format,
         dataset.images,
+        columns=dataset.columns,
         source=dataset.name,
         max_pixels=data.max_pixels,
         max_row_bytes=data.max_row_bytes,
@@ -152,10 +153,16 @@ def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
             allow_broken=dataset.allow_broken,
             part=part,
             progress=run.progress,
-            origin={"path": dataset.path, "image_folder": dataset.images, "format": dataset.format},
+            origin=_origin(dataset),
         )
     _refuse_other_content(run, step, part)
     store.finish(folder)
+
+
+def _origin(dataset: DatasetConfig) -> dict[str, Any]:
+    """Return what the dataset's folder in the pool says about where its rows come from."""
+    columns = {} if dataset.columns is None else {"columns": dataset.columns.named}
+    return {"path": dataset.path, "image_folder": dataset.images, "format": dataset.format, **columns}
 
 
 def _refuse_other_content(run: Run, step: int, part: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import Conversation, Turn, read
-from adaptinf.formats.detection import MAX_MESSAGE, Detected, detect
+from adaptinf.formats.detection import MAX_MESSAGE, Detected, detect, parser_of
+from adaptinf.formats.llava import Llava
 from adaptinf.registry import dataset_format, scope
 
 LLAVA = {"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "A"}]}
@@ -81,5 +82,13 @@ def test_an_unknown_layout_is_one_short_line_with_its_keys_and_the_known_formats
     with pytest.raises(DataError) as error:
         detect(f"{folder}/toy.json", [{"x": 1, "pairs": [{"q": 1, "a": 2}]}])
     text = str(error.value)
-    assert "its first row has x, pairs: [{q, a}]; known formats: " in text and "llava" in text
+    assert "its first row has x, pairs: [{q, a}]; set columns: {question: ..., answer: ...}" in text
+    assert "; known formats: alpaca, lamm, ll" in text
     assert len(text) <= MAX_MESSAGE and "\n" not in text
+
+
+def test_a_format_that_is_named_is_read_as_the_folder_describes_it() -> None:
+    entry = {"formatting": "sharegpt", "columns": {"messages": "chat"}}
+    described = parser_of("toy.json", [], format="sharegpt", description=entry)
+    assert described.sniff({"chat": LLAVA["conversations"], "images": ["a.png"]})
+    assert isinstance(parser_of("toy.json", [], format="llava", description=entry), Llava)

@@ -101,7 +101,7 @@ def test_an_object_of_images_that_are_not_under_tags_is_refused_with_its_keys(fo
     [
         (
             [{"id": "0", "dialogue": [{"speaker": "user", "words": "?"}]}],
-            "first row has id, dialogue: [{speaker, words}]; known formats: ",
+            "first row has id, dialogue: [{speaker, words}]; set columns: {question: ..., answer: ...}; known",
         ),
         ({"data": 3}, "must hold a list ([...]), or an object with one list of rows"),
         ([{"x" * 1_000_000: 1}], "has no known format"),

@@ -202,7 +202,9 @@ def test_the_format_is_found_in_the_first_row_that_has_one(folder: Path) -> None
 
 
 def test_an_unknown_layout_is_refused_with_the_known_formats(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"first row has of no format; known formats: .*llava.*messages"):
+    with pytest.raises(
+        DataError, match=r"first row has of no format; set columns: .*; known formats: .*llava.*messages"
+    ):
         read_rows(folder, [{"of no format": "?"}])
     with pytest.raises(DataError, match="could be in the format llava or messages"):
         read_rows(folder, [llava(messages=[{"role": "assistant", "content": "hi"}])])
