@@ -8,8 +8,9 @@ runs the remaining stages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +33,7 @@ from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.base import check_base
+from adaptinf.runs.columns import named_columns
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.expected import is_made, missing, missing_stages, reads_arrays
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
@@ -112,11 +114,12 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     join(run, step)
     pool = run.pool(step)
+    columns = named_columns(run, step, pool)
     _check(run, step, pool)
     if tests:
         _note_rejected(run, tests)
         _evaluate(base, BASE_STEP, tests, executor)
-    features = _extract(run, step, pool, executor) if needs_features(run) else None
+    features = _extract(run, step, pool, columns, executor) if needs_features(run) else None
     is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
     clusters = None if features is None else _cluster(run, step, features, executor)
     selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters, is_usable))
@@ -185,11 +188,11 @@ def _check(run: Run, step: int, pool: Pool) -> Checked:
     return checked
 
 
-def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
-    """Measure the pool with the model as it is before this step's training."""
+def _extract(run: Run, step: int, pool: Pool, columns: Mapping[str, np.ndarray], executor: Executor) -> Features:
+    """Measure the pool with the model as it is before this step's training; scores of the data are put beside."""
 
     def compute(part: Path) -> Features:
-        return extract(
+        measured = extract(
             pool.view(pool.ids),
             learner_that_measures(run, step),
             run.settings.extraction,
@@ -199,6 +202,7 @@ def _extract(run: Run, step: int, pool: Pool, executor: Executor) -> Features:
             seed=run.settings.seed,
             progress=run.progress,
         )
+        return replace(measured, scores={**measured.scores, **columns})
 
     features = _with_model(run, step, Features, compute)
     if kinds := reads_arrays(run, step):

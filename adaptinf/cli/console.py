@@ -43,6 +43,8 @@ def show_findings(findings: Findings) -> None:
         say(f"skills: {', '.join(skills)}{more}")
     if findings.tokens is not None and findings.tokens.measured:
         _show_tokens(findings.tokens)
+    if findings.columns:
+        say(f"columns with numbers, for selection.scorers: [column:NAME]: {findings.columns_line}")
     say(f"{len(findings.repaired):,} repaired")
     say(f"{len(findings.rejected) + findings.num_refused:,} rejected")
     if findings.findings:

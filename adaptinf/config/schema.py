@@ -212,7 +212,7 @@ class SelectionConfig(Section):
     budget: int = Field(default=25_000, ge=1)
     """Samples to train on in one step."""
     scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
-    """Scores that a cluster of adapt chooses from; ties go to the earlier one. No effect on methods without scorers."""
+    """Scores that a cluster of adapt chooses from, of equals the earlier; column:NAME is a number that rows have."""
     budgets: Literal["equal", "root", "proportional", "score_weighted", "density"] | None = None
     """How the budget is shared among clusters; null: the method's own (adapt: equal); density not for adapt_plus."""
     choose: str | None = None

@@ -15,6 +15,7 @@ from adaptinf.evaluation.skills import item_problem
 from adaptinf.formats import read
 from adaptinf.formats.image_files import Folders
 from adaptinf.progress import Progress, Silent
+from adaptinf.scoring.columns import NumericColumn, NumericColumns, listed
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted, shortened
 
@@ -74,11 +75,18 @@ class Findings:
     """Samples that can be learnt: with a model, those that it can use and of which `max_length` leaves an answer."""
     tokens: TokenLengths | None = None
     """Token lengths; None where no model was named."""
+    columns: tuple[NumericColumn, ...] = ()
+    """Columns with a number in most rows, which may be scores: `selection.scorers: [column:NAME]`."""
 
     @property
     def is_good(self) -> bool:
         """Whether the file was read to its end and something would be learnt."""
         return self.broken is None and self.num_learnable > 0
+
+    @property
+    def columns_line(self) -> str:
+        """The columns with numbers in one line; empty where there are none."""
+        return listed(self.columns)
 
     def __repr__(self) -> str:
         counts = f"{counted(self.num_samples, 'sample')}, {len(self.rejected):,} rejected"
@@ -106,6 +114,7 @@ class Findings:
             "broken": None if self.broken is None else vars(self.broken),
             "refused_by_model": self.num_refused,
             "learnable": self.num_learnable,
+            "numeric_columns": [asdict(column) for column in self.columns],
             **({} if self.tokens is None else {"tokens": self.tokens.as_json()}),
         }
 
@@ -121,6 +130,7 @@ class _Counts:
     rejected: list[Rejected] = field(default_factory=list)
     repaired: list[tuple[str, str]] = field(default_factory=list)
     noticed: Noticed = field(default_factory=Noticed)
+    columns: NumericColumns = field(default_factory=NumericColumns)
 
     def add(self, row: Sample | Rejected) -> None:
         """Count one row."""
@@ -133,6 +143,7 @@ class _Counts:
         self.num_images[len(row.images)] += 1
         self.repaired += [(row.id, note) for note in row.notes]
         self.noticed.add_sample(row)
+        self.columns.add(row.meta)
         if row.meta.get("skill"):
             self.skills[str(row.meta["skill"])] += 1
 
@@ -192,6 +203,7 @@ def validate(
         num_refused=seen.num_refused,
         num_learnable=seen.num_learnable,
         tokens=seen.tokens,
+        columns=counts.columns.qualifying(),
     )
 
 

@@ -23,6 +23,7 @@ from adaptinf.data import Clusters, Evaluation, Features
 from adaptinf.errors import StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs.layout import BASE_STEP
+from adaptinf.scoring.columns import columns_in
 from adaptinf.storage import lock, store, tables
 from adaptinf.storage.inspection import inspect
 
@@ -93,6 +94,7 @@ def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
         training = [config.training.tune, config.training.adapter]
         proxy = _files(config.extraction.model) if config.extraction.model else None
         measured = [config.data.model_dump(), stream[0], plugins, model, proxy, config.extraction.model_dump()]
+        measured += [list(columns_in([config.selection.scorers, *config.selection.method_options.values()]))]
         clustering = config.clustering.model_dump() if stage == Clusters.stage else None
         return [*measured, training, config.seed, clustering]
     return None

@@ -11,6 +11,7 @@ from adaptinf.evaluation.skills import missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, given_adapter
 from adaptinf.runs.layout import POOL
+from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, with_options
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments")
@@ -83,12 +84,19 @@ def _unknown_names(config: RunConfig) -> list[str]:
     """Return a line per named plug-in that is not known."""
     named = [(registry.selector, config.selection.method)]
     fixed = (config.selection.choose or "").partition("fixed:")[2]
-    named += [(registry.scorer, name) for name in [*config.selection.scorers, *([fixed] if fixed else [])]]
+    scorers = [*config.selection.scorers, *([fixed] if fixed else [])]
+    # A column of the data is known when the data are read: see `runs/columns.py`.
+    measured = [name for name in scorers if not column_of(name)]
+    wrong = [
+        f"{line}; or {PREFIX}NAME, a column of the data"
+        for name in measured
+        if (line := registry.scorer.complaint(name))
+    ]
     formats = [item.format for item in config.stream] + [item.format for item in config.evaluation]
     named += [(registry.dataset_format, name) for name in formats if name]
     named += [(registry.metric, skill.metric) for skill in config.evaluation]
     named += [(registry.executor, config.executor)]
-    return [line for kind, name in named if (line := kind.complaint(name))]
+    return [line for kind, name in named if (line := kind.complaint(name))] + wrong
 
 
 def _wrong_options(config: RunConfig) -> list[str]:

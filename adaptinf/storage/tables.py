@@ -61,7 +61,7 @@ def read_table(path: Path, *needed: str) -> Columns:
     """
     check_file(path)
     with as_written(path, "cannot be read as Parquet"):
-        # Not `pq.read_table`: it imports pandas, and makes a column of a folder that is called `name=value`.
+        # Not `pq.read_table`: it imports pandas, which takes half a second.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(use_threads=file.metadata.num_rows > FEW_ROWS)
         columns = {name: table[name].to_numpy() for name in table.column_names}

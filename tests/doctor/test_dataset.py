@@ -67,7 +67,21 @@ def test_everything_noticed_is_counted_by_kind_with_an_example(written: Any) -> 
     }
     first = found.findings[0]
     assert first.example.endswith("d.json row 5: image 'gone-1.png' is missing") and first.advice
+    assert found.columns == ()
     assert found.is_good and found.num_learnable == found.num_samples == 5
+
+
+def test_columns_with_numbers_are_listed_as_scores(written: Any, call: Any) -> None:
+    path = written([talk(relevance_ratings=[5, 4], length="12", source="x"), talk(relevance_ratings=[1])])
+    path_text = str(path)
+    found = validate(path_text)
+    assert [(one.name, one.rows, one.lowest, one.highest) for one in found.columns] == [
+        ("relevance_ratings", 2, 1, 4.5)
+    ]
+    line = "columns with numbers, for selection.scorers: [column:NAME]: relevance_ratings (2 rows, 1 to 4.5)"
+    assert line in call("validate", path_text)[1].splitlines()
+    numbers = {"name": "relevance_ratings", "rows": 2, "lowest": 1.0, "highest": 4.5}
+    assert json.loads(call("validate", path_text, "--json")[1])["numeric_columns"] == [numbers]
 
 
 def test_equal_reasons_of_several_rows_are_one_kind() -> None:

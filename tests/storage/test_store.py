@@ -224,10 +224,3 @@ def test_the_bytes_of_a_folder_are_those_of_its_files_and_linked_files(tmp_path)
     (inside / "gone").symlink_to(tmp_path / "nothing")
     assert store.folder_bytes(inside) == 10
     assert store.folder_bytes(tmp_path / "nothing") == 0
-
-
-def test_a_folder_with_an_equals_sign_gives_a_table_no_column(tmp_path):
-    path = tmp_path / "seed=1" / "table.parquet"
-    path.parent.mkdir()
-    tables.write_table(path, {"id": np.array(["a", "b"], object)})
-    assert list(tables.read_table(path)) == ["id"]
