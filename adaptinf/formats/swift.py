@@ -15,7 +15,7 @@ from adaptinf.formats.conversation import TAG, Conversation, Turn, rest
 from adaptinf.formats.query_response import QueryResponse
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.tags import tagged_texts
-from adaptinf.formats.turns import listed, looks_like_turns, turns_in
+from adaptinf.formats.turns import blocks_in, listed, looks_like_turns, turns_in
 from adaptinf.registry import dataset_format
 
 USED = frozenset({"messages", "image", "images"})
@@ -67,7 +67,7 @@ class Swift:
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return a row of ms-swift."""
         turns = [
-            {"role": turn["role"], "content": text, **self._flag(sample, number)}
+            {"role": turn["role"], "content": _content(text), **self._flag(sample, number)}
             for number, (turn, text) in enumerate(zip(sample.messages, tagged_texts(sample), strict=True))
         ]
         return {"messages": turns, **({"images": list(images)} if images or self.with_images else {})}
@@ -85,6 +85,11 @@ def _marks(row: Mapping[str, Any]) -> list[str]:
     contents = [turn.get("content") for turn in turns]
     tags = [TAG] if any(isinstance(content, str) and TAG in content for content in contents) else []
     return columns + flags + tags
+
+
+def _content(text: str) -> Any:
+    """Return the text, as a block where it would be read as the JSON of blocks."""
+    return text if blocks_in(text) is None else [{"type": "text", "text": text}]
 
 
 def _refuse_placeholders(turns: Sequence[Turn]) -> None:

@@ -3,6 +3,7 @@
 data.json | data.jsonl    the samples, in the order of ids.txt
 ids.txt                   one id per line; an id with a line break or another control character as a JSON string
 scores.parquet            why they were selected: id, cluster, scorer, score, bin, rank, and every measured score
+dataset_info.json         what LLaMA-Factory needs to load the folder, with the format sharegpt
 images/                   the images, each content once, with --images copy
 manifest.json             origin: run, step, seeds, versions; SHA-256 of every other file; checksum of itself
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,8 +25,7 @@ from adaptinf.data import Features, Sample, Selection
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import Format, write
 from adaptinf.formats.columns import TOOLS_KEY
-from adaptinf.formats.messages import Messages
-from adaptinf.formats.writing import keeps_loss_flags
+from adaptinf.formats.writing import format_to_write, keeps_loss_flags
 from adaptinf.images.contents import ImageContent
 from adaptinf.pool import stored_datasets
 from adaptinf.pool.corrections import withdrawn_datasets
@@ -33,7 +33,6 @@ from adaptinf.pool.intake import ImageStore
 from adaptinf.pool.relocation import relocated
 from adaptinf.pool.stored import dataset_info, image_folders
 from adaptinf.progress import Progress, Silent
-from adaptinf.registry import dataset_format
 from adaptinf.runs import Run
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.settings import method_options
@@ -128,6 +127,7 @@ def _write_samples(samples: Sequence[Sample], part: Path, format: str, images: s
     plugin, counts = _plugin(format, samples), _Counts()
     with progress.stage(f"export {format}", len(samples)) as bar:
         write(_prepared(samples, part, image_store, counts, plugin, bar.advance), data, plugin)
+    _write_companions(part, data, plugin, samples)
     return counts
 
 
@@ -138,7 +138,7 @@ def _one_line(id: str) -> str:
 
 def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
     """Return what the step selected, if it can be exported."""
-    _ = dataset_format[format]
+    _ = format_to_write(format)
     selection = run.load(step, Selection)
     if selection is None:
         done = [number for number in range(run.num_begun) if run.has(number, Selection)]
@@ -149,8 +149,19 @@ def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
 
 
 def _plugin(format: str, samples: Sequence[Sample]) -> Format:
-    plugin: Format = Messages.fitting(samples) if format == "messages" else dataset_format[format]()
-    return plugin
+    """Return the format; one whose rows depend on what all samples need is told so (`fitting`)."""
+    kind = format_to_write(format)
+    fitting: Callable[[Iterable[Sample]], Format] | None = getattr(kind, "fitting", None)
+    return kind() if fitting is None else fitting(samples)
+
+
+def _write_companions(part: Path, data: Path, plugin: Format, samples: Iterable[Sample]) -> None:
+    """Write the files that other trainers need beside the data file, if the format has any."""
+    companions: Callable[..., dict[str, Any]] | None = getattr(plugin, "companions", None)
+    if companions is None:
+        return
+    for name, value in companions(data.name, with_tools=any(sample.tools for sample in samples)).items():
+        (part / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass

@@ -15,6 +15,7 @@ from adaptinf.data import Block, Message, Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import read, write
 from adaptinf.formats.columns import MEDIA_KEYS, SYSTEM_KEYS, TOOLS_KEY
+from adaptinf.formats.sharegpt import Sharegpt
 from adaptinf.registry import dataset_format
 
 IMAGES = ("a.png", "b.png", "c.png")
@@ -180,6 +181,14 @@ def test_a_literal_tag_is_not_written_as_if_it_were_an_image(tmp_path: Path) -> 
 def test_a_format_that_is_only_read_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="format 'm3it' is only read; formats that are written: llava, messages"):
         write([], tmp_path / "a.json", "m3it")
+
+
+def test_a_file_for_llama_factory_names_the_columns_that_rows_have() -> None:
+    (entry,) = Sharegpt(with_images=False).companions("data.jsonl", with_tools=True)["dataset_info.json"].values()
+    assert (entry["file_name"], entry["columns"]) == (
+        "data.jsonl",
+        {"messages": "conversations", "tools": "tools"},
+    )
 
 
 def test_other_suffixes_are_refused_and_nothing_is_a_list_too(tmp_path: Path) -> None:

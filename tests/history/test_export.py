@@ -58,7 +58,10 @@ def text_of(sample):
 
 
 @pytest.mark.parametrize("images", ["reference", "copy"])
-@pytest.mark.parametrize(("format", "name"), [("llava", "data.json"), ("messages", "data.jsonl")])
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [("llava", "data.json"), ("messages", "data.jsonl"), ("sharegpt", "data.jsonl"), ("swift", "data.jsonl")],
+)
 def test_what_goes_out_comes_back_the_same(run, tmp_path, format, name, images):
     out = tmp_path / "out"
     manifest = export_selection(run, 1, format, out, images=images).manifest
@@ -79,7 +82,7 @@ def test_what_goes_out_comes_back_the_same(run, tmp_path, format, name, images):
     assert manifest["sources"] == {name: sum(id.startswith(name) for id in chosen) for name in ("one", "two")}
 
 
-@pytest.mark.parametrize("format", ["llava", "messages"])
+@pytest.mark.parametrize("format", ["llava", "messages", "sharegpt", "swift"])
 def test_an_export_names_its_image_folders_and_reads_back_without_them(run, tmp_path, format):
     manifest = export_selection(run, 1, format, tmp_path / "out").manifest
     back = list(read(tmp_path / "out"))
@@ -105,8 +108,8 @@ def test_turns_that_are_not_learnt_are_flagged_in_an_export_or_counted(tmp_path,
         for line in (tmp_path / "messages" / "data.jsonl").read_text().splitlines()
     ]
     assert sorted(weights) == [[0, 1], [1], [1], [1]], "every row has the key: Arrow needs rows of one kind"
-    for folder in ("messages", "llava"):
-        if folder == "llava":
+    for folder in ("messages", "llava", "sharegpt", "swift"):
+        if folder != "messages":
             export_selection(run, 0, folder, tmp_path / folder)
         (back,) = [sample for sample in read(tmp_path / folder) if sample.id.endswith("talk")]
         assert back.unlearnt == (1,)
@@ -254,6 +257,46 @@ def test_a_llava_export_loads_in_datasets(run, tmp_path):
     )
     assert loaded["id"][:] == (tmp_path / "out" / "ids.txt").read_text().split()
     assert set(loaded.column_names) == {"id", "image", "conversations", "skill"}
+
+
+def test_a_sharegpt_export_is_a_folder_of_llama_factory(run, tmp_path):
+    import datasets
+
+    datasets.disable_progress_bars()
+    out = tmp_path / "out"
+    export_selection(run, 1, "sharegpt", out, images="copy")
+    (entry,) = json.loads((out / "dataset_info.json").read_text()).values()
+    loaded = datasets.load_dataset(
+        "json", data_files=str(out / entry["file_name"]), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    columns, tags = entry["columns"], entry["tags"]
+    assert entry["formatting"] == "sharegpt" and set(columns) == {"messages", "images"}
+    known = {tags["user_tag"], tags["assistant_tag"], tags["system_tag"]}
+    for row in loaded:
+        turns, images = row[columns["messages"]], row[columns["images"]]
+        assert {turn[tags["role_tag"]] for turn in turns} <= known
+        assert sum(turn[tags["content_tag"]].count("<image>") for turn in turns) == len(images)
+        assert all((out / image).is_file() for image in images)
+    back = list(read(out))
+    (out / "manifest.json").unlink()
+    assert list(read(out, source="data")) == back, "as a folder of LLaMA-Factory too"
+
+
+def test_a_swift_export_has_rows_of_one_kind(run, tmp_path):
+    import datasets
+
+    datasets.disable_progress_bars()
+    export_selection(run, 1, "swift", tmp_path / "out")
+    loaded = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "out" / "data.jsonl"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert set(loaded.column_names) == {"id", "messages", "images", "skill"}
+    assert {len(images) for images in loaded["images"]} == {0, 1}
+
+
+def test_a_format_that_is_only_read_is_no_export(run, call, tmp_path):
+    code, _, err = call("export", run.folder, "--step", "1", "--format", "m3it", "--out", tmp_path / "out")
+    assert code == 2 and "format 'm3it' is only read; formats that are written: llava, messages, sharegpt, swift" in err
 
 
 def test_ids_of_an_older_pool_that_are_no_line_are_written_so_that_they_can_be_read_back():
