@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptinf.api.paths import PathLike, PathsLike, path_tuple
-from adaptinf.errors import ConfigError, StoreError
+from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.progress import Progress, Silent
 from adaptinf.words import counted
 
@@ -128,6 +128,9 @@ def add(
     images: PathsLike | None = None,
     name: str | None = None,
     format: str | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+    max_rows: int | None = None,
     allow_broken: bool = False,
     progress: Progress | None = None,
 ) -> Added:
@@ -135,10 +138,13 @@ def add(
 
     Args:
         folder: the run folder.
-        data: a file or a folder.
+        data: a file, a folder, a pattern, an address that fsspec opens, or a name of the hub.
         images: folder that image paths are relative to, or several; None: the file's folder.
         name: short name of the dataset; None: the name of the file.
         format: name of the format; None: detected.
+        subset: which configuration, subfolder or entry of a dataset_info.json; None: the only one.
+        split: which split; None: the only one.
+        max_rows: rows that are taken at random; None: all.
         allow_broken: take the rows before the break of a file that cannot be read to its end.
         progress: where to report.
 
@@ -149,20 +155,26 @@ def add(
     """
     from adaptinf import config as configuration
     from adaptinf.runs import Run, stream
-    from adaptinf.storage.paths import why_no_file
+    from adaptinf.sources import find_source
 
-    path = Path(data)
-    if not path.is_dir() and (problem := why_no_file(path)):
-        raise ConfigError(f"{path} {problem}")
+    place = os.fspath(data)
+    try:
+        found = find_source(place, subset=subset, split=split)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     dataset = configuration.parse_dataset(
         {
-            "name": name or stream.name_from(path),
-            "path": str(path.resolve()),
+            "name": name or stream.name_from(found.name, subset),
+            "path": place,
+            "subset": subset,
+            "split": split,
+            "max_rows": max_rows,
             "images": None if images is None else [str(folder.resolve()) for folder in path_tuple(images)],
             "format": format,
             "allow_broken": allow_broken,
         }
     )
+    dataset = configuration.resolve_dataset(dataset, Path.cwd())
     with Run.locked(Path(folder), progress=progress) as opened:
         return stream.add(opened, dataset)
 

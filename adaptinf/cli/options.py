@@ -17,7 +17,10 @@ NoVerify = Annotated[
     bool, typer.Option("--no-verify", help="Read files without comparing them with their checksums; recorded.")
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.")]
-DataPath = Annotated[Path, typer.Argument(help="Dataset: a file or a folder.")]
+DataPath = Annotated[str, typer.Argument(help="Dataset: a file, folder, pattern, address (s3://...) or hub name.")]
+Subset = Annotated[str | None, typer.Option(help="Which configuration, subfolder or entry of a dataset_info.json.")]
+Split = Annotated[str | None, typer.Option(help="Which split, such as train.")]
+MaxRows = Annotated[int | None, typer.Option(min=1, help="Take so many rows at random.")]
 Images = Annotated[
     list[Path] | None, typer.Option(metavar="FOLDER", help="Folder that image paths are relative to; repeatable.")
 ]

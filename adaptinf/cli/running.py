@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, NoVerify, Overrides, Quiet, RunFolder
+from adaptinf.cli.options import (
+    AsJson,
+    DataPath,
+    Format,
+    Images,
+    MaxRows,
+    NoVerify,
+    Overrides,
+    Quiet,
+    RunFolder,
+    Split,
+    Subset,
+)
 from adaptinf.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -46,6 +58,9 @@ def add(
     images: Images = None,
     name: Annotated[str | None, typer.Option(help="Short name of the dataset; the file's name if left out.")] = None,
     format: Format = None,
+    subset: Subset = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
     allow_broken: Annotated[
         bool, typer.Option("--allow-broken", help="Take the rows before the break of a file that is broken.")
     ] = False,
@@ -62,6 +77,9 @@ def add(
         images=images,
         name=name,
         format=format,
+        subset=subset,
+        split=split,
+        max_rows=max_rows,
         allow_broken=allow_broken,
         progress=progress,
     )

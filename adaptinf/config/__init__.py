@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ __all__ = [
     "parse_override",
     "read_yaml_file",
     "resolve",
+    "resolve_dataset",
     "to_yaml",
     "with_settings",
 ]
@@ -65,6 +67,7 @@ __all__ = [
 Overrides = Mapping[str, Any] | Sequence[str]
 """Settings in place of those of a file: `{"selection.budget": 1000}`, or, as `--set`, `["selection.budget=1000"]`."""
 S = TypeVar("S", bound=Section)
+SourceConfigs = TypeVar("SourceConfigs", bound=SourceConfig)
 
 
 def load(path: Path, overrides: Overrides | None = None) -> RunConfig:
@@ -215,8 +218,8 @@ def _index(place: list[Any], key: str, where: str) -> int:
 def resolve(config: RunConfig, base: Path) -> RunConfig:
     """Return the configuration with every existing relative path made absolute."""
     changes: dict[str, Any] = {
-        "stream": [_resolve_paths(dataset, base) for dataset in config.stream],
-        "evaluation": [_resolve_paths(skill, base) for skill in config.evaluation],
+        "stream": [resolve_dataset(dataset, base) for dataset in config.stream],
+        "evaluation": [resolve_dataset(skill, base) for skill in config.evaluation],
         "plugins": [_resolve_path(plugin, base) for plugin in config.plugins],
         "model": config.model.model_copy(
             update={
@@ -231,8 +234,9 @@ def resolve(config: RunConfig, base: Path) -> RunConfig:
     return config.model_copy(update=changes)
 
 
-def _resolve_paths(item: DatasetConfig | SkillConfig, base: Path) -> DatasetConfig | SkillConfig:
-    changes: dict[str, Any] = {"path": _resolve_path(item.path, base)}
+def resolve_dataset(item: SourceConfigs, base: Path) -> SourceConfigs:
+    """Return a dataset of the stream, or a skill's tests, with its existing relative paths made absolute."""
+    changes: dict[str, Any] = {"path": _resolve_pattern(item.path, base)}
     if item.images is not None:
         folders = [_resolve_path(folder, base) for folder in item.image_folders]
         changes["images"] = folders[0] if isinstance(item.images, str) else folders
@@ -245,6 +249,19 @@ def _resolve_path(path: str, base: Path) -> str:
         if path and (folder / path).exists():
             return str((folder / path).resolve())
     return path
+
+
+def _resolve_pattern(path: str, base: Path) -> str:
+    """Return an absolute path for a file, or a pattern that files match; an address or a hub name as it stands."""
+    if "://" in path:
+        return path
+    for folder in (base, Path.cwd()):
+        if glob.has_magic(path) and not (folder / path).exists():
+            # Only the pattern's own wildcards count, not brackets in the name of the folder.
+            pattern = os.path.join(glob.escape(str(folder.resolve())), path)
+            if next(glob.iglob(pattern, recursive=True), None) is not None:
+                return pattern
+    return _resolve_path(path, base)
 
 
 def to_yaml(config: RunConfig) -> str:

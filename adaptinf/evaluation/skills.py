@@ -17,7 +17,7 @@ from adaptinf.errors import DataError, ModelError
 from adaptinf.evaluation.answers import answer_problem
 from adaptinf.formats import read
 from adaptinf.formats.reading import broken_file
-from adaptinf.sources import chosen_source
+from adaptinf.sources import chosen_source, source_problem
 from adaptinf.storage.paths import why_no_file
 from adaptinf.storage.tables import text_array
 from adaptinf.words import counted
@@ -207,7 +207,8 @@ def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[Datase
 
 
 def missing_files(skills: Sequence[SkillConfig]) -> list[str]:
-    """Return a line for each test file or image folder that does not exist."""
-    paths = [(skill.skill, path) for skill in skills for path in (skill.path, *skill.image_folders)]
-    problems = [(name, path, why_no_file(Path(path))) for name, path in paths if not Path(path).is_dir()]
-    return [f"evaluation of {name}: {path} {problem}" for name, path, problem in problems if problem]
+    """Return a line for each test whose rows cannot be found, and for each image folder that does not exist."""
+    rows = [(skill.skill, source_problem(skill)) for skill in skills]
+    folders = [(skill.skill, folder) for skill in skills for folder in skill.image_folders]
+    images = [(name, f"{folder} {why_no_file(Path(folder))}") for name, folder in folders if not Path(folder).is_dir()]
+    return [f"evaluation of {name}: {problem}" for name, problem in [*rows, *images] if problem]

@@ -19,11 +19,8 @@ import xxhash
 
 import adaptinf
 from adaptinf.config import RunConfig
-from adaptinf.data import Clusters, Evaluation, Features
 from adaptinf.errors import StoreError
-from adaptinf.pool.intake import STAGE as POOL_STAGE
-from adaptinf.runs.layout import BASE_STEP
-from adaptinf.scoring.columns import columns_in
+from adaptinf.runs.stage_keys import ingredients
 from adaptinf.storage import lock, store, tables
 from adaptinf.storage.inspection import inspect
 
@@ -42,7 +39,7 @@ class StageCache:
 
     def place(self, config: RunConfig, step: int, stage: str) -> Path | None:
         """Return where a stage of a run is shared; None for a stage that is the run's own."""
-        parts = _ingredients(config, step, stage)
+        parts = ingredients(config, step, stage)
         if parts is None:
             return None
         text = tables.as_json_text([adaptinf.__version__, step, stage, parts])
@@ -72,43 +69,6 @@ class StageCache:
             yield
             if not place.exists() and target.exists():
                 _give(target, place, _cost(log, key))
-
-
-def _ingredients(config: RunConfig, step: int, stage: str) -> Any:
-    """Return everything that a stage's result depends on; None for a stage that is not shared.
-
-    The pool's datasets depend on the data, row 0 of the matrix also on model and tests, the first step's vectors and
-    clusters also on extraction settings and seed. All stages from the first selection on belong to one run.
-    """
-    plugins = [_content(path) for path in config.plugins]
-    stream = [[dataset.model_dump(), _files(dataset.path)] for dataset in config.stream]
-    model = [config.model.model_dump(), _files(config.model.path)]
-    model += [_files(config.model.adapter)] if config.model.adapter else []
-    if stage == POOL_STAGE:
-        return [config.data.model_dump(), stream[step], plugins]
-    if (step, stage) == (BASE_STEP, Evaluation.stage):
-        # All of the stream, as a skill may be introduced by any dataset's name.
-        tests = [[test.model_dump(), _files(test.path)] for test in config.evaluation]
-        return [config.data.model_dump(), stream, plugins, model, tests]
-    if step == 0 and stage in (Features.stage, Clusters.stage):
-        training = [config.training.tune, config.training.adapter]
-        proxy = _files(config.extraction.model) if config.extraction.model else None
-        measured = [config.data.model_dump(), stream[0], plugins, model, proxy, config.extraction.model_dump()]
-        measured += [list(columns_in([config.selection.scorers, *config.selection.method_options.values()]))]
-        clustering = config.clustering.model_dump() if stage == Clusters.stage else None
-        return [*measured, training, config.seed, clustering]
-    return None
-
-
-def _content(path: str) -> str:
-    return xxhash.xxh3_64_hexdigest(Path(path).read_bytes()) if Path(path).is_file() else path
-
-
-def _files(path: str) -> list[Any]:
-    """Return names, sizes and times of a file, or of a folder's files: cheap to read, and they change with content."""
-    place = Path(path)
-    files = sorted(place.iterdir()) if place.is_dir() else [place]
-    return [path, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]]
 
 
 def _cost(log: Path, key: dict[str, Any]) -> dict[str, Any]:

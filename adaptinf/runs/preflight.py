@@ -13,6 +13,7 @@ from adaptinf.runs import Run, given_adapter
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, with_options
+from adaptinf.sources import source_problem
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments")
 """Settings of the training whose values belong to transformers; their defaults are known to be good."""
@@ -36,8 +37,9 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += [line for line in (given_adapter.problem(config.model.adapter),) if line]
     problems += [] if config.stream else ["stream is empty; list at least one dataset (name, path, images)"]
     for dataset in _to_be_read(config, folder):
-        paths = [dataset.path, *dataset.image_folders]
-        problems += [f"stream: {dataset.name}: {path} does not exist" for path in paths if not Path(path).exists()]
+        problems += [f"stream: {dataset.name}: {line}" for line in (source_problem(dataset),) if line]
+        gone = [folder for folder in dataset.image_folders if not Path(folder).exists()]
+        problems += [f"stream: {dataset.name}: {folder} does not exist" for folder in gone]
     problems += missing_files(config.evaluation)
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
     with registry.scope(config.plugins):

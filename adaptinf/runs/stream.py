@@ -23,6 +23,8 @@ from adaptinf.sources import chosen_source
 from adaptinf.storage import store
 from adaptinf.words import counted, shortened
 
+MAX_NAME = 64
+"""Characters of a dataset's name."""
 SHOWN_KEYS = 10
 """Keys that nothing reads and that are named when a dataset joins; info.json has all of them."""
 
@@ -76,9 +78,10 @@ def add(run: Run, dataset: DatasetConfig) -> Added:
     )
 
 
-def name_from(data: Path) -> str:
-    """Return a dataset's name made from its file's: what a name may not hold becomes a dash."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem).strip("-._") or "dataset"
+def name_from(source: str, subset: str | None = None) -> str:
+    """Return a dataset's name made from its source's and subset's: what a name may not hold becomes a dash."""
+    text = source if subset is None else f"{source}-{subset}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:MAX_NAME].strip("-._") or "dataset"
 
 
 def join(run: Run, step: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptinf.sources.finding import find_source
+from adaptinf.sources.finding import find_source, source_problem
 from adaptinf.sources.fingerprint import fingerprints
 from adaptinf.sources.kinds import READERS, count_rows, read_shard
 from adaptinf.sources.row import FileRow, NoRows
@@ -23,4 +23,5 @@ __all__ = [
     "fingerprints",
     "read_shard",
     "sampled",
+    "source_problem",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from adaptinf.config import SourceConfig
 from adaptinf.errors import DataError
 from adaptinf.sources import dataset_info, hub, remote
 from adaptinf.sources.folder import INFO, STATE, data_files, json_object, of_one_kind, refuse_subset
@@ -20,6 +22,7 @@ from adaptinf.sources.suffixes import SUFFIXES, kind_of, known_suffixes
 from adaptinf.sources.tree import LocalTree, RemoteTree, Tree, as_shard
 from adaptinf.storage.paths import why_no_file
 
+_ESCAPED = re.compile(r"\[([*?[])\]")
 README = "README.md"
 """Card of a data set of the hub, which may say which files its subsets have."""
 
@@ -39,8 +42,19 @@ def find_source(path: str | Path, *, subset: str | None = None, split: str | Non
         DataError: nothing is there, no file has a known suffix, or it is not clear which files are meant.
     """
     text = str(path).removeprefix("file://")
+    if not text:
+        raise DataError("the path of a dataset is empty; name a file, a folder, an address or a name of the hub")
     found = _found(text, subset, split)
     return replace(found, path=str(path), shards=_with_columns(found.shards))
+
+
+def source_problem(config: SourceConfig) -> str | None:
+    """Return why the rows of a dataset cannot be found; None: their files are there, or will be asked for again."""
+    try:
+        find_source(config.path, subset=config.subset, split=config.split)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def is_remote(path: str) -> bool:
@@ -98,11 +112,20 @@ def _matching(pattern: str, subset: str | None, split: str | None) -> Source:
     if not found:
         raise DataError(f"no data file ({known_suffixes()}) matches {pattern}")
     # The folder above the first part with a wildcard: image paths are relative to it.
-    parts = Path(pattern).parts
-    root = Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))])
+    root = _above(pattern)
     names = [os.path.relpath(name, root) for name in found]
     chosen = of_one_kind(of_split(names, split, pattern), pattern)
     return _as_source(LocalTree(root), chosen)
+
+
+def _above(pattern: str) -> Path:
+    """Return the folder above the first part of a pattern with a wildcard; one in brackets stands for itself."""
+    parts = []
+    for part in Path(pattern).parts:
+        if glob.has_magic(_ESCAPED.sub("", part)):
+            break
+        parts.append(_ESCAPED.sub(lambda found: found[1], part))
+    return Path(*parts)
 
 
 def _at_address(address: str, subset: str | None, split: str | None) -> Source:
@@ -117,7 +140,7 @@ def _at_address(address: str, subset: str | None, split: str | None) -> Source:
             refuse_subset(subset, address, "it is one file")
             found = [address] if kind_of(address) else []
         elif system.isdir(path):
-            return _in_folder(RemoteTree(system, path), subset, split)
+            return _in_folder(RemoteTree(system, path, address.rstrip("/")), subset, split)
         else:
             raise DataError(f"{address} does not exist")
     except DataError:

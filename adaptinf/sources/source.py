@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -63,6 +64,7 @@ class Source:
     def name(self) -> str:
         """Short name, the first part of ids where the user gives none: of the file without suffix, or of the folder."""
         if len(self.shards) != 1:
-            return Path(self.path).name
+            last = PurePath(self.path).name
+            return self.folder.name if self.folder is not None and glob.has_magic(last) else last
         stem = PurePath(self.shards[0].name)
         return PurePath(stem.stem).stem if self.shards[0].compression else stem.stem

@@ -83,11 +83,8 @@ class RemoteTree:
     """The file system of fsspec, which has no types."""
     root: str
     """The folder's path in it."""
-
-    @property
-    def name(self) -> str:
-        """The folder's address."""
-        return str(self.system.unstrip_protocol(self.root))
+    name: str
+    """The folder's address."""
 
     def files(self) -> list[str]:
         """Return the names of all files that are not hidden, sorted."""
@@ -106,8 +103,7 @@ class RemoteTree:
 
     def shard(self, name: str) -> Shard:
         """Return a data file as a shard."""
-        url = str(self.system.unstrip_protocol(f"{self.root}/{name}"))
-        return as_shard(url, url)
+        return as_shard(f"{self.name}/{name}", f"{self.name}/{name}")
 
     def folder(self, names: Sequence[str]) -> Path | None:
         """Return None: the files are remote."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import string
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from adaptinf.config import (
     TrainingConfig,
 )
 from adaptinf.errors import ConfigError
+from adaptinf.sources import find_source
 
 
 def write(folder: Path, text: str) -> Path:
@@ -261,6 +263,21 @@ def test_relative_paths_count_from_the_folder_of_the_file_not_from_where_one_sta
 
 def test_a_path_that_is_nowhere_stays_as_it_was_written(tmp_path):
     assert load(tmp_path, "model: {path: someone/some-model}").model.path == "someone/some-model"
+
+
+def test_patterns_become_absolute_and_addresses_and_names_of_the_hub_stay(tmp_path, monkeypatch):
+    here = tmp_path / "run [1]"
+    (here / "data").mkdir(parents=True)
+    (here / "data" / "a.parquet").touch()
+    monkeypatch.chdir(tmp_path)
+    paths = ["data/*.parquet", "memory://data/*.parquet", "s3://bucket/a.json", "owner/name", "data/*.json"]
+    stream = "".join(f"\n- {{name: d{number}, path: '{path}'}}" for number, path in enumerate(paths))
+    config = load(here, f"stream:{stream}\n")
+    first, *others = [dataset.path for dataset in config.stream]
+    assert glob.glob(first) == [str(here / "data" / "a.parquet")]
+    assert others == paths[1:]
+    (source,) = [find_source(first)]
+    assert source.folder == here / "data"
 
 
 def test_every_key_has_a_line_of_help_and_the_written_file_shows_it():

@@ -1,0 +1,54 @@
+"""What is refused before a run starts: rows that cannot be found, each in one line, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from adaptinf import config as configuration
+from adaptinf.errors import ConfigError
+from adaptinf.runs import preflight
+from tests.helpers.data_files import rows, write_lines
+
+
+def refusal(folder: Path, **dataset: Any) -> list[str]:
+    text = {"model": {"path": str(folder)}, "stream": [{"name": "one", **dataset}]}
+    config = configuration.resolve(configuration.parse(text, where="test"), folder)
+    try:
+        preflight.check(config, whole_stream=True)
+    except ConfigError as error:
+        return str(error).split("\n")[1:]
+    return []
+
+
+def test_rows_that_cannot_be_found_are_one_line_each(tmp_path: Path) -> None:
+    write_lines(tmp_path / "data" / "train.jsonl", rows(0, 1))
+    write_lines(tmp_path / "data" / "test.jsonl", rows(0, 1))
+    assert refusal(tmp_path, path="data", split="train") == []
+    assert refusal(tmp_path, path="data/t*.jsonl", split="test") == []
+    (line,) = refusal(tmp_path, path="data")
+    assert "stream: one: " in line and line.endswith("name one with split")
+    assert refusal(tmp_path, path="./gone.json") == ["  stream: one: gone.json does not exist"]
+    assert refusal(tmp_path, path="data", split="train", images="./gone") == ["  stream: one: ./gone does not exist"]
+    (line,) = refusal(tmp_path, path="nothing://bucket/a.json")
+    assert "stream: one: nothing://bucket/a.json cannot be opened: Protocol not known" in line
+
+
+def test_tests_that_cannot_be_found_are_named_with_their_skill(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", rows(0, 1))
+    test = {"skill": "sums", "path": str(path), "split": "test"}
+    text = {"model": {"path": str(tmp_path)}, "stream": [{"name": "one", "path": str(path)}], "evaluation": [test]}
+    with pytest.raises(ConfigError, match=r"evaluation of sums: .* is one file, without splits; leave out split: test"):
+        preflight.check(configuration.parse(text, where="test"), whole_stream=True)
+
+
+def test_a_name_of_the_hub_without_a_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dataset_info(*args: Any, **options: Any) -> Any:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
+    (line,) = refusal(tmp_path, path="owner/toys")
+    assert line.startswith("  stream: one: owner/toys is no file or folder, and the hub cannot be asked")
