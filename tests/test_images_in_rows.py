@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import pytest
 
 from adaptinf import api
 from adaptinf import config as configuration
-from adaptinf.data import Evaluation, Features, Trained
+from adaptinf.data import Evaluation, Features, Sample, Trained
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.evaluation.identity import item_digests
 from adaptinf.evaluation.skills import read_tests
+from adaptinf.formats import read
 from adaptinf.images.contents import ImageContent
 from adaptinf.pipeline import run_all
 from adaptinf.pool.image_file import IMAGES_FILE, batches_of
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, stream
 from adaptinf.runs.relocate import missing_images
+from adaptinf.storage import tables
 from tests.helpers.run_folders import content
 from tests.helpers.streams import in_rows, rows, write_dataset, write_images, write_stream, write_test
 
@@ -109,6 +112,61 @@ def test_the_report_shows_the_images_and_explain_names_their_place(runs: dict[st
     (place,) = api.explain(runs["rows"].folder, "one/000").images
     digest = ImageContent.of((runs["rows"].folder.parent / "images/red.png").read_bytes()).digest
     assert place == f"{runs['rows'].dataset_folder(0)}/images.arrow#{digest}.png"
+
+
+def bytes_of(image: Path | ImageContent) -> bytes:
+    return image.read_bytes() if isinstance(image, Path) else image.read()
+
+
+@pytest.mark.parametrize("images", [None, "copy", "embed"])
+@pytest.mark.parametrize("format", ["llava", "messages", "sharegpt", "swift"])
+@pytest.mark.parametrize("kind", ["files", "rows"])
+def test_an_export_reads_back_without_any_option(
+    runs: dict[str, Run], tmp_path: Path, kind: str, format: str, images: Any
+) -> None:
+    run = runs[kind]
+    exported = api.export(run.folder, step=0, format=format, out=tmp_path / "out", images=images)
+    shutil.move(tmp_path / "out", tmp_path / "moved")
+    original = {sample.id: sample for sample in run.pool(0).view(run.pool(0).ids)}
+    found = [row for row in read(tmp_path / "moved") if isinstance(row, Sample)]
+    assert len(found) == exported.num_samples == 8
+    for sample in found:
+        before = original[sample.id.partition("/")[2]]
+        assert sample.messages == before.messages
+        assert list(map(bytes_of, sample.images)) == list(map(bytes_of, before.images))
+    assert exported.manifest["images"] == (images or ("reference" if kind == "files" else "copy"))
+    num_files = len(list((tmp_path / "moved").glob("images/*")))
+    assert num_files == (NUM_COLOURS if exported.manifest["images"] == "copy" else 0)
+
+
+def test_images_that_are_in_the_pool_only_have_no_path(runs: dict[str, Run], tmp_path: Path, call: Any) -> None:
+    code, _, err = call("export", runs["rows"].folder, "--step", 0, "--images", "reference", "--out", tmp_path / "out")
+    assert code == 2 and "one/00" in err and "has an image that is in the pool only, no path leads to it" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_of_ids_holds_these_samples(runs: dict[str, Run], tmp_path: Path, call: Any) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("one/005\n\none/000\none/005\n")
+    words = ("export", runs["rows"].folder, "--step", "0", "--ids", ids, "--out", tmp_path / "out")
+    code, out, err = call(*words)
+    assert code == 0 and "2 samples (one 2)" in out, err
+    found = [row for row in read(tmp_path / "out") if isinstance(row, Sample)]
+    assert [sample.id for sample in found] == ["data/one/005", "data/one/000"]
+    assert (tmp_path / "out" / "ids.txt").read_text() == "one/005\none/000\n"
+    scores = tables.read_table(tmp_path / "out" / "scores.parquet")
+    assert list(scores["id"]) == ["one/005", "one/000"] and np.isfinite(scores["perplexity"]).all()
+    for text, expected in (
+        ("one/005\none/9999\none/zero\n", "2 ids not in the pool of step 0: 'one/9999', 'one/zero'"),
+        ("one/5\n", "1 id not in the pool of step 0: 'one/5'; did you mean 'one/005' or "),
+        ("\n", "has no ids; write one per line"),
+    ):
+        ids.write_text(text)
+        code, _, err = call(*words[:-1], tmp_path / "none")
+        assert code == 2 and expected in err, err
+    code, _, err = call(*words[:-3], tmp_path / "gone.txt", "--out", tmp_path / "none")
+    assert code == 2 and "gone.txt does not exist" in err
+    assert not (tmp_path / "none").exists()
 
 
 def test_items_are_told_apart_by_their_images(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from adaptinf.api.paths import PathLike, path_tuple
+from adaptinf.api.paths import PathLike, path_or_none, path_tuple
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Progress
 
@@ -76,7 +76,8 @@ def export(
     step: int,
     format: str = "messages",
     out: PathLike | None = None,
-    images: Literal["reference", "copy"] = "reference",
+    images: Literal["embed", "copy", "reference"] | None = None,
+    ids: PathLike | None = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Exported:
@@ -87,13 +88,15 @@ def export(
         step: number of the step, from 0.
         format: name of the format to write.
         out: the new folder; None: FOLDER/exports/STEP-FORMAT.
-        images: `reference` leaves images where they are, `copy` copies them.
+        images: `embed` writes Parquet that holds them, `copy` copies them into the folder, `reference` writes paths to
+            your files; None: `reference` for images that are files, `copy` for those that the pool holds.
+        ids: a file with one id per line, which are exported in place of what the step selected.
         verify: compare the files of the run with their checksums; False is recorded in events.jsonl and the manifest.
         progress: where to report.
 
     Raises:
         ConfigError: there is no such run, step or format, or `out` exists.
-        DataError: an image cannot be copied, or a text holds a literal image tag.
+        DataError: an id is not in the step's pool, an image cannot be copied, or a text holds a literal image tag.
     """
     from adaptinf.history.export import export_selection
     from adaptinf.runs import Run, unchecked
@@ -104,7 +107,7 @@ def export(
         check_complete(opened)
     target = opened.export_folder(step, format) if out is None else Path(out)
     with unchecked.reading("export", opened, verify=verify):
-        return export_selection(opened, step, format, target, images=images, progress=progress)
+        return export_selection(opened, step, format, target, images=images, ids=path_or_none(ids), progress=progress)
 
 
 def restore(folder: PathLike, id: str) -> Correction:

@@ -11,7 +11,7 @@ from adaptinf import api
 from adaptinf.cli.options import AsJson, NoVerify, Quiet, RunFolder
 from adaptinf.cli.output import say, say_json, say_text
 
-ImagesChoice = Literal["reference", "copy"]
+ImagesChoice = Literal["embed", "copy", "reference"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/ID, such as llava665k/000000033471.")]
 
 
@@ -36,7 +36,17 @@ def export(
     step: Annotated[int, typer.Option(help="Number of the step whose selection is written, from 0.", min=0)],
     format: Annotated[str, typer.Option(help="Format; `adaptinf list` names them.")] = "messages",
     out: Annotated[Path | None, typer.Option(help="New folder; FOLDER/exports/STEP-FORMAT if left out.")] = None,
-    images: Annotated[ImagesChoice, typer.Option(help="Leave images where they are, or copy them.")] = "reference",
+    images: Annotated[
+        ImagesChoice | None,
+        typer.Option(
+            help="embed: Parquet with the images in it; copy: files in the folder; reference: paths. If left out: "
+            "reference for images that are files, copy for those that the pool holds."
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Export the samples of this file, one id per line, whatever was selected."),
+    ] = None,
     no_verify: NoVerify = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -50,7 +60,14 @@ def export(
 
     progress = make_progress(quiet=quiet or as_json)
     found = api.export(
-        folder, step=step, format=format, out=out, images=images, verify=not no_verify, progress=progress
+        folder,
+        step=step,
+        format=format,
+        out=out,
+        images=images,
+        ids=ids,
+        verify=not no_verify,
+        progress=progress,
     )
     if as_json:
         say_json(found.manifest)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +14,82 @@ from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.formats.conversation import TAG, Format
 from adaptinf.formats.in_row import data_url
+from adaptinf.formats.parquet_rows import ParquetRows
 from adaptinf.formats.reasons import BadRow
 from adaptinf.images.contents import ImageContent
 from adaptinf.registry import dataset_format
 
 _FRAMES = {".json": ("[\n", ",\n", "\n]\n"), ".jsonl": ("", "\n", "\n")}
 """Suffix -> text before the first row, between two rows and after the last."""
+PARQUET = ".parquet"
+"""Suffix of files in which images are bytes."""
 
 
-def write(samples: Iterable[Sample], path: str | Path, format: str | Format) -> int:
-    """Write samples as a .json list or a .jsonl file and return their number.
+def write(
+    samples: Iterable[Sample],
+    path: str | Path,
+    format: str | Format,
+    *,
+    embed: bool = False,
+    on_row: Callable[[], None] | None = None,
+) -> int:
+    """Write samples as a .json list, a .jsonl or a .parquet file and return their number.
 
-    `format` is a format's name, or an instance of a plug-in. Images inside the file's folder get relative paths, other
-    files absolute ones; images that are no files are written as data URLs. The samples may be a generator; the file
-    gets its name when the last sample is written.
+    Images inside the file's folder get relative paths, other files absolute ones; images that are no files are written
+    as data URLs, in Parquet as bytes. The file gets its name when the last sample is written.
+
+    Args:
+        samples: any number; they may be a generator, all of which Parquet has in memory, but for images on disk.
+        path: the file.
+        format: a format's name, or an instance of a plug-in.
+        embed: write the bytes of image files in place of their paths.
+        on_row: called when a row has been written.
 
     Raises:
         DataError: the path has another suffix, or a text holds a literal image tag, which would be read as an image.
         ConfigError: there is no such format, or it is only read.
     """
     path = Path(path)
-    if path.suffix not in _FRAMES:
-        raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; samples are written as .json or .jsonl")
-    plugin: Format = format_to_write(format)() if isinstance(format, str) else format
-    opening, between, closing = _FRAMES[path.suffix]
+    if path.suffix not in (*_FRAMES, PARQUET):
+        known = f"{', '.join(_FRAMES)} or {PARQUET}"
+        raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; samples are written as {known}")
+    listed = samples if isinstance(samples, Sequence) or path.suffix != PARQUET else list(samples)
+    plugin = _plugin(format, listed if path.suffix == PARQUET else ())
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
+    folder = path.parent.resolve()
+    if isinstance(listed, Sequence) and path.suffix == PARQUET:
+        rows = ParquetRows(render=partial(_row, plugin), path_of=partial(_path_from, folder=folder), embed=embed)
+        count = rows.write(listed, part, on_row or _nothing)
+    else:
+        rendered = (_row(plugin, sample, _texts(sample.images, folder, embed)) for sample in listed)
+        count = _write_text(rendered, part, path.suffix, on_row or _nothing)
+    part.replace(path)
+    return count
+
+
+def _plugin(format: str | Format, samples: Iterable[Sample]) -> Format:
+    """Return the format; one whose rows can be of one kind for all `samples`, as columns need it, is told so."""
+    if not isinstance(format, str):
+        return format
+    kind = format_to_write(format)
+    fitting: Callable[[Iterable[Sample]], Format] | None = getattr(kind, "fitting", None)
+    return kind() if fitting is None or not samples else fitting(samples)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _write_text(rows: Iterator[dict[str, Any]], part: Path, suffix: str, on_row: Callable[[], None]) -> int:
+    opening, between, closing = _FRAMES[suffix]
     count = 0
     with part.open("w", encoding="utf-8", newline="\n") as file:
         file.write(opening)
-        for count, sample in enumerate(samples, 1):
-            row = _row(sample, plugin, path.parent.resolve())
+        for count, row in enumerate(rows, 1):
             file.write((between if count > 1 else "") + json.dumps(row, ensure_ascii=False))
+            on_row()
         file.write(closing)
-    part.replace(path)
     return count
 
 
@@ -73,12 +116,12 @@ def keeps_loss_flags(sample: Sample, plugin: Format) -> bool:
     return tuple(unlearnt) == sample.unlearnt
 
 
-def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
+def _row(plugin: Format, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
     for number, message in enumerate(sample.messages, 1):
         if any(TAG in (block["text"] or "") for block in message["content"]):
             raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as an image")
     own_id = sample.id.removeprefix(f"{sample.source}/")
-    row = {"id": own_id, **plugin.render(sample, _written(sample.images, folder))}
+    row = {"id": own_id, **plugin.render(sample, images)}
     if sample.tools:
         # As text, because Arrow gives a column one type, and schemas differ.
         row[TOOLS_KEY] = json.dumps(sample.tools, ensure_ascii=False)
@@ -86,8 +129,18 @@ def _row(sample: Sample, plugin: Format, folder: Path) -> dict[str, Any]:
     return {**row, **sample.meta, **row}
 
 
-def _written(images: Sequence[Path | ImageContent], folder: Path) -> list[str]:
-    return [data_url(image) if isinstance(image, ImageContent) else _path_from(image, folder) for image in images]
+def _texts(images: Sequence[Path | ImageContent], folder: Path, embed: bool) -> list[str]:
+    """Return the text of each image as it is written into JSON."""
+    return [_text(image, folder, embed) for image in images]
+
+
+def _text(image: Path | ImageContent, folder: Path, embed: bool) -> str:
+    if isinstance(image, ImageContent):
+        return data_url(image)
+    try:
+        return data_url(ImageContent.of(image.read_bytes())) if embed else _path_from(image, folder)
+    except OSError as error:
+        raise DataError(f"image {image} cannot be read ({error.strerror})") from error
 
 
 def _path_from(image: Path, folder: Path) -> str:

@@ -1,10 +1,10 @@
 """adaptinf export: the samples that a step selected, as a folder for any other trainer.
 
-data.json | data.jsonl    the samples, in the order of ids.txt
+data.json | data.jsonl    the samples, in the order of ids.txt; data.parquet with --images embed
 ids.txt                   one id per line; an id with a line break or another control character as a JSON string
 scores.parquet            why they were selected: id, cluster, scorer, score, bin, rank, and every measured score
 dataset_info.json         what LLaMA-Factory needs to load the folder, with the format sharegpt
-images/                   the images, each content once, with --images copy
+images/                   images, each content once: those that the pool holds, with --images copy all
 manifest.json             origin: run, step, seeds, versions; SHA-256 of every other file; checksum of itself
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,14 +22,12 @@ import numpy as np
 
 import adaptinf
 from adaptinf.data import Features, Sample, Selection
-from adaptinf.errors import ConfigError, DataError
+from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
-from adaptinf.formats.columns import TOOLS_KEY
-from adaptinf.formats.writing import format_to_write, keeps_loss_flags
-from adaptinf.images.contents import ImageContent
+from adaptinf.formats.writing import PARQUET, format_to_write, keeps_loss_flags
+from adaptinf.history.exported_rows import as_line, chosen_rows
+from adaptinf.history.exported_samples import PreparedSamples
 from adaptinf.pool import stored_datasets
-from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.pool.intake import ImageStore
 from adaptinf.pool.relocation import relocated
 from adaptinf.pool.stored import dataset_info, image_folders
 from adaptinf.progress import Progress, Silent
@@ -39,15 +37,13 @@ from adaptinf.runs.settings import method_options
 from adaptinf.sources.manifest import IDS, MANIFEST, ROOTS_KEY
 from adaptinf.storage import drafts, sealed_text, store, tables, verified
 from adaptinf.storage.tables import Columns
-from adaptinf.words import check_name, counted, has_controls
+from adaptinf.words import check_name, counted
 
-Images = Literal["reference", "copy"]
+Images = Literal["embed", "copy", "reference"]
 IMAGES = get_args(Images)
-"""What an export does with images: their paths as they are, or copies in its own folder."""
+"""What an export does with images: their bytes in the rows, copies in its own folder, or their paths as they are."""
 LIST_FORMATS = ("llava",)
 """Formats whose trainers read one JSON list; all others are written as one row per line."""
-KEPT_META = ("skill", "task")
-"""Fields of `meta` that are exported: text only, because Arrow refuses columns of mixed types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,55 +81,66 @@ def export_selection(
     format: str,
     out: Path,
     *,
-    images: Images = "reference",
+    images: Images | None = None,
+    ids: Path | None = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write the samples that step `step` selected into the new folder `out`.
+    """Write the samples that step `step` selected into the new folder `out`, or those of a file of ids.
 
     Samples of datasets that have been withdrawn since are left out and counted. The folder appears when it is complete.
 
+    Args:
+        run: the run.
+        step: number of the step.
+        format: name of the format.
+        out: the folder.
+        images: as in IMAGES; None: `reference` for images that are files, `copy` for those that the pool holds.
+        ids: file with one id of the step's pool per line; None: what the step selected.
+        progress: where to report.
+
     Raises:
         ConfigError: the step has not selected yet, the format is unknown, or `out` exists.
-        DataError: an image cannot be copied, or a text holds a literal image tag.
+        DataError: an id is not in the pool, an image cannot be copied, or a text holds a literal image tag.
     """
-    check_name("images", images, IMAGES)
+    if images is not None:
+        check_name("images", images, IMAGES)
     with run.plugins():
-        return _export(run, step, format, out, images=images, progress=progress or Silent())
+        return _export(run, step, format, out, images=images, ids=ids, progress=progress or Silent())
 
 
-def _export(run: Run, step: int, format: str, out: Path, *, images: str, progress: Progress) -> Exported:
+def _export(
+    run: Run, step: int, format: str, out: Path, *, images: Images | None, ids: Path | None, progress: Progress
+) -> Exported:
     check_datasets(run)
     selection = _checked(run, step, format, out)
-    withdrawn = withdrawn_datasets(run.pool_folder)
-    is_kept = np.array([id.partition("/")[0] not in withdrawn for id in selection.table["id"]], dtype=bool)
-    table = {name: column[is_kept] for name, column in selection.table.items()}
-    samples = run.pool(step).view(table["id"])
+    chosen = chosen_rows(run, step, selection.table, ids)
+    samples = run.pool(step).view(chosen.table["id"])
     with drafts.new_folder(out) as part:
-        counts = _write_samples(samples, part, format, images, progress)
-        (part / IDS).write_text("".join(f"{_one_line(id)}\n" for id in table["id"]), encoding="utf-8")
-        tables.write_table(part / Features.SCORES, _with_scores(run, step, table))
-        left_out = {"withdrawn": int((~is_kept).sum())}
-        manifest = {**_origin(run, step), "format": format, "images": images, "samples": len(samples)}
-        manifest |= {ROOTS_KEY: [] if images == "copy" else _roots(run, counts)}
-        manifest |= {"sources": counts.sources, "loss_flags": counts.loss_flags, "left_out": left_out}
+        counts = _Counts()
+        written = _write_samples(samples, part, format, images, counts, progress)
+        (part / IDS).write_text("".join(f"{as_line(id)}\n" for id in chosen.table["id"]), encoding="utf-8")
+        tables.write_table(part / Features.SCORES, _with_scores(run, step, chosen.table))
+        manifest = {**_origin(run, step), "format": format, "images": written, "samples": len(samples)}
+        manifest |= {ROOTS_KEY: _roots(run, counts) if images in (None, "reference") else []}
+        manifest |= {"sources": counts.sources, "loss_flags": counts.loss_flags, "left_out": chosen.left_out}
         manifest |= {"files": _hashes(part)}
         (part / MANIFEST).write_text(sealed_text.sealed_json(manifest), encoding="utf-8")
     return Exported(folder=out, manifest=manifest)
 
 
-def _write_samples(samples: Sequence[Sample], part: Path, format: str, images: str, progress: Progress) -> _Counts:
-    image_store = ImageStore(part / "images" if images == "copy" else None)
-    data = part / ("data.json" if format in LIST_FORMATS else "data.jsonl")
-    plugin, counts = _plugin(format, samples), _Counts()
+def _write_samples(
+    samples: Sequence[Sample], part: Path, format: str, images: Images | None, counts: _Counts, progress: Progress
+) -> str:
+    """Write the samples and their images; return what was done with these, as the manifest says it."""
+    plugin = _plugin(format, samples)
+    for sample in samples:
+        counts.add(sample, plugin)
+    suffix = PARQUET if images == "embed" else ".json" if format in LIST_FORMATS else ".jsonl"
     with progress.stage(f"export {format}", len(samples)) as bar:
-        write(_prepared(samples, part, image_store, counts, plugin, bar.advance), data, plugin)
-    _write_companions(part, data, plugin, samples)
-    return counts
-
-
-def _one_line(id: str) -> str:
-    """Return an id as a line of ids.txt: as JSON where it would not be one line; no other line begins with a quote."""
-    return json.dumps(id) if has_controls(id) else id
+        prepared = PreparedSamples(samples, part, images, has_tools=counts.has_tools)
+        write(prepared, part / f"data{suffix}", plugin, embed=images == "embed", on_row=bar.advance)
+    _write_companions(part, f"data{suffix}", plugin, with_tools=counts.has_tools)
+    return images or prepared.images_written
 
 
 def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
@@ -155,54 +162,35 @@ def _plugin(format: str, samples: Sequence[Sample]) -> Format:
     return kind() if fitting is None else fitting(samples)
 
 
-def _write_companions(part: Path, data: Path, plugin: Format, samples: Iterable[Sample]) -> None:
+def _write_companions(part: Path, data: str, plugin: Format, *, with_tools: bool) -> None:
     """Write the files that other trainers need beside the data file, if the format has any."""
     companions: Callable[..., dict[str, Any]] | None = getattr(plugin, "companions", None)
     if companions is None:
         return
-    for name, value in companions(data.name, with_tools=any(sample.tools for sample in samples)).items():
+    for name, value in companions(data, with_tools=with_tools).items():
         (part / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass
 class _Counts:
-    """What is counted while samples are written."""
+    """What is counted before samples are written."""
 
     sources: Counter[str] = field(default_factory=Counter)
     """Samples of each dataset."""
     loss_flags: dict[str, int] = field(default_factory=lambda: {"written": 0, "lost": 0})
     """As in `Exported`."""
     folders: dict[str, set[Path]] = field(default_factory=dict)
-    """Folders of the images of each dataset."""
+    """Folders of the image files of each dataset."""
+    has_tools: bool = False
+    """Whether a sample has tools."""
 
-
-def _prepared(
-    samples: Sequence[Sample], part: Path, image_store: ImageStore, counts: _Counts, plugin: Format, advance: Any
-) -> Iterator[Sample]:
-    """Yield the samples as they are written: full ids, KEPT_META, and images at their exported paths."""
-    # Arrow needs rows of one kind: all have the column if one has.
-    no_tools = {TOOLS_KEY: None} if any(sample.tools for sample in samples) else {}
-    for sample in samples:
-        counts.sources[sample.source] += 1
-        counts.folders.setdefault(sample.source, set()).update(
-            image.parent for image in sample.images if isinstance(image, Path)
-        )
+    def add(self, sample: Sample, plugin: Format) -> None:
+        self.sources[sample.source] += 1
+        self.has_tools = self.has_tools or bool(sample.tools)
+        folders = {image.parent for image in sample.images if isinstance(image, Path)}
+        self.folders.setdefault(sample.source, set()).update(folders)
         if sample.unlearnt:
-            counts.loss_flags["written" if keeps_loss_flags(sample, plugin) else "lost"] += 1
-        yield replace(
-            sample,
-            # An empty source makes the writer use the full id: own ids of two datasets may be equal.
-            source="",
-            images=tuple(_image(sample, image, part, image_store) for image in sample.images),
-            meta={key: sample.meta[key] for key in KEPT_META if key in sample.meta} | no_tools,
-        )
-        advance()
-
-
-def _image(sample: Sample, image: Path | ImageContent, part: Path, image_store: ImageStore) -> Path:
-    if isinstance(image, ImageContent) and image_store.folder is None:
-        raise DataError(f"{sample.id} has an image that is in the pool only; export with images=copy (--images copy)")
-    return part / image_store.stored(image)
+            self.loss_flags["written" if keeps_loss_flags(sample, plugin) else "lost"] += 1
 
 
 def _roots(run: Run, counts: _Counts) -> list[str]:
@@ -232,8 +220,10 @@ def _with_scores(run: Run, step: int, table: Columns) -> Columns:
     features = run.load(step, Features)
     if features is None:
         return table
-    rows = np.searchsorted(features.ids, table["id"])
-    return {**table, **{name: column[rows] for name, column in features.scores.items()}}
+    rows = np.minimum(np.searchsorted(features.ids, table["id"]), len(features.ids) - 1)
+    is_measured = features.ids[rows] == table["id"]
+    scores = {name: np.where(is_measured, column[rows], np.nan) for name, column in features.scores.items()}
+    return {**table, **scores}
 
 
 def _origin(run: Run, step: int) -> dict[str, Any]:

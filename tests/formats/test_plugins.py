@@ -192,7 +192,7 @@ def test_a_file_for_llama_factory_names_the_columns_that_rows_have() -> None:
 
 
 def test_other_suffixes_are_refused_and_nothing_is_a_list_too(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"written as \.json or \.jsonl"):
+    with pytest.raises(DataError, match=r"written as \.json, \.jsonl or \.parquet"):
         write([], tmp_path / "a.csv", "llava")
     assert write([], tmp_path / "a.json", "llava") == 0
     assert list(read(tmp_path / "a.json")) == []

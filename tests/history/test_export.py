@@ -19,7 +19,8 @@ from adaptinf.data import Features
 from adaptinf.errors import ConfigError
 from adaptinf.formats import read
 from adaptinf.formats.llava import Llava
-from adaptinf.history.export import _one_line, export_selection
+from adaptinf.history.export import export_selection
+from adaptinf.history.exported_rows import as_line
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
@@ -301,6 +302,6 @@ def test_a_format_that_is_only_read_is_no_export(run, call, tmp_path):
 
 def test_ids_of_an_older_pool_that_are_no_line_are_written_so_that_they_can_be_read_back():
     ids = ["d/a\nb", "d/a\\nb", "d/c", "d/a\nd/c", "d/\u2028x", "d/\x1b[31m", 'd/"quoted"', "d/zero\u200bwidth"]
-    lines = "".join(f"{_one_line(id)}\n" for id in ids).splitlines()
+    lines = "".join(f"{as_line(id)}\n" for id in ids).splitlines()
     assert [json.loads(line) if line.startswith('"') else line for line in lines] == ids
     assert lines[1:3] == ids[1:3], "an id that is a line is written as it is"

@@ -295,7 +295,7 @@ def test_images_that_are_gone_are_counted(adapt, tmp_path, monkeypatch):
     from adaptinf.images import StoredImage
 
     def gone(image):
-        raise DataError(f"image {image.path} is missing")
+        raise DataError(f"image {image.image} is missing")
 
     monkeypatch.setattr(StoredImage, "open", gone)
     page = write(adapt, out=tmp_path)
