@@ -18,6 +18,7 @@ import yaml
 
 from adaptinf import api, config, errors
 from adaptinf.cli import app
+from adaptinf.registry import dataset_format
 from adaptinf.runs.methods import cap_of
 from tests.helpers.public_api import SIGNATURES
 
@@ -92,6 +93,14 @@ def test_every_yaml_block_is_a_configuration(page):
     for language, block in FENCE.findall(page.read_text()):
         if language == "yaml" and re.search(r"^(model|stream):", block, re.MULTILINE):
             config.parse(yaml.safe_load(block), where=page.name)
+
+
+def test_the_papers_stream_is_a_configuration_of_known_formats():
+    parsed = config.parse(
+        yaml.safe_load((EXAMPLES / "paper_stream.yaml").read_text()), where="examples/paper_stream.yaml"
+    )
+    assert len(parsed.stream) == 6
+    assert {dataset.format for dataset in parsed.stream} <= set(dataset_format.names())
 
 
 def test_the_example_stream_is_a_configuration():

@@ -20,7 +20,7 @@ _NUMBERED = re.compile(r"<image_\d+>")
 
 @dataset_format("minicpm")
 class MiniCpm:
-    """Rows whose images are an object of tags and paths; a tag that several turns have shows its image again."""
+    """Rows of MiniCPM-V, whose images stand under tags; a tag that several turns have shows its image again."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has turns, and images under tags."""

@@ -22,7 +22,7 @@ USED = frozenset({"image_id", "caption"})
 
 @dataset_format("minigpt4")
 class MiniGpt4:
-    """Captions without questions; each image is asked the same of QUESTIONS whenever it is read."""
+    """Captions of MiniGPT-4's second stage; each image is asked the same of QUESTIONS whenever it is read."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row is a caption of an image that it names by id only."""

@@ -15,7 +15,7 @@ USED = frozenset({"query", "response", HISTORY, "image", "images"})
 
 @dataset_format("query_response")
 class QueryResponse:
-    """Rows as ms-swift and others read them, with `<image>` tags in the question."""
+    """Rows with `query` and `response`, and `<image>` tags in the question."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `query` and `response`."""

@@ -25,7 +25,7 @@ OWN = ("images", "system", TOOLS_KEY, *MEDIA_KEYS)
 @dataset_format("sharegpt")
 @dataclass(frozen=True, kw_only=True)
 class Sharegpt:
-    """Rows as LLaMA-Factory's `formatting: sharegpt` has them."""
+    """Rows of LLaMA-Factory's `formatting: sharegpt`, with `images` as a list."""
 
     with_images: bool = False
     """Whether every row is written with `images`, as Arrow needs rows of one kind; False: those with images."""

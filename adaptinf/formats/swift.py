@@ -30,7 +30,7 @@ PLACEHOLDERS = ("<bbox>", "<ref-object>")
 @dataset_format("swift")
 @dataclass(frozen=True, kw_only=True)
 class Swift:
-    """Rows as ms-swift's standard format has them."""
+    """Rows of ms-swift's standard format, with `<image>` tags in the texts and `loss` of a turn."""
 
     with_images: bool = False
     """Whether every row is written with `images`, as Arrow needs rows of one kind; False: those with images."""

@@ -19,7 +19,7 @@ PAIR_KEYS = ("user", "assistant", "system")
 
 @dataset_format("texts")
 class Texts:
-    """Rows with pairs of a question and an answer; the images stand before the first question."""
+    """Rows of FineVision and The Cauldron; the images stand before the first question."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `texts` with questions and answers."""
