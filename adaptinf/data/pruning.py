@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import pyarrow as pa
 
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
@@ -103,9 +104,9 @@ class SavedPruning:
         return tables.num_rows(folder / cls.SAMPLES)
 
     @classmethod
-    def load_ids(cls, folder: Path) -> np.ndarray:
-        """Return the ids of the pruned samples; no other column is used."""
-        return tables.read_table(folder / cls.SAMPLES, "id")["id"]
+    def load_ids(cls, folder: Path) -> pa.ChunkedArray:
+        """Return the ids of the pruned samples; nothing else is read."""
+        return tables.read_texts(folder / cls.SAMPLES, "id")
 
     def __repr__(self) -> str:
         return f"SavedPruning({self.num_kept:,} kept, {len(self.table['id']):,} removed)"

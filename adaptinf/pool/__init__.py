@@ -64,11 +64,10 @@ class Pool:
         withdrawn = withdrawn_datasets(pool_folder, until=until)
         datasets = [dataset for dataset in arrived if dataset.name not in withdrawn]
         restored = restored_ids(pool_folder, until=until)
-        dead = _pruned_ids(steps_folder, until) - set(restored)
         ids = _joined([dataset.table["id"] for dataset in datasets])
-        is_alive = pc.invert(pc.is_in(ids, value_set=pa.array(sorted(dead), pa.string()))).to_numpy(
-            zero_copy_only=False
-        )
+        is_pruned = pc.is_in(ids, value_set=_pruned_ids(steps_folder, until))
+        is_restored = pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))
+        is_alive = pc.or_(pc.invert(is_pruned), is_restored).to_numpy()
         order = pc.sort_indices(ids).to_numpy()
         order = order[is_alive[order]]
         lengths = [dataset.table.num_rows for dataset in datasets]
@@ -182,7 +181,7 @@ def _texts(column: pa.ChunkedArray) -> np.ndarray:
     return values
 
 
-def _pruned_ids(steps_folder: Path, until: int | None) -> set[str]:
+def _pruned_ids(steps_folder: Path, until: int | None) -> pa.ChunkedArray:
     folders = [folder for folder in steps_folder.glob(f"*/{SavedPruning.stage}") if folder.parent.name.isdigit()]
     wanted = [folder for folder in folders if until is None or int(folder.parent.name) < until]
-    return {id for folder in wanted for id in SavedPruning.load_ids(folder)}
+    return _joined(SavedPruning.load_ids(folder) for folder in wanted)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
 from adaptinf.evaluation.metrics import average_accuracy
@@ -171,15 +174,24 @@ def _pool_status(run: Run, folders: StepFolders, infos: Mapping[StoredDataset, d
     prunings = [run.stage_folder(step, SavedPruning) for step in steps if folders.has(step, SavedPruning)]
     num_pruned, num_restored = sum(map(SavedPruning.load_num_pruned, prunings)), 0
     if withdrawn or restored:
-        sources = {dataset.name for dataset in datasets}
-        ids = {id for folder in prunings for id in SavedPruning.load_ids(folder) if id.partition("/")[0] in sources}
-        num_pruned, num_restored = len(ids - restored.keys()), len(ids & restored.keys())
+        ids = _pruned_of(prunings, withdrawn)
+        num_restored = pc.sum(pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))).as_py() or 0
+        num_pruned = len(ids) - num_restored
     return {
         "pool": num_stored - num_pruned,
         "pruned": num_pruned,
         "restored": num_restored,
         "withdrawn": withdrawn,
     }
+
+
+def _pruned_of(prunings: Sequence[Path], withdrawn: Iterable[str]) -> pa.Array:
+    """Return the ids that were pruned, each once, but for those of withdrawn datasets."""
+    chunks = [chunk for folder in prunings for chunk in SavedPruning.load_ids(folder).chunks]
+    ids = pc.unique(pa.chunked_array(chunks, pa.string()))
+    for name in withdrawn:
+        ids = ids.filter(pc.invert(pc.starts_with(ids, f"{name}/")))
+    return ids
 
 
 def _step_statuses(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 from itertools import islice
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from adaptinf.data import Checked, Features, SavedPruning
 from adaptinf.data.checked import load_unusable
 from adaptinf.errors import ModelError
@@ -44,7 +47,10 @@ def unusable_counts(run: Run, *, folders: StepFolders | None = None) -> list[int
         known |= _unusable_ids(run, folders, step, Checked)
         counts.append(len(known | _unusable_ids(run, folders, step, Features)) if folders.has(step, Checked) else None)
         if known and folders.has(step, SavedPruning):
-            known -= set(map(str, SavedPruning.load_ids(run.stage_folder(step, SavedPruning)))) - restored
+            pruned = SavedPruning.load_ids(run.stage_folder(step, SavedPruning))
+            # Of all that was pruned, which may be a million, only those that are known to be unusable.
+            is_known = pc.is_in(pruned, value_set=pa.array(list(known), pa.string()))
+            known -= set(pruned.filter(is_known).to_pylist()) - restored
     return counts
 
 

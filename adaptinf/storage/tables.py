@@ -69,6 +69,21 @@ def read_table(path: Path, *needed: str) -> Columns:
     return columns
 
 
+def read_texts(path: Path, name: str) -> pa.ChunkedArray:
+    """Return one text column of a Parquet file as Arrow has it: a tenth of the memory of Python's texts.
+
+    Raises:
+        StoreError: as `read_table`.
+    """
+    check_file(path)
+    with as_written(path, "cannot be read as Parquet"), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        names = [name] if name in file.schema_arrow.names else []
+        table = file.read(names, use_threads=file.metadata.num_rows > FEW_ROWS)
+        found = table[name].cast(pa.string()) if names else pa.chunked_array([], pa.string())
+    _require(path, [] if names else [name], "column")
+    return found
+
+
 def num_rows(path: Path) -> int:
     """Return the number of rows of a Parquet file, of which the end alone is read.
 

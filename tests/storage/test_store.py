@@ -224,3 +224,15 @@ def test_the_bytes_of_a_folder_are_those_of_its_files_and_linked_files(tmp_path)
     (inside / "gone").symlink_to(tmp_path / "nothing")
     assert store.folder_bytes(inside) == 10
     assert store.folder_bytes(tmp_path / "nothing") == 0
+
+
+def test_one_column_of_texts_is_read_as_arrow_has_it_and_a_missing_one_is_named(tmp_path):
+    tables.write_table(tmp_path / "table.parquet", {"id": ["b", "a"], "row": np.arange(2)})
+    assert tables.read_texts(tmp_path / "table.parquet", "id").to_pylist() == ["b", "a"]
+    tables.write_table(tmp_path / "empty.parquet", {"id": tables.text_array([])})
+    assert len(tables.read_texts(tmp_path / "empty.parquet", "id")) == 0
+    with pytest.raises(StoreError, match=r"table\.parquet .* lacks the column 'skill'"):
+        tables.read_texts(tmp_path / "table.parquet", "skill")
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match="cannot be read as Parquet"):
+        tables.read_texts(tmp_path / "table.parquet", "id")
