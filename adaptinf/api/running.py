@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from adaptinf.runs.stream import Added
 
 
-def init(folder: PathLike, *, model: PathLike, settings: Overrides | None = None) -> Run:
-    """Make an empty run folder with a commented config.yaml, and return the run.
+def init(folder: PathLike, *, model: PathLike, data: PathLike | None = None, settings: Overrides | None = None) -> Run:
+    """Make a run folder with a commented config.yaml and an empty pool, and return the run.
 
     Args:
         folder: the new run folder.
         model: Hugging Face folder or hub name of the model that learns.
+        data: what the stream is made of: one dataset per subset, subfolder or group of files; None: it is empty.
         settings: `{"selection.budget": 1000}`, or as `--set` has them, `["selection.budget=1000"]`.
 
     Raises:
         ConfigError: the folder has a config.yaml already, or a setting is wrong.
+        DataError: the data cannot be found.
         StoreError: another process makes a run there.
     """
     from adaptinf import config as configuration
     from adaptinf.runs import Run
+    from adaptinf.runs.first_stream import stream_of, with_stream
     from adaptinf.runs.layout import CONFIG
     from adaptinf.storage import lock
 
@@ -41,6 +44,8 @@ def init(folder: PathLike, *, model: PathLike, settings: Overrides | None = None
     _refuse_file(file)
     changes = {"model.path": os.fspath(model), **configuration.as_settings(settings)}
     config = configuration.from_overrides(changes, base=Path.cwd())
+    if data is not None:
+        config = with_stream(config, stream_of(os.fspath(data)))
     with lock.held(Path(folder)):
         _refuse_file(file)  # another process may have made it meanwhile
         return Run.create(Path(folder), config)

@@ -30,12 +30,24 @@ if TYPE_CHECKING:
 def init(
     folder: Annotated[Path, typer.Argument(help="The run folder to make.")],
     model: Annotated[str, typer.Option(help="Hugging Face folder or hub name of the model to train.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Folder, address or hub name; each subset, subfolder or group of files is a dataset."
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make an empty run folder with a commented config.yaml."""
-    made = api.init(folder, model=model, settings=overrides)
+    """Make a run folder with a commented config.yaml, its stream empty or made of what --from names."""
+    made = api.init(folder, model=model, data=data, settings=overrides)
     say(f"wrote {made.config_file}")
-    say(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
+    if data is None:
+        say(f"next: adaptinf add {folder} DATA.json --images FOLDER, then adaptinf step {folder}")
+        return
+    for dataset in made.config.stream:
+        parts = [f"{key} {value}" for key in ("subset", "split") if (value := getattr(dataset, key))]
+        say(f"  {dataset.name}: {', '.join([dataset.path, *parts])}")
+    say(f"next: adaptinf run {made.config_file}")
 
 
 def run(

@@ -49,7 +49,7 @@ __all__ = [
 # Any in this module: a value from a file can be of any JSON type.
 
 TAG = "<image>"
-ID_KEYS = ("id", "uid", "question_id")
+ID_KEYS = ("id", "uid", "question_id", "__key__")
 """Keys that may hold a row's id; the first one present is used."""
 
 # LLaVA writes a tag on a line of its own; that line break belongs to the tag.

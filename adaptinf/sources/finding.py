@@ -13,7 +13,7 @@ from typing import Any
 from adaptinf.config import SourceConfig
 from adaptinf.errors import DataError
 from adaptinf.sources import dataset_info, hub, remote
-from adaptinf.sources.folder import INFO, STATE, data_files, json_object, of_one_kind, refuse_subset
+from adaptinf.sources.folder import INFO, STATE, data_files, json_object, of_one_kind, refuse_split, refuse_subset
 from adaptinf.sources.kinds import columns_of
 from adaptinf.sources.manifest import exported_file
 from adaptinf.sources.source import Columns, Shard, Source
@@ -75,7 +75,7 @@ def _found(path: str, subset: str | None, split: str | None) -> Source:
     if is_pattern(path) and not os.path.lexists(path):
         return _matching(path, subset, split)
     if not os.path.lexists(path) and hub.is_hub_name(path):
-        return _of_files(path, hub.hub_files(path, subset, split).addresses)
+        return _of_files(path, hub.hub_files(path, subset, split))
     return _one_file(Path(path), subset, split)
 
 
@@ -84,21 +84,20 @@ def _one_file(path: Path, subset: str | None, split: str | None) -> Source:
         raise DataError(f"{path} {problem}")
     if kind_of(path.name) is None:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'!r}; a dataset is a {known_suffixes()} file")
-    if path.name == INFO and (content := _entries(LocalTree(path.parent))) is not None:
+    if path.name == INFO and (content := entries_of(LocalTree(path.parent))) is not None:
         return _entry(LocalTree(path.parent), content, subset, split)
     refuse_subset(subset, str(path), "it is one file")
-    if split is not None:
-        raise DataError(f"{path} is one file, without splits; leave out split: {split}")
+    refuse_split(split, str(path))
     return Source(path=str(path), shards=(as_shard(os.path.abspath(path), str(path)),), folder=path.parent)
 
 
 def _in_folder(tree: Tree, subset: str | None, split: str | None) -> Source:
     if isinstance(tree, LocalTree) and (exported := exported_file(tree.root, SUFFIXES)):
         return _described(_one_file(exported, subset, split), tree)
-    if (content := _entries(tree)) is not None:
+    if (content := entries_of(tree)) is not None:
         return _entry(tree, content, subset, split)
     if isinstance(tree, LocalTree) and tree.has(README) and hub.has_subsets(tree.text(README)):
-        return _of_files(tree.name, hub.described_files(tree.name, subset, split).addresses)
+        return _of_files(tree.name, hub.described_files(tree.name, subset, split))
     return _as_source(tree, data_files(tree, subset, split))
 
 
@@ -130,26 +129,26 @@ def _above(pattern: str) -> Path:
 
 def _at_address(address: str, subset: str | None, split: str | None) -> Source:
     system, path = remote.opened_system(address)
-    try:
-        if is_pattern(address):
-            refuse_subset(subset, address, "it is a pattern")
-            names = sorted(name for name in system.glob(path) if kind_of(name))
-            chosen = of_one_kind(of_split(names, split, address), address)
-            found = [str(system.unstrip_protocol(name)) for name in chosen]
-        elif system.isfile(path):
-            refuse_subset(subset, address, "it is one file")
-            found = [address] if kind_of(address) else []
-        elif system.isdir(path):
-            return _in_folder(RemoteTree(system, path, address.rstrip("/")), subset, split)
-        else:
-            raise DataError(f"{address} does not exist")
-    except DataError:
-        raise
-    except Exception as error:  # errors of a file system are of many kinds
-        raise remote.unreachable(address, error) from error
-    if not found:
+    return remote.answered(address, lambda: _in_system(system, path, address, subset, split))
+
+
+# Any: fsspec has no types.
+def _in_system(system: Any, path: str, address: str, subset: str | None, split: str | None) -> Source:
+    if is_pattern(address):
+        refuse_subset(subset, address, "it is a pattern")
+        names = of_split(sorted(name for name in system.glob(path) if kind_of(name)), split, address)
+        if not names:
+            raise DataError(f"no data file ({known_suffixes()}) matches {address}")
+        return _of_files(address, [str(system.unstrip_protocol(name)) for name in names])
+    if system.isdir(path) and not system.isfile(path):
+        return _in_folder(RemoteTree(system, path, address.rstrip("/")), subset, split)
+    if not system.isfile(path):
+        raise DataError(f"{address} does not exist")
+    if kind_of(address) is None:
         raise DataError(f"{address} is no data file ({known_suffixes()})")
-    return _of_files(address, found)
+    refuse_subset(subset, address, "it is one file")
+    refuse_split(split, address)
+    return _of_files(address, [address])
 
 
 def _of_files(path: str, addresses: Sequence[str]) -> Source:
@@ -162,7 +161,7 @@ def _of_files(path: str, addresses: Sequence[str]) -> Source:
 
 
 # Any: a value from a file can be of any JSON type.
-def _entries(tree: Tree) -> Mapping[str, Any] | None:
+def entries_of(tree: Tree) -> Mapping[str, Any] | None:
     """Return the content of a folder's dataset_info.json if it is LLaMA-Factory's."""
     if not tree.has(INFO) or tree.has(STATE):
         return None
@@ -177,7 +176,7 @@ def _entry(tree: Tree, content: Mapping[str, Any], subset: str | None, split: st
     key, place = dataset_info.place_of(entry, where)
     inner, split = entry.values.get("subset"), split or entry.values.get("split")
     if key == dataset_info.HUB_NAME:
-        found = _of_files(place, hub.hub_files(place, inner, split).addresses)
+        found = _of_files(place, hub.hub_files(place, inner, split))
     elif key == dataset_info.CLOUD_NAME:
         found = _found(place, inner, split)
     else:
@@ -198,7 +197,7 @@ def _beside(tree: Tree, place: str, split: str | None, where: str) -> Source:
 
 def _described(found: Source, tree: Tree) -> Source:
     """Return a source with what the only entry of a dataset_info.json beside its file says about it."""
-    content = _entries(tree) or {}
+    content = entries_of(tree) or {}
     entries = [
         entry
         for entry in content.values()

@@ -35,7 +35,7 @@ def data_files(tree: Tree, subset: str | None, split: str | None) -> list[str]:
         if split is not None:
             raise DataError(f"{tree.name} is one split, as it has a {STATE}; leave out split")
         return _saved_files(tree, "")
-    names = [name for name in tree.files() if kind_of(name) and name.rpartition("/")[2] not in _OTHER_FILES]
+    names = names_of_data_files(tree)
     if MANIFEST in names and len(names) > 1:
         other = next(name for name in names if name != MANIFEST)
         raise DataError(f"{tree.name} holds {other} and a {MANIFEST} that names no data file; name the file")
@@ -49,6 +49,11 @@ def data_files(tree: Tree, subset: str | None, split: str | None) -> list[str]:
             f"folder {tree.name} holds no data file ({known_suffixes()}), found: {_listed(tree.files())}; name the file"
         )
     return of_one_kind(of_split(below, split, tree.name), tree.name)
+
+
+def names_of_data_files(tree: Tree) -> list[str]:
+    """Return the names of all files of a folder whose suffix is that of a data file, but those that describe others."""
+    return [name for name in tree.files() if kind_of(name) and name.rpartition("/")[2] not in _OTHER_FILES]
 
 
 def of_one_kind(names: Sequence[str], where: str) -> list[str]:
@@ -81,6 +86,16 @@ def refuse_subset(subset: str | None, where: str, reason: str) -> None:
     """
     if subset is not None:
         raise DataError(f"{where} has no subsets, as {reason}; leave out subset: {subset}")
+
+
+def refuse_split(split: str | None, where: str) -> None:
+    """Refuse a split of one file.
+
+    Raises:
+        DataError: one is named.
+    """
+    if split is not None:
+        raise DataError(f"{where} is one file, without splits; leave out split: {split}")
 
 
 # Any: a value from a file can be of any JSON type.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from adaptinf.errors import DataError
 from adaptinf.sources.remote import unreachable
@@ -18,68 +19,71 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _NUM_LISTED = 10
 
 
-class HubFiles(NamedTuple):
-    """Files of one split of one subset."""
-
-    addresses: list[str]
-    """hf://datasets/NAME@COMMIT/FILE, or paths of a local folder."""
-    subset: str
-    """Name of the subset."""
-    split: str
-    """Name of the split."""
-
-
 def is_hub_name(path: str) -> bool:
     """Return whether a path can be the name of a data set of the hub: `name` or `owner/name`, no file's."""
     return _NAME.fullmatch(path) is not None and kind_of(path) is None and ".." not in path
 
 
-def hub_files(name: str, subset: str | None, split: str | None) -> HubFiles:
-    """Return the data files of a data set of the hub, at its present commit.
+def hub_files(name: str, subset: str | None, split: str | None) -> list[str]:
+    """Return the addresses hf://datasets/NAME@COMMIT/FILE of a data set of the hub, at its present commit.
 
     Raises:
         DataError: the hub does not answer, has no such data set, or it is not clear which subset or split is meant.
     """
-    commit = _commit(name)
-    try:
-        return described_files(name, subset, split, commit)
-    except (OSError, EOFError) as error:
-        raise unreachable(f"hub data set {name}", error) from error
+    return described_files(name, subset, split, _commit(name))
 
 
-def described_files(path: str, subset: str | None, split: str | None, commit: str | None = None) -> HubFiles:
+def described_files(path: str, subset: str | None, split: str | None, commit: str | None = None) -> list[str]:
     """Return the data files of one subset and split, of a data set of the hub or of a folder with a README like one.
 
     Raises:
-        DataError: it is not clear which are meant, or a script would be needed.
-        OSError: the hub does not answer.
+        DataError: it is not clear which are meant, a script would be needed, or the hub does not answer.
     """
-    # A second to import.
-    import datasets
-
-    try:
-        chosen = _chosen_subset(path, subset, datasets.get_dataset_config_names(path, revision=commit))
-        builder = datasets.load_dataset_builder(path, chosen, revision=commit)
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
-        raise DataError(f"{path} has no data files that can be found: {' '.join(str(error).split())[:200]}") from error
-    found: Mapping[str, Sequence[str]] = builder.config.data_files or {}
-    splits = {str(key): [str(file) for file in files] for key, files in found.items()}
-    name = _chosen_split(f"{path} ({chosen})", split, list(splits))
-    return HubFiles(splits[name], chosen, name)
+    chosen = _chosen_subset(path, subset, _subsets(path, commit))
+    files = _files(path, chosen, commit)
+    return files[_chosen_split(f"{path} ({chosen})", split, list(files))]
 
 
-def subsets_of(path: str) -> list[str]:
-    """Return the names of the subsets of a data set of the hub, or of a folder with a README like one.
+def subsets_with_splits(path: str) -> dict[str, list[str]]:
+    """Return the subsets of a data set of the hub, or of a folder with a README like one, each with its splits.
 
     Raises:
         DataError: the hub does not answer, or has no such data set.
     """
     commit = None if os.path.isdir(path) else _commit(path)
+    return {subset: list(_files(path, subset, commit)) for subset in _subsets(path, commit)}
+
+
+def _subsets(path: str, commit: str | None) -> list[str]:
+    # A second to import.
     import datasets
 
-    try:
+    with _one_line(path):
         return list(datasets.get_dataset_config_names(path, revision=commit))
-    except Exception as error:  # of `datasets`, `huggingface_hub` or the network
+
+
+def _files(path: str, subset: str, commit: str | None) -> dict[str, list[str]]:
+    """Return the files of each split of a subset."""
+    import datasets
+
+    with _one_line(path):
+        builder = datasets.load_dataset_builder(path, subset, revision=commit)
+        found: Mapping[str, Sequence[str]] = builder.config.data_files or {}
+    return {str(split): [str(file) for file in files] for split, files in found.items()}
+
+
+@contextmanager
+def _one_line(path: str) -> Iterator[None]:
+    """Turn what `datasets` raises into one line.
+
+    Raises:
+        DataError: there are no data files, a script would be needed, or the hub does not answer.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        raise DataError(f"{path} has no data files that can be found: {' '.join(str(error).split())[:200]}") from error
+    except Exception as error:  # of the libraries that `datasets` asks the network with
         raise unreachable(f"data set {path}", error) from error
 
 

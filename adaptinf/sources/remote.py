@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from adaptinf.errors import DataError
 
 _MAX_REASON = 160
+T = TypeVar("T")
 
 
 def opened_system(address: str) -> tuple[Any, str]:
@@ -26,6 +28,20 @@ def opened_system(address: str) -> tuple[Any, str]:
     except Exception as error:  # what a file system raises where there are no credentials or no network
         raise unreachable(address, error) from error
     return system, path
+
+
+def answered(address: str, question: Callable[[], T]) -> T:
+    """Return what a file system answers.
+
+    Raises:
+        DataError: it cannot be asked.
+    """
+    try:
+        return question()
+    except DataError:
+        raise
+    except Exception as error:  # errors of a file system are of many kinds
+        raise unreachable(address, error) from error
 
 
 def unreachable(address: str, error: Exception) -> DataError:

@@ -25,11 +25,13 @@ def of_split(names: Sequence[str], split: str | None, where: str) -> list[str]:
         DataError: no file belongs to the split, or it is not clear which one is meant.
     """
     if split is not None:
-        found = [name for name in names if _is_named(name, split)] or [name for name in names if _label(name) == split]
+        found = [name for name in names if _is_named(name, split)] or [
+            name for name in names if label_of(name) == split
+        ]
         if not found:
             raise DataError(f"{where} has no split {split!r}; {_known(names)}")
         return found
-    labels = {_label(name) for name in names}
+    labels = {label_of(name) for name in names}
     if len(labels) > 1 and labels - {None, "train"}:
         raise DataError(f"{where} has files of several splits ({_known(names)}); name one with split")
     return list(names)
@@ -49,7 +51,7 @@ def stem_of(file_name: str) -> str:
     return stem
 
 
-def _label(name: str) -> str | None:
+def label_of(name: str) -> str | None:
     """Return the split that the last part of a path with such a word names; None where no part does."""
     *folders, last = name.split("/")
     for part in (stem_of(last), *reversed(folders)):
@@ -60,8 +62,13 @@ def _label(name: str) -> str | None:
     return None
 
 
+def is_split_word(name: str) -> bool:
+    """Return whether a folder's whole name is a word for a split."""
+    return any(name.lower() in words for words in SPLIT_WORDS.values())
+
+
 def _known(names: Iterable[str]) -> str:
     first: dict[str, str] = {}
     for name in names:
-        first.setdefault(_label(name) or "no split", name)
+        first.setdefault(label_of(name) or "no split", name)
     return "; ".join(f"{label}: {name}" for label, name in list(sorted(first.items()))[:_NUM_LISTED])

@@ -15,7 +15,7 @@ from adaptinf.sources.row import FileRow
 from adaptinf.sources.source import Shard
 
 KEY = "__key__"
-"""Key of a row with the name that its files have in common."""
+"""Key of a row with the name that its files have in common, where its JSON has no `id`."""
 IMAGE_SUFFIXES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff ppm pgm pbm pnm jp2 avif heic svg".split())
 """Last suffix of a member that is an image, which becomes bytes under `image`, or `images` where there are several."""
 _TEXT_SUFFIXES = frozenset(("txt", "text", "caption", "transcript"))
@@ -119,6 +119,8 @@ def _value(group: _Group) -> dict[str, Any]:
             value |= found if isinstance(found, dict) and suffix == "json" else {suffix: found}
         else:
             value[suffix] = _member(group.names[suffix], last, content)
+    if value.get("id") not in (None, ""):
+        del value[KEY]
     if images:
         named = _ordered(images, group, value)
         value.pop("image", None)

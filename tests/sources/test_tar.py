@@ -22,8 +22,8 @@ ROWS: dict[str, bytes | str] = {
 
 def test_files_of_one_name_are_a_row_with_the_keys_of_its_json(tmp_path: Path) -> None:
     first, second = values_of(write_tar(tmp_path / "a.tar", ROWS))
-    assert first == {"__key__": "a/000", "id": "0", "conversations": TURNS, "image": b"\xff\xd8 first"}
-    assert second["__key__"] == "a/001" and second["image"] == b"\xff\xd8 second"
+    assert first == {"id": "0", "conversations": TURNS, "image": b"\xff\xd8 first"}
+    assert second["id"] == "1" and second["image"] == b"\xff\xd8 second"
 
 
 def test_texts_and_classes_and_other_files_come_under_their_suffixes(tmp_path: Path) -> None:
