@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from adaptinf.config.schema import ColumnsConfig
-from adaptinf.data import Message, Rejected, Sample
-from adaptinf.formats.columns import shared_columns
-from adaptinf.formats.conversation import ID_KEYS, Conversation, Parser, align
+from adaptinf.config.schema import MAX_ROW_BYTES, ColumnsConfig
+from adaptinf.data import Rejected, Sample
+from adaptinf.formats.columns import is_missing
+from adaptinf.formats.conversation import Parser, Place
 from adaptinf.formats.detection import ROWS_TO_SNIFF, parser_of
-from adaptinf.formats.image_files import Folders, Found, ImageFolders, named_folders
-from adaptinf.formats.in_row import GivenImage
+from adaptinf.formats.ids import REPEATED_ID, Claims, numbered
+from adaptinf.formats.image_files import Folders, ImageFolders, named_folders
 from adaptinf.formats.nesting import rows_in
-from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
-from adaptinf.formats.reasons import BadRow, shown
-from adaptinf.images.contents import ImageContent
-from adaptinf.sources import FileRow, NoRows, Shard, Source, find_source, read_shard
-from adaptinf.sources.decoding import num_bytes
+from adaptinf.formats.plain import PlainRow
+from adaptinf.formats.reasons import BadRow
+from adaptinf.formats.rows import Item, RowReader, settled_plain, settled_rejected
+from adaptinf.sources import FileRow, Source, find_source
+from adaptinf.sources.chunks import Chunk, chunks_of, read_chunk
 from adaptinf.sources.manifest import exported_roots
-from adaptinf.words import counted, escaped, has_controls
+from adaptinf.words import counted
 
-REPEATED_ID = "repeated id"
-"""Start of the note on a sample whose id an earlier row has."""
-
-# Digits of a row number that replaces a missing id: 000042.
-_ID_DIGITS = 6
+__all__ = ["REPEATED_ID", "Reading", "broken_file", "prepared", "read"]
 
 
 def read(
@@ -62,182 +59,173 @@ def read(
         DataError: the file cannot be read as a dataset; damage further down is raised while iterating.
         ConfigError: there is no such format, or columns are named as well.
     """
+    return prepared(
+        path,
+        format,
+        images,
+        columns=columns,
+        source=source,
+        check_images=check_images,
+        max_pixels=max_pixels,
+        max_row_bytes=max_row_bytes,
+    ).samples()
+
+
+def prepared(
+    path: str | Path | Source,
+    format: str | None = None,
+    images: Folders = None,
+    *,
+    columns: Mapping[str, str] | ColumnsConfig | None = None,
+    source: str | None = None,
+    check_images: bool = True,
+    max_pixels: int | None = None,
+    max_row_bytes: int | None = None,
+) -> Reading:
+    """Return what it takes to read a dataset, with the arguments of `read` and raising what it raises."""
     found = path if isinstance(path, Source) else find_source(path)
     folders = named_folders(images, found.folder)
-    rows = _rows_of(found, max_row_bytes)
-    head = [] if format else list(islice(rows, ROWS_TO_SNIFF))
-    values = [row.value for _, row in head]
-    plugin = parser_of(found.path, values, format=format, columns=columns, description=found.description)
-    roots = () if found.folder is None else exported_roots(found.folder)
-    image_folders = ImageFolders(folders, roots, are_opened=check_images, max_pixels=max_pixels)
-    reader = _Reader(plugin=plugin, source=source or found.name, find_image=image_folders.find)
-    return _read(chain(head, rows), reader)
+    limit = MAX_ROW_BYTES if max_row_bytes is None else max_row_bytes
+    head = [row.value for row in islice(_first_rows(found, limit), ROWS_TO_SNIFF)]
+    plugin = parser_of(found.path, head, format=format, columns=columns, description=found.description)
+    return Reading(
+        found=found,
+        source=source or found.name,
+        plugin=plugin,
+        folders=folders,
+        roots=() if found.folder is None else exported_roots(found.folder),
+        check_images=check_images,
+        max_pixels=max_pixels,
+        max_row_bytes=limit,
+        with_images=any(_has_images(plugin, row) for row in head),
+    )
 
 
-class _ShardRow(NamedTuple):
-    shard: Shard
-    row: FileRow
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """All that it takes to read a dataset or a chunk of it, in this process or in another one it is sent to."""
+
+    found: Source
+    """Its files."""
+    source: str
+    """Its name, the first part of every id."""
+    plugin: Parser
+    """Its format."""
+    folders: tuple[Path, ...]
+    """Folders that image paths are relative to."""
+    roots: tuple[Path, ...]
+    """Further folders that absolute paths may lead to."""
+    check_images: bool
+    """Whether every image is decoded."""
+    max_pixels: int | None
+    """Width times height of the largest image; None: the default."""
+    max_row_bytes: int
+    """Bytes of the largest row."""
+    with_images: bool
+    """Whether the first rows have images, so that chunks have fewer rows."""
+
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """The parts that can be read by themselves."""
+        return chunks_of(self.found, with_images=self.with_images)
+
+    @contextmanager
+    def open(self) -> Iterator[ChunkReader]:
+        """Yield the reader of its chunks, which remembers what it found out about images."""
+        images = ImageFolders(self.folders, self.roots, are_opened=self.check_images, max_pixels=self.max_pixels)
+        rows = RowReader(plugin=self.plugin, source=self.source, find_image=images.find)
+        yield ChunkReader(self.found, rows, self.max_row_bytes)
+
+    def samples(self) -> Iterator[Sample | Rejected]:
+        """Yield all rows in order, their ids settled."""
+        claims, places = Claims(), Places()
+        with self.open() as reader:
+            for chunk in self.chunks:
+                place = places.begin(chunk.shard)
+                last = -1
+                if place is None:
+                    continue
+                for item in reader.items(chunk):
+                    last = item.row if isinstance(item, Rejected) else item.number
+                    if isinstance(item, Rejected):
+                        places.has_ended |= item.ends_file
+                        yield settled_rejected(item, self.source, place.row, place.number)
+                        continue
+                    own = item.id or numbered(place.number + item.number)
+                    free = claims.claim(own)
+                    if isinstance(item, PlainRow):
+                        yield settled_plain(item, self.source, own, free)
+                    else:
+                        yield item.settled(own, free)
+                places.advance(last + 1)
 
 
-def _rows_of(found: Source, max_row_bytes: int | None) -> Iterator[_ShardRow]:
-    """Yield the rows of all shards; none of an empty one, which counts as a list without items does."""
-    for shard in found.shards:
-        try:
-            for row in read_shard(shard, max_row_bytes):
-                yield from (_ShardRow(shard, one) for one in rows_in(row))
-        except NoRows:
-            continue
+@dataclass(frozen=True)
+class ChunkReader:
+    """Reads chunks of one dataset."""
+
+    found: Source
+    rows: RowReader
+    max_row_bytes: int
+
+    def items(self, chunk: Chunk) -> Iterator[Item]:
+        """Yield the items of a chunk; numbers count from its first row.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return self.rows.items(read_chunk(self.found, chunk, self.max_row_bytes), chunk.name)
+
+
+class Begin(NamedTuple):
+    """Where a chunk begins."""
+
+    row: int
+    """Number of its first row in its file."""
+    number: int
+    """Number of its first row in the dataset."""
+
+
+class Places:
+    """Where each chunk begins, which the chunks before it tell."""
+
+    def __init__(self) -> None:
+        """Begin before the first chunk."""
+        self._shard, self._row, self._number = -1, 0, 0
+        self.has_ended = False
+        """Whether the file of the present chunk breaks off before its end: nothing after that is read of it."""
+
+    def begin(self, shard: int) -> Begin | None:
+        """Return where the next chunk begins, which is one of this shard; None where the file has broken off."""
+        if shard != self._shard:
+            self._shard, self._row, self.has_ended = shard, 0, False
+        return None if self.has_ended else Begin(self._row, self._number)
+
+    def advance(self, num_rows: int) -> None:
+        """Take note of how many numbers the chunk's rows took."""
+        self._row += num_rows
+        self._number += num_rows
+
+
+def _first_rows(found: Source, max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield rows from the beginning of a source."""
+    for number, shard in enumerate(found.shards):
+        for row in read_chunk(found, Chunk(number=0, shard=number, name=shard.name), max_row_bytes):
+            yield from rows_in(row)
+
+
+# object: the value of a row can be of any type.
+def _has_images(plugin: Parser, row: object) -> bool:
+    if not isinstance(row, dict):
+        return False
+    try:
+        conversation = plugin.parse(row)
+    except BadRow:
+        return False
+    places = (piece for turn in conversation.turns for piece in turn.pieces if isinstance(piece, Place))
+    return any(not is_missing(image) for image in conversation.images) or any(place.path for place in places)
 
 
 def broken_file(row: Rejected) -> str:
     """Return in words that a file cannot be read to its end; `row` is the last one that was read of it."""
     return f"{row.file} cannot be read to its end: {counted(row.row, 'row')} read, then {row.reason}"
-
-
-def _read(rows: Iterator[_ShardRow], reader: _Reader) -> Iterator[Sample | Rejected]:
-    shape = shape_of(reader.plugin)
-    for shard, row in rows:
-        if shape and (plain := plain_row(row.number, row.value, shape)):
-            yield reader.plain_sample(plain)
-            continue
-        try:
-            yield reader.sample(row)
-        except BadRow as reason:
-            yield Rejected(
-                file=shard.name,
-                row=row.number,
-                reason=str(reason),
-                id=f"{reader.source}/{_intended_id(row)}",
-                ends_file=row.ends_file,
-            )
-
-
-@dataclass(kw_only=True)
-class _Reader:
-    """Turns rows into samples, and remembers the ids in use."""
-
-    plugin: Parser
-    source: str
-    find_image: Callable[[str | GivenImage], Found]
-    copies: dict[str, int] = field(default_factory=dict)
-    """Ids in use, each with the number of its last copy."""
-
-    def sample(self, row: FileRow) -> Sample:
-        """Return a row as a sample.
-
-        Raises:
-            BadRow: it cannot become one.
-        """
-        if row.problem:
-            raise BadRow(row.problem)
-        if not isinstance(row.value, dict):
-            raise BadRow(f"row is {shown(row.value)}, not an object")
-        conversation = self.plugin.parse(row.value)
-        columns = shared_columns(conversation.meta, _system_turn(conversation))
-        aligned = align(conversation, columns.system)
-        _check_text(aligned.messages, columns.tools)
-        own_id, meta = _own_id(columns.others, row.number)
-        found = [self.find_image(image) for image in aligned.images]
-        images, reductions = tuple(map(_image_of, found)), tuple(image.reduction for image in found)
-        free_id, notes = self._claim(own_id)
-        unread = [key for key, value in meta.items() if value is not None and key not in MEASURED_KEYS]
-        return Sample(
-            id=f"{self.source}/{free_id}",
-            source=self.source,
-            messages=aligned.messages,
-            images=images,
-            meta=_named_as_text(meta),
-            notes=(*aligned.notes, *notes, *dict.fromkeys(image.note for image in found if image.note)),
-            unlearnt=aligned.unlearnt,
-            tools=columns.tools,
-            tags=aligned.tags,
-            reductions=reductions if any(scale > 1 for scale in reductions) else (),
-            scalings=tuple(dict.fromkeys(image.scaling for image in found if image.scaling)),
-            unread=tuple(dict.fromkeys([*unread, *conversation.unread])),
-        )
-
-    def plain_sample(self, row: PlainRow) -> Sample:
-        """Return a plain row as a sample."""
-        free_id, notes = self._claim(row.id or f"{row.number:0{_ID_DIGITS}d}")
-        return Sample(
-            id=f"{self.source}/{free_id}",
-            source=self.source,
-            messages=row.messages,
-            meta=row.meta or {},
-            notes=notes,
-            unread=row.unread,
-        )
-
-    def _claim(self, own_id: str) -> tuple[str, tuple[str, ...]]:
-        line = _as_line(own_id)
-        notes = () if line == own_id else (f"id {shown(own_id)} is no line of text: became {shown(line)}",)
-        own_id = line
-        # Counting resumes at the last copy, so that a file with one id for all rows takes linear time.
-        free_id, copy = own_id, self.copies.get(own_id, 1)
-        while free_id in self.copies:
-            copy += 1
-            free_id = f"{own_id}~{copy}"
-        self.copies[free_id] = 1
-        self.copies[own_id] = copy
-        repeated = () if copy == 1 else (f"{REPEATED_ID} {shown(own_id)}: became {shown(free_id)}",)
-        return free_id, notes + repeated
-
-
-def _check_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a conversation whose text is longer than any model reads: its tokens take a hundred times as many bytes.
-
-    Raises:
-        BadRow: its turns and its tools together have more than MAX_TEXT_BYTES.
-    """
-    texts = [block["text"] or "" for message in messages for block in message["content"]]
-    size = sum(num_bytes(text) for text in texts) + sum(len(json.dumps(tool)) for tool in tools)
-    if size > MAX_TEXT_BYTES:
-        raise BadRow(f"text of {size:,} bytes, at most {MAX_TEXT_BYTES:,} are read; divide the conversation")
-
-
-def _system_turn(conversation: Conversation) -> str | None:
-    """Return the text of the first system turn; None where there is none."""
-    texts = ("".join(map(str, turn.pieces)) for turn in conversation.turns if turn.role == "system")
-    return next(texts, None)
-
-
-def _own_id(meta: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
-    """Return a row's id as text and its meta without it; a row without an id gets its number."""
-    others = dict(meta)
-    for key in ID_KEYS:
-        value = others.get(key)
-        if value is None or value == "":
-            others.pop(key, None)
-        elif isinstance(value, str | int | float) and not isinstance(value, bool):
-            return str(others.pop(key)), others
-        else:
-            raise BadRow(f"{key} is {shown(value)}, neither text nor a number")
-    return f"{number:0{_ID_DIGITS}d}", others
-
-
-def _as_line(id: str) -> str:
-    r"""Return an id as one line of text, as lists of ids have one per line: a line break in it becomes `\n`."""
-    return escaped(id) if has_controls(id) else id
-
-
-def _intended_id(row: FileRow) -> str:
-    """Return the id that a rejected row would have, as far as it can be read."""
-    meta = row.value if isinstance(row.value, dict) else {}
-    try:
-        return _as_line(_own_id(meta, row.number)[0])
-    except BadRow:
-        return _own_id({}, row.number)[0]
-
-
-def _named_as_text(meta: dict[str, Any]) -> dict[str, Any]:
-    """Return meta with the skill and the task as text where they are numbers."""
-    numbers = (int, float)
-    return {
-        key: str(value) if key in MEASURED_KEYS and isinstance(value, numbers) else value for key, value in meta.items()
-    }
-
-
-def _image_of(found: Found) -> Path | ImageContent:
-    if found.problem:
-        raise BadRow(found.problem)
-    return found.image

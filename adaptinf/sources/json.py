@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import IO
 
 import orjson
@@ -15,7 +16,7 @@ from adaptinf.sources.decoding import TOO_MANY, Decoded, decode, has_too_many, i
 from adaptinf.sources.opening import open_bytes, open_text
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard
-from adaptinf.sources.window import CHUNK_CHARACTERS, TooLarge, Window, lines_of
+from adaptinf.sources.window import CHUNK_BYTES, CHUNK_CHARACTERS, TooLarge, Window, lines_of
 from adaptinf.sources.wrapper import holds_lines, list_items, wrapped_items
 
 
@@ -67,6 +68,37 @@ def line_rows(
         if row is not None:
             yield row
             number += 1
+
+
+def line_rows_of(shard: Shard, part: tuple[int, int], max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield the rows of the lines that begin in a part of a file, from one offset to another, numbered from 0.
+
+    Raises:
+        DataError: a line is not UTF-8.
+    """
+    start, stop = part
+    with _named(shard), open_bytes(shard) as file:
+        file.seek(start)
+        lines_before = partial(_num_lines, shard, start)
+        yield from line_rows(file, max_row_bytes, start=start, stop=stop, lines_before=lines_before)
+
+
+def holds_lines_only(shard: Shard) -> bool:
+    """Return whether a file has one row per line, and is no JSON list."""
+    if shard.kind == "json":
+        return _holds_lines(shard, MAX_ROW_BYTES)
+    return not _holds_one_list(shard, MAX_ROW_BYTES)
+
+
+@lru_cache(maxsize=1)
+def _num_lines(shard: Shard, stop: int) -> int:
+    """Return the number of line breaks in a file before an offset; remembered, as every broken line asks for it."""
+    found = 0
+    with open_bytes(shard) as file:
+        while stop > 0 and (block := file.read(min(stop, CHUNK_BYTES))):
+            found += block.count(b"\n")
+            stop -= len(block)
+    return found
 
 
 def read_json_list(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterator[FileRow]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.data import Rejected, Sample
-from adaptinf.formats import read, reading
+from adaptinf.formats import read
 from adaptinf.formats.llava import Llava
 from adaptinf.formats.plain import PlainRow, plain_row, shape_of
 from adaptinf.registry import dataset_format, scope
@@ -76,7 +76,7 @@ def test_a_row_becomes_the_same_either_way(
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     quick = list(map(facts, read(path, format)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "shape_of", lambda plugin: None)
+        patch.setattr("adaptinf.formats.rows.shape_of", lambda plugin: None)
         assert list(map(facts, read(path, format))) == quick
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.formats import Conversation, Turn, plain, read, reading
+from adaptinf.formats import Conversation, Turn, plain, read
 from adaptinf.registry import dataset_format, scope
 
 Row = dict[str, Any]
@@ -273,7 +273,7 @@ TURNS = st.fixed_dictionaries(
 def test_a_text_that_no_model_reads_is_refused_and_other_keys_may_be_longer(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_TEXT_BYTES", 500)
+    monkeypatch.setattr("adaptinf.formats.rows.MAX_TEXT_BYTES", 500)
     monkeypatch.setattr(plain, "MAX_TEXT_BYTES", 500)
     rows = [llava("é" * 300), llava("x" * 300, note="x" * 2000)]
     refused, kept = read_rows(folder, rows)

@@ -1,0 +1,124 @@
+"""A source in chunks: parts that can be read by themselves, in any process, the same ones wherever they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from adaptinf.errors import DataError
+from adaptinf.sources import read_shard
+from adaptinf.sources.json import holds_lines_only, line_rows_of
+from adaptinf.sources.row import FileRow, NoRows
+from adaptinf.sources.source import Shard, Source
+
+CHUNK_BYTES = 16 * 2**20
+"""Bytes of a file in one chunk, about."""
+IMAGE_ROWS = 500
+"""Rows with images in one chunk of a file of lines, about: an image takes a thousand times as long as a line."""
+_FEW_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 20
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One part of a source."""
+
+    number: int
+    """Position among the chunks of the source."""
+    shard: int
+    """Number of its shard."""
+    name: str
+    """Name of its shard."""
+    part: tuple[int, int] | None = None
+    """Where it begins and ends: bytes of a file of lines, rows of a Parquet file; None: the whole shard."""
+    num_rows: int | None = None
+    """How many rows it has, as the file itself says; None: it does not say."""
+
+    def __str__(self) -> str:
+        return self.name if self.part is None else f"{self.name} (from {self.part[0]:,} to {self.part[1]:,})"
+
+
+def chunks_of(source: Source, *, with_images: bool) -> list[Chunk]:
+    """Return the chunks of a source in order; they depend on nothing but its files, and `with_images`.
+
+    Args:
+        source: the files.
+        with_images: whether rows have images, so that a chunk should have fewer rows.
+    """
+    found: list[Chunk] = []
+    for number, shard in enumerate(source.shards):
+        for part, num_rows in _parts(shard, with_images):
+            found.append(Chunk(number=len(found), shard=number, name=shard.name, part=part, num_rows=num_rows))
+    return found
+
+
+def read_chunk(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield the rows of a chunk, numbered from its own first row; none of an empty file.
+
+    Raises:
+        DataError: as `read_shard`.
+    """
+    shard = source.shards[chunk.shard]
+    try:
+        if chunk.part is None:
+            yield from read_shard(shard, max_row_bytes)
+        else:
+            yield from line_rows_of(shard, chunk.part, max_row_bytes)
+    except NoRows:
+        return
+    except OSError as error:
+        raise DataError(f"{shard.name} cannot be read ({error.strerror or error})") from error
+
+
+def _parts(shard: Shard, with_images: bool) -> Iterator[tuple[tuple[int, int] | None, int | None]]:
+    """Yield where the chunks of a shard begin and end, and how many rows each has."""
+    cuts = [] if shard.members is not None else _cuts(shard, with_images)
+    is_rows = shard.kind == "parquet"
+    if len(cuts) <= 2:  # its ends, or nothing
+        yield None, cuts[-1] if cuts and is_rows else None
+        return
+    for start, stop in zip(cuts, cuts[1:], strict=False):
+        yield (start, stop), stop - start if is_rows else None
+
+
+def _cuts(shard: Shard, with_images: bool) -> list[int]:
+    """Return where a shard may be cut, its begin and end included; nothing where it is read as a whole."""
+    is_local_text = shard.kind in ("json", "jsonl") and shard.compression is None and not shard.is_remote
+    try:
+        return _line_cuts(shard, with_images) if is_local_text else []
+    except OSError:  # reading it says what is wrong
+        return []
+
+
+def _line_cuts(shard: Shard, with_images: bool) -> list[int]:
+    size = os.path.getsize(shard.url)
+    with open(shard.url, "rb") as file:
+        step = _chunk_bytes(file.read(_HEAD_BYTES)) if with_images else CHUNK_BYTES
+        if size <= step or not holds_lines_only(shard):
+            return []
+        cuts = [0]
+        while (nominal := (cuts[-1] // step + 1) * step) < size:
+            cut = _line_end(file, nominal - 1)
+            if cut >= size:
+                break
+            cuts.append(cut)
+    return [*cuts, size]
+
+
+def _chunk_bytes(head: bytes) -> int:
+    """Return the bytes of a chunk of rows with images, by the lines at the beginning of the file."""
+    line = len(head) // max(1, head.count(b"\n"))
+    return min(CHUNK_BYTES, max(_FEW_BYTES, IMAGE_ROWS * line))
+
+
+def _line_end(file: IO[bytes], place: int) -> int:
+    """Return where the line ends that has the byte at a place, its line break included."""
+    file.seek(place)
+    while block := file.read(_BLOCK):
+        if (found := block.find(b"\n")) >= 0:
+            return place + found + 1
+        place += len(block)
+    return place
