@@ -23,7 +23,8 @@ from adaptinf.data import Sample
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, write_stream
 from adaptinf.models.quiet import silence_libraries
 from adaptinf.pipeline import run_all
-from adaptinf.pool.intake import DATA_FILE, add_dataset
+from adaptinf.pool.intake import add_dataset
+from adaptinf.pool.merging import DATA_FILE
 from adaptinf.runs import Run
 from adaptinf.runs.status import status_of
 from adaptinf.storage import checksums, store, tables, verified

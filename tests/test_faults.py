@@ -45,7 +45,7 @@ class Kill(NamedTuple):
 
 
 INSIDE = [
-    Kill("pool/00-one", "adaptinf.pool.intake:_Writer.add", call=7),
+    Kill("pool/00-one", "adaptinf.pool.columns:Columns.add", call=7),
     Kill("base/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/features", "adaptinf.extraction.work:_measure_batches", call=2, after=True),
     Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
@@ -55,7 +55,7 @@ INSIDE = [
     Kill("steps/00/model", "adaptinf.training:save_weights", after=True),
     Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
     Kill("steps/00/pruning", "adaptinf.data:SavedPruning.save", after=True),
-    Kill("pool/01-two", "adaptinf.pool.intake:_Writer.add", call=30),
+    Kill("pool/01-two", "adaptinf.pool.columns:Columns.add", call=30),
     Kill("steps/01/features", "adaptinf.extraction.work:_measure_batches", call=3),
     Kill("steps/01/model", "adaptinf.training.trainer:Reporter.on_save", call=2),
     Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),

@@ -11,7 +11,7 @@ from adaptinf.data import Sample
 from adaptinf.errors import DataError
 from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.images.contents import ImageContent
-from adaptinf.pool.intake import ImageStore
+from adaptinf.pool.image_store import ImageStore
 
 KEPT_META = ("skill", "task")
 """Fields of `meta` that are exported: text only, because Arrow refuses columns of mixed types."""

@@ -25,7 +25,7 @@ from adaptinf.config.schema import folder_list
 from adaptinf.data import Sample
 from adaptinf.images.contents import ImageContent
 from adaptinf.pool.image_file import image_of, is_reference
-from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
+from adaptinf.pool.merging import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.relocation import Move, moves, relocated
 from adaptinf.storage import store, tables, verified
 

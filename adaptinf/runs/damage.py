@@ -7,7 +7,7 @@ from pathlib import Path
 from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import StoreError
 from adaptinf.pool.corrections import RESTORED, WITHDRAWN
-from adaptinf.pool.intake import content_of
+from adaptinf.pool.intake import comparable_content_of
 from adaptinf.runs import Run, events
 from adaptinf.runs.expected import missing, newest_folder
 from adaptinf.runs.layout import BASE_STEP
@@ -52,7 +52,8 @@ def _check_arrived(run: Run, num_steps: int) -> None:
                 f"{dataset} is missing, and with it the samples that arrived at step {step}; bring back a copy, or "
                 f"adaptinf run {run.config_file} reads it again, if its file still gives the same rows"
             )
-        recorded, found = recorded_content(run, step), content_of(dataset)
+        recorded = recorded_content(run, step)
+        found = comparable_content_of(dataset, recorded)
         if None not in (recorded, found) and recorded != found:
             raise StoreError(
                 f"{dataset} holds other rows (content {found}) than those that step {step} worked with ({recorded}); "

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adaptinf.config import DatasetConfig
-from adaptinf.data import Checked, Rejected, Sample
+from adaptinf.data import Checked
 from adaptinf.data.checked import CONTENT
 from adaptinf.errors import StoreError
-from adaptinf.formats import read
+from adaptinf.formats.reading import Reading, prepared
+from adaptinf.pool.content import is_former
 from adaptinf.pool.corrections import withdrawn_datasets
-from adaptinf.pool.intake import STAGE, add_dataset, content_of, content_of_rows
+from adaptinf.pool.intake import STAGE, add_chunks, add_dataset, comparable_content_of, content_of_rows
 from adaptinf.pool.stored import dataset_info
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
@@ -102,10 +104,10 @@ def _make_dataset(run: Run, step: int) -> None:
     """Make the folder of dataset number `step`, and say what is worth knowing about its rows."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     _refuse_other_dataset(run, step)
-    rows = _rows(run, step)
+    reading = _reading(run, step)
     with run.shared(step, STAGE, folder):
         if not folder.exists():
-            _add(run, step, rows)
+            _add(run, step, reading)
     info = dataset_info(folder)
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
@@ -114,12 +116,12 @@ def _make_dataset(run: Run, step: int) -> None:
         run.progress.note(f"{dataset.name}: {line}")
 
 
-def _rows(run: Run, step: int) -> Iterator[Sample | Rejected]:
-    """Yield the rows of a step's dataset; none of one that was withdrawn before its step, which keeps the step."""
+def _reading(run: Run, step: int) -> Reading | None:
+    """Return how to read a step's dataset; None: it was withdrawn before its step, which it keeps without rows."""
     dataset, data = run.settings.stream[step], run.settings.data
     if dataset.name in withdrawn_datasets(run.pool_folder, until=step):
-        return iter(())
-    return read(
+        return None
+    return prepared(
         chosen_source(dataset, seed=run.settings.seed),
         dataset.format,
         dataset.images,
@@ -141,16 +143,17 @@ def _said_once(info: dict[str, Any]) -> Iterator[str]:
         yield f"images of more than 8 bits, {kind}, are scaled to 8: {counted(count, 'sample')}"
 
 
-def _add(run: Run, step: int, rows: Iterator[Sample | Rejected]) -> None:
+def _add(run: Run, step: int, reading: Reading | None) -> None:
     """Write the dataset's folder."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     part = store.begin(folder)
+    write = (
+        partial(add_dataset, name=dataset.name, rows=()) if reading is None else partial(add_chunks, reading=reading)
+    )
     with run.logged(step, STAGE, part):
-        add_dataset(
+        write(
             run.pool_folder,
             step,
-            dataset.name,
-            rows,
             images=run.settings.data.images,
             on_bad_row=run.settings.data.on_bad_row,
             allow_broken=dataset.allow_broken,
@@ -170,7 +173,8 @@ def _origin(dataset: DatasetConfig) -> dict[str, Any]:
 
 def _refuse_other_content(run: Run, step: int, part: Path) -> None:
     """Refuse rows that are not those that a step has worked with: its dataset was lost, and is made again."""
-    recorded, found = recorded_content(run, step), content_of(part)
+    recorded = recorded_content(run, step)
+    found = comparable_content_of(part, recorded)
     if recorded is not None and recorded != found:
         path = run.settings.stream[step].path
         raise StoreError(
@@ -179,14 +183,23 @@ def _refuse_other_content(run: Run, step: int, part: Path) -> None:
         )
 
 
-def content_of_source(run: Run, step: int, progress: Progress) -> str:
+def content_of_source(run: Run, step: int, progress: Progress, *, like: str | None = None) -> str:
     """Return the hash of the rows that a dataset's file gives now; nothing is written.
+
+    Args:
+        run: the run.
+        step: number of the dataset's step.
+        progress: where to report.
+        like: the hash that it is to be compared with, which may be one of an earlier version.
 
     Raises:
         DataError: the file, or an image that would be copied, cannot be read.
     """
+    reading = _reading(run, step)
+    rows = iter(()) if reading is None else reading.samples()
+    former = like is not None and is_former(like)
     with progress.stage(f"read {run.settings.stream[step].name}", None, "rows") as bar:
-        return content_of_rows(_rows(run, step), images=run.settings.data.images, on_row=bar.advance)
+        return content_of_rows(rows, images=run.settings.data.images, on_row=bar.advance, former=former)
 
 
 def recorded_content(run: Run, step: int) -> str | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from adaptinf.errors import DataError
-from adaptinf.sources import read_shard
 from adaptinf.sources.json import holds_lines_only, line_rows_of
+from adaptinf.sources.kinds import read_shard
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard, Source
 
@@ -18,6 +18,8 @@ CHUNK_BYTES = 16 * 2**20
 IMAGE_ROWS = 500
 """Rows with images in one chunk of a file of lines, about: an image takes a thousand times as long as a line."""
 _FEW_BYTES = 1 << 16
+_MOST_PARTS = 8
+"""Parts of one row group."""
 _HEAD_BYTES = 1 << 20
 _BLOCK = 1 << 16
 
@@ -65,6 +67,9 @@ def read_chunk(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[Fil
     try:
         if chunk.part is None:
             yield from read_shard(shard, max_row_bytes)
+        elif shard.kind == "parquet":
+            for row in _row_range(shard, chunk.part, max_row_bytes):
+                yield row._replace(number=row.number - chunk.part[0])
         else:
             yield from line_rows_of(shard, chunk.part, max_row_bytes)
     except NoRows:
@@ -86,11 +91,34 @@ def _parts(shard: Shard, with_images: bool) -> Iterator[tuple[tuple[int, int] | 
 
 def _cuts(shard: Shard, with_images: bool) -> list[int]:
     """Return where a shard may be cut, its begin and end included; nothing where it is read as a whole."""
+    if shard.kind == "parquet":
+        return _row_cuts(shard)
     is_local_text = shard.kind in ("json", "jsonl") and shard.compression is None and not shard.is_remote
     try:
         return _line_cuts(shard, with_images) if is_local_text else []
     except OSError:  # reading it says what is wrong
         return []
+
+
+def _row_cuts(shard: Shard) -> list[int]:
+    """Return where a Parquet file may be cut: between row groups, and within large ones."""
+    from adaptinf.sources.parquet import row_group_sizes
+
+    cuts, waiting, rows = [0], 0, 0
+    for num_rows, num_bytes in row_group_sizes(shard):
+        if waiting and waiting + num_bytes > CHUNK_BYTES:
+            cuts, waiting = [*cuts, rows], 0
+        # Each of these parts reads the group from its beginning.
+        num_parts = max(1, min(_MOST_PARTS, num_bytes // CHUNK_BYTES, num_rows))
+        cuts += [rows + num_rows * part // num_parts for part in range(1, num_parts)]
+        waiting, rows = waiting + num_bytes, rows + num_rows
+    return [*cuts, rows] if rows > cuts[-1] else cuts
+
+
+def _row_range(shard: Shard, part: tuple[int, int], max_row_bytes: int) -> Iterator[FileRow]:
+    from adaptinf.sources.parquet import read_row_range
+
+    return read_row_range(shard, part, max_row_bytes)
 
 
 def _line_cuts(shard: Shard, with_images: bool) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -20,11 +20,11 @@ def read_parquet(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
     Raises:
         DataError: the columns are not those of the source's first shard.
     """
-    yield from read_row_groups(shard, None, max_row_bytes)
+    yield from read_row_range(shard, None, max_row_bytes)
 
 
-def read_row_groups(shard: Shard, groups: Sequence[int] | None, max_row_bytes: int) -> Iterator[FileRow]:
-    """Yield the rows of some row groups (None: all), numbered from the start of the file.
+def read_row_range(shard: Shard, part: tuple[int, int] | None, max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield the rows from one number to another (None: all), numbered from the start of the file.
 
     Raises:
         DataError: as `read_parquet`.
@@ -34,23 +34,34 @@ def read_row_groups(shard: Shard, groups: Sequence[int] | None, max_row_bytes: i
         with _opened(shard) as file:
             refuse_other_columns(shard, file.schema_arrow)
             starts = _starts(file)
-            for group in range(file.num_row_groups) if groups is None else groups:
+            first, stop = part or (0, starts[-1])
+            for group in range(file.num_row_groups):
                 number = starts[group]
-                if _is_wanted(shard, number, starts[group + 1]):
+                if number < stop and starts[group + 1] > first and _is_wanted(shard, number, starts[group + 1]):
                     for batch in file.iter_batches(_batch_rows(file, group), row_groups=[group], use_threads=False):
-                        yield from rows_of(batch, number, max_row_bytes)
+                        skipped = min(max(0, first - number), batch.num_rows)
+                        wanted = batch.slice(skipped, max(0, stop - number - skipped))
+                        yield from rows_of(wanted, number + skipped, max_row_bytes)
                         number += batch.num_rows
+                        if number >= stop:
+                            break
     except (pa.ArrowException, OSError) as error:
         yield FileRow(number, None, f"Parquet that cannot be read ({_first_line(error)})", ends_file=True)
 
 
-def row_groups(shard: Shard) -> list[int]:
-    """Return the number of rows of each row group, from the footer; none of a file without a readable one."""
+def row_group_sizes(shard: Shard) -> list[tuple[int, int]]:
+    """Return rows and bytes of each row group, from the footer; none of a file without a readable one."""
     try:
         with _opened(shard) as file:
-            return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+            return [(group.num_rows, group.total_byte_size) for group in groups]
     except (pa.ArrowException, OSError):
         return []
+
+
+def row_groups(shard: Shard) -> list[int]:
+    """Return the number of rows of each row group, from the footer; none of a file without a readable one."""
+    return [num_rows for num_rows, _ in row_group_sizes(shard)]
 
 
 def schema_of_parquet(shard: Shard) -> pa.Schema | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.data.checked import UNUSABLE
-from adaptinf.pool.intake import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.intake import STAGE as POOL_STAGE
+from adaptinf.pool.merging import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
 from adaptinf.runs.layout import BASE_STEP

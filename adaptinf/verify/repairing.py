@@ -46,7 +46,7 @@ def _other_rows(run: Run, found: Examination, step: int, progress: Progress) -> 
     wanted, path = known_content(run, found, step), run.config.stream[step].path
     try:
         with run.plugins():
-            given = content_of_source(run, step, progress)
+            given = content_of_source(run, step, progress, like=wanted)
     except (AdaptError, OSError) as error:
         return f"its file {path} cannot be read ({error})"
     if wanted in (given, None):

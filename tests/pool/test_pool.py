@@ -19,7 +19,7 @@ from PIL import Image
 from adaptinf.data import Rejected, Sample, SavedPruning
 from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.formats import read
-from adaptinf.pool import Pool, add_dataset, intake, stored_datasets
+from adaptinf.pool import Pool, add_dataset, columns, merging, stored_datasets
 from adaptinf.pool.stored import FORMER_NAME, StoredDataset, dataset_info, repairs
 from adaptinf.storage import tables
 
@@ -259,18 +259,18 @@ def test_a_damaged_file_is_named(two: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"restored\.jsonl line 2"):
         Pool.open(two, tmp_path / "steps")
     (two / "restored.jsonl").unlink()
-    (two / "01-second" / intake.DATA_FILE).write_bytes(b"no arrow")
+    (two / "01-second" / merging.DATA_FILE).write_bytes(b"no arrow")
     with pytest.raises(StoreError, match="01-second"):
         Pool.open(two, tmp_path / "steps")
 
 
 def test_many_rows_are_written_in_batches_and_found_at_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "_ROWS_PER_BATCH", 7)
+    monkeypatch.setattr(columns, "BATCH_ROWS", 7)
     numbers = np.random.default_rng(0).permutation(100)
     add(tmp_path / "pool", 0, "toy", (sample(f"{number:03d}", "toy") for number in numbers))
     pool = Pool.open(tmp_path / "pool", tmp_path / "steps")
     assert pool.ids.tolist() == [f"toy/{number:03d}" for number in range(100)]
-    with pa.ipc.open_stream(str(tmp_path / "pool" / "00-toy" / intake.DATA_FILE)) as stream:
+    with pa.ipc.open_stream(str(tmp_path / "pool" / "00-toy" / merging.DATA_FILE)) as stream:
         assert max(batch.num_rows for batch in stream) == 7
     for number in numbers[:20]:
         assert pool.view([f"toy/{number:03d}"])[0] == sample(f"{number:03d}", "toy")
