@@ -24,7 +24,7 @@ from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import Meter, open_meter
 from adaptinf.extraction.plan import MAX_PADDING, make_plan
-from adaptinf.formats import read
+from adaptinf.formats.reading import read_entry
 from adaptinf.models import Learner, LearnerRecipe
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.mixing import kinds_of
@@ -137,8 +137,7 @@ def _trial_samples(stream: Sequence[DatasetConfig]) -> list[Sample]:
 
 
 def _first_samples(dataset: DatasetConfig, count: int) -> list[Sample]:
-    source = chosen_source(dataset, seed=0)
-    rows = read(source, dataset.format, dataset.images, columns=dataset.columns, source=dataset.name)
+    rows = read_entry(dataset, source=dataset.name)
     return [row for row in islice(rows, count) if isinstance(row, Sample)]
 
 

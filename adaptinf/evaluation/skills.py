@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from adaptinf.config import DataConfig, DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.errors import DataError, ModelError
 from adaptinf.evaluation.answers import answer_problem
-from adaptinf.formats import read
-from adaptinf.formats.reading import broken_file
-from adaptinf.sources import chosen_source, source_problem
+from adaptinf.formats.reading import broken_file, read_entry
+from adaptinf.sources import source_problem
 from adaptinf.storage.paths import why_no_file
 from adaptinf.storage.tables import text_array
 from adaptinf.words import counted
@@ -50,10 +48,8 @@ def read_tests(skills: Sequence[SkillConfig], data: DataConfig | None = None) ->
 
 def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     _ = registry.metric[skill.metric]
-    limited = partial(read, max_pixels=data.max_pixels, max_row_bytes=data.max_row_bytes)
     # The same sample of rows for every seed, so that runs with different seeds are tested on the same items.
-    source = chosen_source(skill, seed=0)
-    rows = list(limited(source, skill.format, skill.images, columns=skill.columns, source=skill.skill))
+    rows = list(read_entry(skill, data, source=skill.skill, seed=0))
     if broken := [row for row in rows if isinstance(row, Rejected) and row.ends_file]:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(broken[0])}; correct the file")
     items, rejected = [], []

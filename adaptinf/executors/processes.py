@@ -33,7 +33,7 @@ _on_progress: ContextVar[Callable[[int], None]] = ContextVar("on_progress", defa
 
 
 def advanced(count: int) -> None:
-    """Tell whoever waits for the work's results that it has done `count` more items, from whichever process."""
+    """Report that the work has done `count` more items, from any process."""
     _on_progress.get()(count)
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from adaptinf.config.schema import MAX_ROW_BYTES, ColumnsConfig
+from adaptinf.config.schema import MAX_ROW_BYTES, ColumnsConfig, DataConfig, SourceConfig
 from adaptinf.data import Rejected, Sample
 from adaptinf.formats.columns import is_missing
 from adaptinf.formats.conversation import Parser, Place
@@ -21,12 +21,12 @@ from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.rows import Item, RowReader, settled_plain, settled_rejected
-from adaptinf.sources import FileRow, Source, find_source
+from adaptinf.sources import FileRow, Source, chosen_source, find_source
 from adaptinf.sources.chunks import Chunk, chunks_of, read_chunk
 from adaptinf.sources.manifest import exported_roots
 from adaptinf.words import counted
 
-__all__ = ["REPEATED_ID", "Reading", "broken_file", "prepared", "read"]
+__all__ = ["REPEATED_ID", "Reading", "broken_file", "prepared", "prepared_entry", "read", "read_entry"]
 
 
 def read(
@@ -98,6 +98,37 @@ def prepared(
         max_pixels=max_pixels,
         max_row_bytes=limit,
         with_images=any(_has_images(plugin, row) for row in head),
+    )
+
+
+def read_entry(
+    entry: SourceConfig, data: DataConfig | None = None, *, source: str, seed: int = 0
+) -> Iterator[Sample | Rejected]:
+    """Return an iterator over the rows of a dataset of the configuration, as `read` does."""
+    return prepared_entry(entry, data, source=source, seed=seed).samples()
+
+
+def prepared_entry(entry: SourceConfig, data: DataConfig | None = None, *, source: str, seed: int = 0) -> Reading:
+    """Return what it takes to read a dataset of the configuration.
+
+    Args:
+        entry: where its rows come from.
+        data: limits of images and rows; None: the defaults.
+        source: its name, the first part of every id.
+        seed: seed of `max_rows`.
+
+    Raises:
+        DataError: the files cannot be found or read.
+        ConfigError: there is no such format, or columns are named as well.
+    """
+    return prepared(
+        chosen_source(entry, seed=seed),
+        entry.format,
+        entry.images,
+        columns=entry.columns,
+        source=source,
+        max_pixels=None if data is None else data.max_pixels,
+        max_row_bytes=None if data is None else data.max_row_bytes,
     )
 
 

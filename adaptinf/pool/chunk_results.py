@@ -1,7 +1,7 @@
 """What is read of one chunk of a dataset: a folder of its own, which is complete when it has its name.
 
     chunks/made_of.json     what all of them were made of: files, settings, plug-ins
-    chunks/000012/          rows.arrow (own ids), images, rejected.jsonl, repaired.jsonl, found.json
+    chunks/000012/          rows.arrow (own ids), images, rejected rows, notes.jsonl, found.json
 
 A killed `add` goes on with the chunks that are there. Numbers of rows count from the chunk's first row.
 """
@@ -40,7 +40,7 @@ IMAGE_FOLDER = "images"
 """Copies of image files, in the folder of a dataset."""
 MADE_OF = "made_of.json"
 """What the chunks were made of."""
-ROWS, IMAGES, NOTES, FOUND = "rows.arrow", "images-of-chunk.arrow", "repaired.jsonl", "found.json"
+ROWS, IMAGES, NOTES, FOUND = "rows.arrow", "images-of-chunk.arrow", "notes.jsonl", "found.json"
 """Files of a chunk."""
 _ROWS_PER_REPORT = 200
 

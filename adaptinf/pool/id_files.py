@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from adaptinf.formats.ids import Hashes, numbered
-from adaptinf.formats.reading import Place
+from adaptinf.formats.reading import Begin
 
 ID, NUMBER = "id", "number"
 """Columns of a chunk: the own id of each sample (null: it has none), and the number of its row in the chunk."""
@@ -22,7 +22,7 @@ class IdFile(NamedTuple):
 
     path: Path
     """An Arrow stream with the columns ID and NUMBER, and maybe others."""
-    place: Place
+    place: Begin
     """Where the chunk begins."""
     first_sample: int
     """Number of its first sample in the dataset."""
@@ -38,7 +38,7 @@ class IdFiles:
         """Samples of all chunks so far."""
         self._hashes = Hashes()
 
-    def add(self, path: Path, place: Place) -> None:
+    def add(self, path: Path, place: Begin) -> None:
         """Take the file of the next chunk."""
         self.files.append(IdFile(path, place, self.num_samples))
         for batch in batches_of(path):
@@ -75,7 +75,7 @@ def batches_of(path: Path) -> Iterator[pa.RecordBatch]:
         yield from stream
 
 
-def own_ids(batch: pa.RecordBatch, place: Place) -> list[str]:
+def own_ids(batch: pa.RecordBatch, place: Begin) -> list[str]:
     """Return the ids of the samples of a batch before they are compared: their own, else the numbers of their rows."""
     ids: list[str | None] = batch.column(ID).to_pylist()
     if not batch.column(ID).null_count:

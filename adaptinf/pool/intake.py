@@ -50,6 +50,8 @@ ALLOW_BROKEN = (
 
 MIN_CHUNKS = 3
 """Chunks that are worth other processes, which take a second to start."""
+# In the text of an object; it is another one in every process.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _NAME = re.compile(r"[\w][\w.-]*(?<!\.part)")
 
 
@@ -132,7 +134,7 @@ def _begin(part: Path, reading: Reading, images: str) -> None:
         "rows": [None if shard.members is None else tables.digest(shard.members) for shard in reading.found.shards],
         "chunks": [[chunk.shard, chunk.part] for chunk in reading.chunks],
         "source": reading.source,
-        "format": repr(reading.plugin),
+        "format": _ADDRESS.sub("", repr(reading.plugin)),
         "plugins": dict(plugins.files),
         "folders": [str(folder) for folder in (*reading.folders, *reading.roots)],
         "images": [images, reading.check_images, reading.max_pixels],

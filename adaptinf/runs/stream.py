@@ -13,7 +13,7 @@ from adaptinf.config import DatasetConfig
 from adaptinf.data import Checked
 from adaptinf.data.checked import CONTENT
 from adaptinf.errors import StoreError
-from adaptinf.formats.reading import Reading, prepared
+from adaptinf.formats.reading import Reading, prepared_entry
 from adaptinf.pool.content import is_former
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import STAGE, add_chunks, add_dataset, comparable_content_of, content_of_rows
@@ -21,7 +21,6 @@ from adaptinf.pool.stored import dataset_info
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.usable import first_findings
-from adaptinf.sources import chosen_source
 from adaptinf.storage import store
 from adaptinf.words import counted, shortened
 
@@ -121,15 +120,7 @@ def _reading(run: Run, step: int) -> Reading | None:
     dataset, data = run.settings.stream[step], run.settings.data
     if dataset.name in withdrawn_datasets(run.pool_folder, until=step):
         return None
-    return prepared(
-        chosen_source(dataset, seed=run.settings.seed),
-        dataset.format,
-        dataset.images,
-        columns=dataset.columns,
-        source=dataset.name,
-        max_pixels=data.max_pixels,
-        max_row_bytes=data.max_row_bytes,
-    )
+    return prepared_entry(dataset, data, source=dataset.name, seed=run.settings.seed)
 
 
 def _said_once(info: dict[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import IO
 
 import orjson
@@ -79,7 +79,8 @@ def line_rows_of(shard: Shard, part: tuple[int, int], max_row_bytes: int) -> Ite
     start, stop = part
     with _named(shard), open_bytes(shard) as file:
         file.seek(start)
-        lines_before = partial(_num_lines, shard, start)
+        # Counted once, and only if a message needs it.
+        lines_before = cache(partial(_num_lines, shard, start))
         yield from line_rows(file, max_row_bytes, start=start, stop=stop, lines_before=lines_before)
 
 
@@ -90,9 +91,8 @@ def holds_lines_only(shard: Shard) -> bool:
     return not _holds_one_list(shard, MAX_ROW_BYTES)
 
 
-@lru_cache(maxsize=1)
 def _num_lines(shard: Shard, stop: int) -> int:
-    """Return the number of line breaks in a file before an offset; remembered, as every broken line asks for it."""
+    """Return the number of line breaks in a file before an offset."""
     found = 0
     with open_bytes(shard) as file:
         while stop > 0 and (block := file.read(min(stop, CHUNK_BYTES))):
