@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from adaptinf.formats.reasons import BadRow, shown
@@ -76,6 +76,15 @@ def held(value: object, name: str) -> GivenImage:
 def holds(value: Mapping[str, object]) -> object:
     """Return what stands under the first of BYTES_KEYS that has a value; None: no such key has one."""
     return next((value[key] for key in BYTES_KEYS if value.get(key) is not None), None)
+
+
+def without_bytes(value: Any) -> Any:
+    """Return a value of any type that a row may have, with the number of bytes in words in place of any bytes."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value):,} bytes"
+    if isinstance(value, dict):
+        return {key: without_bytes(item) for key, item in value.items()}
+    return [without_bytes(item) for item in value] if isinstance(value, list) else value
 
 
 def from_base64(text: str) -> bytes | None:

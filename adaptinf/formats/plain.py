@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from adaptinf.data import Message
 from adaptinf.formats.columns import MEDIA_KEYS, REFUSED_KEYS, SYSTEM_KEYS, TOOLS_KEY
 from adaptinf.formats.conversation import ID_KEYS
+from adaptinf.formats.in_row import without_bytes
 
 MEASURED_KEYS = ("skill", "task")
 """Keys of `meta` that measurements use; nothing reads the others."""
@@ -139,5 +140,5 @@ def _others(row: dict[str, Any], shape: PlainShape) -> dict[str, Any] | None:
         elif key in MEASURED_KEYS and value is not None and type(value) is not str:
             return None
         else:
-            others[key] = value
+            others[key] = value if type(value) is str else without_bytes(value)
     return others

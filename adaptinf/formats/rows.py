@@ -13,7 +13,7 @@ from adaptinf.formats.columns import shared_columns
 from adaptinf.formats.conversation import Conversation, Parser, align
 from adaptinf.formats.ids import as_line, intended_id, numbered, own_id, repeated
 from adaptinf.formats.image_files import Found
-from adaptinf.formats.in_row import GivenImage
+from adaptinf.formats.in_row import GivenImage, without_bytes
 from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
 from adaptinf.formats.reasons import BadRow, shown
@@ -158,10 +158,11 @@ def _system_turn(conversation: Conversation) -> str | None:
 
 
 def _named_as_text(meta: dict[str, Any]) -> dict[str, Any]:
-    """Return meta with the skill and the task as text where they are numbers."""
+    """Return meta with the skill and the task as text where they are numbers, and of bytes only their number."""
     numbers = (int, float)
     return {
-        key: str(value) if key in MEASURED_KEYS and isinstance(value, numbers) else value for key, value in meta.items()
+        key: str(value) if key in MEASURED_KEYS and isinstance(value, numbers) else without_bytes(value)
+        for key, value in meta.items()
     }
 
 

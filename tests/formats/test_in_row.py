@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +156,21 @@ def test_a_refusal_is_short_and_says_what_to_do(tmp_path: Path, value: Any, expe
     found = one(tmp_path, row(value))
     assert isinstance(found, Rejected) and expected in found.reason, found
     assert len(found.reason) <= LONGEST and not any(letter * 81 in found.reason for letter in "aA?")
+
+
+def test_bytes_that_are_no_image_are_kept_as_their_number(tmp_path: Path) -> None:
+    rows = [row(encoded(), mask=b"\x00\xff", deep={"a": [b"xyz"]}) | {"id": str(number)} for number in range(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "toy.parquet")
+    found = list(read(tmp_path / "toy.parquet"))
+    assert [item.id for item in found] == ["toy/0", "toy/1"]
+    assert isinstance(found[0], Sample) and found[0].images == (ImageContent.of(encoded()),)
+    assert found[0].meta == {"mask": "2 bytes", "deep": {"a": ["3 bytes"]}} and found[0].unread == ("mask", "deep")
+    for text in rows:
+        del text["image"]
+        text["conversations"] = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "This."}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "toy.parquet")
+    (first, _) = read(tmp_path / "toy.parquet")
+    assert isinstance(first, Sample) and first.meta == {"mask": "2 bytes", "deep": {"a": ["3 bytes"]}}
 
 
 def test_a_bomb_is_refused_without_being_decoded() -> None:
