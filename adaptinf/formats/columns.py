@@ -42,6 +42,24 @@ def is_missing(value: object) -> bool:
     return value is None or value != value
 
 
+def has(row: Mapping[str, Any], *keys: str) -> bool:
+    """Return whether a row has all these keys with a value that is not null: tables give every row every key."""
+    return all(row.get(key) is not None for key in keys)
+
+
+def listed(value: Any) -> Any:
+    """Return a list that is written as JSON text, or as an object of lists of equal length; else the value."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    if isinstance(value, Mapping) and value and all(isinstance(column, list) for column in value.values()):
+        if len({len(column) for column in value.values()}) == 1:
+            return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
+    return value
+
+
 def image_paths(row: Mapping[str, Any]) -> list[str | GivenImage]:
     """Return the images under `image` or `images`, one or a list, each as `image_path` does.
 
@@ -53,6 +71,8 @@ def image_paths(row: Mapping[str, Any]) -> list[str | GivenImage]:
     if len(used) > 1:
         raise BadRow("image and images are both given; keep one of them")
     value = used[0] if used else next((value for value in values if value is not None), None)
+    # A CSV file has a list as JSON text.
+    value = listed(value) if isinstance(value, str) else value
     if value is None:
         return []
     return [image_path(item) for item in (value if isinstance(value, list | tuple) else [value])]

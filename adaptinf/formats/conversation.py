@@ -54,6 +54,9 @@ ID_KEYS = ("id", "uid", "question_id", "__key__")
 
 # LLaVA writes a tag on a line of its own; that line break belongs to the tag.
 TAG_WITH_BREAKS = re.compile(r"\n?<image>\n?")
+PATH_IN_TEXT = re.compile(r"<img>([^<>\n]+)</img>")
+"""An image that a question names in its text, as Qwen-VL has it."""
+_TAG_OR_PATH = re.compile(rf"\n?(?:<image>|{PATH_IN_TEXT.pattern})\n?")
 
 
 class Place(NamedTuple):
@@ -180,17 +183,19 @@ def _with_places(turn: Turn, number: int) -> Turn:
     for piece in turn.pieces:
         if isinstance(piece, str):
             start = 0
-            for match in TAG_WITH_BREAKS.finditer(piece):
-                pieces += [piece[start : match.start()], Place(tag=match[0])]
+            for match in (_TAG_OR_PATH if turn.role == "user" else TAG_WITH_BREAKS).finditer(piece):
+                path = match[1] if match.re is _TAG_OR_PATH else None
+                tag = match[0] if path is None else match[0].replace(f"<img>{path}</img>", TAG)
+                pieces += [piece[start : match.start()], Place(path, tag)]
                 start = match.end()
             pieces.append(piece[start:])
         else:
             pieces.append(piece)
     if turn.role != "user" and any(isinstance(piece, Place) for piece in pieces):
         raise BadRow(f"{TAG} in turn {number}, a turn of the {turn.role}: images are only allowed in user turns")
-    tag = media_tag("".join(map(str, turn.pieces)))
-    if tag and turn.role != "assistant":
-        raise BadRow(f"{NO_MEDIA}: {tag} in turn {number}")
+    media = media_tag("".join(piece for piece in turn.pieces if isinstance(piece, str)))
+    if media and turn.role != "assistant":
+        raise BadRow(f"{NO_MEDIA}: {media} in turn {number}")
     return turn._replace(pieces=pieces)
 
 

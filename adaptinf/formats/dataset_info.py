@@ -8,10 +8,10 @@ from typing import Any
 
 from adaptinf.errors import DataError
 from adaptinf.formats.alpaca import Alpaca
+from adaptinf.formats.columns import listed
 from adaptinf.formats.conversation import Conversation, Parser
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.formats.sharegpt import Sharegpt
-from adaptinf.formats.turns import listed
 
 # Any in this module: a value from a file can be of any JSON type.
 

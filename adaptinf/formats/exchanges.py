@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptinf.formats.columns import is_missing
+from adaptinf.formats.columns import is_missing, listed
 from adaptinf.formats.conversation import Turn
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
-from adaptinf.formats.turns import listed
 
 HISTORY = "history"
 """Key of the earlier questions and answers, a list of pairs."""

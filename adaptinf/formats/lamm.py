@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptinf.formats.columns import image_paths, is_missing
+from adaptinf.formats.columns import has, image_paths, is_missing
 from adaptinf.formats.conversation import Conversation, rest
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.turns import images_first, looks_like_turns, turns_in
@@ -21,12 +21,12 @@ class Lamm:
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has LLaVA's turns and `task_type` with `src_image` or a point cloud."""
-        is_lamm = TASK in row and ("src_image" in row or "pcl" in row)
+        is_lamm = has(row, TASK) and (has(row, "src_image") or has(row, "pcl"))
         return is_lamm and looks_like_turns(row.get("conversations"))
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return [key for key in ("conversations", TASK, "src_image", "pcl") if key in row]
+        return [key for key in ("conversations", TASK, "src_image", "pcl") if has(row, key)]
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

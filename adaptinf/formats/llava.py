@@ -32,7 +32,7 @@ class Llava:
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return ["conversations"]
+        return ["conversations"] if row["conversations"] else []
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptinf.formats.columns import image_path, image_paths, is_missing
+from adaptinf.formats.columns import has, image_path, image_paths, is_missing, listed
 from adaptinf.formats.conversation import Conversation, rest
 from adaptinf.formats.exchanges import exchange, optional_text, text_under
-from adaptinf.formats.turns import images_first, listed
+from adaptinf.formats.turns import images_first
 from adaptinf.registry import dataset_format
 
 IMAGES = "image_base64_str"
@@ -21,11 +21,11 @@ class M3it:
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `instruction` and `outputs`."""
-        return "instruction" in row and "outputs" in row
+        return has(row, "instruction", "outputs")
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return [key for key in ("instruction", "outputs", IMAGES) if key in row]
+        return [key for key in ("instruction", "outputs", IMAGES) if has(row, key)]
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

@@ -26,7 +26,7 @@ class Mantis:
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return ["conversation"]
+        return ["conversation"] if row["conversation"] else []
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

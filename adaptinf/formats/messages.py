@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from adaptinf.data import Message, Sample
-from adaptinf.formats.columns import image_paths, is_missing
+from adaptinf.formats.columns import has, image_paths, is_missing
 from adaptinf.formats.conversation import Conversation, Turn, rest
 from adaptinf.formats.plain import PlainShape
 from adaptinf.formats.reasons import BadRow
@@ -54,17 +54,19 @@ class Messages:
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `messages` with roles, or a prompt and its completion."""
-        if "messages" in row:
+        if has(row, "messages"):
             return looks_like_turns(row["messages"])
-        return any(all(key in row for key in keys) for keys in (PARTS, PREFERENCES))
+        return has(row, *PARTS) or has(row, *PREFERENCES)
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return ["messages"] if "messages" in row else [key for key in (*PARTS, *PREFERENCES) if key in row]
+        if has(row, "messages"):
+            return ["messages"] if row["messages"] else []
+        return [key for key in (*PARTS, *PREFERENCES) if has(row, key)]
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""
-        if "messages" not in row and any(key in row for key in (*PARTS, *PREFERENCES)):
+        if not has(row, "messages") and any(has(row, key) for key in (*PARTS, *PREFERENCES)):
             return _of_parts(row)
         found = turns_in(row, "messages")
         return Conversation(turns=found.turns, images=image_paths(row), meta=rest(row, USED), unread=found.unread)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from adaptinf.formats.columns import has
 from adaptinf.formats.conversation import Conversation, Turn, rest
 from adaptinf.formats.exchanges import text_under
 from adaptinf.registry import dataset_format
@@ -26,7 +27,7 @@ class MiniGpt4:
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row is a caption of an image that it names by id only."""
-        return "image_id" in row and "caption" in row
+        return has(row, "image_id", "caption")
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from adaptinf.config.schema import ColumnsConfig
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.formats.columns import image_path, is_missing
+from adaptinf.formats.columns import image_path, is_missing, listed
 from adaptinf.formats.conversation import Conversation, Turn
 from adaptinf.formats.exchanges import exchange, optional_text, text_under
 from adaptinf.formats.reasons import shown, shown_keys
-from adaptinf.formats.turns import images_first, listed
+from adaptinf.formats.turns import images_first
 
 # Any in this module: a value from a file can be of any JSON type.
 

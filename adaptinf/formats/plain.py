@@ -29,7 +29,7 @@ _IMAGE_KEYS = ("image", "images")
 _READ_ELSEWHERE = frozenset({*MEDIA_KEYS, *REFUSED_KEYS, *SYSTEM_KEYS, TOOLS_KEY})
 
 _MOST_BYTES = 4  # of one character
-_TAG = re.compile("<(?:image|video|audio)>")
+_TAG = re.compile("<(?:image|img|video|audio)>")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptinf.formats.columns import image_paths
+from adaptinf.formats.columns import has, image_paths
 from adaptinf.formats.conversation import Conversation, rest
 from adaptinf.formats.exchanges import HISTORY, exchange, history_of, text_under
 from adaptinf.registry import dataset_format
@@ -19,7 +19,7 @@ class QueryResponse:
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `query` and `response`."""
-        return "query" in row and "response" in row
+        return has(row, "query", "response")
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""

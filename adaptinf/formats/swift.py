@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptinf.data import Sample
-from adaptinf.formats.columns import image_paths, is_missing
+from adaptinf.formats.columns import has, image_paths, is_missing, listed
 from adaptinf.formats.conversation import TAG, Conversation, Turn, rest
 from adaptinf.formats.query_response import QueryResponse
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.tags import tagged_texts
-from adaptinf.formats.turns import blocks_in, listed, looks_like_turns, turns_in
+from adaptinf.formats.turns import blocks_in, looks_like_turns, turns_in
 from adaptinf.registry import dataset_format
 
 USED = frozenset({"messages", "image", "images"})
@@ -57,7 +57,7 @@ class Swift:
         """Return the row's conversation."""
         if isinstance(row.get("label"), bool):
             raise BadRow("the row has `label`, true or false: preference data are not supported; leave the column out")
-        if "messages" not in row and QueryResponse().sniff(row):
+        if not has(row, "messages") and QueryResponse().sniff(row):
             return QueryResponse().parse(row)
         found = turns_in(row, "messages")
         if not is_missing(row.get("objects")):

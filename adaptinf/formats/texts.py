@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptinf.formats.columns import image_paths, is_missing
+from adaptinf.formats.columns import image_paths, is_missing, listed
 from adaptinf.formats.conversation import Conversation, Turn, rest
 from adaptinf.formats.exchanges import exchange, optional_text, text_under
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
 from adaptinf.formats.turn_keys import is_learnt, unread_keys
-from adaptinf.formats.turns import images_first, listed
+from adaptinf.formats.turns import images_first
 from adaptinf.registry import dataset_format
 
 USED = frozenset({"texts", "image", "images"})
@@ -30,7 +30,7 @@ class Texts:
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""
-        return ["texts"]
+        return ["texts"] if row["texts"] else []
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the row's conversation."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adaptinf.formats.columns import NO_MEDIA, image_path, is_media_block, is_missing
+from adaptinf.formats.columns import NO_MEDIA, image_path, is_media_block, is_missing, listed
 from adaptinf.formats.conversation import TAG, TAG_WITH_BREAKS, Place, Turn, role_of
 from adaptinf.formats.plain import BLOCKS
 from adaptinf.formats.reasons import BadRow, shown, shown_keys
@@ -48,19 +48,6 @@ class Found:
     """The turns in order."""
     unread: list[str] = field(default_factory=list)
     """Keys of turns and blocks that have a value and that nothing reads."""
-
-
-def listed(value: Any) -> Any:
-    """Return a list that is written as JSON text, or as an object of lists of equal length; else the value."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    if isinstance(value, Mapping) and value and all(isinstance(column, list) for column in value.values()):
-        if len({len(column) for column in value.values()}) == 1:
-            return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
-    return value
 
 
 def looks_like_turns(value: Any) -> bool:

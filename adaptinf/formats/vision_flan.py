@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adaptinf.formats.columns import image_paths
+from adaptinf.formats.columns import has, image_paths
 from adaptinf.formats.conversation import Conversation, rest
 from adaptinf.formats.turns import looks_like_turns, turns_in
 from adaptinf.registry import dataset_format
@@ -20,7 +20,7 @@ class VisionFlan:
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has LLaVA's turns and `task_name`."""
-        return TASK in row and looks_like_turns(row.get("conversations"))
+        return has(row, TASK) and looks_like_turns(row.get("conversations"))
 
     def own_keys(self, row: Mapping[str, Any]) -> list[str]:
         """Return the keys of a row that are this format's own."""

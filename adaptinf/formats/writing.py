@@ -12,10 +12,10 @@ from typing import Any
 from adaptinf.data import Sample
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.columns import TOOLS_KEY
-from adaptinf.formats.conversation import TAG, Format
+from adaptinf.formats.conversation import PATH_IN_TEXT, TAG, Format
 from adaptinf.formats.in_row import data_url
 from adaptinf.formats.parquet_rows import ParquetRows
-from adaptinf.formats.reasons import BadRow
+from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.images.contents import ImageContent
 from adaptinf.registry import dataset_format
 
@@ -118,8 +118,13 @@ def keeps_loss_flags(sample: Sample, plugin: Format) -> bool:
 
 def _row(plugin: Format, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
     for number, message in enumerate(sample.messages, 1):
-        if any(TAG in (block["text"] or "") for block in message["content"]):
-            raise DataError(f"{sample.id} has the literal text {TAG} in turn {number}; it would be read as an image")
+        texts = [block["text"] or "" for block in message["content"]]
+        named = PATH_IN_TEXT.search("\n".join(texts)) if message["role"] == "user" else None
+        if named or any(TAG in text for text in texts):
+            literal = shown(named[0]) if named else TAG
+            raise DataError(
+                f"{sample.id} has the literal text {literal} in turn {number}; it would be read as an image"
+            )
     own_id = sample.id.removeprefix(f"{sample.source}/")
     row = {"id": own_id, **plugin.render(sample, images)}
     if sample.tools:

@@ -92,3 +92,26 @@ def test_a_format_that_is_named_is_read_as_the_folder_describes_it() -> None:
     described = parser_of("toy.json", [], format="sharegpt", description=entry)
     assert described.sniff({"chat": LLAVA["conversations"], "images": ["a.png"]})
     assert isinstance(parser_of("toy.json", [], format="llava", description=entry), Llava)
+
+
+def test_a_table_that_gives_every_row_every_key_says_nothing_by_its_keys() -> None:
+    keys = (
+        "conversations messages conversation texts instruction output outputs query response prompt completion".split()
+    )
+    keys += ["image_id", "caption", "chosen", "rejected", "task_type", "src_image", "task_name", "images", "system"]
+    empty: dict[str, Any] = dict.fromkeys(keys)
+    rows: dict[str, dict[str, Any]] = {
+        "llava": LLAVA,
+        "messages": MESSAGES,
+        "alpaca": {"instruction": "Q", "output": "A"},
+        "m3it": {"instruction": "Q", "outputs": "A"},
+        "query_response": {"query": "Q", "response": "A"},
+        "texts": {"texts": [{"user": "Q", "assistant": "A"}]},
+        "mantis": {"conversation": MESSAGES["messages"]},
+    }
+    for name, row in rows.items():
+        assert name_of([{**empty, **row}]) == name
+        assert name_of([{**empty, "messages": [], "texts": [], **row}]) == name
+    detected = detect("toy.json", [{**empty, **row} for row in rows.values()] + [{**empty, **LLAVA}])
+    for row in rows.values():
+        assert [turn.role for turn in detected.parse({**empty, **row}).turns] == ["user", "assistant"]

@@ -175,6 +175,8 @@ def test_a_literal_tag_is_not_written_as_if_it_were_an_image(tmp_path: Path) -> 
     for format in ("llava", "messages"):
         with pytest.raises(DataError, match="toy/1 has the literal text <image> in turn 1"):
             write([plain("what does <image> mean?")], tmp_path / "a.json", format)
+        with pytest.raises(DataError, match="literal text '<img>a.png</img>' in turn 1"):
+            write([plain("see <img>a.png</img>")], tmp_path / "a.json", format)
     assert not (tmp_path / "a.json").exists()
 
 

@@ -61,6 +61,7 @@ def block(index: int | None = None, text: str | None = None) -> Row:
 
 ASKED = [("user", "<image> Q"), ("assistant", "A")]
 TWO = [("user", "<image> <image> Q"), ("assistant", "A")]
+PICTURE = [("user", "Picture 1:  <image> Q"), ("assistant", "<img>b</img>")]
 TEXT = [("user", "Q"), ("assistant", "A")]
 
 # Name of the format, row, turns as `Sample.turns` has them; where an image stands in the question, a.png is the first.
@@ -76,6 +77,8 @@ ROWS: list[tuple[str, Row, list[tuple[str, str]]]] = [
         TEXT,
     ),
     ("llava", {"image": {"path": "a.png", "bytes": None}, "conversations": llava("<image>\nQ", "A")}, ASKED),
+    ("llava", {"conversations": llava("Picture 1: <img>a.png</img>\nQ", "<img>b</img>")}, PICTURE),
+    ("llava", {"image": '["a.png"]', "conversations": llava("<image>\nQ", "A")}, ASKED),
     ("messages", {"messages": said("Q", "A"), "images": None, "tools": None}, TEXT),
     ("messages", {"messages": json.dumps(said("Q", "A"))}, TEXT),
     (
@@ -195,7 +198,8 @@ def test_every_built_in_format_has_a_published_row() -> None:
 
 
 def test_images_are_those_that_tags_and_numbers_name(folder: Path) -> None:
-    numbered, tagged = ROWS[13][1], ROWS[-1][1]
+    numbered = next(row for _, row, _ in ROWS if "index" in str(row.get("messages")))
+    tagged = ROWS[-1][1]
     assert [image.name for image in sample_of(folder, numbered).images if isinstance(image, Path)] == ["b.png", "a.png"]
     names = [image.name for image in sample_of(folder, tagged).images if isinstance(image, Path)]
     assert names == ["b.png", "a.png", "b.png"]
