@@ -43,16 +43,13 @@ def schema_of_arrow(shard: Shard) -> pa.Schema | None:
         return None
 
 
-def count_arrow(shard: Shard) -> int:
-    """Return the number of rows that can be read."""
-    number = 0
+def count_arrow(shard: Shard) -> int | None:
+    """Return the number of rows of a whole file; None of one that breaks off."""
     try:
         with _opened(shard) as (_, batches):
-            for batch in batches:
-                number += batch.num_rows
+            return sum(int(batch.num_rows) for batch in batches)
     except (pa.ArrowException, OSError):
-        pass
-    return number
+        return None
 
 
 @contextmanager

@@ -41,6 +41,16 @@ def read_json_lines(shard: Shard, max_row_bytes: int = MAX_ROW_BYTES) -> Iterato
         raise NoRows(f"{shard.name} is empty")
 
 
+def count_json_lines(shard: Shard) -> int | None:
+    """Return the number of rows of a .jsonl file without decoding them; None of one that holds a list."""
+    if _holds_one_list(shard, MAX_ROW_BYTES):
+        return None
+    with open_bytes(shard) as file:
+        lines = lines_of(file, MAX_ROW_BYTES)
+        # What is blank is decided as in `_line_row`: bytes that are not ASCII may be white space as well.
+        return sum(isinstance(line, TooLarge) or bool(line.strip() and line.decode().strip()) for line in lines)
+
+
 def line_rows(
     file: IO[bytes],
     max_row_bytes: int,

@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.errors import DataError
-from adaptinf.sources.json import read_json_lines, read_json_list
+from adaptinf.sources.json import count_json_lines, read_json_lines, read_json_list
 from adaptinf.sources.remote import unreachable
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard
@@ -103,18 +103,28 @@ def count_rows(shard: Shard) -> int:
     """Return the number of rows that `read_shard` yields, from the footer where there is one, otherwise by reading."""
     if shard.members is not None:
         return len(shard.members)
-    if shard.kind == "parquet" and (groups := _row_groups(shard)):
-        return sum(groups)
+    if (known := _quick_count(shard)) is not None:
+        return known
     try:
         return sum(1 for _ in read_shard(shard))
     except NoRows:
         return 0
 
 
-def _row_groups(shard: Shard) -> list[int]:
-    from adaptinf.sources.parquet import row_groups
+def _quick_count(shard: Shard) -> int | None:
+    """Return the number of rows of a whole file of a kind that need not be decoded for it; None of others."""
+    if shard.kind == "parquet":
+        from adaptinf.sources.parquet import count_parquet
 
-    return row_groups(shard)
+        return count_parquet(shard)
+    if shard.kind == "arrow":
+        from adaptinf.sources.arrow import count_arrow
+
+        return count_arrow(shard)
+    try:
+        return count_json_lines(shard) if shard.kind == "jsonl" else None
+    except (OSError, UnicodeDecodeError, DataError):
+        return None
 
 
 def _chosen(rows: Iterator[FileRow], numbers: np.ndarray) -> Iterator[FileRow]:

@@ -59,9 +59,13 @@ def row_group_sizes(shard: Shard) -> list[tuple[int, int]]:
         return []
 
 
-def row_groups(shard: Shard) -> list[int]:
-    """Return the number of rows of each row group, from the footer; none of a file without a readable one."""
-    return [num_rows for num_rows, _ in row_group_sizes(shard)]
+def count_parquet(shard: Shard) -> int | None:
+    """Return the number of rows of a file, from its footer; None where that cannot be read."""
+    try:
+        with _opened(shard) as file:
+            return int(file.metadata.num_rows)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def schema_of_parquet(shard: Shard) -> pa.Schema | None:

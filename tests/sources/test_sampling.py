@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.config import DatasetConfig
-from adaptinf.sources import Source, chosen_source, count_rows, find_source, read_shard, sampled
+from adaptinf.sources import NoRows, Source, chosen_source, count_rows, find_source, read_shard, sampled
 from tests.helpers.data_files import rows, write_arrow, write_lines, write_parquet, write_tar
 
 SIZES = (7, 0, 30, 1, 12)
@@ -57,6 +57,25 @@ def test_the_same_seed_takes_the_same_rows_in_any_order_of_shards_and_another_se
     assert sorted(map(str, numbers(sampled(reversed_source, 20, seed=3)))) == sorted(map(str, first))
     assert numbers(sampled(moved, 20, seed=3)) == first
     assert numbers(sampled(source, 20, seed=4)) != first
+
+
+LINES = st.sampled_from(['{"a": 1}', "", "  ", "\u2003", "[1, 2]", "[", "]", "{", "x", '"\u00e9"', "1", ",", "\ufeff"])
+
+
+@given(lines=st.lists(LINES, max_size=6), ending=st.sampled_from(["\n", "\r\n"]), is_cut=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_lines_are_counted_as_they_are_read(
+    tmp_path_factory: pytest.TempPathFactory, lines: Sequence[str], ending: str, is_cut: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "counted.jsonl"
+    text = ending.join([*lines, ""])
+    path.write_bytes((text.rstrip("\r\n") if is_cut else text).encode())
+    (shard,) = find_source(path).shards
+    try:
+        rows = len(list(read_shard(shard)))
+    except NoRows:
+        rows = 0
+    assert count_rows(shard) == rows
 
 
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=4), most=st.integers(1, 60), seed=st.integers(0, 5))
