@@ -12,7 +12,7 @@ from PIL import Image
 
 from adaptinf import images
 from adaptinf.errors import DataError
-from adaptinf.images import conversion, jpeg, pixel_ranges
+from adaptinf.images import conversion, jpeg, opening, pixel_ranges
 
 RNG = np.random.default_rng(0)
 
@@ -46,7 +46,9 @@ def test_missing_empty_and_foreign_files_have_reasons(tmp_path: Path) -> None:
     assert images.image_problem(tmp_path / "none.png") == "is missing"
     assert images.image_problem(tmp_path / "empty.png") == "is empty (0 bytes)"
     assert images.image_problem(tmp_path / "folder.png") == "is not a file"
-    assert "cannot be decoded" in (images.image_problem(tmp_path / "text.png") or "")
+    assert images.image_problem(tmp_path / "text.png") == (
+        "is a web page, not an image of pixels; download the image again"
+    )
     for name in ("none.png", "empty.png", "folder.png", "text.png"):
         with pytest.raises(DataError, match=name):
             images.open_image(tmp_path / name)
@@ -54,17 +56,17 @@ def test_missing_empty_and_foreign_files_have_reasons(tmp_path: Path) -> None:
 
 def test_a_postscript_file_is_not_handed_to_another_program(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.eps")
-    assert "cannot be decoded" in (images.image_problem(tmp_path / "a.eps") or "")
+    assert (images.image_problem(tmp_path / "a.eps") or "").startswith("is a PostScript document, not an image")
 
 
 def test_a_huge_image_is_refused_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise().save(tmp_path / "a.png")
-    monkeypatch.setattr(images, "MAX_PIXELS", 6000)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 6000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert "too large: 96 x 64" in (images.image_problem(tmp_path / "a.png") or "")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     assert "too large: 96 x 64" in (images.image_problem(tmp_path / "a.png") or "")
-    monkeypatch.setattr(images, "MAX_PIXELS", 7000)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 7000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     assert images.image_problem(tmp_path / "a.png") is None
 

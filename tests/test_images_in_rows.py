@@ -12,7 +12,7 @@ import pytest
 
 from adaptinf import api
 from adaptinf import config as configuration
-from adaptinf.data import Evaluation, Features, Sample, Trained
+from adaptinf.data import Evaluation, Features, Sample, Selection, Trained
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.evaluation.identity import item_digests
 from adaptinf.evaluation.skills import read_tests
@@ -23,6 +23,7 @@ from adaptinf.pool.image_file import IMAGES_FILE, batches_of
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, stream
 from adaptinf.runs.relocate import missing_images
+from adaptinf.selection import select
 from adaptinf.storage import tables
 from tests.helpers.run_folders import content
 from tests.helpers.streams import in_rows, rows, write_dataset, write_images, write_stream, write_test
@@ -229,3 +230,51 @@ def test_a_dataset_with_copies_keeps_images_of_rows_apart(tmp_path: Path) -> Non
     first, second = (stored.sample(row).images[0] for row in (0, 2))
     assert isinstance(first, Path) and first.parent == stored.folder / "images"
     assert isinstance(second, ImageContent) and info["bytes_of_pictures"] == len(second.read()) + first.stat().st_size
+
+
+def two_folders(folder: Path) -> tuple[Path, Path]:
+    """Write a dataset whose images are in two folders, one of them below another name."""
+    write_images(folder / "first")
+    (folder / "second").mkdir()
+    (folder / "first" / "blue.png").rename(folder / "second" / "blue.png")
+    content = rows(4)
+    content[2]["image"] = str(folder / "second" / "blue.png")
+    write_dataset(folder, "one", content)
+    shutil.rmtree(folder / "images")
+    return folder / "first", folder / "second"
+
+
+def test_commands_take_several_image_folders(tmp_path: Path, call: Any) -> None:
+    roots = two_folders(tmp_path)
+    words = ("--images", roots[0], "--images", roots[1])
+    code, out, err = call("validate", tmp_path / "one.json", *words, "--quiet")
+    assert code == 0 and "4 samples" in out and "rejected" not in out.replace("0 rejected", ""), out + err
+    code, out, _ = call("validate", tmp_path / "one.json", *words[:2], "--quiet")
+    assert "1 rejected" in out and "is outside of the image folder" in out
+    code, out, err = call("inspect", tmp_path / "one.json", "002", *words)
+    assert code == 0 and str(roots[1] / "blue.png") in out, err
+    (tmp_path / "run").mkdir()
+    run = joined(tmp_path / "run")
+    code, out, err = call("add", run.folder, tmp_path / "one.json", *words, "--name", "two")
+    assert code == 0, err
+    assert Run.open(run.folder).config.stream[1].images == list(map(str, roots))
+    two = stored_datasets(run.pool_folder)[1]
+    assert [two.sample(row).images for row in (0, 2)] == [(roots[0] / "red.png",), (roots[1] / "blue.png",)]
+
+
+def test_tests_and_exports_take_several_image_folders(tmp_path: Path) -> None:
+    roots = two_folders(tmp_path)
+    dataset = {"name": "one", "path": str(tmp_path / "one.json"), "images": list(map(str, roots))}
+    test = {"skill": "colours", "path": dataset["path"], "images": dataset["images"]}
+    path = write_stream(tmp_path / "s.yaml", [dataset], [test], selection={"method": "random_replay", "budget": 4})
+    run = Run.create(tmp_path / "run", configuration.load(path))
+    stream.join(run, 0)
+    assert [item.images for item in read_tests(run.config.evaluation)[0].items][2] == (roots[1] / "blue.png",)
+    pool = run.pool(0)
+    selection = select(None, None, pool.ids, 4, method="random_replay", arrived=pool.arrived, current_step=0)
+    run.once(0, Selection, lambda _: selection)
+    run.pin_settings()
+    exported = api.export(run.folder, step=0, out=tmp_path / "out")
+    assert exported.manifest["roots"] == list(map(str, roots)) and exported.manifest["images"] == "reference"
+    found = {sample.id.partition("/")[2]: sample for sample in read(tmp_path / "out")}
+    assert found["one/002"].images == (roots[1] / "blue.png",)  # type: ignore[union-attr]

@@ -38,6 +38,8 @@ _OTHERS = {
     "a Photoshop file": rb"8BPS",
     "JSON": rb"\s*[\[{]\s*[\"\[{]",
 }
+ANSWERS = ("a web page", "an XML document", "JSON")
+"""Those that a server sends in place of an image."""
 _RASTER_BEGINNINGS = {suffix: re.compile(pattern, re.DOTALL) for suffix, pattern in _RASTER.items()}
 _OTHER_BEGINNINGS = {name: re.compile(pattern, re.DOTALL | re.IGNORECASE) for name, pattern in _OTHERS.items()}
 
