@@ -19,7 +19,8 @@ from adaptinf.evaluation.skills import read_tests
 from adaptinf.formats import read
 from adaptinf.images.contents import ImageContent
 from adaptinf.pipeline import run_all
-from adaptinf.pool.image_file import IMAGES_FILE, batches_of
+from adaptinf.pool.image_file import IMAGES_FILE
+from adaptinf.pool.image_writing import batches_of
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, stream
 from adaptinf.runs.relocate import missing_images

@@ -28,8 +28,8 @@ from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reading import ChunkReader, Reading
 from adaptinf.formats.rows import Draft, Item
 from adaptinf.pool.columns import SCHEMA, Columns
-from adaptinf.pool.image_file import ImageWriter
 from adaptinf.pool.image_store import ImageStore
+from adaptinf.pool.image_writing import ImageWriter
 from adaptinf.sources.chunks import Chunk
 from adaptinf.storage import store, tables
 from adaptinf.storage.drafts import fsync

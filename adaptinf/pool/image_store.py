@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adaptinf.errors import DataError
 from adaptinf.images.contents import ImageContent
-from adaptinf.pool.image_file import ImageWriter, reference_to
+from adaptinf.pool.image_file import reference_to
+from adaptinf.pool.image_writing import ImageWriter
 
 
 @dataclass

@@ -21,7 +21,8 @@ from adaptinf.pool.chunk_results import IMAGE_FOLDER, IMAGES, NOTES, ROWS, Chunk
 from adaptinf.pool.columns import COLUMNS
 from adaptinf.pool.content import ContentHash
 from adaptinf.pool.id_files import IdFile, IdFiles, batches_of, own_ids
-from adaptinf.pool.image_file import IMAGES_FILE, merge
+from adaptinf.pool.image_file import IMAGES_FILE
+from adaptinf.pool.image_writing import merge
 from adaptinf.storage import store
 
 DATA_FILE = "data-00000-of-00001.arrow"
