@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from adaptinf import registry
+from adaptinf.config.schema import ColumnsConfig
 from adaptinf.data import Rejected, Sample
-from adaptinf.doctor.findings import SHOWN_CHARACTERS, Finding, Noticed, kind_of, surveyed
-from adaptinf.evaluation.skills import item_problem
-from adaptinf.formats import read
+from adaptinf.doctor.findings import Finding, surveyed
+from adaptinf.doctor.tally import Tally, TallyWork, Total, tally_chunk
+from adaptinf.executors.processes import num_workers, open_workers
+from adaptinf.formats.ids import Claims
 from adaptinf.formats.image_files import Folders
+from adaptinf.formats.reading import Places, num_rows, prepared, settled
 from adaptinf.progress import Progress, Silent
-from adaptinf.scoring.columns import NumericColumn, NumericColumns, listed
+from adaptinf.scoring.columns import NumericColumn, listed
 from adaptinf.storage.display import as_frame, as_html
-from adaptinf.words import counted, shortened
+from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,35 +125,6 @@ class Findings:
         }
 
 
-@dataclass(kw_only=True)
-class _Counts:
-    """What is counted while a file is read."""
-
-    num_samples: int = 0
-    num_turns: int = 0
-    num_images: Counter[int] = field(default_factory=Counter)
-    skills: Counter[str] = field(default_factory=Counter)
-    rejected: list[Rejected] = field(default_factory=list)
-    repaired: list[tuple[str, str]] = field(default_factory=list)
-    noticed: Noticed = field(default_factory=Noticed)
-    columns: NumericColumns = field(default_factory=NumericColumns)
-
-    def add(self, row: Sample | Rejected) -> None:
-        """Count one row."""
-        if isinstance(row, Rejected):
-            self.rejected.append(row)
-            self.noticed.add_rejected(row)
-            return
-        self.num_samples += 1
-        self.num_turns += sum(message["role"] == "assistant" for message in row.messages)
-        self.num_images[len(row.images)] += 1
-        self.repaired += [(row.id, note) for note in row.notes]
-        self.noticed.add_sample(row)
-        self.columns.add(row.meta)
-        if row.meta.get("skill"):
-            self.skills[str(row.meta["skill"])] += 1
-
-
 def validate(
     path: str,
     *,
@@ -158,6 +135,10 @@ def validate(
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
     metric: str | None = None,
+    columns: Mapping[str, str] | ColumnsConfig | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+    max_rows: int | None = None,
     progress: Progress | None = None,
 ) -> Findings:
     """Read a whole dataset, open every image, and return the findings.
@@ -171,48 +152,81 @@ def validate(
         max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
         max_row_bytes: bytes of the largest row; None: the default of `data.max_row_bytes`.
         metric: name of a metric, for a test file: whether it can read the right answers.
+        columns: columns of rows in no known format, as for `formats.read`.
+        subset: which configuration of the dataset; None: the only one.
+        split: which split; None: the only one.
+        max_rows: rows to draw at random; None: all.
         progress: where to report.
 
     Raises:
         DataError: the file cannot be read at all.
         ModelError: the model cannot be loaded.
     """
-    counts = _Counts()
-    with (progress or Silent()).stage("validate", None, unit="rows") as bar:
-
-        def rows() -> Iterator[Sample]:
-            for row in read(path, format, images, max_pixels=max_pixels, max_row_bytes=max_row_bytes):
-                counts.add(row)
-                bar.advance()
-                if isinstance(row, Sample):
-                    _notice_test(row, metric, counts.noticed)
-                    yield row
-
-        seen = _seen(rows(), model, max_length) if model else _Seen(num_learnable=sum(1 for _ in rows()))
-    last = counts.rejected[-1] if counts.rejected else None
+    reading = prepared(
+        path,
+        format,
+        images,
+        columns=columns,
+        subset=subset,
+        split=split,
+        max_rows=max_rows,
+        max_pixels=max_pixels,
+        max_row_bytes=max_row_bytes,
+    )
+    if metric is not None:
+        _ = registry.metric[metric]
+    with (
+        tempfile.TemporaryDirectory(prefix="adaptinf-validate-") as folder,
+        (progress or Silent()).stage("validate", num_rows(reading.chunks), unit="rows") as bar,
+    ):
+        work, total = TallyWork(reading=reading, folder=Path(folder), metric=metric), Total(reading, Path(folder))
+        if model is None:
+            _count(work, total, bar.advance)
+            seen = _Seen(num_learnable=total.tally.num_samples)
+        else:
+            seen = _seen(_samples(work, total, bar.advance), model, max_length)
+        total.settle()
+        findings = total.tally.noticed.table(total.ids_of)
+    tally = total.tally
     return Findings(
         path=path,
-        num_samples=counts.num_samples,
-        num_turns=counts.num_turns,
-        num_images=counts.num_images,
-        skills=counts.skills,
-        rejected=tuple(counts.rejected),
-        repaired=tuple(counts.repaired),
-        findings=(*counts.noticed.table(), *seen.findings),
-        broken=last if last is not None and last.ends_file else None,
+        num_samples=tally.num_samples,
+        num_turns=tally.num_turns,
+        num_images=tally.num_images,
+        skills=tally.skills,
+        rejected=tuple(tally.rejected),
+        repaired=tuple(total.repaired),
+        findings=(*findings, *seen.findings),
+        broken=next((row for row in tally.rejected if row.ends_file), None),
         num_refused=seen.num_refused,
         num_learnable=seen.num_learnable,
+        columns=tally.columns.qualifying(),
         tokens=seen.tokens,
-        columns=counts.columns.qualifying(),
     )
 
 
-def _notice_test(sample: Sample, metric: str | None, noticed: Noticed) -> None:
-    """Count a sample that is no test item under a metric."""
-    problem = item_problem(sample, metric) if metric else None
-    if problem:
-        example = f"{shortened(sample.id, SHOWN_CHARACTERS)}: {problem}"
-        noticed.add(f"no test item: {kind_of(problem)}", example, f"correct the right answer, for the metric {metric}")
+def _count(work: TallyWork, total: Total, on_progress: Callable[[int], None]) -> None:
+    """Count all rows, on all cores if they are many."""
+    chunks = work.reading.chunks
+    with open_workers(work, num_workers(len(chunks)), on_progress) as workers:
+        for chunk, tally in zip(chunks, workers.map(tally_chunk, chunks), strict=True):
+            total.add(chunk, tally)
+
+
+def _samples(work: TallyWork, total: Total, on_progress: Callable[[int], None]) -> Iterator[Sample]:
+    """Yield all samples with their settled ids, while everything is counted."""
+    claims, places = Claims(), Places()
+    with open_workers(work, 1, on_progress) as workers:
+        tallier = next(workers.map(lambda tool, _: tool, [None]))
+        for chunk in work.reading.chunks:
+            tally, place = Tally(), places.begin(chunk.shard)
+            for item in tallier.items(chunk, tally) if place is not None else ():
+                if place is not None and not isinstance(item, Rejected):
+                    yield settled(item, work.reading.source, place, claims)
+            places.advance(tally.num_numbers)
+            places.has_ended = places.has_ended or any(row.ends_file for row in tally.rejected)
+            if place is not None:
+                total.add(chunk, tally)
 
 
 class _Seen(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,10 +37,30 @@ class Finding(NamedTuple):
     """What to do."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Example:
+    """One row that has a finding."""
+
+    text: str
+    """What is shown, after the id of the sample if there is one."""
+    sample: int | None = None
+    """Number of the sample; None: it is no sample."""
+    rejected: int | None = None
+    """Number among the rejected rows; None: it is no rejected row."""
+    rank: tuple[int, float] = (0, 0)
+    """Order among the findings of one row."""
+
+    @property
+    def place(self) -> tuple[int, tuple[int, float]]:
+        """Order among the first rows of all findings."""
+        number = self.sample if self.rejected is None else self.rejected
+        return number or 0, self.rank
+
+
 @dataclass
 class _Group:
     rows: int
-    example: str
+    example: _Example
     advice: str
 
 
@@ -49,32 +69,82 @@ class Noticed:
     """Everything that is noticed while a dataset is read, grouped by kind."""
 
     groups: dict[str, _Group] = field(default_factory=dict)
-    """Finding -> rows, first example, advice; in the order of their first rows."""
+    """Finding -> rows, first example, advice."""
 
     def add(self, finding: str, example: str, advice: str) -> None:
-        """Count one row."""
-        if finding in self.groups:
-            self.groups[finding].rows += 1
-        else:
-            self.groups[finding] = _Group(1, shortened(example, SHOWN_REASON + SHOWN_CHARACTERS), advice)
+        """Count one row, whose example is known."""
+        self._add(finding, _Example(text=example, rank=(0, len(self.groups))), advice)
 
-    def add_rejected(self, row: Rejected) -> None:
-        """Count a row that becomes no sample."""
-        place = f"{shortened(Path(row.file).name, SHOWN_CHARACTERS)} row {row.row}"
+    def _add(self, finding: str, example: _Example, advice: str, rows: int = 1) -> None:
+        known = self.groups.get(finding)
+        if known is None:
+            self.groups[finding] = _Group(rows, example, advice)
+            return
+        known.rows += rows
+        if example.place < known.example.place:
+            known.example, known.advice = example, advice
+
+    def add_rejected(self, row: Rejected, number: int) -> None:
+        """Count a row that becomes no sample, the rejected row of this number; `merge` says where it is."""
         advice = "correct the file: nothing after this row is read" if row.ends_file else _advice(row.reason)
-        kind = kind_of(row.reason)
-        example = place if kind == row.reason else f"{place}: {shortened(row.reason, SHOWN_REASON)}"
-        self.add(f"rejected: {kind}", example, advice)
+        self._add(f"rejected: {kind_of(row.reason)}", _Example(text="", rejected=number), advice)
 
-    def add_sample(self, sample: Sample) -> None:
-        """Count what is remarkable about a sample."""
-        for finding, advice in _remarks(sample):
-            self.add(finding, shortened(sample.id, SHOWN_CHARACTERS), advice)
+    def add_sample(self, sample: Sample, number: int) -> None:
+        """Count what is remarkable about the sample of this number."""
+        for index, note in enumerate(sample.notes):
+            self.add_note(note, number, index)
+        for index, (finding, advice) in enumerate(_remarks(sample)):
+            self._add(finding, _Example(text="", sample=number, rank=(1, index)), advice)
 
-    def table(self) -> tuple[Finding, ...]:
-        """Return one row per finding, rejected rows first, then by number of rows."""
-        found = [Finding(name, group.rows, group.example, group.advice) for name, group in self.groups.items()]
+    def add_note(self, note: str, number: int, index: float) -> None:
+        """Count what the reader did about the sample of this number; `index` is the place among its notes."""
+        example = _Example(text="", sample=number, rank=(0, index))
+        self._add(f"repaired: {kind_of(note)}", example, "check one of them with adaptinf inspect")
+
+    def add_test_problem(self, problem: str, metric: str, number: int) -> None:
+        """Count a sample that is no test item under a metric."""
+        example = _Example(text=f": {problem}", sample=number, rank=(2, 0))
+        self._add(f"no test item: {kind_of(problem)}", example, f"correct the right answer, for the metric {metric}")
+
+    def merge(self, later: Noticed, num_samples: int, num_rejected: int, rejected: Sequence[Rejected]) -> None:
+        """Count what was noticed of later rows.
+
+        Args:
+            later: what was noticed; numbers of samples and of rejected rows count from the first of these rows.
+            num_samples: samples before these rows.
+            num_rejected: rejected rows before them.
+            rejected: the rejected ones of these rows, with their settled numbers.
+        """
+        for finding, group in later.groups.items():
+            example = group.example
+            if example.rejected is not None:
+                text, number = _place(rejected[example.rejected]), example.rejected + num_rejected
+                example = replace(example, text=text, rejected=number)
+            elif example.sample is not None:
+                example = replace(example, sample=example.sample + num_samples)
+            self._add(finding, example, group.advice, group.rows)
+
+    def table(self, ids_of: Callable[[Sequence[int]], list[str]] = lambda samples: []) -> tuple[Finding, ...]:
+        """Return one row per finding, rejected rows first, then by number of rows; else the first row decides.
+
+        `ids_of` returns the ids of samples, whose numbers ascend.
+        """
+        samples = sorted({one.example.sample for one in self.groups.values() if one.example.sample is not None})
+        ids = dict(zip(samples, ids_of(samples), strict=True)) if samples else {}
+        ordered = sorted(self.groups.items(), key=lambda group: group[1].example.place)
+        found = [Finding(name, group.rows, _shown(group.example, ids), group.advice) for name, group in ordered]
         return tuple(sorted(found, key=lambda one: (not one.finding.startswith("rejected"), -one.rows)))
+
+
+def _place(row: Rejected) -> str:
+    """Return where a rejected row is, and its reason where the kind does not say it."""
+    place = f"{shortened(Path(row.file).name, SHOWN_CHARACTERS)} row {row.row}"
+    return place if kind_of(row.reason) == row.reason else f"{place}: {shortened(row.reason, SHOWN_REASON)}"
+
+
+def _shown(example: _Example, ids: Mapping[int, str]) -> str:
+    id = "" if example.sample is None else shortened(ids[example.sample], SHOWN_CHARACTERS)
+    return shortened(f"{id}{example.text}", SHOWN_REASON + SHOWN_CHARACTERS)
 
 
 def kind_of(reason: str) -> str:
@@ -90,8 +160,6 @@ def _advice(reason: str) -> str:
 
 def _remarks(sample: Sample) -> Iterator[tuple[str, str]]:
     """Yield (finding, advice) for everything that is remarkable about one sample."""
-    for note in sample.notes:
-        yield f"repaired: {kind_of(note)}", "check one of them with adaptinf inspect"
     if sample.unlearnt:
         yield "turns with weight: 0, loss: false or train: false", "none if it is meant: these turns are not learnt"
     if sample.tools:

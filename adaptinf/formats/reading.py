@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +20,8 @@ from adaptinf.formats.image_files import Folders, ImageFolders, named_folders
 from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reasons import BadRow
-from adaptinf.formats.rows import Item, RowReader, settled_plain, settled_rejected
-from adaptinf.sources import FileRow, Source, chosen_source, find_source
+from adaptinf.formats.rows import Draft, Item, RowReader, settled_plain, settled_rejected
+from adaptinf.sources import FileRow, Source, chosen_source, find_source, sampled
 from adaptinf.sources.chunks import Chunk, chunks_of, read_chunk
 from adaptinf.sources.manifest import exported_roots
 from adaptinf.words import counted
@@ -35,6 +35,9 @@ def read(
     images: Folders = None,
     *,
     columns: Mapping[str, str] | ColumnsConfig | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+    max_rows: int | None = None,
     source: str | None = None,
     check_images: bool = True,
     max_pixels: int | None = None,
@@ -50,6 +53,9 @@ def read(
         format: a format's name; None: found from the first rows.
         images: the folder that image paths are relative to and must stay in, or several; None: the file's folder.
         columns: columns of rows in no known format: {"question": "q", "answer": "a"}, also image, id and system.
+        subset: which of several configurations; None: the only one.
+        split: which of several splits; None: the only one.
+        max_rows: rows that are drawn at random, with seed 0; None: all.
         source: the dataset's name, the first part of every id; None: the file's name without its suffix.
         check_images: whether every image is decoded, to reject the rows of damaged and missing ones.
         max_pixels: width times height of the largest image that is read; None: the default.
@@ -64,6 +70,9 @@ def read(
         format,
         images,
         columns=columns,
+        subset=subset,
+        split=split,
+        max_rows=max_rows,
         source=source,
         check_images=check_images,
         max_pixels=max_pixels,
@@ -77,13 +86,17 @@ def prepared(
     images: Folders = None,
     *,
     columns: Mapping[str, str] | ColumnsConfig | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+    max_rows: int | None = None,
     source: str | None = None,
     check_images: bool = True,
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
 ) -> Reading:
     """Return what it takes to read a dataset, with the arguments of `read` and raising what it raises."""
-    found = path if isinstance(path, Source) else find_source(path)
+    found = path if isinstance(path, Source) else find_source(path, subset=subset, split=split)
+    found = found if max_rows is None else sampled(found, max_rows, seed=0)
     folders = named_folders(images, found.folder)
     limit = MAX_ROW_BYTES if max_row_bytes is None else max_row_bytes
     head = [row.value for row in islice(_first_rows(found, limit), ROWS_TO_SNIFF)]
@@ -182,12 +195,7 @@ class Reading:
                         places.has_ended |= item.ends_file
                         yield settled_rejected(item, self.source, place.row, place.number)
                         continue
-                    own = item.id or numbered(place.number + item.number)
-                    free = claims.claim(own)
-                    if isinstance(item, PlainRow):
-                        yield settled_plain(item, self.source, own, free)
-                    else:
-                        yield item.settled(own, free)
+                    yield settled(item, self.source, place, claims)
                 places.advance(last + 1)
 
 
@@ -236,6 +244,20 @@ class Places:
         """Take note of how many numbers the chunk's rows took."""
         self._row += num_rows
         self._number += num_rows
+
+
+def settled(item: PlainRow | Draft, source: str, begin: Begin, claims: Claims) -> Sample:
+    """Return an item of a chunk as a sample whose id no earlier one has."""
+    own = item.id or numbered(begin.number + item.number)
+    free = claims.claim(own)
+    return settled_plain(item, source, own, free) if isinstance(item, PlainRow) else item.settled(own, free)
+
+
+def num_rows(chunks: Sequence[Chunk]) -> int | None:
+    """Return the number of rows of all chunks, if their files say it."""
+    counts = [chunk.num_rows for chunk in chunks]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _first_rows(found: Source, max_row_bytes: int) -> Iterator[FileRow]:

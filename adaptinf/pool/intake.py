@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,8 @@ import pyarrow as pa
 from adaptinf import __version__, registry
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.executors.processes import open_workers, usable_cores
-from adaptinf.formats.reading import Reading, broken_file
+from adaptinf.executors.processes import num_workers, open_workers
+from adaptinf.formats.reading import Reading, broken_file, num_rows
 from adaptinf.formats.rows import Draft, Item
 from adaptinf.pool.chunk_results import (
     CHUNKS,
@@ -48,8 +48,6 @@ ALLOW_BROKEN = (
 )
 """What to do about a file that cannot be read to its end."""
 
-MIN_CHUNKS = 3
-"""Chunks that are worth other processes, which take a second to start."""
 # In the text of an object; it is another one in every process.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _NAME = re.compile(r"[\w][\w.-]*(?<!\.part)")
@@ -93,7 +91,7 @@ def add_chunks(
     _begin(part, reading, images)
     work = ChunkWork(reading=reading, part=part.absolute(), images=images, stops=on_bad_row == "stop")
     merge = Merge(part, reading.source)
-    with (progress or Silent()).stage(f"add {reading.source}", _num_rows(reading.chunks), "rows") as bar:
+    with (progress or Silent()).stage(f"add {reading.source}", num_rows(reading.chunks), "rows") as bar:
         for result in _results(work, bar.advance):
             _check(merge.bad_row(result), reading.source, on_bad_row, allow_broken)
             merge.add(result)
@@ -104,8 +102,7 @@ def _results(work: ChunkWork, on_progress: Callable[[int], None]) -> Iterator[Ch
     """Yield the results of all chunks in order; those that are not there yet are made."""
     known = {chunk.number: _known(work.part, chunk) for chunk in work.reading.chunks}
     wanted = [chunk for chunk in work.reading.chunks if known[chunk.number] is None]
-    num_processes = min(usable_cores(), len(wanted)) if len(wanted) >= MIN_CHUNKS else 1
-    with open_workers(work, num_processes, on_progress) as workers:
+    with open_workers(work, num_workers(len(wanted)), on_progress) as workers:
         made = workers.map(write_chunk, wanted)
         for found in known.values():
             if found is not None:
@@ -152,13 +149,6 @@ def _clear(part: Path) -> None:
     """Remove chunks and copies of images from an unfinished folder; its other files are written over."""
     for name in (CHUNKS, IMAGE_FOLDER):
         shutil.rmtree(part / name, ignore_errors=True)
-
-
-def _num_rows(chunks: Sequence[Chunk]) -> int | None:
-    """Return the number of rows of all chunks, if their files say it."""
-    counts = [chunk.num_rows for chunk in chunks]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _check(bad: Rejected | None, name: str, on_bad_row: str, allow_broken: bool) -> None:

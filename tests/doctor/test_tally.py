@@ -1,0 +1,65 @@
+"""What `validate` counts is the same for any division into chunks and any number of processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptinf.doctor.dataset import validate
+from adaptinf.errors import DataError
+from adaptinf.executors import processes
+from adaptinf.sources import chunks
+
+
+def row(number: int, **others: Any) -> dict[str, Any]:
+    turns = [{"from": "human", "value": f"What is {number}?"}, {"from": "gpt", "value": f"{number}"}]
+    return {"conversations": turns, **others}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Write a file of lines with everything that is counted."""
+    rows = [row(number) for number in range(100)]
+    for number in range(0, 100, 4):
+        rows[number] |= {"id": f"own {number % 20}", "score": number / 7}
+    for number in range(1, 100, 9):
+        rows[number]["conversations"][1]["value"] = " "
+    rows[33] |= {"id": "two\nlines", "skill": "counting"}
+    rows[34] |= {"id": "two\nlines", "note": "unread"}
+    rows[60]["image"] = "missing.png"
+    rows[61]["tools"] = [{"name": "f"}]
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows) + '{"id": "cut')
+    return path
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_chunks_and_processes_change_no_finding(data: Path, monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    whole = validate(str(data), metric="exact")
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 900)
+    monkeypatch.setattr(processes, "usable_cores", lambda: cores)
+    assert validate(str(data), metric="exact").as_json() == whole.as_json()
+    assert whole.num_samples + len(whole.rejected) == 101 and whole.broken == whole.rejected[-1]
+    assert whole.broken is not None and (whole.broken.row, whole.broken.id) == (100, "data/000100")
+    notes = dict(whole.repaired)
+    assert notes["data/two\\nlines~2"] == "repeated id 'two\\\\nlines': became 'two\\\\nlines~2'"
+    examples = {one.finding: (one.rows, one.example) for one in whole.findings}
+    assert examples["rejected: empty answer in turn N"] == (11, "data.jsonl row 1: empty answer in turn 2")
+    assert examples["tools"] == (1, "data/000061")
+    assert examples["repaired: repeated id ...: became ..."] == (18, "data/own 0~2")
+    assert examples["unused key: score"][0] == 22 and [one.name for one in whole.columns] == []
+
+
+def test_a_line_that_is_not_utf8_is_named_whichever_process_finds_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = data.read_bytes().split(b"\n")
+    lines[70] = b'{"id": "\xff"}'
+    data.write_bytes(b"\n".join(lines))
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 900)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 2)
+    with pytest.raises(DataError, match=r"data.jsonl is not UTF-8 text \(invalid start byte\); convert it first"):
+        validate(str(data))
