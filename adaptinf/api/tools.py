@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -79,13 +79,17 @@ def validate(
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
     metric: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+    max_rows: int | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
     progress: Progress | None = None,
 ) -> Findings:
     """Read a whole dataset before any GPU time: counts, every bad row, and all that is remarkable.
 
     Args:
-        data: a file or a folder.
+        data: a file, folder, pattern, address or hub name.
         images: folder that image paths are relative to, or several; None: the file's folder.
         format: name of the format; None: detected.
         model: Hugging Face folder or hub name, for what it makes of every sample; its weights are not loaded.
@@ -93,6 +97,10 @@ def validate(
         max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
         max_row_bytes: bytes of the largest row; None: the default of `data.max_row_bytes`.
         metric: name of a metric, for a test file: whether it can read the right answers.
+        columns: columns of rows in no known format: `{"question": "q", "answer": "a"}`.
+        subset: which of several configurations; None: the only one.
+        split: which of several splits; None: the only one.
+        max_rows: rows to draw at random; None: all.
         plugins: files with formats of your own.
         progress: where to report.
 
@@ -113,6 +121,10 @@ def validate(
             max_pixels=max_pixels,
             max_row_bytes=max_row_bytes,
             metric=metric,
+            columns=columns,
+            subset=subset,
+            split=split,
+            max_rows=max_rows,
             progress=progress,
         )
 

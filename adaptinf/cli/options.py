@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from adaptinf.errors import ConfigError
+
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only results.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Overrides = Annotated[
@@ -26,3 +28,22 @@ Images = Annotated[
 ]
 Format = Annotated[str | None, typer.Option(help="Format; detected if left out.")]
 Plugins = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A plug-in file of yours; repeatable.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="KEY=COLUMN,...", help="Columns of rows in no known format: question=q,answer=a."),
+]
+
+
+def named_columns(text: str | None) -> dict[str, str] | None:
+    """Return what `--columns` says: question, answer, image, id or system -> column.
+
+    Raises:
+        ConfigError: a part is no KEY=COLUMN.
+    """
+    if text is None:
+        return None
+    parts = [part.partition("=") for part in text.split(",")]
+    for key, sign, column in parts:
+        if not (key.strip() and sign and column.strip()):
+            raise ConfigError(f"--columns {text!r}: expected KEY=COLUMN,... such as question=q,answer=a")
+    return {key.strip(): column.strip() for key, _, column in parts}

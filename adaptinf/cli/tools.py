@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from adaptinf import api
-from adaptinf.cli.options import AsJson, DataPath, Format, Images, Overrides, Plugins, Quiet
+from adaptinf.cli.options import (
+    AsJson,
+    Columns,
+    DataPath,
+    Format,
+    Images,
+    MaxRows,
+    Overrides,
+    Plugins,
+    Quiet,
+    Split,
+    Subset,
+    named_columns,
+)
 from adaptinf.cli.output import say, say_coloured, say_json
 from adaptinf.words import counted
 
@@ -60,6 +73,10 @@ def validate(
     metric: Annotated[
         str | None, typer.Option(help="For a test file: check that this metric can read the right answers.")
     ] = None,
+    columns: Columns = None,
+    subset: Subset = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -82,6 +99,10 @@ def validate(
         max_pixels=max_pixels,
         max_row_bytes=max_row_bytes,
         metric=metric,
+        columns=named_columns(columns),
+        subset=subset,
+        split=split,
+        max_rows=max_rows,
         plugins=plugins or (),
         progress=progress,
     )

@@ -125,6 +125,10 @@ def _reading(run: Run, step: int) -> Reading | None:
 
 def _said_once(info: dict[str, Any]) -> Iterator[str]:
     """Yield what is worth knowing about the rows of a dataset as a whole."""
+    shards = info.get("shards", ())
+    if empty := [shortened(shard["name"], 80) for shard in shards if not shard["rows"]]:
+        more = ", ..." if len(empty) > SHOWN_KEYS else ""
+        yield f"{len(empty):,} of {counted(len(shards), 'file')} without a row: {', '.join(empty[:SHOWN_KEYS])}{more}"
     if info.get("unread"):
         keys = [f"{shortened(key, 80)} ({count:,})" for key, count in info["unread"].items()]
         yield f"keys of rows that nothing reads: {', '.join(keys[:SHOWN_KEYS])}"

@@ -63,3 +63,11 @@ def test_a_line_that_is_not_utf8_is_named_whichever_process_finds_it(
     monkeypatch.setattr(processes, "usable_cores", lambda: 2)
     with pytest.raises(DataError, match=r"data.jsonl is not UTF-8 text \(invalid start byte\); convert it first"):
         validate(str(data))
+
+
+def test_a_part_of_a_dataset_and_columns_of_its_own_are_validated(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        lines = [json.dumps({"q": f"{split} {number}?", "a": "Yes."}) for number in range(9)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    found = validate(str(tmp_path), columns={"question": "q", "answer": "a"}, split="test", max_rows=4)
+    assert (found.num_samples, found.rejected) == (4, ())
