@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
@@ -49,11 +50,13 @@ def first_difference(expected: pa.Schema, found: pa.Schema) -> str | None:
 
 
 def refuse_other_columns(shard: Shard, found: pa.Schema) -> None:
-    """Refuse a shard whose columns are not those of the source's first one.
+    """Refuse a shard whose columns are not those of the source's first one, or of which two have one name.
 
     Raises:
-        DataError: names the shard and the first column that differs.
+        DataError: names the shard and the first such column.
     """
+    if twice := sorted(name for name, count in Counter(found.names).items() if count > 1):
+        raise DataError(f"{shard.name} has two columns called {twice[0]!r}; rename one")
     if shard.columns is None:
         return
     if difference := first_difference(shard.columns.schema, found):

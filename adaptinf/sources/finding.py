@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def _in_folder(tree: Tree, subset: str | None, split: str | None) -> Source:
     if (content := entries_of(tree)) is not None:
         return _entry(tree, content, subset, split)
     if isinstance(tree, LocalTree) and tree.has(README) and hub.has_subsets(tree.text(README)):
-        return _of_files(tree.name, hub.described_files(tree.name, subset, split))
+        with suppress(hub.NotResolved):
+            return _of_files(tree.name, hub.described_files(tree.name, subset, split))
     return _as_source(tree, data_files(tree, subset, split))
 
 

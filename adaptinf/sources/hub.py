@@ -19,6 +19,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _NUM_LISTED = 10
 
 
+class NotResolved(DataError):
+    """`datasets` finds no data files: in a folder, maybe because only a part of a data set was copied."""
+
+
 def is_hub_name(path: str) -> bool:
     """Return whether a path can be the name of a data set of the hub: `name` or `owner/name`, no file's."""
     return _NAME.fullmatch(path) is not None and kind_of(path) is None and ".." not in path
@@ -82,7 +86,9 @@ def _one_line(path: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, FileNotFoundError) as error:
-        raise DataError(f"{path} has no data files that can be found: {' '.join(str(error).split())[:200]}") from error
+        raise NotResolved(
+            f"{path} has no data files that can be found: {' '.join(str(error).split())[:200]}"
+        ) from error
     except Exception as error:  # of the libraries that `datasets` asks the network with
         raise unreachable(f"data set {path}", error) from error
 

@@ -8,6 +8,7 @@ import os
 import re
 import string
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +83,8 @@ def _of_tree(path: str, tree: Tree) -> list[Part]:
     if entries := entries_of(tree):
         return [Part(name, path, name) for name in entries]
     if isinstance(tree, LocalTree) and tree.has(README) and hub.has_subsets(tree.text(README)):
-        return _of_hub(path)
+        with suppress(hub.NotResolved):
+            return _of_hub(path)
     is_whole = isinstance(tree, LocalTree) and exported_file(tree.root, SUFFIXES) is not None
     if is_whole or tree.has(DATASET_DICT) or tree.has(STATE):
         return []

@@ -25,9 +25,8 @@ def of_split(names: Sequence[str], split: str | None, where: str) -> list[str]:
         DataError: no file belongs to the split, or it is not clear which one is meant.
     """
     if split is not None:
-        found = [name for name in names if _is_named(name, split)] or [
-            name for name in names if label_of(name) == split
-        ]
+        named = [name for name in names if _is_named(name, split)]
+        found = named or [name for name in names if label_of(name) == _called(split)]
         if not found:
             raise DataError(f"{where} has no split {split!r}; {_known(names)}")
         return found
@@ -60,6 +59,11 @@ def label_of(name: str) -> str | None:
             if any(word in known for word in words):
                 return split
     return None
+
+
+def _called(split: str) -> str:
+    """Return the name of a split that a word such as `val` stands for, or the word itself."""
+    return next((name for name, words in SPLIT_WORDS.items() if split.lower() in words), split)
 
 
 def is_split_word(name: str) -> bool:

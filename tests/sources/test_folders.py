@@ -87,6 +87,14 @@ def test_files_of_several_splits_need_a_split(tmp_path: Path, train: str, test: 
     assert "has no split 'holdout'" in refused(tmp_path, split="holdout")
 
 
+def test_a_split_may_be_called_by_any_of_its_words(tmp_path: Path) -> None:
+    write_lines(tmp_path / "coco_val.jsonl", rows(0, 1))
+    write_lines(tmp_path / "coco_training.jsonl", rows(1, 2))
+    for word in ("val", "validation", "dev"):
+        assert values_of(tmp_path, split=word) == rows(0, 1)
+    assert values_of(tmp_path, split="train") == rows(1, 2)
+
+
 def test_train_files_alone_need_no_split_and_a_split_may_have_any_name(tmp_path: Path) -> None:
     write_lines(tmp_path / "train-00000-of-00002.jsonl", rows(0, 2))
     write_lines(tmp_path / "train-00001-of-00002.jsonl", rows(2, 4))

@@ -96,6 +96,15 @@ def test_subsets_of_a_card_are_datasets(tmp_path: Path) -> None:
     assert found(tmp_path) == {"one": ("one", "train"), "two": ("two", "train")}
 
 
+def test_a_part_of_a_data_set_that_was_copied_with_its_card_is_read_as_a_folder(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "x" / "a.parquet", rows(0, 2))
+    write_parquet(tmp_path / "y" / "a.parquet", rows(2, 3))
+    configs = [{"config_name": name, "data_files": f"{name}/*.parquet"} for name in ("v", "x", "y", "z")]
+    (tmp_path / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
+    assert found(tmp_path) == {"x": ("x", None), "y": ("y", None)}
+    assert values_of(tmp_path, subset="x") == rows(0, 2)
+
+
 def test_subsets_of_the_hub_are_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     files: Mapping[str, Any] = {"charts": {"train": ["hf://x"]}, "maps": {"test": ["hf://y"], "train": ["hf://z"]}}
     files = {**files, "odd": {"all": ["hf://w"]}}

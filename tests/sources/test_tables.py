@@ -79,6 +79,12 @@ def test_images_of_datasets_come_as_bytes_and_path(tmp_path: Path) -> None:
     assert values_of(tmp_path) == [{"image": image, "images": [image, image]}]
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="a.parquet has two columns called 'a'"):
+        read_all(tmp_path)
+
+
 @pytest.mark.parametrize("is_stream", [True, False])
 def test_an_arrow_file_may_be_a_stream_or_not(tmp_path: Path, is_stream: bool) -> None:
     path = write_arrow(tmp_path / "a.arrow", rows(0, 25), batch=10, is_stream=is_stream)
