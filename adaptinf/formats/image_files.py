@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from adaptinf.errors import DataError
 from adaptinf.formats.in_row import GivenImage
@@ -18,6 +19,7 @@ from adaptinf.storage.paths import why_no_file
 
 Folders = str | Path | Sequence[str | Path] | None
 """Image folders as callers name them: one, or several."""
+_FILE_URL = "file://"
 _SHOWN_FOLDER, _SHOWN_FOLDERS = 60, 2
 # LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
 _REMEMBERED = 500_000
@@ -97,6 +99,7 @@ class ImageFolders:
     def _placed(self, text: str) -> tuple[Path, str | None]:
         """Return where the file of a path is, and why it is not looked at there."""
         name = f"image {shown(text)}"
+        text = unquote(text.removeprefix(_FILE_URL)) if text.startswith(f"{_FILE_URL}/") else text
         if "://" in text:
             return Path(), f"{name} is not a local file; download it and give its path, or a data URL"
         if os.path.isabs(text):

@@ -26,7 +26,7 @@ _RASTER = {
 }
 # What is taken for an image and has no pixels, or none that are read: in words -> how it begins.
 _OTHERS = {
-    "an SVG drawing": rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg[^>]*>\s*)?<(?:\w+:)?svg[\s>]",
+    "an SVG drawing": rb"(?:\s|<\?xml[^>]*>|<!DOCTYPE svg[^>]*>|<!--(?:(?!-->).)*-->)*<(?:\w+:)?svg[\s>]",
     "a web page": rb"\s*(?:<!DOCTYPE html|<html)",
     "an XML document": rb"\s*<\?xml",
     "a PDF document": rb"%PDF",

@@ -163,6 +163,13 @@ def test_an_absolute_path_may_lie_in_any_of_the_named_folders(folder: Path) -> N
         assert isinstance(item, Rejected) and "is outside of the image folders" in item.reason
 
 
+def test_a_file_url_is_an_absolute_path(folder: Path) -> None:
+    Image.new("RGB", (8, 6)).save(folder / "a b.png")
+    assert image_of(one(folder, (folder / "a b.png").as_uri())) == folder / "a b.png"
+    found = one(folder, (folder.parent / "x.png").as_uri())
+    assert isinstance(found, Rejected) and "is outside of the image folder" in found.reason
+
+
 def test_every_named_folder_must_be_one(folder: Path) -> None:
     one(folder, "a.png")
     with pytest.raises(DataError, match="image folder .*gone does not exist"):

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,7 +22,7 @@ from adaptinf.formats.columns import image_path
 from adaptinf.formats.image_files import ImageFolders
 from adaptinf.formats.in_row import GivenImage, data_url, from_base64
 from adaptinf.formats.reasons import BadRow
-from adaptinf.images.contents import ImageContent
+from adaptinf.images.contents import ImageContent, name_of_other
 
 KINDS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
@@ -74,6 +74,30 @@ def test_every_way_to_write_an_image_into_a_row_gives_its_bytes(kind: str) -> No
 def test_base64_of_any_bytes_is_read_back(content: bytes) -> None:
     for text in (base64_of(content), base64.urlsafe_b64encode(content).decode(), base64.encodebytes(content).decode()):
         assert from_base64(text) == content
+
+
+@given(
+    st.text(max_size=200) | st.text("Aa09+/-_= \n", max_size=200) | st.text("Aa,;:", max_size=50).map("data:".__add__)
+)
+def test_any_text_is_a_path_or_an_image_or_refused_by_name(text: str) -> None:
+    try:
+        found = image_path(text)
+    except BadRow as reason:
+        assert "is a data URL whose data is not base64" in str(reason)
+    else:
+        assert isinstance(found, GivenImage) or found == text
+
+
+@settings(deadline=None)
+@given(kind=st.sampled_from(sorted(KINDS)), start=st.integers(0, 200), damage=st.binary(max_size=100))
+def test_damaged_bytes_are_an_image_or_refused_in_a_short_line(kind: str, start: int, damage: bytes) -> None:
+    content = encoded(kind)
+    found = ImageFolders([Path()]).find(GivenImage(content[:start] + damage + content[start + len(damage) :]))
+    assert found.problem is None or len(found.problem) <= LONGEST
+
+
+def test_many_comments_before_what_is_no_drawing_take_no_time() -> None:
+    assert name_of_other(b"<!---->" * 200) is None and name_of_other(b"<!-- a --> <!-- b --><svg>") == "an SVG drawing"
 
 
 def test_a_data_url_without_base64_holds_its_characters() -> None:
