@@ -23,6 +23,9 @@ _FILE_URL = "file://"
 _SHOWN_FOLDER, _SHOWN_FOLDERS = 60, 2
 # LLaVA-665k has about 300,000 different images; a path with its result takes about 300 bytes.
 _REMEMBERED = 500_000
+# Rows that show the same image are mostly near each other; a hash with its result takes about 200 bytes.
+_REMEMBERED_CONTENTS = 100_000
+_GOOD = Examined(None)
 
 
 class Found(NamedTuple):
@@ -68,7 +71,7 @@ class ImageFolders:
         self.roots = tuple(dict.fromkeys([*self.folders, *self.homes, *others]))
         self.are_opened = are_opened
         self.max_pixels = max_pixels
-        self._examined: dict[str, Examined] = {}
+        self._examined: dict[bytes, Examined] = {}
         self._of_path: Callable[[str], Found] = lru_cache(maxsize=_REMEMBERED)(self._follow)
 
     def find(self, given: str | GivenImage) -> Found:
@@ -77,11 +80,13 @@ class ImageFolders:
 
     def _take(self, given: GivenImage) -> Found:
         image = ImageContent.of(given.content)
-        examined = self._examined.get(image.digest)
+        key = bytes.fromhex(image.digest)
+        examined = self._examined.get(key)
         if examined is None:
             examined = self._examine(image)
-            if len(self._examined) < _REMEMBERED:
-                self._examined[image.digest] = examined
+            if len(self._examined) == _REMEMBERED_CONTENTS:
+                self._examined.clear()
+            self._examined[key] = _GOOD if examined == _GOOD else examined
         return _found(image, str(given), examined)
 
     def _examine(self, image: Path | ImageContent) -> Examined:
