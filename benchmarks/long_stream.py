@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptinf.config import DatasetConfig, ModelConfig, RunConfig
-from adaptinf.data import Checked, Sample, SavedPruning, Selection
+from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig
+from adaptinf.data import Checked, Sample, SavedPruning, Selection, Trained
 from adaptinf.data.checked import CONTENT
 from adaptinf.pool.intake import add_dataset, content_of
 from adaptinf.runs import Run
@@ -80,7 +80,8 @@ def bare(folder: str) -> Work:
 def write_run(folder: Path, num_datasets: int) -> None:
     """Write a run whose last dataset waits and whose earlier ones are trained on, as the pipeline leaves it."""
     stream = [DatasetConfig(name=f"d{number:04d}", path="text.json") for number in range(num_datasets)]
-    run = Run.create(folder, RunConfig(stream=stream, model=ModelConfig(dtype="float32")))
+    model, selection = ModelConfig(dtype="float32"), SelectionConfig(method="random_replay")
+    run = Run.create(folder, RunConfig(stream=stream, model=model, selection=selection))
     with _unflushed():
         for step, dataset in enumerate(stream):
             _join(run, step, dataset.name)
@@ -125,6 +126,7 @@ def _finish(run: Run, step: int, name: str) -> None:
     artifacts: tuple[store.Artifact, ...] = (
         Checked(info={"rows": ROWS, CONTENT: content_of(run.dataset_folder(step))}),
         Selection(indices=np.arange(ROWS), ids=ids, table=table, clusters=no_clusters),
+        Trained(info={"samples": ROWS, "optimizer_steps": 1}),
         SavedPruning(table=pruned, num_kept=ROWS),
     )
     for artifact in artifacts:

@@ -282,7 +282,7 @@ def _section_lines(section: Section, indent: int) -> list[str]:
         if isinstance(value, Section):
             lines += [f"{pad}# {field.description}", f"{pad}{name}:", *_section_lines(value, indent + 2)]
             continue
-        plain = [item.model_dump() for item in value] if _is_list_of_sections(value) else value
+        plain = [_set_keys(item) for item in value] if _is_list_of_sections(value) else value
         dumped = yaml.safe_dump({name: plain}, sort_keys=False, allow_unicode=True, width=110).rstrip("\n").split("\n")
         lines += [f"{pad}# {field.description}", *(pad + line for line in dumped)]
     return lines
@@ -290,3 +290,11 @@ def _section_lines(section: Section, indent: int) -> list[str]:
 
 def _is_list_of_sections(value: object) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], Section)
+
+
+def _set_keys(item: Section) -> dict[str, Any]:
+    """Return an entry of a list without the keys that nobody has set: with thousands of entries they are most lines."""
+    fields = type(item).model_fields
+    return {
+        key: value for key, value in item.model_dump().items() if value is not None or fields[key].default is not None
+    }

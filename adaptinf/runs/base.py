@@ -87,13 +87,15 @@ def check_base(run: Run) -> None:
 def changed_base(run: Run) -> str | None:
     """Return which model is not that of the steps before, in a phrase; None: all are, or none was recorded.
 
+    Every file is read, whatever its size and times say.
+
     Raises:
         StoreError: steps/base.json is damaged.
     """
     kept = _kept(run)
     if kept is None:
         return None
-    found = identities(run.settings, kept.models, run.progress)
+    found = identities(run.settings, {}, run.progress)
     changed = _changed(kept.models, found)
     parts = [
         f"{key}={found[key].path} is another model than in the steps before: {now}" for key, now in changed.items()

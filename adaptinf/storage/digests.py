@@ -29,15 +29,20 @@ def known_digest(path: Path) -> str | None:
     return _known.get((str(path), file_state(path)))
 
 
-def file_digest(path: Path, on_read: Callable[[int], None] | None = None) -> str:
-    """Return the 32 hex digits (xxh3) of a file's content; `on_read` is called with the bytes of each piece.
+def file_digest(path: Path, on_read: Callable[[int], None] | None = None, *, is_trusted: bool = True) -> str:
+    """Return the 32 hex digits (xxh3) of a file's content.
+
+    Args:
+        path: the file.
+        on_read: called with the bytes of each piece.
+        is_trusted: whether a file that this process has read, and whose size and times have stayed, is not read again.
 
     Raises:
         StoreError: the file is being written.
     """
     before = file_state(path)
     found = _known.get((str(path), before))
-    if found is not None:
+    if found is not None and is_trusted:
         return found
     digest, buffer = xxhash.xxh3_128(), memoryview(bytearray(min(PIECE, before[0] + 1)))
     with open(path, "rb", buffering=0) as file:

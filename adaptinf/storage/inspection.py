@@ -42,11 +42,6 @@ class Findings:
     num_bytes: int
     """Their bytes."""
 
-    @property
-    def can_be_checked(self) -> bool:
-        """Whether the folder has checksums, damaged or not; folders made by version 0.1 have none."""
-        return self.checksums is not None or bool(self.problems)
-
 
 def inspect(folder: Path, *, on_read: Callable[[int], None] | None = None) -> Findings:
     """Read a whole folder and return every file that is damaged, missing, cut off or not listed.

@@ -17,6 +17,7 @@ from adaptinf.runs.expected import missing, undone
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.runs.stream import recorded_content
 from adaptinf.storage import checksums
+from adaptinf.verify.base_model import model_damage
 from adaptinf.verify.findings import Damage, run_command
 from adaptinf.verify.folders import Place, finished, strange
 from adaptinf.verify.logs import Log, ReadLog, damage_of, is_end, json_damage, logs, read_log, unrecorded
@@ -67,6 +68,7 @@ def examine(run: Run, progress: Progress) -> Examination:
     found.others += _log_damage(run, found, [events, *others])
     found.others += _settings_damage(run, found)
     found.others += _other_files(run, found)
+    found.others += model_damage(run, found.reading, progress)
     found.made_again = _made_again(found, run, events[1])
     return found
 

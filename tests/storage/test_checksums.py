@@ -46,7 +46,7 @@ def found(folder: Path) -> dict[str, str]:
 def test_a_whole_folder_has_no_problem_and_everything_is_read(folder):
     read = []
     findings = inspect(folder, on_read=read.append)
-    assert findings.problems == () and findings.can_be_checked
+    assert findings.problems == () and findings.checksums is not None
     assert (findings.num_files, findings.num_bytes) == (4, 3 * BLOCK + 7 + 3 + 6) and sum(read) == findings.num_bytes
 
 
@@ -124,7 +124,7 @@ def test_a_dropped_file_is_no_damage_and_is_removed_after_that_is_recorded(folde
 
 def test_a_folder_without_checksums_cannot_be_checked_until_it_is_adopted(folder):
     (folder / CHECKSUMS).unlink()
-    assert not inspect(folder).can_be_checked
+    assert inspect(folder).checksums is None
     checksums.drop(folder, ["empty.jsonl"])
     assert checksums.load(folder) is None
     adopted = checksums.adopt(folder)
