@@ -18,8 +18,8 @@ from adaptinf.sources.source import Shard
 
 MAX_BATCH_BYTES = 32 * 2**20
 """Bytes of a batch of rows that are in memory as Python objects, unless one row has more."""
-MAX_BATCH_ROWS = 1000
-"""Rows of a batch."""
+MAX_BATCH_ROWS = 100
+"""Rows of a batch: Parquet's dictionaries, of up to 1 MB, may give every row the same large value."""
 
 
 def rows_of(batch: pa.RecordBatch, first: int, max_row_bytes: int) -> Iterator[FileRow]:

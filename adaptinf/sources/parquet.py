@@ -109,4 +109,4 @@ def _batch_rows(file: pq.ParquetFile, group: int) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+    return str(error).strip().split("\n")[0].split(". ")[0][:200]
