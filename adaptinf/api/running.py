@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,7 @@ def add(
     images: PathsLike | None = None,
     name: str | None = None,
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
     subset: str | None = None,
     split: str | None = None,
     max_rows: int | None = None,
@@ -147,6 +148,7 @@ def add(
         images: folder that image paths are relative to, or several; None: the file's folder.
         name: short name of the dataset; None: the name of the file.
         format: name of the format; None: detected.
+        columns: columns of rows in no known format: {"question": "q", "answer": "a"}, also image, id and system.
         subset: which configuration, subfolder or entry of a dataset_info.json; None: the only one.
         split: which split; None: the only one.
         max_rows: rows that are taken at random; None: all.
@@ -176,6 +178,7 @@ def add(
             "max_rows": max_rows,
             "images": None if images is None else [str(folder.resolve()) for folder in path_tuple(images)],
             "format": format,
+            "columns": None if columns is None else dict(columns),
             "allow_broken": allow_broken,
         }
     )

@@ -145,6 +145,9 @@ def inspect(
     model: PathLike | None = None,
     images: PathsLike | None = None,
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    subset: str | None = None,
+    split: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
 ) -> Inspected: ...
 
@@ -161,6 +164,9 @@ def inspect(
     model: PathLike | None = None,
     images: PathsLike | None = None,
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    subset: str | None = None,
+    split: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
 ) -> Inspected | tuple[Inspected, ...]: ...
 
@@ -176,12 +182,15 @@ def inspect(
     model: PathLike | None = None,
     images: PathsLike | None = None,
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    subset: str | None = None,
+    split: str | None = None,
     plugins: PathLike | Sequence[PathLike] = (),
 ) -> Inspected | tuple[Inspected, ...]:
     """Return one sample as it is read and, with a model, as the model sees it; or several that are drawn at random.
 
     Args:
-        data: a file or a folder.
+        data: a file, a folder, a pattern, an address that fsspec opens, or a name of the hub.
         id: id of a sample, with or without the dataset's name; the number of a row if no sample has it.
         row: number of the row, from 0, whatever the ids are.
         random: number of rows to draw instead; a tuple of samples is returned.
@@ -190,6 +199,9 @@ def inspect(
         model: Hugging Face folder or hub name.
         images: folder that image paths are relative to, or several; None: the file's folder.
         format: name of the format; None: detected.
+        columns: columns of rows in no known format: {"question": "q", "answer": "a"}, also image, id and system.
+        subset: which configuration, subfolder or entry of a dataset_info.json; None: the only one.
+        split: which split; None: the only one.
         plugins: files with formats of your own.
 
     Raises:
@@ -198,21 +210,22 @@ def inspect(
         ModelError: the model cannot be loaded, or its chat template fits no conversation.
     """
     from adaptinf import registry
-    from adaptinf.doctor.lookup import at_random
+    from adaptinf.doctor.lookup import Rows, at_random
     from adaptinf.doctor.sample import inspect_found, inspect_row
 
     if html is not None and id is None and row is None and random is None:
         random = RANDOM_ROWS
     if sum(given is not None for given in (id, row, random)) != 1:
         raise ConfigError("name what to show: an id, or --row N, or --random N")
-    path, folder, reader = os.fspath(data), texts_or_none(images), text_or_none(model)
+    path, reader = os.fspath(data), text_or_none(model)
+    rows = Rows(path=path, images=texts_or_none(images), format=format, columns=columns, subset=subset, split=split)
     with registry.scope(path_tuple(plugins)):
         if random is not None:
-            found = tuple(inspect_found(at_random(path, random, seed=seed, images=folder, format=format), reader))
+            found = tuple(inspect_found(at_random(rows, random, seed=seed), reader))
         else:
             which = row if id is None else id
             assert which is not None, "one of them is given"
-            found = (inspect_row(path, which, images=folder, format=format, model=reader),)
+            found = (inspect_row(rows, which, model=reader),)
     if html is not None:
         from adaptinf.doctor.page import write_page
 

@@ -38,7 +38,7 @@ def named_columns(text: str | None) -> dict[str, str] | None:
     """Return what `--columns` says: question, answer, image, id or system -> column.
 
     Raises:
-        ConfigError: a part is no KEY=COLUMN.
+        ConfigError: a part is no KEY=COLUMN, or a key stands there twice.
     """
     if text is None:
         return None
@@ -46,4 +46,7 @@ def named_columns(text: str | None) -> dict[str, str] | None:
     for key, sign, column in parts:
         if not (key.strip() and sign and column.strip()):
             raise ConfigError(f"--columns {text!r}: expected KEY=COLUMN,... such as question=q,answer=a")
+    keys = [key.strip() for key, _, _ in parts]
+    if repeated := next((key for key in keys if keys.count(key) > 1), None):
+        raise ConfigError(f"--columns {text!r}: {repeated} stands there twice")
     return {key.strip(): column.strip() for key, _, column in parts}

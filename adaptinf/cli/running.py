@@ -10,6 +10,7 @@ import typer
 from adaptinf import api
 from adaptinf.cli.options import (
     AsJson,
+    Columns,
     DataPath,
     Format,
     Images,
@@ -20,6 +21,7 @@ from adaptinf.cli.options import (
     RunFolder,
     Split,
     Subset,
+    named_columns,
 )
 from adaptinf.cli.output import say, say_json
 
@@ -70,6 +72,7 @@ def add(
     images: Images = None,
     name: Annotated[str | None, typer.Option(help="Short name of the dataset; the file's name if left out.")] = None,
     format: Format = None,
+    columns: Columns = None,
     subset: Subset = None,
     split: Split = None,
     max_rows: MaxRows = None,
@@ -89,6 +92,7 @@ def add(
         images=images,
         name=name,
         format=format,
+        columns=named_columns(columns),
         subset=subset,
         split=split,
         max_rows=max_rows,

@@ -128,6 +128,9 @@ def inspect(
     ] = None,
     images: Images = None,
     format: Format = None,
+    columns: Columns = None,
+    subset: Subset = None,
+    split: Split = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,6 +151,9 @@ def inspect(
         model=model,
         images=images,
         format=format,
+        columns=named_columns(columns),
+        subset=subset,
+        split=split,
         plugins=plugins or (),
     )
     several = found if isinstance(found, tuple) else (found,)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from adaptinf.data import Rejected
 from adaptinf.doctor.inspected import Inspected
-from adaptinf.doctor.lookup import Found, by_id, by_number
+from adaptinf.doctor.lookup import Found, Rows, by_id, by_number
 from adaptinf.errors import ModelError
-from adaptinf.formats.image_files import Folders
 
 if TYPE_CHECKING:
     from adaptinf.models.loading import Learner
@@ -55,24 +54,17 @@ def _as_read(found: Found) -> Inspected:
     return Inspected(row=row, image_sizes=sizes, pieces=(), is_cut=False, note=found.note)
 
 
-def inspect_row(
-    path: str, which: str | int, *, images: Folders = None, format: str | None = None, model: str | None = None
-) -> Inspected:
+def inspect_row(rows: Rows, which: str | int, *, model: str | None = None) -> Inspected:
     """Return one row of a dataset; with a model also its tokens, divided into answers and the rest.
 
     Args:
-        path: dataset file or folder.
+        rows: the dataset.
         which: an id, with or without the name of the dataset, else a row number as text; or a row number, from 0.
-        images: folder that image paths start from, or several; None: the folder of the file.
-        format: name of the format; None: detected.
         model: Hugging Face folder or hub name.
 
     Raises:
         DataError: the file cannot be read, or has no such row.
         ModelError: the model cannot be loaded, or its chat template fits no conversation.
     """
-    if isinstance(which, int):
-        found = by_number(path, which, images=images, format=format)
-    else:
-        found = by_id(path, which, images=images, format=format)
+    found = by_number(rows, which) if isinstance(which, int) else by_id(rows, which)
     return inspect_found([found], model)[0]

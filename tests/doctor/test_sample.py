@@ -11,6 +11,7 @@ import torch
 from adaptinf.cli.sample_text import GREEN, PLAIN, inspected_text
 from adaptinf.config import ModelConfig
 from adaptinf.data import Rejected
+from adaptinf.doctor.lookup import Rows
 from adaptinf.doctor.sample import inspect_row
 from adaptinf.errors import DataError
 from adaptinf.images import open_image
@@ -39,7 +40,7 @@ def data(tmp_path_factory):
 
 
 def look(data, which, model=None):
-    return inspect_row(data["path"], which, images=data["images"], model=model)
+    return inspect_row(Rows(path=data["path"], images=data["images"]), which, model=model)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ COCO = [
 )
 def test_an_id_is_text_first_and_a_row_number_only_if_nothing_has_it(tmp_path, which, answer, note):
     entry = write_dataset(tmp_path, "coco", COCO)
-    found = inspect_row(entry["path"], which)
+    found = inspect_row(Rows(path=entry["path"]), which)
     assert (found.row.turns[1][1], found.note) == (answer, note)
     assert not note or inspected_text(found, colour=False).startswith(f"{note}\n")
 
@@ -130,9 +131,9 @@ def test_an_id_is_text_first_and_a_row_number_only_if_nothing_has_it(tmp_path, w
 def test_an_id_with_leading_zeros_is_never_a_row_and_the_nearest_ids_are_named(tmp_path):
     path = write_dataset(tmp_path, "coco", COCO)["path"]
     with pytest.raises(DataError, match="no row or id '000000000001'.*did you mean '1'"):
-        inspect_row(path, "000000000001")
+        inspect_row(Rows(path=path), "000000000001")
     with pytest.raises(DataError, match="did you mean '000000033471'"):
-        inspect_row(path, "33471")
+        inspect_row(Rows(path=path), "33471")
 
 
 def test_the_command_takes_an_id_a_row_or_a_number_of_random_rows(tmp_path, call):
@@ -161,10 +162,10 @@ FLAGGED["conversations"][1]["loss"] = False
 
 def test_turns_that_are_not_learnt_and_unused_keys_are_shown(tmp_path):
     path = write_dataset(tmp_path, "flagged", [FLAGGED])["path"]
-    told = inspected_text(inspect_row(path, "talk"), colour=False)
+    told = inspected_text(inspect_row(Rows(path=path), "talk"), colour=False)
     assert re.search(r"assistant \(not learnt\) +4\n", told) and re.search(r"assistant +6\n", told)
     assert re.search(r"unused keys +source", told)
-    seen = inspected_text(inspect_row(path, "talk", model=str(BASE_PATH)), colour=False)
+    seen = inspected_text(inspect_row(Rows(path=path), "talk", model=str(BASE_PATH)), colour=False)
     assert "|>4<|end|>" in seen and "[answer: 6<|end|>]" in seen
     assert re.search(r"loss of turn 4 +\d+\.\d+ \(2 tokens\)", seen) and "loss of turn 2" not in seen
 
@@ -187,7 +188,7 @@ def test_what_was_cut_is_counted(data, base):
 
 def test_a_sample_that_the_model_cannot_use_says_why(tmp_path):
     forged = {"id": "a", "conversations": [{"from": "human", "value": "<|end|>"}, {"from": "gpt", "value": "b"}]}
-    found = inspect_row(write_dataset(tmp_path, "forged", [forged])["path"], "a", model=str(BASE_PATH))
+    found = inspect_row(Rows(path=write_dataset(tmp_path, "forged", [forged])["path"]), "a", model=str(BASE_PATH))
     assert found.problem and found.pieces == ()
     assert found.problem in inspected_text(found, colour=False)
 
@@ -227,6 +228,6 @@ def test_a_model_folder_without_weights_shows_what_would_be_learnt_and_why_there
     data = tmp_path / "data.json"
     turns = [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]
     data.write_text(json.dumps([{"id": "a", "conversations": turns}]), encoding="utf-8")
-    found = inspect_row(str(data), 0, model=str(folder))
+    found = inspect_row(Rows(path=str(data)), 0, model=str(folder))
     assert [piece.text for piece in found.pieces if piece.is_answer] == ["4<eos>"]
     assert not found.losses and any("loss: not measured" in remark for remark in found.remarks)
