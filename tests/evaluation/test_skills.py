@@ -71,6 +71,14 @@ def test_a_test_file_without_a_usable_item_is_refused_with_the_first_reason(tmp_
         read_tests([skill("s", write(tmp_path / "s.json", ""))])
 
 
+def test_a_test_in_no_known_format_is_read_by_the_columns_that_are_named(tmp_path):
+    path = tmp_path / "quiz.json"
+    path.write_text(json.dumps([{"problem": "2 + 2?", "solution": 4}, {"problem": "2 + 3?", "solution": 5}]))
+    columns = {"question": "problem", "answer": "solution"}
+    (test,) = read_tests([SkillConfig(skill="sums", path=str(path), columns=columns)])
+    assert [right_answer(item) for item in test.items] == ["4", "5"]
+
+
 def test_an_unknown_metric_is_refused_before_anything_is_read():
     with pytest.raises(ConfigError, match="unknown metric 'exakt'"):
         read_tests([skill("s", "nowhere.json", metric="exakt")])
