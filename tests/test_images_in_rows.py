@@ -252,6 +252,7 @@ def test_commands_take_several_image_folders(tmp_path: Path, call: Any) -> None:
     assert code == 0 and "4 samples" in out and "rejected" not in out.replace("0 rejected", ""), out + err
     code, out, _ = call("validate", tmp_path / "one.json", *words[:2], "--quiet")
     assert "1 rejected" in out and "is outside of the image folder" in out
+    assert "name its folder as well: --images may be repeated" in " ".join(out.split())
     code, out, err = call("inspect", tmp_path / "one.json", "002", *words)
     assert code == 0 and str(roots[1] / "blue.png") in out, err
     (tmp_path / "run").mkdir()

@@ -153,8 +153,10 @@ def kind_of(reason: str) -> str:
 
 
 def _advice(reason: str) -> str:
-    if reason.endswith("is missing"):
+    if reason.endswith("is missing") or " is missing in all of " in reason:
         return "check the path and the image folder"
+    if " is outside of the image folder" in reason:
+        return "name its folder as well: --images may be repeated, images: may be a list"
     return "correct the row, or leave it out"
 
 
