@@ -87,6 +87,7 @@ def test_rows_without_a_number_come_last_in_their_cluster_and_are_counted(tmp_pa
     data = [write_dataset(tmp_path, "a", rated(first=4))]
     run, notes = made(tmp_path, data, choose=f"fixed:{SCORE}", sampling="top", budget=NUM_ROWS - 4)
     (line,) = [line for line in notes.lines if SCORE in line]
+    assert "a: keys of rows that nothing reads: length (16)" in notes.lines
     assert line.startswith(f"{SCORE}: 4 samples of 16 without a number (a 4)")
     features, clusters = run.load(0, Features), run.load(0, Clusters)
     without = set(features.ids[np.isnan(features.scores[SCORE])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from adaptinf.pool.stored import dataset_info
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.usable import first_findings
+from adaptinf.scoring.columns import column_of, columns_in
 from adaptinf.storage import store
 from adaptinf.words import counted, shortened
 
@@ -111,7 +112,7 @@ def _make_dataset(run: Run, step: int) -> None:
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
         run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / store.REJECTED}")
-    for line in _said_once(info):
+    for line in _said_once(info, {column_of(name) for name in columns_in(run.selection_options.values())}):
         run.progress.note(f"{dataset.name}: {line}")
 
 
@@ -123,14 +124,15 @@ def _reading(run: Run, step: int) -> Reading | None:
     return prepared_entry(dataset, data, source=dataset.name, seed=run.settings.seed)
 
 
-def _said_once(info: dict[str, Any]) -> Iterator[str]:
-    """Yield what is worth knowing about the rows of a dataset as a whole."""
+def _said_once(info: dict[str, Any], columns: Set[str | None]) -> Iterator[str]:
+    """Yield what is worth knowing about the rows of a dataset as a whole; `columns` are those that are scores."""
     shards = info.get("shards", ())
     if empty := [shortened(shard["name"], 80) for shard in shards if not shard["rows"]]:
         more = ", ..." if len(empty) > SHOWN_KEYS else ""
         yield f"{len(empty):,} of {counted(len(shards), 'file')} without a row: {', '.join(empty[:SHOWN_KEYS])}{more}"
-    if info.get("unread"):
-        keys = [f"{shortened(key, 80)} ({count:,})" for key, count in info["unread"].items()]
+    unread = {key: count for key, count in (info.get("unread") or {}).items() if key not in columns}
+    if unread:
+        keys = [f"{shortened(key, 80)} ({count:,})" for key, count in unread.items()]
         yield f"keys of rows that nothing reads: {', '.join(keys[:SHOWN_KEYS])}"
     if info.get("reduced"):
         yield f"images of more than data.max_pixels pixels are decoded smaller: {counted(info['reduced'], 'sample')}"
