@@ -128,7 +128,7 @@ def _begin(part: Path, reading: Reading, images: str) -> None:
     made_of = {
         "adaptinf": __version__,
         "files": fingerprints(reading.found),
-        "rows": [None if shard.members is None else tables.digest(shard.members) for shard in reading.found.shards],
+        "rows": [shard.members_hash for shard in reading.found.shards],
         "chunks": [[chunk.shard, chunk.part] for chunk in reading.chunks],
         "source": reading.source,
         "format": _ADDRESS.sub("", repr(reading.plugin)),

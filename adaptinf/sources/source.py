@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import xxhash
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,11 @@ class Shard:
 
     columns: Columns | None = field(default=None, compare=False)
     """Columns of the source's first shard, which this one must have as well; None: it is the only one, or JSON."""
+
+    @property
+    def members_hash(self) -> str | None:
+        """Hash of the numbers of the rows that are read; None: all rows."""
+        return None if self.members is None else xxhash.xxh3_64_hexdigest(self.members.astype("<i8").tobytes())
 
     @property
     def is_remote(self) -> bool:
