@@ -72,8 +72,9 @@ class Measured:
 def measure(case: Case, *, repeats: int = 1, cores: int | None = None, **arguments: Any) -> Measured:
     """Return time and memory of `case(**arguments)()` in a fresh process.
 
-    Memory is RssAnon, without the pages of memory-mapped files, because the kernel reclaims those when needed. This
-    process reads it from /proc, so that work that blocks all other threads of its process is measured as well.
+    Memory is RssAnon, without the pages of memory-mapped files, because the kernel reclaims those when needed, of the
+    process and of those that it starts, together. It is read from /proc by the process that waits, so that work that
+    blocks all other threads of its process is measured as well.
 
     Args:
         case: an importable function that prepares and returns the work.
@@ -101,7 +102,7 @@ def _measured(folder: str, case: Case, repeats: int, cores: int | None, argument
         start = peak = anonymous_bytes(child.pid)  # read while the child waits, before it allocates memory
         ours.send("go")
         while not ours.poll(SAMPLE_SECONDS):
-            peak = max(peak, anonymous_bytes(child.pid))
+            peak = max(peak, sum(map(anonymous_bytes, _family(child.pid))))
         seconds, figures = _receive(ours, child)
     finally:
         child.kill()
@@ -109,11 +110,21 @@ def _measured(folder: str, case: Case, repeats: int, cores: int | None, argument
     return Measured(all_seconds=seconds, peak_bytes=peak, start_bytes=start, figures=figures)
 
 
+def _family(pid: int | None) -> list[int]:
+    """Return a process and those that its first thread has started; Linux only."""
+    assert pid is not None, "the process has started"
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        children = ""
+    return [pid, *map(int, children.split())]
+
+
 def anonymous_bytes(pid: int | None = None) -> int:
     """Return the anonymous memory of a process, this one by default; 0 where it has ended. Linux only."""
     try:
         status = Path(f"/proc/{pid or 'self'}/status").read_text()
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         return 0
     kilobytes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
     return 1024 * sum(kilobytes)  # a process that has just ended has no such line

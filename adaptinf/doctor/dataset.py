@@ -16,7 +16,7 @@ from adaptinf.config.schema import ColumnsConfig
 from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import Finding, surveyed
 from adaptinf.doctor.tally import Tally, TallyWork, Total, tally_chunk
-from adaptinf.executors.processes import num_workers, open_workers
+from adaptinf.executors.processes import open_workers, usable_cores
 from adaptinf.formats.ids import Claims
 from adaptinf.formats.image_files import Folders
 from adaptinf.formats.reading import Places, num_rows, prepared, settled
@@ -208,7 +208,8 @@ def validate(
 def _count(work: TallyWork, total: Total, on_progress: Callable[[int], None]) -> None:
     """Count all rows, on all cores if they are many."""
     chunks = work.reading.chunks
-    with open_workers(work, num_workers(len(chunks)), on_progress) as workers:
+    num_processes = min(usable_cores(), len(chunks)) if work.reading.is_much(chunks) else 1
+    with open_workers(work, num_processes, on_progress) as workers:
         for chunk, tally in zip(chunks, workers.map(tally_chunk, chunks), strict=True):
             total.add(chunk, tally)
 

@@ -26,8 +26,6 @@ from adaptinf.executors.lifetime import end_with_parent
 from adaptinf.executors.local import LocalExecutor
 from adaptinf.executors.worker import opened, pack
 
-MIN_SHARDS = 3
-"""Shards that are worth other processes, which take a second to start."""
 _AHEAD = 2
 """Shards per process that may be finished before an earlier one is."""
 
@@ -42,11 +40,6 @@ def advanced(count: int) -> None:
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def num_workers(num_shards: int) -> int:
-    """Return how many processes work on so many shards: one per core, or this one alone if they are few."""
-    return min(usable_cores(), num_shards) if num_shards >= MIN_SHARDS else 1
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.rows import Draft, Item, RowReader, settled_plain, settled_rejected
 from adaptinf.sources import FileRow, Source, chosen_source, find_source, sampled
-from adaptinf.sources.chunks import Chunk, chunks_of, read_chunk
+from adaptinf.sources.chunks import Chunk, chunks_of, is_much, read_chunk
 from adaptinf.sources.manifest import exported_roots
 from adaptinf.words import counted
 
@@ -172,6 +172,10 @@ class Reading:
     def chunks(self) -> list[Chunk]:
         """The parts that can be read by themselves."""
         return chunks_of(self.found, with_images=self.with_images)
+
+    def is_much(self, chunks: Sequence[Chunk]) -> bool:
+        """Return whether chunks are worth processes of their own."""
+        return is_much(self.found, chunks, with_images=self.with_images)
 
     @contextmanager
     def open(self) -> Iterator[ChunkReader]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from adaptinf import __version__, registry
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.executors.processes import num_workers, open_workers
+from adaptinf.executors.processes import open_workers, usable_cores
 from adaptinf.formats.reading import Reading, broken_file, num_rows
 from adaptinf.formats.rows import Draft, Item
 from adaptinf.pool.chunk_results import (
@@ -102,7 +102,8 @@ def _results(work: ChunkWork, on_progress: Callable[[int], None]) -> Iterator[Ch
     """Yield the results of all chunks in order; those that are not there yet are made."""
     known = {chunk.number: _known(work.part, chunk) for chunk in work.reading.chunks}
     wanted = [chunk for chunk in work.reading.chunks if known[chunk.number] is None]
-    with open_workers(work, num_workers(len(wanted)), on_progress) as workers:
+    num_processes = min(usable_cores(), len(wanted)) if work.reading.is_much(wanted) else 1
+    with open_workers(work, num_processes, on_progress) as workers:
         made = workers.map(write_chunk, wanted)
         for found in known.values():
             if found is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import IO
 
 from adaptinf.errors import DataError
@@ -18,6 +18,12 @@ CHUNK_BYTES = 16 * 2**20
 IMAGE_ROWS = 500
 """Rows with images in one chunk of a file of lines, about: an image takes a thousand times as long as a line."""
 _FEW_BYTES = 1 << 16
+_MUCH = 32 * 2**20
+"""Bytes of text rows that take one process about a second."""
+_IMAGE_LINE, _IMAGE_BYTE = 200, 6
+"""How many bytes of text rows take as long as one byte of a row that names an image, and of one that holds it."""
+_TEXT_KINDS = ("json", "jsonl", "csv", "tsv")
+_IN_MEMORY = "memory:"
 _MOST_PARTS = 8
 """Parts of one row group."""
 _HEAD_BYTES = 1 << 20
@@ -38,6 +44,8 @@ class Chunk:
     """Where it begins and ends: bytes of a file of lines, rows of a Parquet file; None: the whole shard."""
     num_rows: int | None = None
     """How many rows it has, as the file itself says; None: it does not say."""
+    num_bytes: int = 0
+    """How many bytes of its file it has, about."""
 
     def __str__(self) -> str:
         return self.name if self.part is None else f"{self.name} (from {self.part[0]:,} to {self.part[1]:,})"
@@ -52,9 +60,31 @@ def chunks_of(source: Source, *, with_images: bool) -> list[Chunk]:
     """
     found: list[Chunk] = []
     for number, shard in enumerate(source.shards):
-        for part, num_rows in _parts(shard, with_images):
-            found.append(Chunk(number=len(found), shard=number, name=shard.name, part=part, num_rows=num_rows))
+        parts = list(_parts(shard, with_images))
+        num_bytes = _num_bytes(shard) // len(parts)
+        for part, num_rows in parts:
+            chunk = Chunk(number=len(found), shard=number, name=shard.name, part=part, num_rows=num_rows)
+            found.append(replace(chunk, num_bytes=num_bytes))
     return found
+
+
+def is_much(source: Source, chunks: Sequence[Chunk], *, with_images: bool) -> bool:
+    """Return whether chunks are worth processes of their own: it takes these a second to start.
+
+    What is in the memory of this process, no other one can read.
+    """
+    kinds = {source.shards[chunk.shard].kind for chunk in chunks}
+    weight = 1 if not with_images else _IMAGE_LINE if kinds & {*_TEXT_KINDS} else _IMAGE_BYTE
+    in_memory = any(shard.url.startswith(_IN_MEMORY) for shard in source.shards)
+    return not in_memory and weight * sum(chunk.num_bytes for chunk in chunks) >= _MUCH
+
+
+def _num_bytes(shard: Shard) -> int:
+    """Return the bytes of a file; of a remote one those of a chunk, as nobody waits for its size."""
+    try:
+        return CHUNK_BYTES if shard.is_remote else os.path.getsize(shard.url)
+    except OSError:  # reading it says what is wrong
+        return 0
 
 
 def read_chunk(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[FileRow]:
@@ -68,8 +98,9 @@ def read_chunk(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[Fil
         if chunk.part is None:
             yield from read_shard(shard, max_row_bytes)
         elif shard.kind == "parquet":
-            for row in _row_range(shard, chunk.part, max_row_bytes):
-                yield row._replace(number=row.number - chunk.part[0])
+            first = chunk.part[0]
+            for number, value, problem, ends_file in _row_range(shard, chunk.part, max_row_bytes):
+                yield FileRow(number - first, value, problem, ends_file)
         else:
             yield from line_rows_of(shard, chunk.part, max_row_bytes)
     except NoRows:

@@ -48,6 +48,12 @@ def test_the_benchmark_of_hostile_data_runs_and_writes_its_result(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_reading_data_runs_and_writes_its_result(tmp_path: Path) -> None:
+    text = result_of("ingest", tmp_path)
+    assert "| validate, lines |" in text and "| json.loads | at most 4 |" in text and "| status |" in text
+
+
+@pytest.mark.slow
 def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
     text = result_of("extraction", tmp_path)
     assert "| ours, answer states (adapt_plus)" in text and "| reference's way / ours, everything |" in text

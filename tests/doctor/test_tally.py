@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from adaptinf.doctor import dataset
 from adaptinf.doctor.dataset import validate
 from adaptinf.errors import DataError
-from adaptinf.executors import processes
 from adaptinf.sources import chunks
 
 
@@ -40,7 +40,8 @@ def data(tmp_path: Path) -> Path:
 def test_chunks_and_processes_change_no_finding(data: Path, monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
     whole = validate(str(data), metric="exact")
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 900)
-    monkeypatch.setattr(processes, "usable_cores", lambda: cores)
+    monkeypatch.setattr(chunks, "_MUCH", 900)
+    monkeypatch.setattr(dataset, "usable_cores", lambda: cores)
     assert validate(str(data), metric="exact").as_json() == whole.as_json()
     assert whole.num_samples + len(whole.rejected) == 101 and whole.broken == whole.rejected[-1]
     assert whole.broken is not None and (whole.broken.row, whole.broken.id) == (100, "data/000100")
@@ -60,7 +61,8 @@ def test_a_line_that_is_not_utf8_is_named_whichever_process_finds_it(
     lines[70] = b'{"id": "\xff"}'
     data.write_bytes(b"\n".join(lines))
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 900)
-    monkeypatch.setattr(processes, "usable_cores", lambda: 2)
+    monkeypatch.setattr(chunks, "_MUCH", 900)
+    monkeypatch.setattr(dataset, "usable_cores", lambda: 2)
     with pytest.raises(DataError, match=r"data.jsonl is not UTF-8 text \(invalid start byte\); convert it first"):
         validate(str(data))
 

@@ -62,7 +62,7 @@ def write_dataset(folder: Path, name: str, content: list[dict[str, Any]]) -> dic
 
 def in_rows(folder: Path, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows that hold the images that they name, which are in `folder`, by turns in each of three ways."""
-    held = []
+    held: list[dict[str, Any]] = []
     for row in content:
         if "image" in row:
             text = base64.b64encode((folder / row["image"]).read_bytes()).decode()

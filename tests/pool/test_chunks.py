@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from adaptinf.errors import DataError, StoreError
-from adaptinf.executors import processes
 from adaptinf.formats.reading import prepared
 from adaptinf.pool import intake
 from adaptinf.pool.chunk_results import CHUNKS, ChunkResult, ChunkWriter, chunk_folder, write_chunk
@@ -53,6 +52,7 @@ def rows() -> list[dict[str, Any]]:
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a file of lines that has several chunks."""
     monkeypatch.setattr(chunks, "CHUNK_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr(chunks, "_MUCH", CHUNK_BYTES)
     monkeypatch.setattr(chunks, "IMAGE_ROWS", 10**6)
     for number in range(4):
         Image.fromarray(np.full((8, 8, 3), 60 * number, np.uint8)).save(tmp_path / f"{number}.png")
@@ -71,7 +71,7 @@ def add(data: Path, folder: Path, **changes: Any) -> dict[str, Any]:
 def test_chunks_and_processes_change_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = add(data, tmp_path / "several")
     assert len(prepared(data).chunks) > 5
-    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
+    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
     assert add(data, tmp_path / "one process") == info
     assert content(tmp_path / "one process") == content(tmp_path / "several")
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 10**9)
@@ -101,7 +101,8 @@ from adaptinf.formats.reading import prepared
 from adaptinf.pool.intake import add_chunks
 from adaptinf.sources import chunks
 from adaptinf.sources.chunks import Chunk
-chunks.CHUNK_BYTES, chunks.IMAGE_ROWS = {size}, 10**6
+chunks.CHUNK_BYTES = chunks._MUCH = {size}
+chunks.IMAGE_ROWS = 10**6
 folder = Path(sys.argv[2])
 add_chunks(folder / "pool", 0, prepared(sys.argv[1], source="toy"), part=folder / "part", images=sys.argv[3],
            on_bad_row="reject", origin={{"path": sys.argv[1]}})
@@ -133,7 +134,7 @@ def test_a_killed_add_goes_on_and_gives_the_same_bytes(
         return write_chunk(writer, chunk)
 
     monkeypatch.setattr(intake, "write_chunk", noted)
-    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
+    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
     add(data, killed, images=images)
     assert read and not {int(name) for name in finished} & set(read)
     assert content(killed) == content(tmp_path / "undisturbed")
@@ -152,7 +153,7 @@ def test_a_worker_that_is_killed_stops_the_add_which_can_go_on(
     )
     from adaptinf import registry
 
-    monkeypatch.setattr(processes, "usable_cores", lambda: 2)
+    monkeypatch.setattr(intake, "usable_cores", lambda: 2)
     with registry.scope([plugin]):
         reading = prepared(data, "deadly", source="toy")
         part = tmp_path / "part"
@@ -171,7 +172,7 @@ def test_a_worker_that_is_killed_stops_the_add_which_can_go_on(
 def test_what_was_made_of_other_files_or_settings_is_made_anew(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
+    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
     merged = intake._merged
     monkeypatch.setattr(intake, "_merged", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -191,7 +192,7 @@ def test_what_was_made_of_other_files_or_settings_is_made_anew(
 def test_an_image_that_was_repaired_meanwhile_is_read_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
+    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
     image = (tmp_path / "2.png").read_bytes()
     (tmp_path / "2.png").unlink()
     merged = intake._merged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from adaptinf.config.schema import MAX_ROW_BYTES
 from adaptinf.sources import FileRow, chunks, find_source, read_shard
-from adaptinf.sources.chunks import chunks_of, read_chunk
+from adaptinf.sources.chunks import chunks_of, is_much, read_chunk
 
 LINES = ["", "{}", '{"a": "' + "x" * 30 + '"}', "oops", '{"a": }', "   ", '"é€"', "[1, 2]"]
 
@@ -94,3 +95,16 @@ def test_the_chunks_of_a_parquet_file_give_its_rows(
     pq.write_table(table, path, row_group_size=rows_per_group)
     num_chunks, rows = in_chunks(path)
     assert rows == as_a_whole(path) and (num_chunks > 1) == (step < 10**9)
+
+
+def test_little_work_and_files_in_memory_stay_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.jsonl").write_text('{"a": 1}\n' * 100)
+    source = find_source(tmp_path)
+    found = chunks_of(source, with_images=False)
+    assert len(found) == 3 and not is_much(source, found, with_images=True)
+    monkeypatch.setattr(chunks, "_MUCH", 2500)
+    assert is_much(source, found, with_images=False) and not is_much(source, found[:2], with_images=False)
+    assert is_much(source, found[:2], with_images=True)
+    remote = replace(source, shards=tuple(replace(shard, url=f"memory://{shard.url}") for shard in source.shards))
+    assert not is_much(remote, found, with_images=True)
