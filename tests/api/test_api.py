@@ -200,8 +200,8 @@ def test_explain_export_restore_and_withdraw(stream, tmp_path):
     exported = api.export(run.folder, step=1, format="llava", images="copy")
     assert exported.num_samples == 6 and exported.folder == run.folder / "exports" / "01-llava"
     assert repr(exported) == f"Exported({str(exported.folder)!r}: 6 samples of step 1 as llava)"
-    with pytest.raises(ConfigError, match="images='embed'"):
-        api.export(run.folder, step=1, images="embed")
+    with pytest.raises(ConfigError, match="images='move'"):
+        api.export(run.folder, step=1, images="move")
     gone = sorted(set(run.pool(1).ids) - set(run.pool(2).ids))[0]
     restored = api.restore(run.folder, gone)
     assert restored.is_new and restored.from_step == 2 and gone in restored.text
