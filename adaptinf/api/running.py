@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def init(folder: PathLike, *, model: PathLike, data: PathLike | None = None, settings: Overrides | None = None) -> Run:
-    """Make a run folder with a commented config.yaml and an empty pool, and return the run.
+    """Make a run folder with a commented config.yaml, and return the run.
 
     Args:
         folder: the new run folder.
@@ -83,7 +83,7 @@ def run(
     from adaptinf.storage import lock
 
     config = _config_of(stream, settings)
-    folder = _folder_of(Path(stream)) if out is None else Path(out)
+    folder = _folder_of(Path(stream), config) if out is None else Path(out)
     preflight.check(config, whole_stream=True, folder=folder)
     progress = progress or Silent()
     notes = _noted(preflight.unused(config), progress)
@@ -91,7 +91,7 @@ def run(
         # Again, as another process may have added a dataset to a run's own config.yaml before the lock was held.
         if (now := _config_of(stream, settings)) != config:
             preflight.check(now, whole_stream=True, folder=folder)
-        prepared = Run.found(folder, now, progress=progress)
+        prepared = Run.found(folder, now.model_copy(update={"made_by": None}), progress=progress)
         _check_moved(prepared)
         prepared.record_config()
         first = prepared.num_finished
@@ -103,7 +103,7 @@ def run(
 def _config_of(stream: PathLike, settings: Overrides | None) -> RunConfig:
     from adaptinf import config as configuration
 
-    return configuration.load(Path(stream), settings).model_copy(update={"made_by": None})
+    return configuration.load(Path(stream), settings)
 
 
 def _check_moved(run: Run) -> None:
@@ -118,11 +118,12 @@ def _check_moved(run: Run) -> None:
             check_tests(run, read_tests(run.settings.evaluation, run.settings.data))
 
 
-def _folder_of(stream: Path) -> Path:
+def _folder_of(stream: Path, config: RunConfig) -> Path:
     """Return where a stream is run unless its user says otherwise."""
     from adaptinf.runs.layout import CONFIG, POOL
 
-    is_own_config = stream.name == CONFIG and (stream.parent / POOL).is_dir()
+    # `init` has written a config.yaml that has no pool beside it yet.
+    is_own_config = stream.name == CONFIG and (config.made_by is not None or (stream.parent / POOL).is_dir())
     return stream.parent if is_own_config else Path("runs") / stream.stem
 
 
