@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, NamedTuple
 
 from adaptinf.errors import DataError
 from adaptinf.sources.json import holds_lines_only, line_rows_of
-from adaptinf.sources.kinds import read_shard
+from adaptinf.sources.kinds import count_rows, read_shard
 from adaptinf.sources.row import FileRow, NoRows
 from adaptinf.sources.source import Shard, Source
 
@@ -24,8 +24,8 @@ _IMAGE_LINE, _IMAGE_BYTE = 200, 6
 """How many bytes of text rows take as long as one byte of a row that names an image, and of one that holds it."""
 _TEXT_KINDS = ("json", "jsonl", "csv", "tsv")
 _IN_MEMORY = "memory:"
-_MOST_PARTS = 8
-"""Parts of one row group."""
+_MOST_PARTS, _MOST_LIST_PARTS = 8, 32
+"""Parts of one row group, and of one list."""
 _HEAD_BYTES = 1 << 20
 _BLOCK = 1 << 16
 
@@ -41,7 +41,7 @@ class Chunk:
     name: str
     """Name of its shard."""
     part: tuple[int, int] | None = None
-    """Where it begins and ends: bytes of a file of lines, rows of a Parquet file; None: the whole shard."""
+    """Where it begins and ends: rows of the shard, or bytes of a file of lines; None: the whole shard."""
     num_rows: int | None = None
     """How many rows it has, as the file itself says; None: it does not say."""
     num_bytes: int = 0
@@ -101,34 +101,69 @@ def read_chunk(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[Fil
             first = chunk.part[0]
             for number, value, problem, ends_file in _row_range(shard, chunk.part, max_row_bytes):
                 yield FileRow(number - first, value, problem, ends_file)
-        else:
+        elif chunk.num_rows is None:
             yield from line_rows_of(shard, chunk.part, max_row_bytes)
+        else:
+            yield from _some_rows(shard, chunk.part, max_row_bytes)
     except NoRows:
         return
     except OSError as error:
         raise DataError(f"{shard.name} cannot be read ({error.strerror or error})") from error
 
 
+class _Cuts(NamedTuple):
+    places: list[int]
+    """Where a shard may be cut, its begin and end included; nothing where it is read as a whole."""
+    are_rows: bool
+    """Whether these are numbers of rows; otherwise bytes."""
+
+
 def _parts(shard: Shard, with_images: bool) -> Iterator[tuple[tuple[int, int] | None, int | None]]:
     """Yield where the chunks of a shard begin and end, and how many rows each has."""
-    cuts = [] if shard.members is not None else _cuts(shard, with_images)
-    is_rows = shard.kind == "parquet"
-    if len(cuts) <= 2:  # its ends, or nothing
-        yield None, cuts[-1] if cuts and is_rows else None
+    places, are_rows = _Cuts([], False) if shard.members is not None else _cuts(shard, with_images)
+    if len(places) <= 2:  # its ends, or nothing
+        yield None, places[-1] if places and are_rows else None
         return
-    for start, stop in zip(cuts, cuts[1:], strict=False):
-        yield (start, stop), stop - start if is_rows else None
+    for start, stop in zip(places, places[1:], strict=False):
+        yield (start, stop), stop - start if are_rows else None
 
 
-def _cuts(shard: Shard, with_images: bool) -> list[int]:
-    """Return where a shard may be cut, its begin and end included; nothing where it is read as a whole."""
+def _cuts(shard: Shard, with_images: bool) -> _Cuts:
     if shard.kind == "parquet":
-        return _row_cuts(shard)
+        return _Cuts(_row_cuts(shard), True)
     is_local_text = shard.kind in ("json", "jsonl") and shard.compression is None and not shard.is_remote
     try:
-        return _line_cuts(shard, with_images) if is_local_text else []
-    except OSError:  # reading it says what is wrong
+        return _text_cuts(shard, with_images) if is_local_text else _Cuts([], False)
+    except (OSError, DataError):  # reading it says what is wrong
+        return _Cuts([], False)
+
+
+def _text_cuts(shard: Shard, with_images: bool) -> _Cuts:
+    """Return where a file of JSON may be cut: of lines anywhere, of one list where decoding images takes longer."""
+    if not with_images and os.path.getsize(shard.url) <= CHUNK_BYTES:
+        return _Cuts([], False)
+    if holds_lines_only(shard):
+        return _Cuts(_line_cuts(shard, with_images), False)
+    return _Cuts(_list_cuts(shard) if with_images else [], True)
+
+
+def _list_cuts(shard: Shard) -> list[int]:
+    """Return where a list of rows with images may be cut; each part reads the rows before it, but not their images."""
+    if os.path.getsize(shard.url) <= _FEW_BYTES:
         return []
+    num_rows = count_rows(shard)
+    num_parts = min(_MOST_LIST_PARTS, num_rows // IMAGE_ROWS)
+    return [num_rows * part // num_parts for part in range(num_parts + 1)] if num_parts > 1 else []
+
+
+def _some_rows(shard: Shard, part: tuple[int, int], max_row_bytes: int) -> Iterator[FileRow]:
+    """Yield the rows from one number to another, numbered from 0."""
+    start, stop = part
+    for row in read_shard(shard, max_row_bytes):
+        if row.number >= stop:
+            return
+        if row.number >= start:
+            yield row._replace(number=row.number - start)
 
 
 def _row_cuts(shard: Shard) -> list[int]:
@@ -156,7 +191,7 @@ def _line_cuts(shard: Shard, with_images: bool) -> list[int]:
     size = os.path.getsize(shard.url)
     with open(shard.url, "rb") as file:
         step = _chunk_bytes(file.read(_HEAD_BYTES)) if with_images else CHUNK_BYTES
-        if size <= step or not holds_lines_only(shard):
+        if size <= step:
             return []
         cuts = [0]
         while (nominal := (cuts[-1] // step + 1) * step) < size:

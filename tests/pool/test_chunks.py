@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from adaptinf.errors import DataError, StoreError
-from adaptinf.formats.reading import prepared
+from adaptinf.formats.reading import ChunkReader, prepared
 from adaptinf.pool import intake
 from adaptinf.pool.chunk_results import CHUNKS, ChunkResult, ChunkWriter, chunk_folder, write_chunk
 from adaptinf.pool.intake import add_chunks, content_of
@@ -97,7 +100,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from adaptinf.formats import rows
-from adaptinf.formats.reading import prepared
+from adaptinf.formats.reading import ChunkReader, prepared
 from adaptinf.pool.intake import add_chunks
 from adaptinf.sources import chunks
 from adaptinf.sources.chunks import Chunk
@@ -222,3 +225,15 @@ def test_a_file_that_breaks_off_keeps_the_rows_before_if_that_is_allowed(data: P
     info = add(data, tmp_path, allow_broken=True)
     assert info["rows"] + info["rejected"] == NUM_ROWS + 1
     assert store.REJECTED in {path.name for path in (tmp_path / "part").iterdir()}
+
+
+def test_a_file_that_has_other_rows_than_it_says_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.Table.from_pylist([row(number) for number in range(8)]), path, row_group_size=4)
+    reading = prepared(path, source="toy")
+    options: dict[str, Any] = {"images": "reference", "on_bad_row": "reject", "origin": {}}
+    assert add_chunks(tmp_path / "pool", 0, reading, part=tmp_path / "part", **options)["rows"] == 8
+    items = ChunkReader.items
+    monkeypatch.setattr(ChunkReader, "items", lambda self, chunk: islice(items(self, chunk), 7))
+    with pytest.raises(DataError, match=r"data.parquet has 8 rows by its footer, but 7 were read"):
+        add_chunks(tmp_path / "pool", 0, reading, part=tmp_path / "other", **options)

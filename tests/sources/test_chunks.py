@@ -108,3 +108,16 @@ def test_little_work_and_files_in_memory_stay_in_this_process(tmp_path: Path, mo
     assert is_much(source, found[:2], with_images=True)
     remote = replace(source, shards=tuple(replace(shard, url=f"memory://{shard.url}") for shard in source.shards))
     assert not is_much(remote, found, with_images=True)
+
+
+@pytest.mark.parametrize("ends", ["]", "", ', {"a": "cut', "] x"])
+def test_a_list_of_rows_with_images_is_divided_by_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr(chunks, "IMAGE_ROWS", 10)
+    monkeypatch.setattr(chunks, "_FEW_BYTES", 1)
+    path = tmp_path / "data.json"
+    path.write_text("[" + ", ".join(json.dumps({"number": number}) for number in range(60)) + ends)
+    num_chunks, rows = in_chunks(path, with_images=True)
+    assert num_chunks == 6 and rows == as_a_whole(path)
+    assert in_chunks(path)[0] == 1
