@@ -17,6 +17,7 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import Finding, surveyed
 from adaptinf.doctor.tally import Tally, TallyWork, Total, tally_chunk
 from adaptinf.executors.processes import open_workers, usable_cores
+from adaptinf.formats.detection import name_of
 from adaptinf.formats.ids import Claims
 from adaptinf.formats.image_files import Folders
 from adaptinf.formats.reading import Places, num_rows, prepared, settled
@@ -79,6 +80,8 @@ class Findings:
     """Samples that the model cannot use: its template refuses them, or its labels would not be their answers."""
     num_learnable: int = 0
     """Samples that can be learnt: with a model, those that it can use and of which `max_length` leaves an answer."""
+    format: str = ""
+    """Name of the format that was found or named."""
     tokens: TokenLengths | None = None
     """Token lengths; None where no model was named."""
     columns: tuple[NumericColumn, ...] = ()
@@ -110,6 +113,7 @@ class Findings:
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for JSON; its keys are those that `validate --json` has always had."""
         return {
+            "format": self.format,
             "samples": self.num_samples,
             "assistant_turns": self.num_turns,
             "samples_by_pictures": {str(count): number for count, number in sorted(self.num_images.items())},
@@ -201,6 +205,7 @@ def validate(
         num_refused=seen.num_refused,
         num_learnable=seen.num_learnable,
         columns=tally.columns.qualifying(),
+        format=name_of(reading.plugin),
         tokens=seen.tokens,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from adaptinf.errors import DataError
 from adaptinf.formats.alpaca import Alpaca
@@ -35,6 +35,9 @@ _PREFERENCES = ("chosen", "rejected", "kto_tag")
 @dataclass(frozen=True, kw_only=True)
 class Described:
     """Rows of a file that an entry describes, read as the entry says."""
+
+    called: ClassVar[str] = "as dataset_info.json says"
+    """What messages call it."""
 
     parser: Parser
     """The format that the rows are in once their keys are renamed."""

@@ -11,7 +11,7 @@ from typing import Any
 from adaptinf.config.schema import ColumnsConfig
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats.conversation import Conversation, Parser
-from adaptinf.formats.dataset_info import described, formatting_of
+from adaptinf.formats.dataset_info import Described, described, formatting_of
 from adaptinf.formats.own_columns import OwnColumns
 from adaptinf.formats.plain import PlainShape, shape_of
 from adaptinf.formats.reasons import BadRow, shown_keys
@@ -87,6 +87,15 @@ def parser_of(
         parser: Parser = dataset_format[format]()
         return parser
     return detect(file_name, head, description)
+
+
+def name_of(parser: Parser) -> str:
+    """Return what a parser is called: its format, or what names its columns."""
+    if isinstance(parser, Detected):
+        return parser.name
+    if isinstance(parser, Described | OwnColumns):
+        return parser.called
+    return next((name for name in dataset_format.names() if type(parser) is dataset_format[name]), "")
 
 
 def detect(file_name: str, rows: Iterable[Any], description: Mapping[str, Any] | None = None) -> Parser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -22,6 +22,9 @@ from adaptinf.formats.turns import images_first
 @dataclass(frozen=True)
 class OwnColumns:
     """Rows with a question and its answer in columns that the user names."""
+
+    called: ClassVar[str] = "columns"
+    """What messages call it."""
 
     columns: ColumnsConfig
     """The names."""

@@ -42,3 +42,12 @@ def test_add_reads_rows_by_columns(call, tmp_path: Path) -> None:
     assert "1 sample added, 1 rejected" in out
     (dataset,) = (tmp_path / "run" / "pool").glob("0*")
     assert json.loads((dataset / "info.json").read_text())["columns"] == {"question": "q", "answer": "a"}
+
+
+def test_validate_names_the_format_that_it_found(call, tmp_path: Path) -> None:
+    data = tmp_path / "quiz.json"
+    data.write_text(json.dumps([{"instruction": "2 + 2?", "output": "4", "q": "Q", "a": "A"}]))
+    assert call("validate", data, "--quiet")[1].splitlines()[1] == "format: alpaca"
+    assert json.loads(call("validate", data, "--quiet", "--json")[1])["format"] == "alpaca"
+    named = call("validate", data, "--quiet", "--columns", "question=q,answer=a")[1]
+    assert named.splitlines()[1] == "format: columns"

@@ -12,6 +12,7 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
 from adaptinf.formats import Conversation, Turn, read
 from adaptinf.formats.detection import MAX_MESSAGE, Detected, detect, parser_of
+from adaptinf.formats.detection import name_of as name_of_parser
 from adaptinf.formats.llava import Llava
 from adaptinf.registry import dataset_format, scope
 
@@ -115,3 +116,9 @@ def test_a_table_that_gives_every_row_every_key_says_nothing_by_its_keys() -> No
     detected = detect("toy.json", [{**empty, **row} for row in rows.values()] + [{**empty, **LLAVA}])
     for row in rows.values():
         assert [turn.role for turn in detected.parse({**empty, **row}).turns] == ["user", "assistant"]
+
+
+def test_what_reads_a_file_has_a_name() -> None:
+    assert name_of_parser(parser_of("toy.json", [LLAVA])) == name_of_parser(Llava()) == "llava"
+    assert name_of_parser(parser_of("toy.json", [], columns={"question": "q", "answer": "a"})) == "columns"
+    assert name_of_parser(parser_of("toy.json", [], description={})) == "as dataset_info.json says"
