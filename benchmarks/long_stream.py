@@ -144,7 +144,7 @@ def main() -> None:
         folders = {count: Path(name) / str(count) for count in (few, many)}
         for count, folder in folders.items():
             write_run(folder, count)
-        _show(report, folders)
+        _show(report, folders, repeats=1 if options.quick else REPEATS)
     report.write(options.out)
 
 
@@ -157,7 +157,7 @@ CASES: dict[str, Callable[[str], Work]] = {
 }
 
 
-def _show(report: Report, folders: dict[int, Path]) -> None:
+def _show(report: Report, folders: dict[int, Path], *, repeats: int) -> None:
     few, many = sorted(folders)
     report.text(
         f"Streams of {counted(few, 'dataset')} and {counted(many, 'dataset')} of {counted(ROWS, 'row')} each, all but "
@@ -165,7 +165,8 @@ def _show(report: Report, folders: dict[int, Path]) -> None:
         f"have the ratio {many / few:.0f}.\n"
     )
     measured = {
-        what: {count: _fastest(case, folder) for count, folder in folders.items()} for what, case in CASES.items()
+        what: {count: _fastest(case, folder, repeats) for count, folder in folders.items()}
+        for what, case in CASES.items()
     }
     report.table([_row(what, found[few], found[many]) for what, found in measured.items()])
     bare_seconds = measured["a bare read of the same files"][many].seconds
@@ -176,8 +177,8 @@ def _show(report: Report, folders: dict[int, Path]) -> None:
     )
 
 
-def _fastest(case: Callable[[str], Work], folder: Path) -> Measured:
-    return min((measure(case, folder=str(folder)) for _ in range(REPEATS)), key=lambda one: one.seconds)
+def _fastest(case: Callable[[str], Work], folder: Path, repeats: int) -> Measured:
+    return min((measure(case, folder=str(folder)) for _ in range(repeats)), key=lambda one: one.seconds)
 
 
 def _row(what: str, few: Measured, many: Measured) -> dict[str, object]:

@@ -100,3 +100,9 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
 def test_the_checksums_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
     text = result_of("checksums", tmp_path)
     assert "Largest share: " in text and "Checks make a start " in text and "| status |" in text
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_long_stream_runs_and_writes_its_result(tmp_path: Path) -> None:
+    text = result_of("long_stream", tmp_path)
+    assert "Streams of 20 datasets and 200 datasets" in text and "| start of the next step |" in text
