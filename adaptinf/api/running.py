@@ -48,10 +48,7 @@ def init(folder: PathLike, *, model: PathLike, data: PathLike | None = None, set
         config = with_stream(config, stream_of(os.fspath(data)))
     with lock.held(Path(folder)):
         _refuse_file(file)  # another process may have made it meanwhile
-        made = Run.create(Path(folder), config)
-        # Its presence tells `run` that the config.yaml is that of a run, which goes on in its own folder.
-        made.pool_folder.mkdir(exist_ok=True)
-        return made
+        return Run.create(Path(folder), config)
 
 
 def _refuse_file(file: Path) -> None:

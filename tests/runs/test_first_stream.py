@@ -39,9 +39,10 @@ def test_a_run_begins_with_the_stream(folder: Path, tmp_path: Path) -> None:
     written = configuration.load(run.config_file)
     assert [dataset.subset for dataset in written.stream] == sorted(path.name for path in folder.iterdir())
     assert len(written.stream) == 6
-    assert running._folder_of(run.config_file) == run.folder
+    assert running._folder_of(run.config_file, written) == run.folder
 
 
 def test_an_empty_run_also_goes_on_in_its_own_folder(tmp_path: Path) -> None:
     run = api.init(tmp_path / "run", model=tmp_path)
-    assert run.config.stream == [] and running._folder_of(run.config_file) == run.folder
+    written = configuration.load(run.config_file)
+    assert written.stream == [] and running._folder_of(run.config_file, written) == run.folder
