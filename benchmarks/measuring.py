@@ -102,7 +102,7 @@ def _measured(folder: str, case: Case, repeats: int, cores: int | None, argument
         start = peak = anonymous_bytes(child.pid)  # read while the child waits, before it allocates memory
         ours.send("go")
         while not ours.poll(SAMPLE_SECONDS):
-            peak = max(peak, sum(map(anonymous_bytes, _family(child.pid))))
+            peak = max(peak, _bytes_of(_family(child.pid)))
         seconds, figures = _receive(ours, child)
     finally:
         child.kill()
@@ -118,6 +118,20 @@ def _family(pid: int | None) -> list[int]:
     except FileNotFoundError:
         children = ""
     return [pid, *map(int, children.split())]
+
+
+def _bytes_of(pids: list[int]) -> int:
+    """Return the anonymous memory of processes; pages that a fork shares with its parent count once."""
+    return anonymous_bytes(pids[0]) if len(pids) == 1 else sum(map(_own_share, pids))
+
+
+def _own_share(pid: int) -> int:
+    """Return a process's share of the anonymous pages that it has, alone or with others; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (ProcessLookupError, FileNotFoundError):
+        return 0
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon"))
 
 
 def anonymous_bytes(pid: int | None = None) -> int:

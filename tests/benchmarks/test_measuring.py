@@ -36,6 +36,19 @@ def mapping(path: Path) -> Work:
     return work
 
 
+def forking(megabytes: int) -> Work:
+    held = np.ones(megabytes * MEGABYTE, dtype=np.uint8)
+
+    def work() -> None:
+        child = os.fork()
+        if not child:
+            time.sleep(0.1)
+            os._exit(held[0] - 1)
+        os.waitpid(child, 0)
+
+    return work
+
+
 def sleeping() -> Work:
     return lambda: time.sleep(0.1)
 
@@ -60,6 +73,11 @@ def test_memory_that_the_work_allocates_is_measured_and_memory_maps_do_not_count
     assert 195 < (allocated.peak_bytes - allocated.start_bytes) / MEGABYTE < 260
     assert mapped.figures["sum"] == 200 * MEGABYTE
     assert (mapped.peak_bytes - mapped.start_bytes) / MEGABYTE < 40
+
+
+def test_memory_that_a_fork_shares_with_its_parent_counts_once() -> None:
+    measured = measure(forking, megabytes=200)
+    assert measured.peak_bytes - measured.start_bytes < 100 * MEGABYTE
 
 
 def test_the_work_runs_in_another_process_on_the_requested_number_of_cores() -> None:
