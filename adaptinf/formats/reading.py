@@ -21,7 +21,7 @@ from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.rows import Draft, Item, RowReader, settled_plain, settled_rejected
-from adaptinf.sources import FileRow, Source, chosen_source, find_source, sampled
+from adaptinf.sources import FileRow, Source, chosen_source, drawn, find_source
 from adaptinf.sources.chunks import Chunk, chunks_of, is_much, read_chunk
 from adaptinf.sources.manifest import exported_roots
 from adaptinf.words import counted
@@ -96,7 +96,7 @@ def prepared(
 ) -> Reading:
     """Return what it takes to read a dataset, with the arguments of `read` and raising what it raises."""
     found = path if isinstance(path, Source) else find_source(path, subset=subset, split=split)
-    found = found if max_rows is None else sampled(found, max_rows, seed=0)
+    found = found if isinstance(path, Source) and max_rows is None else drawn(found, max_rows, seed=0)
     folders = named_folders(images, found.folder)
     limit = MAX_ROW_BYTES if max_row_bytes is None else max_row_bytes
     head = [row.value for row in islice(_first_rows(found, limit), ROWS_TO_SNIFF)]

@@ -6,7 +6,7 @@ from adaptinf.sources.finding import find_source, source_problem
 from adaptinf.sources.fingerprint import fingerprints
 from adaptinf.sources.kinds import READERS, count_rows, read_shard
 from adaptinf.sources.row import FileRow, NoRows
-from adaptinf.sources.sampling import chosen_source, sampled
+from adaptinf.sources.sampling import chosen_source, drawn, sampled
 from adaptinf.sources.source import Shard, Source
 from adaptinf.sources.suffixes import SUFFIXES
 
@@ -19,6 +19,7 @@ __all__ = [
     "Source",
     "chosen_source",
     "count_rows",
+    "drawn",
     "find_source",
     "fingerprints",
     "read_shard",

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.errors import DataError
+from adaptinf.sources.class_labels import label_names
 from adaptinf.sources.decoding import size_problem
 from adaptinf.sources.row import FileRow
 from adaptinf.sources.source import Shard
@@ -74,9 +75,15 @@ def _one_by_one(batch: pa.RecordBatch, first: int, max_row_bytes: int) -> Iterat
 
 
 def _values(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Yield the rows as JSON values and bytes: what JSON has no type for becomes text, NaN and infinities None."""
+    """Yield the rows as JSON values and bytes: what JSON has no type for becomes text, NaN and infinities None.
+
+    Classes become their names, which are what a model is to learn.
+    """
     names = batch.schema.names
     columns = [_column(column) for column in batch.columns]
+    for name, renaming in label_names(batch.schema.metadata).items():
+        if name in names:
+            columns[names.index(name)] = list(map(renaming, columns[names.index(name)]))
     if not columns:
         return iter({} for _ in range(batch.num_rows))
     return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))

@@ -20,6 +20,8 @@ from adaptinf.sources.window import TooLarge, lines_of
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _OTHER_DELIMITERS = ";\t|,"
 _LONGEST_HEADER = 2**20
+# What `csv` says at the end of a file within quotes.
+_OPEN_QUOTES = "unexpected end of data"
 
 
 def read_csv(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
@@ -56,12 +58,15 @@ class _Lines:
         self.max_bytes = max_bytes
         self.num_bytes = 0
         """Bytes of the row so far."""
+        self.line_num = 0
+        """Number of the last line, from 1; `csv` does not count those that are too large."""
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
         line = next(self.lines)
+        self.line_num += 1
         if isinstance(line, TooLarge):
             raise _TooLarge(line.problem)
         self.num_bytes += len(line)
@@ -82,14 +87,19 @@ def _rows(shard: Shard, file: IO[bytes], max_row_bytes: int) -> Iterator[FileRow
     refuse_other_columns(shard, pa.schema([(name, pa.string()) for name in header]))
     number = 0
     while True:
-        lines.num_bytes = 0
+        lines.num_bytes, first_line = 0, lines.line_num + 1
         try:
             values = next(reader)
         except StopIteration:
             return
         except (csv.Error, _TooLarge) as error:
-            where = f"broken row at line {reader.line_num}: " if isinstance(error, csv.Error) else ""
-            yield FileRow(number, None, f"{where}{error}")
+            where = f"broken row at line {lines.line_num}: " if isinstance(error, csv.Error) else ""
+            # Quotes that are never closed take in all rows after them, up to the end or to the size that is too much.
+            is_open = lines.line_num > first_line if isinstance(error, _TooLarge) else str(error) == _OPEN_QUOTES
+            more = f"; the quotes opened in line {first_line} may not be closed" if is_open else ""
+            yield FileRow(number, None, f"{where}{error}{more}", ends_file=is_open)
+            if is_open:
+                return
         else:
             if not values:
                 continue

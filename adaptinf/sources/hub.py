@@ -16,6 +16,7 @@ from adaptinf.sources.suffixes import kind_of
 HUB_SECONDS = 10.0
 """How long the hub may take to answer the first question."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_FILES_KEYS = {"data_files", "data_dir"}
 _NUM_LISTED = 10
 
 
@@ -152,4 +153,4 @@ def has_subsets(readme: str) -> bool:
     except yaml.YAMLError:
         return False
     configs = card.get("configs") if isinstance(card, dict) else None
-    return isinstance(configs, list) and any(isinstance(item, dict) and "data_files" in item for item in configs)
+    return isinstance(configs, list) and any(isinstance(item, dict) and item.keys() & _FILES_KEYS for item in configs)

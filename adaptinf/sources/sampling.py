@@ -10,6 +10,7 @@ import numpy as np
 
 from adaptinf.arrays.seeded import number_keys
 from adaptinf.config import SourceConfig
+from adaptinf.errors import ConfigError
 from adaptinf.sources.finding import find_source
 from adaptinf.sources.kinds import count_rows
 from adaptinf.sources.source import Source
@@ -21,10 +22,20 @@ def chosen_source(config: SourceConfig, *, seed: int) -> Source:
     Raises:
         DataError: as `find_source`.
     """
-    found = find_source(config.path, subset=config.subset, split=config.split)
-    described = (found.description or {}).get("num_samples")
-    most = config.max_rows or (described if isinstance(described, int) and described > 0 else None)
-    return found if most is None else sampled(found, most, seed=seed)
+    return drawn(find_source(config.path, subset=config.subset, split=config.split), config.max_rows, seed=seed)
+
+
+def drawn(source: Source, max_rows: int | None, *, seed: int) -> Source:
+    """Return a source with so many of its rows; None: with as many as its entry of a dataset_info.json says, or all.
+
+    Raises:
+        ConfigError: fewer than one row is asked for.
+    """
+    if max_rows is not None and max_rows < 1:
+        raise ConfigError(f"max_rows={max_rows}: at least 1 row is read; leave it out for all rows")
+    described = (source.description or {}).get("num_samples")
+    most = max_rows or (described if isinstance(described, int) and described > 0 else None)
+    return source if most is None else sampled(source, most, seed=seed)
 
 
 def sampled(source: Source, max_rows: int, *, seed: int) -> Source:

@@ -19,18 +19,25 @@ KEY = "__key__"
 IMAGE_SUFFIXES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff ppm pgm pbm pnm jp2 avif heic svg".split())
 """Last suffix of a member that is an image, which becomes bytes under `image`, or `images` where there are several."""
 _TEXT_SUFFIXES = frozenset(("txt", "text", "caption", "transcript"))
+_LONGEST_NAME = 60
 _NUMBER_SUFFIXES = frozenset(("cls", "cls2", "index", "count"))
 
 
 def read_tar(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
     """Yield the rows of a tar of files; one that ends early, or is damaged, ends with a row that has a problem.
 
-    Of a row of more than `max_row_bytes` no file is read.
+    Of a row of more than `max_row_bytes` no file is read. Where files of one row do not lie one after another, nothing
+    after them is read: a sorted tar has them so.
     """
     number = 0
+    # Key -> the suffixes that the row had.
+    finished: dict[str, frozenset[str]] = {}
     try:
         with open_bytes(shard) as file, tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as tar:
             for group in _groups(tar, max_row_bytes):
+                suffixes = frozenset(group.names)
+                if finished.setdefault(group.key, suffixes).isdisjoint(suffixes):
+                    raise OSError(f"the files of {_shown_name(group.key)} do not lie one after another; sort its files")
                 yield _row(number, group, max_row_bytes)
                 number += 1
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -64,13 +71,16 @@ class _Group:
     """Suffix -> name of the file."""
     num_bytes: int = 0
     """Bytes of all of them, those that were not read included."""
+    link: str | None = None
+    """Name of one of them that is a link to another file; None: none is."""
 
 
 def _groups(tar: tarfile.TarFile, max_row_bytes: int) -> Iterator[_Group]:
     group: _Group | None = None
     for member in tar:
         path = PurePosixPath(member.name)
-        if not member.isfile() or path.name.startswith(".") or "__MACOSX" in path.parts:
+        is_link = member.issym() or member.islnk()
+        if not (member.isfile() or is_link) or path.name.startswith(".") or "__MACOSX" in path.parts:
             continue
         stem, _, suffix = path.name.partition(".")
         key, suffix = str(path.with_name(stem)), suffix.lower()
@@ -79,11 +89,17 @@ def _groups(tar: tarfile.TarFile, max_row_bytes: int) -> Iterator[_Group]:
                 yield group
             group = _Group(key)
         group.num_bytes += member.size
-        is_read = group.num_bytes <= max_row_bytes
+        group.link = path.name if is_link else group.link
+        is_read = group.num_bytes <= max_row_bytes and not is_link
         group.files[suffix] = _content(tar.extractfile(member), member.size) if is_read else b""
         group.names[suffix] = path.name
     if group is not None:
         yield group
+
+
+def _shown_name(name: str) -> str:
+    """Return the name of a member as messages have it, cut to _LONGEST_NAME characters."""
+    return name if len(name) <= _LONGEST_NAME else f"...{name[3 - _LONGEST_NAME :]}"
 
 
 def _content(file: IO[bytes] | None, size: int) -> bytes:
@@ -96,6 +112,11 @@ def _content(file: IO[bytes] | None, size: int) -> bytes:
 def _row(number: int, group: _Group, max_row_bytes: int) -> FileRow:
     if problem := size_problem(group.num_bytes, max_row_bytes):
         return FileRow(number, None, problem)
+    if group.link:
+        name = _shown_name(group.link)
+        return FileRow(
+            number, None, f"{name} is a link, which is not followed; write the tar with the files themselves"
+        )
     try:
         return FileRow(number, _value(group))
     except ValueError as error:

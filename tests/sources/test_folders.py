@@ -130,6 +130,13 @@ def test_subsets_of_a_folder_with_a_card_are_those_of_the_card(tmp_path: Path) -
     assert "has the splits train, extra; name one with split" in refused(tmp_path, subset="second")
 
 
+def test_a_card_may_name_the_folder_of_a_subset(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "x" / "a.parquet", rows(0, 2))
+    write_parquet(tmp_path / "y" / "b.parquet", rows(2, 3))
+    (tmp_path / "README.md").write_text("---\nconfigs:\n- config_name: first\n  data_dir: x\n---\n")
+    assert values_of(tmp_path) == rows(0, 2)
+
+
 def test_a_folder_of_save_to_disk_is_read_by_its_state(tmp_path: Path) -> None:
     made = datasets.Dataset.from_list(rows(0, 10))
     made.save_to_disk(tmp_path / "one", num_shards=3)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.config import DatasetConfig
-from adaptinf.errors import DataError
+from adaptinf.errors import ConfigError, DataError
+from adaptinf.formats import read
 from adaptinf.sources import NoRows, Source, chosen_source, count_rows, find_source, read_shard, sampled
 from tests.helpers.data_files import rows, write_arrow, write_lines, write_parquet, write_tar
 
@@ -107,3 +108,12 @@ def test_a_number_of_samples_in_a_dataset_info_counts_unless_max_rows_does(tmp_p
     config = DatasetConfig(name="a", path=str(tmp_path))
     assert len(numbers(chosen_source(config, seed=1))) == 4
     assert len(numbers(chosen_source(config.model_copy(update={"max_rows": 7}), seed=1))) == 7
+    (tmp_path / "a.jsonl").write_text('{"instruction": "?", "output": "!"}\n' * 10)
+    assert len(list(read(tmp_path))) == 4 and len(list(read(tmp_path, max_rows=7))) == 7
+
+
+@pytest.mark.parametrize("max_rows", [0, -1])
+def test_fewer_than_one_row_are_refused(tmp_path: Path, max_rows: int) -> None:
+    path = write_lines(tmp_path / "a.jsonl", rows(0, 3))
+    with pytest.raises(ConfigError, match=f"max_rows={max_rows}: at least 1 row"):
+        read(path, max_rows=max_rows)

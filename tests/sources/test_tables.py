@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -187,3 +188,24 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     finally:
         tracemalloc.stop()
     assert most < 4_000_000 and peak < 5_000_000
+
+
+def test_classes_of_datasets_become_their_names(tmp_path: Path) -> None:
+    animal = datasets.ClassLabel(names=["cat", "dog"])
+    columns_of_rows = {"answer": animal, "all": datasets.List(animal), "pairs": datasets.List({"is": animal})}
+    values = {"answer": [1, None], "all": [[0, 1], []], "pairs": [[{"is": 1}], None]}
+    made = datasets.Dataset.from_dict(values, features=datasets.Features(columns_of_rows))
+    made.to_parquet(tmp_path / "a.parquet")
+    made.save_to_disk(tmp_path / "saved")
+    first = {"answer": "dog", "all": ["cat", "dog"], "pairs": [{"is": "dog"}]}
+    for path in (tmp_path / "a.parquet", tmp_path / "saved"):
+        assert values_of(path) == [first, {"answer": None, "all": [], "pairs": None}]
+
+
+@pytest.mark.parametrize(
+    "described", ["", "[]", "{}", '{"info": {"features": {"a": 3, "b": {"_type": "ClassLabel"}}}}']
+)
+def test_what_is_said_about_columns_may_be_anything(tmp_path: Path, described: str) -> None:
+    table = pa.table({"a": [1], "b": [0]}).replace_schema_metadata({"huggingface": described})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert values_of(tmp_path / "a.parquet") == [{"a": 1, "b": 0}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,28 @@ def test_a_row_that_is_too_large_is_refused_alone(tmp_path: Path) -> None:
     first, second = read_all(write_tar(tmp_path / "a.tar", files), max_row_bytes=1000)
     assert first.problem == "row of 2,001 bytes, at most 1,000 are read (data.max_row_bytes)"
     assert second.value == {"__key__": "y", "txt": "b"}
+
+
+@pytest.mark.parametrize("names", [["1.json", "0.json", "1.png"], ["1.png", "0.png", "0.json", "1.json"]])
+def test_a_tar_whose_rows_are_in_pieces_is_refused_where_the_second_piece_comes(
+    tmp_path: Path, names: list[str]
+) -> None:
+    path = write_tar(tmp_path / "a.tar", {name: "{}" if name.endswith("json") else b"png" for name in names})
+    *whole, last = read_all(path)
+    assert last.ends_file and "the files of 1 do not lie one after another" in (last.problem or "")
+    assert [row.number for row in (*whole, last)] == [0, 1, 2] and not any(row.problem for row in whole)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_row_with_a_link_in_place_of_a_file_is_rejected_by_name(tmp_path: Path, kind: bytes) -> None:
+    path = write_tar(tmp_path / "a.tar", {"x.json": "{}", "x.png": b"A", "y.json": "{}"})
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("y.png")
+        member.type, member.linkname = kind, "x.png"
+        tar.addfile(member)
+    first, second = read_all(path)
+    assert first.value is not None and not second.ends_file
+    assert (second.problem or "").startswith("y.png is a link, which is not followed")
 
 
 @pytest.mark.parametrize("kept", [0, 100, 512, 700, 1024, 1536, 2048, 2100, 4096, 4300])
