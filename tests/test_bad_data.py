@@ -145,3 +145,12 @@ def test_an_empty_shard_is_no_error_and_only_empty_ones_are(tmp_path: Path) -> N
     place = tmp_path / "data" / "train-00001-of-00003.parquet"
     pq.write_table(pq.read_table(place).slice(0, 0), place)
     assert len(list(read(tmp_path / "data"))) == NUM_ROWS - 3
+
+
+def test_validate_names_a_file_without_a_row(tmp_path: Path) -> None:
+    onevision(tmp_path / "data")
+    place = tmp_path / "data" / "train-00001-of-00003.parquet"
+    pq.write_table(pq.read_table(place).slice(0, 0), place)
+    findings = api.validate(tmp_path / "data")
+    (found,) = [one for one in findings.findings if one.finding == "file without a row"]
+    assert (found.rows, Path(found.example).name) == (1, place.name)

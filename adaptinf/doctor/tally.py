@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from adaptinf.data import Rejected, Sample
-from adaptinf.doctor.findings import Noticed
+from adaptinf.doctor.findings import SHOWN_CHARACTERS, Noticed
 from adaptinf.evaluation.skills import item_problem
 from adaptinf.executors.processes import advanced
 from adaptinf.formats.ids import repeated
@@ -23,6 +23,7 @@ from adaptinf.formats.rows import Item, settled_plain, settled_rejected
 from adaptinf.pool.id_files import ID, NUMBER, IdFiles
 from adaptinf.scoring.columns import NumericColumns
 from adaptinf.sources.chunks import Chunk
+from adaptinf.words import shortened
 
 _SCHEMA = pa.schema([(ID, pa.string()), (NUMBER, pa.int64())])
 _ROWS_PER_REPORT = 200
@@ -175,6 +176,8 @@ class Total:
         self.repaired: list[tuple[str, str]] = []
         """(id, what the reader did about it), in the order of the samples; known after `settle`."""
         self._source = reading.source
+        self._shards = [shard.name for shard in reading.found.shards]
+        self._filled: set[int] = set()
         self._folder = folder
         self._places = Places()
         self._ids = IdFiles()
@@ -182,6 +185,8 @@ class Total:
     def add(self, chunk: Chunk, tally: Tally) -> None:
         """Count the next chunk; one behind the place where its file breaks off does not count."""
         place = self._places.begin(chunk.shard)
+        if tally.num_samples or tally.rejected:
+            self._filled.add(chunk.shard)
         if place is None:
             return
         tally.rejected = [settled_rejected(row, self._source, place.row, place.number) for row in tally.rejected]
@@ -191,7 +196,12 @@ class Total:
         self.tally.merge(tally)
 
     def settle(self) -> None:
-        """Count the samples whose id an earlier one has, when all chunks are there."""
+        """Count the samples whose id an earlier one has, and the files without a row, when all chunks are there."""
+        empty = [name for shard, name in enumerate(self._shards) if shard not in self._filled]
+        for name in empty if len(self._shards) > 1 else ():
+            # The end of the path, as shards are many files of one folder.
+            name = shortened("/".join(Path(name).parts[-2:]), SHOWN_CHARACTERS)
+            self.tally.noticed.add("file without a row", name, "check whether the file should have rows")
         repeats = self._ids.repeats()
         noted = {one.sample: one for one in self.tally.notes}
         samples = sorted({*noted, *repeats})
