@@ -87,14 +87,15 @@ class DataConfig(Section):
 
 
 class ColumnsConfig(Section):
-    """The columns of a question and its answer, for rows in no known format."""
+    """The columns of a question and its answer, for rows in no known format; or other columns of a format."""
 
-    question: str
-    """Column of the question; without `<image>` tags in it, the images stand before its first word."""
-    answer: str
+    question: str | None = None
+    """Column of the question; without `<image>` tags in it, the images stand before its first word; null, as `answer`:
+    the rows are in a format, in which the columns named here stand for image, id or system."""
+    answer: str | None = None
     """Column of the answer."""
     image: str | None = None
-    """Column of the image, or of a list of images; null: rows have none."""
+    """Column of the image, or of a list of images; null: rows have none, or where their format has it."""
     id: str | None = None
     """Column of the id; null: id, uid or question_id."""
     system: str | None = None
@@ -104,6 +105,14 @@ class ColumnsConfig(Section):
     def named(self) -> dict[str, str]:
         """What is named -> the column."""
         return {part: column for part, column in self.model_dump().items() if column is not None}
+
+    @model_validator(mode="after")
+    def _names_both_or_others(self) -> ColumnsConfig:
+        if not self.named or (self.question is None) != (self.answer is None):
+            raise ValueError(
+                "columns names question and answer, or of image, id and system what a format calls otherwise"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_a_column_once(self) -> ColumnsConfig:
@@ -129,7 +138,8 @@ class SourceConfig(Section):
     format: str | None = None
     """Name of the format (`adaptinf list`); null: detected."""
     columns: ColumnsConfig | None = None
-    """Columns of a question and its answer, for rows in no known format: {question: q, answer: a}; null: a format."""
+    """Columns of a question and its answer, for rows in no known format: {question: q, answer: a}; or other names for
+    columns of a format: {image: picture}; null: a format."""
 
     @model_validator(mode="after")
     def _has_columns_or_a_format(self) -> SourceConfig:

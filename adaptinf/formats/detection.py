@@ -15,6 +15,7 @@ from adaptinf.formats.dataset_info import Described, described, formatting_of
 from adaptinf.formats.own_columns import OwnColumns
 from adaptinf.formats.plain import PlainShape, shape_of
 from adaptinf.formats.reasons import BadRow, shown_keys
+from adaptinf.formats.renamed import Renamed, renamed
 from adaptinf.registry import dataset_format
 
 # Any in this module: a value from a file can be of any JSON type.
@@ -71,6 +72,8 @@ def parser_of(
 ) -> Parser:
     """Return what reads the rows of a file: the columns or the format that are named, else what `detect` finds.
 
+    Columns without a question and an answer are other names for those of the format that is found.
+
     A format that is named is read as `description` says, where that describes this format.
 
     Raises:
@@ -82,7 +85,10 @@ def parser_of(
             raise ConfigError(f"columns and format: {format} are both given; keep one of them")
         own = OwnColumns.named(columns)
         own.check(file_name, head)
-        return own
+        if own.columns.question is not None:
+            return own
+        rows = [renamed(row, own.columns) if isinstance(row, Mapping) else row for row in head]
+        return Renamed(parser=detect(file_name, rows, description), columns=own.columns)
     if format and not (description and format == formatting_of(description)):
         parser: Parser = dataset_format[format]()
         return parser
@@ -93,7 +99,7 @@ def name_of(parser: Parser) -> str:
     """Return what a parser is called: its format, or what names its columns."""
     if isinstance(parser, Detected):
         return parser.name
-    if isinstance(parser, Described | OwnColumns):
+    if isinstance(parser, Described | OwnColumns | Renamed):
         return parser.called
     return next((name for name in dataset_format.names() if type(parser) is dataset_format[name]), "")
 

@@ -34,7 +34,7 @@ class OwnColumns:
         """Return the reader of rows with these columns: `question` and `answer`, also `image`, `id` and `system`.
 
         Raises:
-            ConfigError: question or answer is not named, or something else is.
+            ConfigError: one of question and answer is not named, or something else is.
         """
         if isinstance(columns, ColumnsConfig):
             return cls(columns)
@@ -43,7 +43,8 @@ class OwnColumns:
         except (ValidationError, TypeError):
             known = ", ".join(ColumnsConfig.model_fields)
             raise ConfigError(
-                f"columns={shown(columns)}: names question and answer, and any of {known}, each by one column"
+                f"columns={shown(columns)}: names question and answer, and any of {known}, each by one column; "
+                "or of image, id and system alone, where a format reads the rest"
             ) from None
 
     def check(self, file_name: str, rows: Iterable[Any]) -> None:
@@ -67,6 +68,7 @@ class OwnColumns:
     def parse(self, row: Mapping[str, Any]) -> Conversation:
         """Return the question and the answer as a conversation."""
         named = self.columns
+        assert named.question is not None and named.answer is not None, "checked by parser_of"
         turns = exchange(text_under(row, named.question), text_under(row, named.answer))
         system = optional_text(row, named.system) if named.system else ""
         value = listed(row.get(named.image)) if named.image else None

@@ -15,6 +15,7 @@ from adaptinf.data import Message
 from adaptinf.formats.columns import MEDIA_KEYS, REFUSED_KEYS, SYSTEM_KEYS, TOOLS_KEY
 from adaptinf.formats.conversation import ID_KEYS
 from adaptinf.formats.in_row import without_bytes
+from adaptinf.formats.unread_images import may_be_image
 
 MEASURED_KEYS = ("skill", "task")
 """Keys of `meta` that measurements use; nothing reads the others."""
@@ -138,6 +139,8 @@ def _others(row: dict[str, Any], shape: PlainShape) -> dict[str, Any] | None:
             if not is_empty:
                 return None
         elif key in MEASURED_KEYS and value is not None and type(value) is not str:
+            return None
+        elif may_be_image(value):
             return None
         else:
             others[key] = value if type(value) is str else without_bytes(value)

@@ -17,9 +17,13 @@ from adaptinf.formats.in_row import GivenImage, without_bytes
 from adaptinf.formats.nesting import rows_in
 from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
 from adaptinf.formats.reasons import BadRow, shown
+from adaptinf.formats.unread_images import unread_image
 from adaptinf.images.contents import ImageContent
 from adaptinf.sources import FileRow
 from adaptinf.sources.decoding import num_bytes
+from adaptinf.words import shortened
+
+_SHOWN_KEY = 40
 
 
 class Draft(NamedTuple):
@@ -114,6 +118,9 @@ class RowReader:
         _check_text(aligned.messages, columns.tools)
         given_id, meta = own_id(columns.others)
         found = [self.find_image(image) for image in aligned.images]
+        if not found and (column := unread_image(meta, self.find_image)):
+            what_to_do = "name it with columns: {image: ...}, or leave the column out"
+            raise BadRow(f"`{shortened(column, _SHOWN_KEY)}` holds an image that is not read; {what_to_do}")
         images, reductions = tuple(map(_image_of, found)), tuple(image.reduction for image in found)
         line = as_line(given_id)
         first_notes = (*aligned.notes, *_line_note(given_id, line))
