@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,11 @@ def _from_line(line: str) -> str:
     return found if isinstance(found, str) else line
 
 
+def ids_of_lines(lines: Iterable[str], known: Container[str]) -> list[str]:
+    """Return the ids of the lines of a file, blank ones left out; blanks around an id are its own if it is known so."""
+    return [line if line in known else _from_line(line.strip()) for line in lines if line.strip()]
+
+
 def _read_ids(run: Run, step: int, path: Path) -> np.ndarray:
     """Return the ids of a file, each once; blank lines are skipped."""
     if problem := why_no_file(path):
@@ -65,10 +70,10 @@ def _read_ids(run: Run, step: int, path: Path) -> np.ndarray:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text with one id per line ({error})") from error
-    wanted = text_array(list(dict.fromkeys(_from_line(line.strip()) for line in lines if line.strip())))
+    known = set(run.pool(step).ids)
+    wanted = text_array(list(dict.fromkeys(ids_of_lines(lines, known))))
     if not len(wanted):
         raise DataError(f"{path} has no ids; write one per line, as in ids.txt of an export")
-    known = set(run.pool(step).ids)
     unknown = [id for id in wanted if id not in known]
     if unknown:
         named = ", ".join(repr(shortened(id, SHOWN_CHARACTERS)) for id in unknown[:SHOWN_IDS])

@@ -126,6 +126,8 @@ def _reading(run: Run, step: int) -> Reading | None:
 
 def _said_once(info: dict[str, Any], columns: Set[str | None]) -> Iterator[str]:
     """Yield what is worth knowing about the rows of a dataset as a whole; `columns` are those that are scores."""
+    if not info["rows"]:
+        yield "not one of its rows can be used, so its step has nothing new to learn"
     shards = info.get("shards", ())
     if empty := [shortened(shard["name"], 80) for shard in shards if not shard["rows"]]:
         more = ", ..." if len(empty) > SHOWN_KEYS else ""

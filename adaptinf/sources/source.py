@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -13,6 +14,8 @@ import xxhash
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_NUMBERED = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 class Columns(NamedTuple):
@@ -68,9 +71,14 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Short name, the first part of ids where the user gives none: of the file without suffix, or of the folder."""
-        if len(self.shards) != 1:
-            last = PurePath(self.path).name
-            return self.folder.name if self.folder is not None and glob.has_magic(last) else last
-        stem = PurePath(self.shards[0].name)
-        return PurePath(stem.stem).stem if self.shards[0].compression else stem.stem
+        """Short name, the first part of ids where the user gives none: of the file without suffix, or of the folder.
+
+        The only shard of a folder is no name for it where it is called train-00000-of-00001, as in many folders.
+        """
+        if len(self.shards) == 1:
+            stem = PurePath(self.shards[0].name).stem
+            stem = PurePath(stem).stem if self.shards[0].compression else stem
+            if self.shards[0].name == self.path or not _NUMBERED.search(stem):
+                return stem
+        last = PurePath(self.path).name
+        return self.folder.name if self.folder is not None and (glob.has_magic(last) or not last) else last

@@ -15,6 +15,8 @@ SPLIT_WORDS = {
 }
 """Split -> words of a file's or folder's name that say so (those of `datasets.data_files`)."""
 _NUM_LISTED = 10
+# As in testset, traindata.
+_ENDING = re.compile("(set|data|split)$")
 _SHARD_NUMBER = r"-\d{5}-of-\d{5}"
 
 
@@ -56,7 +58,7 @@ def label_of(name: str) -> str | None:
     for part in (stem_of(last), *reversed(folders)):
         words = [word for word in re.split(r"[-._ 0-9]+", part.lower()) if word]
         for split, known in SPLIT_WORDS.items():
-            if any(word in known for word in words):
+            if any(word in known or _ENDING.sub("", word) in known for word in words):
                 return split
     return None
 

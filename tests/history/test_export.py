@@ -20,7 +20,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.formats import read
 from adaptinf.formats.llava import Llava
 from adaptinf.history.export import export_selection
-from adaptinf.history.exported_rows import as_line
+from adaptinf.history.exported_rows import as_line, ids_of_lines
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
@@ -305,3 +305,8 @@ def test_ids_of_an_older_pool_that_are_no_line_are_written_so_that_they_can_be_r
     lines = "".join(f"{as_line(id)}\n" for id in ids).splitlines()
     assert [json.loads(line) if line.startswith('"') else line for line in lines] == ids
     assert lines[1:3] == ids[1:3], "an id that is a line is written as it is"
+
+
+def test_blanks_around_an_id_are_its_own_where_the_pool_has_it_so():
+    known = {"d/a ", "d/b", "d/c\n"}
+    assert ids_of_lines(["d/a ", " d/b\r", "", "  ", '"d/c\\n"', "d/e "], known) == ["d/a ", "d/b", "d/c\n", "d/e"]

@@ -155,3 +155,14 @@ def test_a_file_that_is_empty_is_named_when_its_dataset_joins(tmp_path: Path) ->
     info = stream.join(new_run(tmp_path, path=str(tmp_path / "data")), 0)
     assert info["rows"] == NUM_ROWS - len(BAD)
     assert [Path(shard["name"]).name for shard in info["shards"] if not shard["rows"]] == ["9.parquet"]
+
+
+@pytest.mark.parametrize("values", [[], [{"instruction": "?", "output": ""}]])
+def test_a_dataset_of_which_no_row_can_be_used_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[Any]
+) -> None:
+    run = new_run(tmp_path, path=str(write_lines(tmp_path / "a.jsonl", values)))
+    notes: list[str] = []
+    monkeypatch.setattr(type(run.progress), "note", lambda self, text: notes.append(text))
+    assert stream.join(run, 0)["rows"] == 0
+    assert "toy: not one of its rows can be used, so its step has nothing new to learn" in notes

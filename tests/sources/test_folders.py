@@ -74,6 +74,7 @@ def test_images_are_relative_to_the_deepest_folder_of_all_shards(tmp_path: Path)
         ("my_train.jsonl", "my_eval_2.jsonl"),
         ("data/training.jsonl", "data/val.jsonl"),
         ("rows.jsonl", "rows_test.jsonl"),
+        ("trainset.jsonl", "testset.jsonl"),
     ],
 )
 def test_files_of_several_splits_need_a_split(tmp_path: Path, train: str, test: str) -> None:
@@ -210,3 +211,14 @@ def test_a_pattern_stands_for_the_data_files_that_match(tmp_path: Path) -> None:
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a[1].jsonl", rows(0, 1))
     assert values_of(path) == rows(0, 1)
+
+
+def test_the_only_shard_of_a_folder_is_no_name_for_it(tmp_path: Path) -> None:
+    only = write_parquet(tmp_path / "charts" / "train-00000-of-00001.parquet", rows(0, 2))
+    assert find_source(tmp_path / "charts").name == "charts"
+    assert find_source(f"{tmp_path}/charts/*.parquet").name == "charts"
+    assert find_source(only).name == "train-00000-of-00001"
+    datasets.Dataset.from_list(rows(0, 2)).save_to_disk(tmp_path / "saved")
+    assert find_source(tmp_path / "saved").name == "saved"
+    write_lines(tmp_path / "one" / "rows.jsonl", rows(0, 2))
+    assert find_source(tmp_path / "one").name == "rows"
