@@ -12,7 +12,7 @@ from PIL import Image
 
 from adaptinf import images
 from adaptinf.errors import DataError
-from adaptinf.images import conversion, jpeg, opening, pixel_ranges
+from adaptinf.images import contents, conversion, jpeg, opening, pixel_ranges
 
 RNG = np.random.default_rng(0)
 
@@ -368,3 +368,11 @@ def test_the_limit_of_pixels_is_forty_million_unless_set(tmp_path: Path) -> None
     with pytest.raises(DataError, match="is too large"):
         images.open_image(tmp_path / "a.png")
     assert images.open_stored(tmp_path / "a.png").size == (8000, 5001)
+
+
+def test_an_image_of_a_sample_is_opened_whichever_kind_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (5, 4), "red").save(path)
+    content = path.read_bytes()
+    opened = [images.open_image(source) for source in (path, str(path), content, contents.ImageContent.of(content))]
+    assert {(image.size, image.getpixel((0, 0))) for image in opened} == {((5, 4), (255, 0, 0))}

@@ -76,11 +76,11 @@ def examine(source: Path | ImageContent, *, max_pixels: int | None = None) -> Ex
         return Examined(_undecodable(error, source))
 
 
-def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> Image.Image:
+def open_image(source: Path | str | bytes | ImageContent, *, max_pixels: int | None = None) -> Image.Image:
     """Return the first frame of an image in RGB, rotated as its EXIF says, on white where it is transparent.
 
     Args:
-        source: path of a file, or the file's content.
+        source: path of a file, the file's content, or an image of a sample, which is either.
         max_pixels: width times height that it has at most; None: MAX_PIXELS. A JPEG of more is decoded at a half, a
             quarter or an eighth of its width and height; another image is refused.
 
@@ -88,7 +88,8 @@ def open_image(source: Path | str | bytes, *, max_pixels: int | None = None) -> 
         DataError: the file is missing, damaged or has more than `max_pixels` pixels.
     """
     name = f"of {len(source):,} bytes" if isinstance(source, bytes) else str(source)
-    given = ImageContent("", "", source) if isinstance(source, bytes) else Path(source)
+    given = ImageContent("", "", source) if isinstance(source, bytes) else source
+    given = Path(given) if isinstance(given, str) else given
     return _open(given, lambda image: reduction(image, _limit(max_pixels)), max_pixels, name)
 
 
