@@ -71,11 +71,20 @@ def image_paths(row: Mapping[str, Any]) -> list[str | GivenImage]:
     if len(used) > 1:
         raise BadRow("image and images are both given; keep one of them")
     value = used[0] if used else next((value for value in values if value is not None), None)
-    # A CSV file has a list as JSON text.
-    value = listed(value) if isinstance(value, str) else value
+    # A CSV file has a list as JSON text, older versions of `datasets` a list of objects as an object of lists.
+    value = listed(value) if isinstance(value, str) or _holds_lists(value) else value
     if value is None:
         return []
     return [image_path(item) for item in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _holds_lists(value: Any) -> bool:
+    """Return whether a value is an object of lists of paths or bytes."""
+    columns = list(value.values()) if isinstance(value, Mapping) else []
+    return bool(columns) and all(
+        isinstance(column, list) and all(item is None or isinstance(item, str | bytes) for item in column)
+        for column in columns
+    )
 
 
 def image_path(value: object) -> str | GivenImage:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
+from adaptinf.errors import DataError
 from adaptinf.sources.source import Shard
 
 COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}
 """Last suffix of a file -> what pyarrow calls its compression."""
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 @contextmanager
@@ -19,9 +21,12 @@ def open_bytes(shard: Shard) -> Iterator[IO[bytes]]:
 
     Raises:
         OSError: it cannot be opened; while reading, a compressed file that ends early or is damaged.
+        DataError: it is compressed, and its name does not say so.
     """
     with _opened(shard) as file:
         if shard.compression is None:
+            if not shard.is_remote:  # which may be no file to seek in
+                _refuse_compressed(shard, file)
             yield file
             return
         # pyarrow is slow to import.
@@ -40,6 +45,20 @@ def open_text(shard: Shard) -> Iterator[IO[str]]:
     """
     with open_bytes(shard) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
         yield text
+
+
+def _refuse_compressed(shard: Shard, file: IO[bytes]) -> None:
+    """Refuse a file that begins as compressed ones do, before it is called broken text.
+
+    Raises:
+        DataError: says how to rename it.
+    """
+    head = file.read(max(map(len, _MAGIC)))
+    file.seek(0)
+    found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    if found:
+        suffix = next(suffix for suffix, name in COMPRESSIONS.items() if name == found)
+        raise DataError(f"{shard.name} is compressed with {found}; add {suffix} to its name")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from PIL import Image
 from adaptinf.data import Block, Message, Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import read, write
-from adaptinf.formats.columns import MEDIA_KEYS, SYSTEM_KEYS, TOOLS_KEY
+from adaptinf.formats.columns import MEDIA_KEYS, REFUSED_KEYS, SYSTEM_KEYS, TOOLS_KEY
 from adaptinf.formats.sharegpt import Sharegpt
 from adaptinf.registry import dataset_format
 
@@ -35,9 +35,11 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 IDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20).filter(
     lambda text: "<image>" not in text
 )
-META = st.dictionaries(TEXTS.filter(lambda key: key not in IMAGES), st.none() | st.integers() | TEXTS | st.lists(TEXTS))
-RESERVED = {"id", "uid", "question_id", "image", "images", "conversations", "messages", "skill", "task"}
-RESERVED |= {*SYSTEM_KEYS, *MEDIA_KEYS, TOOLS_KEY}
+# An image in a column that is not read rejects its row.
+OTHER_TEXTS = TEXTS.filter(lambda text: text not in IMAGES)
+META = st.dictionaries(OTHER_TEXTS, st.none() | st.integers() | OTHER_TEXTS | st.lists(OTHER_TEXTS))
+RESERVED = {"id", "uid", "question_id", "__key__", "image", "images", "conversations", "messages", "skill", "task"}
+RESERVED |= {*SYSTEM_KEYS, *MEDIA_KEYS, *REFUSED_KEYS, TOOLS_KEY}
 
 
 def text(value: str) -> Block:

@@ -99,3 +99,11 @@ def test_columns_that_no_row_has_or_that_say_half_are_refused(folder: Path) -> N
             found(folder, [{"picture": "a.png"}], columns=columns)
         with pytest.raises(ValueError, match="question and answer"):
             DatasetConfig.model_validate({"name": "d", "path": "x", "columns": columns})
+
+
+def test_an_object_of_lists_is_a_list_of_images(folder: Path) -> None:
+    content = (folder / "a.png").read_bytes()
+    rows = [{"conversations": TURNS, "images": {"bytes": [content, content], "path": ["x.png", None]}}]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
+    (row,) = read(folder / "a.parquet")
+    assert isinstance(row, Sample) and len(row.images) == 2

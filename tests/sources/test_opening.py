@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from adaptinf.errors import DataError
 from adaptinf.sources import find_source, read_shard
 
 ROWS = [{"number": number, "text": "word " * (number % 7)} for number in range(5000)]
@@ -45,3 +46,11 @@ def test_a_file_that_is_not_compressed_as_its_suffix_says_is_one_problem(tmp_pat
     (tmp_path / "a.jsonl.gz").write_text('{"a": 1}\n')
     (row,) = read_shard(find_source(tmp_path / "a.jsonl.gz").shards[0])
     assert row.ends_file and row.problem is not None and row.problem.startswith("gzip data that cannot be read")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("kind", [".json", ".jsonl", ".csv", ".tar"])
+def test_a_compressed_file_whose_name_does_not_say_so_is_to_be_renamed(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = compressed(tmp_path / f"a{kind}{suffix}", "a,b\n1,2\n").rename(tmp_path / f"a{kind}")
+    with pytest.raises(DataError, match=rf"a{kind} is compressed with (gzip|zstd); add {suffix} to its name"):
+        list(read_shard(find_source(path).shards[0]))
