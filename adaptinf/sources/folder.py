@@ -60,8 +60,12 @@ def of_one_kind(names: Sequence[str], where: str) -> list[str]:
     """Return the names of data files, all of one kind.
 
     Raises:
-        DataError: they are of several kinds, which are named.
+        DataError: they are of several kinds, which are named; or a file is there compressed and as it is.
     """
+    known = set(names)
+    twice = next((name for name in names if name.endswith((".gz", ".zst")) and name.rpartition(".")[0] in known), None)
+    if twice:
+        raise DataError(f"{where} holds {twice} and {twice.rpartition('.')[0]}, the same rows twice; name one of them")
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(str(kind_of(name)), []).append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,10 @@ def test_the_only_shard_of_a_folder_is_no_name_for_it(tmp_path: Path) -> None:
     assert find_source(tmp_path / "saved").name == "saved"
     write_lines(tmp_path / "one" / "rows.jsonl", rows(0, 2))
     assert find_source(tmp_path / "one").name == "rows"
+
+
+def test_a_file_that_is_there_compressed_as_well_is_not_read_twice(tmp_path: Path) -> None:
+    plain = write_lines(tmp_path / "a.jsonl", rows(0, 2))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    assert "holds a.jsonl.gz and a.jsonl, the same rows twice; name one of them" in refused(tmp_path)
+    assert values_of(plain) == rows(0, 2)
