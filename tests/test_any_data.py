@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,7 +17,8 @@ from adaptinf.data import Sample, Selection
 from adaptinf.formats import read
 from adaptinf.pool import Pool
 from tests.helpers.conversations import BASE_PATH
-from tests.helpers.published import NUM_ROWS, SHAPES, Exchange, Published, cauldron
+from tests.helpers.published import NUM_ROWS, SHAPES, Exchange, Published, cauldron, in_memory
+from tests.helpers.run_folders import content as files_of
 from tests.helpers.streams import write_stream
 
 pytestmark = [pytest.mark.heavy, pytest.mark.usefixtures("one_thread")]
@@ -100,3 +105,32 @@ def test_a_folder_of_subsets_becomes_a_stream_that_runs_where_it_was_made(
     assert [dataset.name for dataset in made.config.stream] == ["charts", "diagrams"]
     done = api.run(made.config_file)
     assert (done.folder.resolve(), done.steps) == ((tmp_path / "runs/fine").resolve(), (0, 1))
+
+
+KILLED = """
+import json, os, signal, sys
+from adaptinf import api
+from adaptinf.pool.merging import Merge
+Merge.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+api.add(sys.argv[1], sys.argv[2], name="toy", **json.loads(sys.argv[3]))
+"""
+"""Ends when the first part of the dataset has been read, before anything is put together."""
+
+
+@pytest.mark.parametrize("make", [shape for shape in SHAPES if shape is not in_memory], ids=lambda make: make.__name__)
+def test_an_add_that_was_killed_goes_on_and_gives_the_same_bytes(
+    make: Callable[[Path], Published], tmp_path: Path
+) -> None:
+    published = make(tmp_path / "published")
+    where = {key: value for key, value in published.entry.items() if key != "path"}
+    pools = {}
+    for name in ("undisturbed", "killed"):
+        api.init(tmp_path / name, model=BASE_PATH, settings={"selection.method": "random_replay"})
+        if name == "killed":
+            words = [sys.executable, "-c", KILLED, str(tmp_path / name), published.entry["path"], json.dumps(where)]
+            assert subprocess.run(words, capture_output=True).returncode == -signal.SIGKILL
+            assert not (tmp_path / name / "pool" / "00-toy").exists()
+        added = api.add(tmp_path / name, published.entry["path"], name="toy", **where)
+        assert (added.num_samples, added.num_rejected) == (NUM_ROWS, 0)
+        pools[name] = files_of(tmp_path / name / "pool" / "00-toy")
+    assert pools["killed"] == pools["undisturbed"]

@@ -65,9 +65,9 @@ class Counts:
     """How deep pixels are scaled -> samples."""
 
     def as_info(self) -> dict[str, Any]:
-        """Return the counts as info.json holds them."""
-        named = {"unread": dict(self.unread.most_common()), "scalings": dict(self.scalings.most_common())}
-        return {**asdict(self), **named}
+        """Return the counts as info.json holds them, the same ones whatever the order in which rows were counted."""
+        # Not what `asdict` makes of a Counter, which counts its pairs.
+        return {**asdict(self), "unread": _ordered(self.unread), "scalings": _ordered(self.scalings)}
 
     def add(self, sample: Sample) -> None:
         """Count a sample."""
@@ -84,6 +84,10 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.unread.update(other.unread)
         self.scalings.update(other.scalings)
+
+
+def _ordered(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +118,7 @@ class ChunkResult:
 
     def save(self, folder: Path) -> None:
         """Write it down."""
-        tables.write_json(folder / FOUND, asdict(self))
+        tables.write_json(folder / FOUND, {**asdict(self), "counts": self.counts.as_info()})
 
 
 @dataclass(frozen=True, kw_only=True)
