@@ -203,7 +203,7 @@ def serve(descriptor: int, parent: int) -> None:
                 connection.send(_result(function, tool, shard))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except Exception as error:
+    except Exception as error:  # of any kind: it is raised again in the process that waits
         connection.send(("failed", _portable(error)))
 
 
@@ -212,7 +212,7 @@ def _result(function: Callable[[Any, Any], Any], tool: Any, shard: Any) -> tuple
         return "done", function(tool, shard)
     except (EOFError, BrokenPipeError):
         raise
-    except Exception as error:
+    except Exception as error:  # likewise
         return "failed", _portable(error)
 
 
@@ -223,6 +223,6 @@ def _portable(error: Exception) -> Exception:
     error.add_note("in a worker process:\n" + traceback.format_exc())
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # whatever a class of somebody else raises when it is pickled
         return RuntimeError("".join(traceback.format_exception(error)))
     return error

@@ -5,13 +5,14 @@ Turns are LLaVA's; what differs is `images`, always a list, and the folder's dat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adaptinf.data import Sample
 from adaptinf.formats.columns import MEDIA_KEYS, TOOLS_KEY, image_paths, is_missing
 from adaptinf.formats.conversation import Conversation, rest
+from adaptinf.formats.fitted import Fitted
 from adaptinf.formats.llava import NAMES
 from adaptinf.formats.tags import tagged_texts
 from adaptinf.formats.turns import looks_like_turns, turns_in
@@ -24,21 +25,8 @@ OWN = ("images", "system", TOOLS_KEY, *MEDIA_KEYS)
 
 @dataset_format("sharegpt")
 @dataclass(frozen=True, kw_only=True)
-class Sharegpt:
+class Sharegpt(Fitted):
     """Rows of LLaMA-Factory's `formatting: sharegpt`, with `images` as a list."""
-
-    with_images: bool = False
-    """Whether every row is written with `images`, as Arrow needs rows of one kind; False: those with images."""
-    with_flags: bool = False
-    """Whether every turn of the assistant is written with `loss`, for the same reason; False: those not learnt."""
-
-    @classmethod
-    def fitting(cls, samples: Iterable[Sample]) -> Sharegpt:
-        """Return the format that writes in every row what any of these samples needs."""
-        images = flags = False
-        for sample in samples:
-            images, flags = images or bool(sample.images), flags or bool(sample.unlearnt)
-        return cls(with_images=images, with_flags=flags)
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has LLaVA's turns, and a column that LLaMA-Factory has and LLaVA has not."""
@@ -60,14 +48,10 @@ class Sharegpt:
         A turn that is not learnt gets `loss: false`, which ms-swift and this package read and LLaMA-Factory does not.
         """
         turns = [
-            {"from": NAMES[turn["role"]], "value": text, **self._flag(sample, number)}
+            {"from": NAMES[turn["role"]], "value": text, **self.flag(sample, number)}
             for number, (turn, text) in enumerate(zip(sample.messages, tagged_texts(sample), strict=True))
         ]
         return {"conversations": turns, **({"images": list(images)} if images or self.with_images else {})}
-
-    def _flag(self, sample: Sample, number: int) -> dict[str, bool]:
-        is_shown = number in sample.unlearnt or (self.with_flags and sample.messages[number]["role"] == "assistant")
-        return {"loss": number not in sample.unlearnt} if is_shown else {}
 
     def companions(self, data: str, *, with_tools: bool) -> dict[str, Any]:
         """Return the files that LLaMA-Factory needs beside the file `data`, by name."""

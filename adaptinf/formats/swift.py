@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adaptinf.data import Sample
 from adaptinf.formats.columns import has, image_paths, is_missing, listed
 from adaptinf.formats.conversation import TAG, Conversation, Turn, rest
+from adaptinf.formats.fitted import Fitted
 from adaptinf.formats.query_response import QueryResponse
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.tags import tagged_texts
@@ -29,21 +30,8 @@ PLACEHOLDERS = ("<bbox>", "<ref-object>")
 
 @dataset_format("swift")
 @dataclass(frozen=True, kw_only=True)
-class Swift:
+class Swift(Fitted):
     """Rows of ms-swift's standard format, with `<image>` tags in the texts and `loss` of a turn."""
-
-    with_images: bool = False
-    """Whether every row is written with `images`, as Arrow needs rows of one kind; False: those with images."""
-    with_flags: bool = False
-    """Whether every turn of the assistant is written with `loss`, for the same reason; False: those not learnt."""
-
-    @classmethod
-    def fitting(cls, samples: Iterable[Sample]) -> Swift:
-        """Return the format that writes in every row what any of these samples needs."""
-        images = flags = False
-        for sample in samples:
-            images, flags = images or bool(sample.images), flags or bool(sample.unlearnt)
-        return cls(with_images=images, with_flags=flags)
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has messages, and something that ms-swift has and others have not."""
@@ -67,14 +55,10 @@ class Swift:
     def render(self, sample: Sample, images: Sequence[str]) -> dict[str, Any]:
         """Return a row of ms-swift."""
         turns = [
-            {"role": turn["role"], "content": _content(text), **self._flag(sample, number)}
+            {"role": turn["role"], "content": _content(text), **self.flag(sample, number)}
             for number, (turn, text) in enumerate(zip(sample.messages, tagged_texts(sample), strict=True))
         ]
         return {"messages": turns, **({"images": list(images)} if images or self.with_images else {})}
-
-    def _flag(self, sample: Sample, number: int) -> dict[str, bool]:
-        is_shown = number in sample.unlearnt or (self.with_flags and sample.messages[number]["role"] == "assistant")
-        return {"loss": number not in sample.unlearnt} if is_shown else {}
 
 
 def _marks(row: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Chunks of a source: together they give its rows, whoever reads them, with the same numbers and messages."""
+"""Chunks of a source: together they give its rows, in any process, with the same numbers and messages."""
 
 from __future__ import annotations
 
