@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from adaptinf.data.predictions import predictions_table, read_predictions
 from adaptinf.storage import store, tables, verified
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.storage.tables import Columns
@@ -21,6 +22,11 @@ from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PARALLEL = ("tolerant", "standard_errors")
+"""Fields that have the shape of the matrix; they may be unknown."""
+TOLERANT = " (tolerant)"
+"""Follows the name of a skill in a data frame, above its tolerant accuracies."""
 
 
 def since_breaks(matrix: np.ndarray, skills: Sequence[str], breaks: Mapping[str, Sequence[int]]) -> np.ndarray:
@@ -44,18 +50,36 @@ class Evaluation:
     introduced_at: np.ndarray
     """S int64: first step whose dataset has the skill; -1: known to the base model."""
     matrix: np.ndarray
-    """T x S accuracies in 0..1; row 0 = base model, row t+1 = after step t; NaN = not tested."""
+    """T x S strict accuracies in 0..1; row 0 = base model, row t+1 = after step t; NaN = not tested."""
+    tolerant: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """T x S accuracies whatever the format of the answers, never below the strict ones; NaN = unknown, not tested.
+    All NaN if not given, and in evaluations of earlier versions."""
+    standard_errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """T x S standard errors of the strict accuracies where a harness gives them; NaN = it gives none. All NaN if not
+    given."""
+    metrics: tuple[str, ...] = ()
+    """S names of what each score means, such as "exact"; empty text = unknown. All empty if not given."""
     num_items: np.ndarray
-    """S int64: test items of each skill."""
+    """S int64: test items of each skill; where a harness tests it, those that the harness counted."""
     frequency: np.ndarray
     """S float64: share of the stream's labelled samples with the skill; NaN where the data have no skills."""
     predictions: Columns
-    """One row per test item: skill, id, prediction, answer, score."""
+    """One row per test item, with the columns of `adaptinf.data.predictions`; those not given are unknown. A skill that
+    a harness tests has rows where its samples were logged."""
     rejected: tuple[dict[str, Any], ...] = ()
     """Rows of the test files that cannot be used: skill, file, row and reason of each."""
     info: dict[str, Any] = field(default_factory=dict)
     """`stops_at`: the tokens at which answers end; `tests`: skill -> digest of its tests in each row of the matrix,
     None where it was not tested. Empty in evaluations of version 0.1."""
+
+    def __post_init__(self) -> None:
+        """Fill in what is not given: it is unknown."""
+        unknown = {name: np.full(self.matrix.shape, np.nan) for name in PARALLEL if not getattr(self, name).size}
+        filled = {**unknown, "predictions": predictions_table(self.predictions)}
+        if not self.metrics:
+            filled["metrics"] = ("",) * len(self.skills)
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)  # the fields of a frozen dataclass
 
     def digests(self, skill: str) -> list[str | None]:
         """Return what identifies the tests of a skill in each row of the matrix; None: not tested, or not recorded."""
@@ -94,6 +118,9 @@ class Evaluation:
             "skills": list(self.skills),
             "introduced_at": self.introduced_at,
             "scores": self.matrix,
+            "tolerant": self.tolerant,
+            "standard_errors": self.standard_errors,
+            "metrics": list(self.metrics),
             "num_items": self.num_items,
             "frequency": self.frequency,
         }
@@ -106,7 +133,7 @@ class Evaluation:
         info = folder / store.INFO
         return cls(
             **_matrix_fields(folder / cls.MATRIX),
-            predictions=tables.read_table(folder / cls.PREDICTIONS, "skill", "id", "prediction", "answer", "score"),
+            predictions=read_predictions(folder / cls.PREDICTIONS),
             rejected=tuple(store.read_lines(folder / store.REJECTED)),
             info=tables.read_record(info) if verified.is_there(info) else {},
         )
@@ -124,9 +151,14 @@ class Evaluation:
         return f"Evaluation({counted(len(self.skills), 'skill')} {when}{accuracy})"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the skill matrix: one row per step (`base` first), one column per skill, accuracies in 0..1."""
+        """Return the skill matrix: one row per step (`base` first), one column per skill, strict accuracies in 0..1.
+
+        Where any tolerant accuracy is known, columns `<skill> (tolerant)` follow; NaN there is unknown.
+        """
         steps = ["base", *range(len(self.matrix) - 1)][: len(self.matrix)]
         columns = {skill: self.matrix[:, number] for number, skill in enumerate(self.skills)}
+        if np.isfinite(self.tolerant).any():
+            columns |= {f"{skill}{TOLERANT}": self.tolerant[:, number] for number, skill in enumerate(self.skills)}
         return as_frame(columns, index=steps, index_name="step")
 
     def _repr_html_(self) -> str:
@@ -139,10 +171,23 @@ def _matrix_fields(path: Path) -> dict[str, Any]:
     saved = tables.read_record(path, skills=list, introduced_at=list, scores=list, num_items=list, frequency=list)
     with tables.as_written(path):
         num_skills = len(saved["skills"])
+        matrix = np.array(saved["scores"], dtype=np.float64).reshape(-1, num_skills)
+        # Earlier versions did not save what is parallel to the matrix, nor the metrics.
+        parallel = {name: saved.get(name) or np.full(matrix.shape, np.nan) for name in PARALLEL}
         return {
             "skills": tuple(map(str, saved["skills"])),
             "introduced_at": np.array(saved["introduced_at"], dtype=np.int64).reshape(num_skills),
-            "matrix": np.array(saved["scores"], dtype=np.float64).reshape(-1, num_skills),
+            "matrix": matrix,
+            **{name: np.array(rows, dtype=np.float64).reshape(matrix.shape) for name, rows in parallel.items()},
+            "metrics": _metrics(saved, num_skills),
             "num_items": np.array(saved["num_items"], dtype=np.int64).reshape(num_skills),
             "frequency": np.array(saved["frequency"], dtype=np.float64).reshape(num_skills),
         }
+
+
+def _metrics(saved: Mapping[str, Any], num_skills: int) -> tuple[str, ...]:
+    """Return the names of the metrics; ValueError: their number is not that of the skills."""
+    names = tuple(map(str, saved.get("metrics") or [""] * num_skills))
+    if len(names) != num_skills:
+        raise ValueError(f"{len(names)} metrics of {num_skills} skills")
+    return names

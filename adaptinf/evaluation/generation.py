@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from adaptinf.data import Evaluation, Sample
+from adaptinf.data.predictions import predictions_table
 from adaptinf.errors import AdaptError, ModelError
 from adaptinf.evaluation.identity import digest_rows, item_digest
 from adaptinf.evaluation.kept import ANSWERS_FILE, KeptAnswers, answers_key
@@ -80,15 +81,19 @@ def evaluate(
     tests = without_refused(tests, answered.refused)
     predictions = [text for text in answered.texts if text is not None]
     digests = [item_digest(item, test) for test in tests for item in test.items]
-    table = {**score_answers(tests, predictions), "item": text_array(digests)}
+    table = predictions_table({**score_answers(tests, predictions), "item": text_array(digests)})
     skills = tuple(test.config.skill for test in tests)
     if out is not None:
         (out / ANSWERS_FILE).unlink(missing_ok=True)
-    row = np.array([table["score"][table["skill"] == skill].mean() for skill in skills])
+    row, tolerant = (
+        np.array([table[name][table["skill"] == skill].mean() for skill in skills]) for name in ("score", "tolerant")
+    )
     return Evaluation(
         skills=skills,
         introduced_at=introduced_at,
         matrix=extend_matrix(previous, skills, row, step=step),
+        tolerant=extend_matrix(previous, skills, tolerant, step=step, field="tolerant"),
+        metrics=tuple(test.config.metric for test in tests),
         num_items=np.array([len(test.items) for test in tests], dtype=np.int64),
         frequency=frequency,
         predictions=table,

@@ -91,9 +91,7 @@ def _change(test: SkillTest, newest: Evaluation) -> ChangedTest | None:
 def _items_of(evaluation: Evaluation, skill: str) -> dict[str, str]:
     """Return id -> digest of the items that an evaluation has asked; empty where it has no digests."""
     table = evaluation.predictions
-    if "item" not in table:
-        return {}
-    rows = [row for row, name in enumerate(table["skill"]) if name == skill]
+    rows = [row for row, name in enumerate(table["skill"]) if name == skill and table["item"][row]]
     return {str(table["id"][row]): str(table["item"][row]) for row in rows}
 
 
@@ -110,8 +108,6 @@ def _first_difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 def _answers(evaluation: Evaluation, skill: str) -> dict[str, str]:
     table = evaluation.predictions
-    if "id" not in table:
-        return {}
     rows = [row for row, name in enumerate(table["skill"]) if name == skill]
     return {str(table["id"][row]): str(table["answer"][row]) for row in rows}
 

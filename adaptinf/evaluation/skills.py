@@ -110,16 +110,19 @@ def frequencies(skills: Sequence[SkillConfig], counts: dict[str, int]) -> np.nda
     return numbers / numbers.sum() if numbers.sum() > 0 else np.full(len(skills), np.nan)
 
 
-def extend_matrix(previous: Evaluation | None, skills: Sequence[str], row: np.ndarray, *, step: int) -> np.ndarray:
+def extend_matrix(
+    previous: Evaluation | None, skills: Sequence[str], row: np.ndarray, *, step: int, field: str = "matrix"
+) -> np.ndarray:
     """Return the skill matrix after a step (step+2 x S; -1 is the base model), its last row being `row`.
 
-    Where earlier rows were not tested they are NaN: for skills that came later, and in steps without a test.
+    Where earlier rows were not tested they are NaN: for skills that came later, and in steps without a test. `field` is
+    that of the evaluation: its `matrix`, or another one of the same shape, such as `tolerant`.
     """
     older = np.full((step + 1, len(skills)), np.nan)
     if previous is not None:
         for column, skill in enumerate(skills):
             if skill in previous.skills:
-                older[: len(previous.matrix), column] = previous.matrix[:, previous.skills.index(skill)]
+                older[: len(previous.matrix), column] = getattr(previous, field)[:, previous.skills.index(skill)]
     return np.vstack([older, row])
 
 
