@@ -134,7 +134,11 @@ CLI_MAY_IMPORT = {"api", "cli", "errors", "progress", "words"}
 CLI_ALSO_IMPORTS = {
     "cli": {"storage.space"},  # what a full disk is called
     "cli.output": {"storage.tables"},  # JSON in which NaN is null, as in every file
-    "cli.console_tables": {"results.columns", "selection.traits"},  # how numbers are written, which row is a baseline
+    "cli.console_tables": {
+        "results.both_scores",
+        "results.columns",
+        "selection.traits",
+    },  # how numbers are written, which row is a baseline
     "cli.sample_text": {"data"},  # a rejected row is shown in another way than a sample
 }
 """What the command line needs to format results. Types alone are imported under TYPE_CHECKING, whatever they are."""

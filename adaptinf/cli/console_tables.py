@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptinf.cli.console import print_table
 from adaptinf.cli.output import say
+from adaptinf.results.both_scores import MEANING, both_scores_table
 from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
 from adaptinf.selection.traits import traits_of
 
@@ -23,6 +24,11 @@ COST = (
     "forgetting_signed", "forgetting_clipped", "max_forgetting", "backward_transfer", "forward_transfer",
     "samples_trained", "selection_seconds", "training_seconds",
 )  # fmt: skip
+BOTH = (
+    "macro", "rare", "common", "worst_skill", "over_time", "forgetting_signed", "max_forgetting", "backward_transfer",
+    "forward_transfer",
+)  # fmt: skip
+"""Columns of strict beside tolerant numbers; table.md has all."""
 WITH_ENDS = frozenset({"macro", "micro", "rare"})
 """Columns that show their interval here, so that a line fits; table.md has all."""
 NARROW = {"max_forgetting": "max.", "backward_transfer": "bwd", "forward_transfer": "fwd"}
@@ -34,6 +40,7 @@ def show_summary(table: SummaryTable) -> None:
     rows = table.rows
     for fields in (QUALITY, COST):
         _show(fields, [(row.method, (row,)) for row in rows])
+    _show_both_scores([(row.method, (row,)) for row in rows])
     steps = " or ".join(str(number) for number in sorted({row.num_steps for row in rows}))
     say(f"steps finished: {steps}; accuracies in %; relative gain in % of: {table.reference}")
     say("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
@@ -48,12 +55,25 @@ def show_comparison(table: ResultsTable) -> None:
     """Print the table, means and intervals over seeds."""
     for fields in (QUALITY, COST):
         _show(fields, [(row.label, row.members) for row in table.rows])
+    _show_both_scores([(row.label, row.members) for row in table.rows])
     rows = [row for row in table.rows if row.against is not None]
     if rows:
         head = [f"against {table.baseline}", "accuracy", "95 % interval", "p", "effect", "micro", "95 % interval", "p"]
         print_table([head, *map(_difference, rows)])
+        known = [row for row in rows if row.against is not None and row.against.num_tolerant]
+        if known:
+            head = [f"against {table.baseline}", "tolerant", "95 % interval", "p", "format only", "95 % interval", "p"]
+            print_table([head, *map(_tolerant_difference, known)])
         say("")
     say(*table.note_lines())
+
+
+def _show_both_scores(rows: Sequence[tuple[str, Sequence[Summary]]]) -> None:
+    """Print strict beside tolerant numbers; nothing where no row has tolerant scores."""
+    lines = both_scores_table(rows, BOTH, with_ends=False)
+    if lines:
+        print_table([[*lines[0][:2], *(NARROW.get(field, COLUMN[field].heading) for field in BOTH)], *lines[1:]])
+        say(MEANING, "")
 
 
 def _show(fields: Sequence[str], rows: Sequence[tuple[str, Sequence[Summary]]]) -> None:
@@ -83,6 +103,11 @@ def _difference(row: ResultsRow) -> list[str]:
     assert row.against is not None
     macro, micro = row.against.macro, row.against.micro
     return [row.label, *_test(macro), effect_text(macro), *_test(micro)]
+
+
+def _tolerant_difference(row: ResultsRow) -> list[str]:
+    assert row.against is not None
+    return [row.label, *_test(row.against.tolerant), *_test(row.against.format_only)]
 
 
 def _test(test: PairedTest) -> list[str]:

@@ -87,10 +87,11 @@ def comparable(scores: Any, num_items: Any = None) -> np.ndarray:
 
 
 def _one_item(num_items: Any) -> np.ndarray:
-    """Return the accuracy that one right test item gives, S numbers; 0 where `num_items` is not known."""
+    """Return the accuracy that one right test item gives, S numbers; 0 where `num_items` is not known (None, or 0)."""
     if num_items is None:
         return np.zeros(1)
-    share_S: np.ndarray = 1.0 / np.maximum(np.asarray(num_items), 1)
+    count_S = np.asarray(num_items)
+    share_S: np.ndarray = np.where(count_S > 0, 1.0 / np.maximum(count_S, 1), 0.0)
     return share_S
 
 

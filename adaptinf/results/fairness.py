@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from adaptinf.results.paired import other_items
+import numpy as np
+
+from adaptinf.results.paired import PairedDifference
 from adaptinf.results.records import RunRecord
+from adaptinf.results.same_tests import other_tests
+from adaptinf.results.summary import unknown_tolerant
 
 
 def common_budget(records: Sequence[RunRecord]) -> int:
@@ -60,21 +64,49 @@ def fewer_lines(missing: dict[str, list[int]]) -> list[str]:
     return lines
 
 
-def item_lines(records: Sequence[RunRecord], baseline: str) -> list[str]:
-    """Return one line per run that answered other test items than the baseline (or the first row) with its seed."""
+def test_lines(records: Sequence[RunRecord], baseline: str) -> list[str]:
+    """Return one line per run that was tested otherwise than the baseline (or the first row) with its seed."""
     lines = []
     for seed in sorted({record.seed for record in records}):
         own = [record for record in records if record.seed == seed]
         first = next((record for record in own if record.name == baseline), own[0])
         for record in own:
-            wrong = other_items(record, first)
+            wrong = [f"{skill} ({what})" for skill, what in other_tests(record, first).items()]
             if wrong:
                 some = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
                 lines.append(
-                    f"seed {seed}: {record.name} and {first.name} answered different test items of {some}, so they are "
-                    "not compared item by item; delete the run that is out of date and run it again"
+                    f"seed {seed}: {record.name} and {first.name} were tested differently on {some}, so they are not "
+                    "compared item by item; delete the run that is out of date and run it again"
                 )
     return lines
+
+
+def size_lines(found: Sequence[PairedDifference]) -> list[str]:
+    """Return the lines about skills of which the scores of single items are not known."""
+    by_size = list(dict.fromkeys(skill for one in found for skill in one.by_size))
+    left_out = list(dict.fromkeys(skill for one in found for skill in one.left_out))
+    lines = []
+    if by_size:
+        lines.append(
+            f"compared by their accuracy and size alone, as no scores of single items are known: {', '.join(by_size)}; "
+            "this widens the intervals"
+        )
+    if left_out:
+        lines.append(
+            f"left out of the differences to the baseline, as neither items nor their number is known: "
+            f"{', '.join(left_out)}"
+        )
+    return lines
+
+
+def tolerant_lines(records: Sequence[RunRecord]) -> list[str]:
+    """Return the line about skills whose tolerant accuracy is not known; nothing where none is known at all."""
+    if not any(np.isfinite(record.tolerant).any() for record in records):
+        return []
+    unknown = dict.fromkeys(skill for record in records for skill in unknown_tolerant(record))
+    if not unknown:
+        return []
+    return [f"tolerant accuracies are not known, in whole or in part, and left out beside them: {', '.join(unknown)}"]
 
 
 def cap_lines(records: Sequence[RunRecord]) -> list[str]:

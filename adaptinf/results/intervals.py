@@ -15,8 +15,9 @@ NUM_DRAWS = 4_000
 MAX_DRAWN_VALUES = 1_000
 """With more different values than this, a resampled mean is drawn from its normal limit, which needs little memory."""
 
-Differences = Mapping[str, np.ndarray]
-"""Skill -> score of one method minus that of the other, per test item that both answered."""
+SIZE_PRIOR = 2.0
+"""Right and wrong answers that are added to those of a test of known size (Agresti and Coull, 1998): with all answers
+right, the standard error would be 0 otherwise."""
 
 
 class Interval(NamedTuple):
@@ -25,6 +26,31 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
+
+
+class SizeAlone(NamedTuple):
+    """A difference of two accuracies of which no scores of single items are known."""
+
+    difference: float
+    """Accuracy of one method minus that of the other."""
+    standard_error: float
+    """Its standard error, as if the two had answered different items: too wide rather than too narrow."""
+
+
+Differences = Mapping[str, np.ndarray | SizeAlone]
+"""Skill -> score of one method minus that of the other: per test item that both answered, or known by size alone."""
+
+
+def error_of_size(accuracy: float, num_items: int) -> float:
+    """Return the standard error of an accuracy over so many items; NaN where their number is unknown (0).
+
+    It is that of items that are right or wrong; scores in between vary less.
+    """
+    if num_items <= 0:
+        return float("nan")
+    total = num_items + 2 * SIZE_PRIOR
+    share = min(1.0, max(0.0, (accuracy * num_items + SIZE_PRIOR) / total))
+    return float(np.sqrt(share * (1.0 - share) / total))
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
@@ -62,6 +88,9 @@ def paired_test(
     Seeds are resampled first, then the items of each skill. Skills count equally, as in average accuracy, or by the
     `weights` of each seed, as in micro accuracy: a skill without a positive weight is left out, and if no skill has one
     all results are NaN. With one seed only the items vary, so interval and p-value do not cover other seeds.
+
+    A skill that is known by its size alone is drawn from a normal distribution; with `same_items` by the same number of
+    standard errors in all seeds, as the difficulty of its items recurs as well.
 
     With `same_items` all seeds answered the same items in the same order. Items are then drawn once for all seeds: the
     difficulty of an item is the same in every seed, so it does not average out over seeds.
@@ -103,7 +132,12 @@ def _shares(skills: Differences, weights: Mapping[str, float] | None) -> dict[st
 
 
 def _mean(skills: Differences, shares: Mapping[str, float]) -> float:
-    return sum(share * float(skills[name].mean()) for name, share in shares.items())
+    return sum(share * mean_difference(skills[name]) for name, share in shares.items())
+
+
+def mean_difference(found: np.ndarray | SizeAlone) -> float:
+    """Return the mean difference of one skill."""
+    return found.difference if isinstance(found, SizeAlone) else float(found.mean())
 
 
 def _resampled_means(skills: Differences, shares: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
@@ -120,10 +154,23 @@ def _resampled_together(
     """Return seeds x NUM_DRAWS means over skills; each draw has the same items in all seeds."""
     means = np.zeros((len(seeds), NUM_DRAWS))
     for name in dict.fromkeys(name for share in shares for name in share):
-        items = np.stack([skills[name] for skills in seeds], axis=1)
         weights = np.array([share.get(name, 0.0) for share in shares])
-        means += weights[:, None] * _resampled_rows(items, rng).T
+        means += weights[:, None] * _drawn_together([skills[name] for skills in seeds], rng)
     return means
+
+
+def _drawn_together(found: Sequence[np.ndarray | SizeAlone], rng: np.random.Generator) -> np.ndarray:
+    """Return seeds x NUM_DRAWS means of one skill, each draw with the same items in all seeds."""
+    items = [one for one in found if not isinstance(one, SizeAlone)]
+    if len(items) == len(found):
+        return _resampled_rows(np.stack(items, axis=1), rng).T
+    deviates = rng.normal(size=NUM_DRAWS)
+    return np.stack([mean_difference(one) + _error(one) * deviates for one in found])
+
+
+def _error(found: np.ndarray | SizeAlone) -> float:
+    """Return the standard error of the mean difference of one skill."""
+    return found.standard_error if isinstance(found, SizeAlone) else float(found.std() / np.sqrt(len(found)))
 
 
 def _resampled_rows(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -137,7 +184,9 @@ def _resampled_rows(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return means
 
 
-def _resampled(items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _resampled(items: np.ndarray | SizeAlone, rng: np.random.Generator) -> np.ndarray:
+    if isinstance(items, SizeAlone):
+        return rng.normal(items.difference, items.standard_error, NUM_DRAWS)
     count = len(items)
     # Scores are mostly 0 or 1, so differences have three values, and only the count of each is drawn.
     values, counts = np.unique(items, return_counts=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from adaptinf.results.both_scores import MEANING
 from adaptinf.results.columns import COLUMN, COLUMNS, Column, cell, effect_text, paired_test_text
+from adaptinf.results.per_skill import SKILL_NOTE, skill_table
 from adaptinf.results.table import ResultsRow, ResultsTable
 
 SHORT = ("macro", "micro", "rare", "common", "forgetting_clipped")
@@ -29,7 +31,15 @@ def long_table(table: ResultsTable) -> str:
         [["method", "seeds", *map(_heading, quality)], *(_cells(row, quality, with_seeds=True) for row in table.rows)],
         [["method", *map(_heading, cost)], *(_cells(row, cost) for row in table.rows)],
         [
-            ["method", "accuracy, points", "effect", "micro, points", "effect"],
+            [
+                "method",
+                "accuracy, points",
+                "effect",
+                "micro, points",
+                "effect",
+                "tolerant, points",
+                "format only, points",
+            ],
             *(_differences(row) for row in table.rows if row.against is not None),
         ],
     ]
@@ -40,6 +50,11 @@ def long_table(table: ResultsTable) -> str:
     ]
     meanings = [f"- {_heading(column)}: {column.meaning}" for column in COLUMNS]
     parts = [markdown_table(tables[0]), markdown_table(tables[1])]
+    if table.both_scores:
+        parts.append(f"Strict beside tolerant ({MEANING}):\n\n{markdown_table(table.both_scores)}")
+    if table.skills:
+        lines = skill_table(table.skills)
+        parts.append(f"Skill by skill after the last step, {SKILL_NOTE}:\n\n{markdown_table(lines)}")
     if tables[2][1:]:
         parts.append(f"Against {table.baseline}, paired by seed and test item:\n\n{markdown_table(tables[2])}")
     parts += ["Rows with settings of their own:\n\n" + "\n".join(settings)] if settings else []
@@ -55,7 +70,7 @@ def _differences(row: ResultsRow) -> list[str]:
     assert row.against is not None
     tests = (row.against.macro, row.against.micro)
     numbers = [text for test in tests for text in (paired_test_text(test), effect_text(test))]
-    return [row.label, *numbers]
+    return [row.label, *numbers, *map(paired_test_text, (row.against.tolerant, row.against.format_only))]
 
 
 def difference_text(row: ResultsRow, which: str) -> str:

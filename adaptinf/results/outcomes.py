@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adaptinf.results.fairness import change_lines
+from adaptinf.results.both_scores import FIELDS, STRICT, TOLERANT
+from adaptinf.results.fairness import change_lines, tolerant_lines
+from adaptinf.results.per_skill import SkillLine, skill_lines
 from adaptinf.results.recording import record_of
 from adaptinf.results.records import RunRecord
 from adaptinf.results.summary import Summary, summaries
@@ -32,7 +34,9 @@ class SummaryTable:
     reference: str
     """What the relative gain is measured against."""
     notes: tuple[str, ...] = ()
-    """Accepted changes of base model and tests within the runs, a line each."""
+    """Accepted changes of base model and tests within the runs, and skills without tolerant scores, a line each."""
+    skills: tuple[SkillLine, ...] = ()
+    """Every skill after the last step, by what its own metric means."""
 
     def __repr__(self) -> str:
         rows = [f"{row.name} {_percent(row.macro)}" for row in self.rows]
@@ -40,12 +44,25 @@ class SummaryTable:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return {"reference": self.reference, "rows": [vars(row) for row in self.rows]}
+        return {"reference": self.reference, "rows": [row.as_json() for row in self.rows]}
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row per run, indexed by its name; columns are the other fields of `Summary`, in their units."""
-        names = [field.name for field in fields(Summary) if field.name != "name"]
+        """Return one row per run, indexed by its name; columns are the other fields of `Summary`, in their units.
+
+        Where any run has tolerant scores, `macro_tolerant` and the like follow, with `macro_strict` and the like over
+        the same tested values.
+        """
+        names = [field.name for field in fields(Summary) if field.name not in ("name", "strict_and_tolerant")]
         columns = {name: [getattr(row, name) for row in self.rows] for name in names}
+        pairs = [row.strict_and_tolerant for row in self.rows]
+        if any(pair is not None for pair in pairs):
+            columns |= {
+                f"{field}_{score}": [
+                    float("nan") if pair is None else getattr(getattr(pair, score), field) for pair in pairs
+                ]
+                for score in (STRICT, TOLERANT)
+                for field in FIELDS
+            }
         return as_frame(columns, index=[row.name for row in self.rows], index_name="name")
 
     def _repr_html_(self) -> str:
@@ -58,7 +75,15 @@ def summarised_runs(runs: Sequence[Run]) -> SummaryTable:
     """Return one row per run."""
     records = [record_of(run, in_detail=False) for run in runs]
     rows, references = summaries(records)
-    return SummaryTable(rows=tuple(rows), reference="; or ".join(references), notes=tuple(change_lines(records)))
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(record.name, []).append(record)
+    return SummaryTable(
+        rows=tuple(rows),
+        reference="; or ".join(references),
+        notes=(*change_lines(records), *tolerant_lines(records)),
+        skills=tuple(skill_lines(groups)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from adaptinf.config import RunConfig
 from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.evaluation.metrics import rare_skills
-from adaptinf.results.records import MATRIX_DIGITS, THOUSAND, ItemScores, RunRecord, StepRecord
+from adaptinf.results.items import THOUSAND, ItemScores
+from adaptinf.results.records import HF, MATRIX_DIGITS, RunRecord, StepRecord
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.methods import method_traits
@@ -66,7 +68,19 @@ def record_of(
         made_by=made_by.model_dump() if made_by else {},
         breaks=tested.breaks,
         changes=tuple(change.line for change in accepted_changes(run)),
+        tolerant=np.round(tested.tolerant, MATRIX_DIGITS),
+        standard_errors=np.round(tested.standard_errors[-1], MATRIX_DIGITS) if tested.skills else np.zeros(0),
+        metrics=metrics_of(tested, config),
+        tests={skill: found for skill in tested.skills if (found := tested.last_digest(skill)) is not None},
+        engine=tested.info.get("engine", HF),
     )
+
+
+def metrics_of(evaluation: Evaluation, config: RunConfig) -> tuple[str, ...]:
+    """Return what each skill's score means; where an earlier version did not save it, as it is configured."""
+    configured = {skill.skill: skill.metric for skill in config.evaluation}
+    pairs = zip(evaluation.skills, evaluation.metrics, strict=True)
+    return tuple(metric or configured.get(skill, "") for skill, metric in pairs)
 
 
 def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
@@ -77,10 +91,10 @@ def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
         rows = np.flatnonzero(table["skill"] == skill)
         if len(rows):
             rows = rows[np.argsort(table["id"][rows], kind="stable")]
-            scores = np.rint(table["score"][rows] * THOUSAND) / THOUSAND
+            scores, tolerant = (np.rint(table[name][rows] * THOUSAND) / THOUSAND for name in ("score", "tolerant"))
             # Correct answers are part of the digest: a test file may be edited, and its rows may have no ids.
             words = np.concatenate([table["id"][rows], table["answer"][rows]])
-            found[skill] = ItemScores(digest=tables.digest(words), scores=scores)
+            found[skill] = ItemScores(digest=tables.digest(words), scores=scores, tolerant=tolerant)
     return found
 
 

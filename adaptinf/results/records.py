@@ -16,6 +16,7 @@ import numpy as np
 
 from adaptinf.data.evaluation import since_breaks
 from adaptinf.errors import StoreError
+from adaptinf.results.items import ItemScores
 from adaptinf.selection.traits import Traits, traits_of
 from adaptinf.storage import tables
 from adaptinf.words import counted
@@ -25,39 +26,10 @@ if TYPE_CHECKING:
 
 MATRIX_DIGITS = 6
 """Decimals of accuracies, which are in 0..1."""
-THOUSAND = 1000
-"""Scores of test items are stored in thousandths, unless all of them are 0 or 1."""
 SELDOM = ("breaks", "changes")
 """Fields of a record that are written only where there is something to say."""
-UNSCORED = -1
-"""Stored instead of thousandths for an item that its metric could not score."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ItemScores:
-    """Test items of one skill after the last step, in the order of their ids."""
-
-    digest: str
-    """Hash of ids and correct answers: runs with the same digest answered the same items."""
-    scores: np.ndarray
-    """One score per item, 0..1, to three decimals."""
-
-    def packed(self) -> dict[str, Any]:
-        """Return JSON values: bits as hexadecimal digits if all scores are 0 or 1, otherwise thousandths."""
-        if np.isin(self.scores, (0.0, 1.0)).all():
-            bits = np.packbits(self.scores.astype(np.uint8)).tobytes().hex()
-            return {"digest": self.digest, "items": len(self.scores), "bits": bits}
-        whole = np.where(np.isfinite(self.scores), np.rint(self.scores * THOUSAND), UNSCORED).astype(np.int64)
-        return {"digest": self.digest, "items": len(whole), "thousandths": " ".join(map(str, whole.tolist()))}
-
-    @classmethod
-    def unpacked(cls, value: Mapping[str, Any]) -> ItemScores:
-        """Return the items that `packed` stored."""
-        if "bits" in value:
-            bits = np.unpackbits(np.frombuffer(bytes.fromhex(value["bits"]), np.uint8))[: value["items"]]
-            return cls(digest=value["digest"], scores=bits.astype(np.float64))
-        whole = np.array(value["thousandths"].split(), np.float64)
-        return cls(digest=value["digest"], scores=np.where(whole == UNSCORED, np.nan, whole / THOUSAND))
+HF = "hf"
+"""The engine of evaluations that name none: those of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +83,13 @@ class RunRecord:
     introduced_at: np.ndarray
     """S int64, as in `Evaluation`."""
     matrix: np.ndarray
-    """T x S accuracies in 0..1; NaN: not tested."""
+    """T x S strict accuracies in 0..1; NaN: not tested."""
     num_items: np.ndarray
-    """S int64: test items."""
+    """S int64: test items; 0: a harness tests the skill and does not say how many it has."""
     frequency: np.ndarray
     """S shares of the stream; NaN: unknown."""
     items: dict[str, ItemScores]
-    """Skill -> its test items after the last step."""
+    """Skill -> its test items after the last step; without those of which a harness gives no scores."""
     steps: tuple[StepRecord, ...]
     """The finished steps."""
     made_by: dict[str, Any]
@@ -126,8 +98,28 @@ class RunRecord:
     """Skill -> rows of the matrix from which on it was tested with other items; as in `Evaluation`."""
     changes: Sequence[str] = ()
     """Changes of base model and tests within the run that its user accepted, a sentence each."""
+    tolerant: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """T x S accuracies whatever the format of the answers; NaN: unknown, as all are if not given."""
+    standard_errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """S standard errors of the last row that a harness gives; NaN: none, as all are if not given."""
+    metrics: tuple[str, ...] = ()
+    """S names of what a score means; empty text: unknown, as all are if not given."""
+    tests: Mapping[str, str] = field(default_factory=dict)
+    """Skill -> digest of its newest tests; without those of versions that recorded none."""
+    engine: str = HF
+    """What generated the answers."""
     traits: Traits | None = None
     """What its method says of itself; None in a record that was read, as it is not written: see `method_traits`."""
+
+    def __post_init__(self) -> None:
+        """Fill in what is not given: it is unknown."""
+        filled: dict[str, Any] = {"metrics": self.metrics or ("",) * len(self.skills)}
+        if not self.tolerant.size:
+            filled["tolerant"] = np.full(self.matrix.shape, np.nan)
+        if not self.standard_errors.size:
+            filled["standard_errors"] = np.full(len(self.skills), np.nan)
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
 
     @property
     def method_traits(self) -> Traits:
@@ -177,6 +169,9 @@ class RunRecord:
             "skills": list(self.skills),
             "introduced_at": self.introduced_at.tolist(),
             "matrix": np.round(self.matrix, MATRIX_DIGITS),
+            "tolerant": np.round(self.tolerant, MATRIX_DIGITS),
+            "standard_errors": np.round(self.standard_errors, MATRIX_DIGITS),
+            "metrics": list(self.metrics),
             "num_items": self.num_items.tolist(),
             "frequency": np.round(self.frequency, MATRIX_DIGITS),
             "items": {skill: scores.packed() for skill, scores in self.items.items()},
@@ -187,14 +182,19 @@ class RunRecord:
     def from_json(cls, value: Mapping[str, Any]) -> RunRecord:
         """Return the record that `as_json` stored."""
         num_skills = len(value["skills"])
+        shape = (len(value["matrix"]), num_skills)
         arrays = {
             "introduced_at": np.array(value["introduced_at"], np.int64),
-            "matrix": np.array(value["matrix"], np.float64).reshape(len(value["matrix"]), num_skills),
+            "matrix": np.array(value["matrix"], np.float64).reshape(shape),
+            # Earlier versions wrote neither tolerant accuracies nor standard errors.
+            "tolerant": np.array(value["tolerant"], np.float64).reshape(shape) if "tolerant" in value else np.zeros(0),
+            "standard_errors": np.array(value.get("standard_errors", []), np.float64),
             "num_items": np.array(value["num_items"], np.int64),
             "frequency": np.array(value["frequency"], np.float64),
         }
         others = {
             "skills": tuple(value["skills"]),
+            "metrics": tuple(value.get("metrics", ())),
             "items": {skill: ItemScores.unpacked(scores) for skill, scores in value["items"].items()},
             "steps": tuple(StepRecord(**step) for step in value["steps"]),
         }

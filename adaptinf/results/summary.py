@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from adaptinf.data.evaluation import since_breaks
 from adaptinf.evaluation import metrics
 from adaptinf.results.records import RunRecord
 from adaptinf.selection.traits import methods_with_role
@@ -58,14 +60,61 @@ class Summary:
     """Seconds of extraction, clustering, selection and pruning."""
     training_seconds: float
     """Seconds of training."""
+    strict_and_tolerant: StrictAndTolerant | None = None
+    """The numbers of both scores over the same tested values; None: no tolerant score is known after the last step."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictAndTolerant:
+    """A run's numbers by the strict and by the tolerant score, which counts an answer whatever its format.
+
+    Both are over the tested values of which the tolerant score is known, and thus comparable. Neither has a relative
+    gain.
+    """
+
+    strict: Summary
+    """By the strict score; other numbers than the run's own where `unknown` has skills."""
+    tolerant: Summary
+    """By the tolerant score."""
+    unknown: tuple[str, ...]
+    """Skills with tested values whose tolerant score is not known."""
 
 
 def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summary:
     """Return the summary of a run. `reference`: S upper-reference accuracies for the relative gain; None: it is NaN."""
-    is_tested = bool(record.skills)
     # A run that tests no skill has a row as well, for its costs.
     # What a skill was and is compares answers to the same questions alone.
-    matrix = record.comparable_matrix if is_tested else np.full((1, 1), np.nan)
+    matrix = record.comparable_matrix if record.skills else np.full((1, 1), np.nan)
+    return _summary(record, matrix, reference, strict_and_tolerant(record))
+
+
+def strict_and_tolerant(record: RunRecord) -> StrictAndTolerant | None:
+    """Return the numbers of a run by both scores, over the same tested values."""
+    tolerant = since_breaks(record.tolerant, record.skills, record.breaks)
+    if not tolerant.size or not np.isfinite(tolerant[-1]).any():
+        return None
+    strict = np.where(np.isfinite(tolerant), record.comparable_matrix, np.nan)
+    return StrictAndTolerant(
+        strict=_summary(record, strict, None, None),
+        tolerant=_summary(record, tolerant, None, None),
+        unknown=unknown_tolerant(record),
+    )
+
+
+def unknown_tolerant(record: RunRecord) -> tuple[str, ...]:
+    """Return the skills with tested values whose tolerant score is not known."""
+    is_unknown = np.isfinite(record.comparable_matrix) & ~np.isfinite(record.tolerant)
+    return tuple(skill for skill, lacks in zip(record.skills, is_unknown.any(axis=0), strict=True) if lacks)
+
+
+def _summary(
+    record: RunRecord, matrix: np.ndarray, reference: np.ndarray | None, both: StrictAndTolerant | None
+) -> Summary:
+    is_tested = bool(record.skills)
     first = record.introduced_at if is_tested else np.zeros(1, np.int64)
     frequency = record.frequency if is_tested else np.full(1, np.nan)
     is_rare = metrics.rare_skills(frequency)
@@ -93,6 +142,7 @@ def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summ
         samples_trained=sum(step.trained for step in record.steps),
         selection_seconds=sum(step.selection_seconds for step in record.steps),
         training_seconds=sum(step.training_seconds for step in record.steps),
+        strict_and_tolerant=both,
     )
 
 

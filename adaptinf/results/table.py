@@ -8,9 +8,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from adaptinf.results import fairness
-from adaptinf.results.columns import COLUMNS, cell, interval_of, paired_test_text
+from adaptinf.results.both_scores import FIELDS, STRICT, TOLERANT, both_scores, both_scores_json, both_scores_table
+from adaptinf.results.columns import COLUMN, COLUMNS, cell, interval_of, paired_test_text
 from adaptinf.results.intervals import PairedTest
 from adaptinf.results.paired import PairedDifference, paired_difference
+from adaptinf.results.per_skill import SkillLine, skill_lines, skill_table
 from adaptinf.results.records import RunRecord
 from adaptinf.results.summary import Summary, summaries
 from adaptinf.selection.traits import methods_with_role
@@ -22,6 +24,8 @@ MARK = "†"
 """Follows the name of a row that trained on fewer samples than the others."""
 DIFFERENCES = {"macro": "accuracy", "micro": "micro"}
 """Field of `PairedDifference` -> its name in a heading."""
+TESTS = (*DIFFERENCES, "tolerant", "format_only")
+"""Fields of `PairedDifference` that are tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,8 @@ class ResultsRow:
             "seeds": [member.seed for member in self.members],
             **{column.field: interval_of(column, self.members)._asdict() for column in COLUMNS},
             "fewer_samples": self.num_fewer,
-            "against_random_replay": found and {"macro": _test(found.macro), "micro": _test(found.micro)},
+            "strict_and_tolerant": both_scores_json(self.members),
+            "against_random_replay": found and {name: _test(getattr(found, name)) for name in TESTS},
         }
 
 
@@ -81,6 +86,13 @@ class ResultsTable:
     """Notes for the reader of the numbers, one line each."""
     errors: Sequence[str]
     """What makes the table unfair: rows that trained on more than the budget."""
+    skills: Sequence[SkillLine] = ()
+    """Every skill after the last step, by what its own metric means."""
+
+    @property
+    def both_scores(self) -> list[list[str]]:
+        """Strict beside tolerant numbers as text, the head first; empty where no row has tolerant scores."""
+        return both_scores_table([(row.label, row.members) for row in self.rows])
 
     def __repr__(self) -> str:
         names = ", ".join(row.name for row in self.rows)
@@ -93,6 +105,7 @@ class ResultsTable:
             "budget": self.budget,
             "relative_gain_against": list(self.references),
             "rows": [row.as_json() for row in self.rows],
+            "skills": [line.as_json() for line in self.skills],
             "notes": list(self.notes),
             "errors": list(self.errors),
         }
@@ -103,7 +116,9 @@ class ResultsTable:
         Columns: `method`, `seeds` (their number); for each column of the table its field (`macro`, `rare`, ...), the
         mean over seeds in the table's unit (percent, points, seconds, samples), and `<field>_low` and `<field>_high`,
         the ends of its 95 % interval (NaN with one seed); `macro_difference` and `micro_difference` to the baseline in
-        points, with `_low`, `_high` and `_p_value`, NaN where there is no comparison.
+        points, with `_low`, `_high` and `_p_value`, NaN where there is no comparison; `tolerant_difference` and
+        `format_only_difference` likewise. `macro_tolerant` and the like are by the tolerant score, and `macro_strict`
+        and the like by the strict one over the same tested values: NaN where no tolerant score is known.
         """
         import pandas as pd
 
@@ -119,7 +134,9 @@ class ResultsTable:
             for row in self.rows
         )
         notes = "".join(f"<li>{escape(line)}</li>" for line in self.note_lines())
-        return f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul>"
+        table = f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+        others = "".join(_html_table(rows) for rows in (self.both_scores, skill_table(self.skills)) if len(rows) > 1)
+        return f"{table}{others}<ul>{notes}</ul>"
 
     def note_lines(self, *, with_relative_gain: bool = True) -> list[str]:
         """Return the lines below a table: seeds, budget, reference of the relative gain, notes, errors."""
@@ -150,11 +167,12 @@ def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), basel
     baseline = baseline or _baseline_of(groups)
     rows, references = summaries(kept)
     fewer = fairness.trained_fewer(kept)
+    made = [
+        _results_row(members, rows, [] if name == baseline else groups.get(baseline, []), fewer)
+        for name, members in groups.items()
+    ]
     return ResultsTable(
-        rows=[
-            _results_row(members, rows, [] if name == baseline else groups.get(baseline, []), fewer)
-            for name, members in groups.items()
-        ],
+        rows=made,
         seeds=sorted({record.seed for record in kept}),
         baseline=baseline,
         budget=fairness.common_budget(kept),
@@ -163,12 +181,15 @@ def results_table(records: Sequence[RunRecord], order: Sequence[str] = (), basel
             *notes,
             *fairness.fewer_lines(fewer),
             *fairness.seed_lines(kept),
-            *fairness.item_lines(kept, baseline),
+            *fairness.test_lines(kept, baseline),
+            *fairness.size_lines([row.against for row in made if row.against is not None]),
+            *fairness.tolerant_lines(kept),
             *fairness.cap_lines(kept),
             *fairness.change_lines(kept),
             *_gain_lines(rows),
         ],
         errors=fairness.trained_more(kept),
+        skills=skill_lines(groups),
     )
 
 
@@ -205,6 +226,13 @@ def _results_row(
     )
 
 
+def _html_table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    cells = ["".join(f"<td>{escape(text)}</td>" for text in row) for row in body]
+    titles = "".join(f"<th>{escape(text)}</th>" for text in head)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody><tr>{'</tr><tr>'.join(cells)}</tr></tbody></table>"
+
+
 def _test(found: PairedTest) -> dict[str, float]:
     mean, low, high = (100.0 * value for value in found.interval)
     return {"points": mean, "low": low, "high": high, "p_value": found.p_value, "effect": found.effect}
@@ -215,7 +243,11 @@ def _as_numbers(row: ResultsRow) -> dict[str, Any]:
     for column in COLUMNS:
         mean, low, high = interval_of(column, row.members)
         numbers |= {column.field: mean, f"{column.field}_low": low, f"{column.field}_high": high}
-    for field in DIFFERENCES:
+    both = both_scores(row.members) or {STRICT: [], TOLERANT: []}
+    numbers |= {
+        f"{field}_{score}": interval_of(COLUMN[field], own).mean for score, own in both.items() for field in FIELDS
+    }
+    for field in TESTS:
         test = None if row.against is None else _test(getattr(row.against, field))
         for name, key in (("", "points"), ("_low", "low"), ("_high", "high"), ("_p_value", "p_value")):
             numbers[f"{field}_difference{name}"] = float("nan") if test is None else test[key]

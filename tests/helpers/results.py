@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from adaptinf.results.records import ItemScores, RunRecord, StepRecord
+from adaptinf.results.items import ItemScores
+from adaptinf.results.records import RunRecord, StepRecord
 from tests.helpers.run_folders import BUDGET, NUM_ITEMS
 
 MATRIX = [[0.0, 0.2], [0.5, 0.4], [0.6, 0.5]]
@@ -36,9 +38,23 @@ def record(
     cap: int | None = None,
     settings: dict[str, Any] | None = None,
     first: Sequence[int] | None = None,
+    tolerant: Sequence[Sequence[float]] | None = None,
+    by_size: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    tests: dict[str, str] | None = None,
+    engine: str = "hf",
     **items: Any,
 ) -> RunRecord:
-    """Return a record; skills are introduced one a step, and share the stream as 3 : 1 : 1 : ..."""
+    """Return a record; skills are introduced one a step, and share the stream as 3 : 1 : 1 : ...
+
+    `by_size` names the skills whose single items are not known. `tolerant` is known of the last items as well.
+    """
+    found = items_of(matrix[-1], **items)
+    if tolerant is not None:
+        alike = items_of(tolerant[-1], **items)
+        found = {
+            skill: replace(one, tolerant=alike[skill].scores) if skill in alike else one for skill, one in found.items()
+        }
     num_skills, num_steps = len(matrix[0]), len(matrix) - 1
     shares = np.array([3.0, *[1.0] * (num_skills - 1)])
     steps = [
@@ -68,7 +84,11 @@ def record(
         matrix=np.array(matrix, np.float64),
         num_items=np.full(num_skills, NUM_ITEMS),
         frequency=shares / shares.sum(),
-        items=items_of(matrix[-1], **items),
+        items={skill: scores for skill, scores in found.items() if skill not in by_size},
         steps=tuple(steps),
         made_by={"version": "0"},
+        tolerant=np.zeros(0) if tolerant is None else np.array(tolerant, np.float64),
+        metrics=tuple(metrics),
+        tests=tests or {},
+        engine=engine,
     )

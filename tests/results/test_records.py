@@ -10,8 +10,9 @@ import pytest
 
 from adaptinf.data import Evaluation
 from adaptinf.errors import StoreError
+from adaptinf.results.items import ItemScores
 from adaptinf.results.recording import item_scores, model_fingerprint, record_of
-from adaptinf.results.records import ItemScores, read_records, records_text
+from adaptinf.results.records import read_records, records_text
 from adaptinf.results.summary import summarise
 from adaptinf.runs import Run
 from adaptinf.runs.environment import environment
@@ -135,7 +136,10 @@ def test_items_with_other_right_answers_are_other_items():
 
 
 def test_a_comparison_without_tests_is_read_again(tmp_path):
-    saved = replace(record("adapt"), skills=(), matrix=np.zeros((3, 0)), introduced_at=np.zeros(0, int), items={})
+    nothing = {"tolerant": np.zeros(0), "standard_errors": np.zeros(0), "metrics": ()}
+    saved = replace(
+        record("adapt"), skills=(), matrix=np.zeros((3, 0)), introduced_at=np.zeros(0, int), items={}, **nothing
+    )
     path = tmp_path / "comparison.json"
     path.write_text(records_text({}, [saved]))
     assert read_records(path).records[0].matrix.shape == (3, 0)

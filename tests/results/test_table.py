@@ -144,8 +144,10 @@ def test_other_test_items_are_told_and_not_compared():
     records = [record("adapt", ids="old"), record("random_replay"), record("sequential")]
     table = results_table(records)
     assert [row.against is None for row in table.rows] == [True, True, False]
-    (line,) = [note for note in table.notes if "different test items" in note]
-    assert line.startswith("seed 0: adapt and random_replay answered different test items of s0, s1")
+    (line,) = [note for note in table.notes if "tested differently" in note]
+    assert line.startswith(
+        "seed 0: adapt and random_replay were tested differently on s0 (other test items), s1 (other"
+    )
 
 
 def test_runs_that_are_behind_are_left_out_and_named():
