@@ -16,6 +16,7 @@ import torch
 from adaptinf.data import Evaluation, Sample
 from adaptinf.data.predictions import predictions_table
 from adaptinf.errors import AdaptError, ModelError
+from adaptinf.evaluation.allowed import right_answer
 from adaptinf.evaluation.identity import digest_rows, item_digest
 from adaptinf.evaluation.kept import ANSWERS_FILE, KeptAnswers, answers_key
 from adaptinf.evaluation.skills import (
@@ -23,7 +24,6 @@ from adaptinf.evaluation.skills import (
     extend_matrix,
     refused_lines,
     rejected_lines,
-    right_answer,
     score_answers,
     without_refused,
 )

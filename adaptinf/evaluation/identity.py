@@ -10,7 +10,8 @@ from pathlib import Path
 import xxhash
 
 from adaptinf.data import Evaluation, Sample
-from adaptinf.evaluation.skills import SkillTest, right_answer
+from adaptinf.evaluation.allowed import right_answer
+from adaptinf.evaluation.skills import SkillTest
 from adaptinf.images.contents import ImageContent
 from adaptinf.storage.digests import file_digest
 from adaptinf.words import counted

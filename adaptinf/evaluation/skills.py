@@ -12,8 +12,10 @@ import numpy as np
 from adaptinf import registry
 from adaptinf.config import DataConfig, DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
+from adaptinf.data.predictions import answers_text
 from adaptinf.errors import DataError, ModelError
-from adaptinf.evaluation.answers import answer_problem
+from adaptinf.evaluation.allowed import item_of
+from adaptinf.evaluation.answers import answer_problem, scores_of
 from adaptinf.formats.reading import broken_file, read_entry
 from adaptinf.sources import source_problem
 from adaptinf.storage.paths import why_no_file
@@ -71,7 +73,7 @@ def item_problem(item: Sample, metric: str) -> str | None:
     """Return why a sample cannot be a test item under a metric; None: it can."""
     if item.messages[-1]["role"] != "assistant":
         return "the last turn is not the assistant's, so there is no right answer"
-    return answer_problem(metric, right_answer(item))
+    return answer_problem(metric, item_of(item))
 
 
 def introductions(
@@ -126,25 +128,27 @@ def extend_matrix(
     return np.vstack([older, row])
 
 
-def right_answer(item: Sample) -> str:
-    """Return the text of the last turn."""
-    return "".join(block["text"] or "" for block in item.messages[-1]["content"])
-
-
 def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the table skill, id, prediction, answer, score; `predictions` are in the order of the tests."""
-    items = [(test.config, item) for test in tests for item in test.items]
-    answers = [right_answer(item) for _, item in items]
-    scores = [
-        registry.metric[config.metric](prediction, answer)
-        for (config, _), prediction, answer in zip(items, predictions, answers, strict=True)
-    ]
+    """Return the table of predictions: skill, id, prediction, answer, answers, score, tolerant.
+
+    `predictions` are in the order of the tests.
+    """
+    skills = [test.config.skill for test in tests for _ in test.items]
+    samples = [item for test in tests for item in test.items]
+    items = [item_of(sample, prediction) for sample, prediction in zip(samples, predictions, strict=True)]
+    found, first = [], 0
+    for test in tests:
+        own = items[first : first + len(test.items)]
+        found.append(scores_of(test.config.metric, own))
+        first += len(own)
     return {
-        "skill": text_array([config.skill for config, _ in items]),
-        "id": text_array([item.id for _, item in items]),
+        "skill": text_array(skills),
+        "id": text_array([sample.id for sample in samples]),
         "prediction": text_array(predictions),
-        "answer": text_array(answers),
-        "score": np.array(scores, dtype=np.float64),
+        "answer": text_array([item.answers[0] for item in items]),
+        "answers": text_array([answers_text(list(item.answers)) for item in items]),
+        "score": np.concatenate([scores.strict for scores in found]),
+        "tolerant": np.concatenate([scores.tolerant for scores in found]),
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adaptinf import registry
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.evaluation.answers import answer_problem, score
+from adaptinf.evaluation.answers import Item, answer_problem, score
 from adaptinf.evaluation.answers.boxes import box_in
 from adaptinf.evaluation.answers.iou import iou
 
@@ -94,7 +94,7 @@ def test_iou_is_symmetric_between_0_and_1_and_1_only_for_the_same_box(first, sec
 @given(prediction=st.text(max_size=40), answer=st.text(max_size=40))
 def test_every_metric_gives_two_texts_a_score_in_0_to_1_and_a_text_itself_the_best(prediction, answer):
     for name in registry.metric.names():
-        if answer_problem(name, answer):
+        if answer_problem(name, Item("", (answer,))):
             continue  # no right answer under this metric
         score = registry.metric[name](prediction, answer)
         assert isinstance(score, float) and 0.0 <= score <= 1.0

@@ -10,6 +10,7 @@ import pytest
 from adaptinf.config import DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError, DataError
+from adaptinf.evaluation.allowed import right_answer
 from adaptinf.evaluation.skills import (
     extend_matrix,
     frequencies,
@@ -17,7 +18,6 @@ from adaptinf.evaluation.skills import (
     missing_files,
     read_tests,
     rejected_lines,
-    right_answer,
     score_answers,
     unknown_introductions,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptinf.evaluation.answers import normalised
+from adaptinf.evaluation.answers.texts import normalised
 from adaptinf.registry import metric
 
 
