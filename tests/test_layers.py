@@ -13,6 +13,7 @@ PACKAGE = Path(adaptinf.__file__).parent
 LAYERS = (
     {"errors"},
     {"words", "images", "storage"},
+    {"outside"},
     {"data", "arrays", "registry", "progress", "config"},
     {"sources"},
     {"formats", "models", "scoring", "executors"},

@@ -87,6 +87,12 @@ def model_files(folder: Path, *, runs_code: bool) -> list[str]:
     return sorted(names)
 
 
+def files_beside_weights(folder: Path, *, runs_code: bool) -> list[str]:
+    """Return the files of a model without its weights and the list of their parts; arguments as of `model_files`."""
+    weights = set(_loaded(folder, WEIGHTS))
+    return [name for name in model_files(folder, runs_code=runs_code) if name not in weights]
+
+
 def adapter_files(folder: Path) -> list[str]:
     """Return the files of a PEFT adapter that loading reads, relative to its folder."""
     settings = [ADAPTER_FILE] if (folder / ADAPTER_FILE).is_file() else []
