@@ -301,10 +301,26 @@ class SkillConfig(SourceConfig):
     """Name of the skill, the same as in the data if the data name skills."""
     metric: str = "exact"
     """Name of the metric (`adaptinf list`)."""
+    boxes: Literal["pixels", "unit", "0-999", "0-1000"] | None = None
+    """Unit of boxes (iou): pixels of the image, 0 to 1, or 0 to 999 or 1000; null: any, if answers and predictions
+    have the same one."""
+    options: dict[str, Any] = {}
+    """Other options of the metric (docs/metrics.md): `{tolerance: 0.1}`."""
     introduced_at: Annotated[str, BeforeValidator(_as_text)] | None = None
     """Dataset (or its number) that first teaches the skill; `base`: known before; null: found in the data's skills."""
     max_new_tokens: int = Field(default=64, ge=1)
     """Longest answer in tokens."""
+
+    @property
+    def metric_options(self) -> dict[str, Any]:
+        """All options of the metric that are set."""
+        return {**({} if self.boxes is None else {"boxes": self.boxes}), **self.options}
+
+    @model_validator(mode="after")
+    def _sets_boxes_once(self) -> SkillConfig:
+        if self.boxes is not None and "boxes" in self.options:
+            raise ValueError("boxes and options: {boxes: ...} are both given; keep boxes")
+        return self
 
 
 class MadeBy(Section):

@@ -176,6 +176,7 @@ def validate(
         max_rows=max_rows,
         max_pixels=max_pixels,
         max_row_bytes=max_row_bytes,
+        are_tests=metric is not None,
     )
     if metric is not None:
         _ = registry.metric[metric]

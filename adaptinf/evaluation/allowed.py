@@ -1,12 +1,15 @@
-"""The allowed answers of a test item: its last turn."""
+"""The allowed answers of a test item: `answers` of its row, else its last turn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from adaptinf.data import Message, Sample
-from adaptinf.evaluation.answers import QUESTION, Item
+from adaptinf.evaluation.answers import IMAGE_SIZE, QUESTION, Item
+from adaptinf.formats.answered import ANSWERS, answers_of
+from adaptinf.images import size_of
 
 
 def right_answer(sample: Sample) -> str:
@@ -15,8 +18,12 @@ def right_answer(sample: Sample) -> str:
 
 
 def allowed_answers(sample: Sample) -> tuple[str, ...]:
-    """Return all answers that are right."""
-    return (right_answer(sample),)
+    """Return all answers that are right.
+
+    Raises:
+        BadRow: `answers` of the row holds something else than texts.
+    """
+    return answers_of(sample.meta.get(ANSWERS)) or (right_answer(sample),)
 
 
 def item_of(sample: Sample, prediction: str = "") -> Item:
@@ -26,7 +33,7 @@ def item_of(sample: Sample, prediction: str = "") -> Item:
 
 # Any: a value of a row can be of any type.
 class ItemMeta(Mapping[str, Any]):
-    """The further keys of a row, and its question."""
+    """The further keys of a row, its question, and the size of its images, which is read when it is asked for."""
 
     def __init__(self, sample: Sample) -> None:
         """Wrap a sample."""
@@ -38,15 +45,24 @@ class ItemMeta(Mapping[str, Any]):
             return self._sample.meta[key]
         if key == QUESTION:
             return question_of(self._sample)
+        if key == IMAGE_SIZE and self._image_size is not None:
+            return self._image_size
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keys."""
-        return iter(dict.fromkeys([*self._sample.meta, QUESTION]))
+        found = [*self._sample.meta, QUESTION, *([] if self._image_size is None else [IMAGE_SIZE])]
+        return iter(dict.fromkeys(found))
 
     def __len__(self) -> int:
         """Return the number of keys."""
-        return len({*self._sample.meta, QUESTION})
+        return len(list(iter(self)))
+
+    @cached_property
+    def _image_size(self) -> tuple[int, int] | None:
+        """Width and height of the images; None where there is none, one cannot be read, or their sizes differ."""
+        sizes = {size_of(image) for image in self._sample.images}
+        return next(iter(sizes)) if len(sizes) == 1 else None
 
 
 def question_of(sample: Sample) -> str:

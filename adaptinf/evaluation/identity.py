@@ -10,7 +10,7 @@ from pathlib import Path
 import xxhash
 
 from adaptinf.data import Evaluation, Sample
-from adaptinf.evaluation.allowed import right_answer
+from adaptinf.evaluation.allowed import allowed_answers, right_answer
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.images.contents import ImageContent
 from adaptinf.storage.digests import file_digest
@@ -43,7 +43,10 @@ def item_digest(item: Sample, test: SkillTest) -> str:
     turns = [[turn["role"], [[block["type"], block["text"]] for block in turn["content"]]] for turn in item.messages]
     images = list(map(_image_digest, item.images))
     asked = [item.id, turns, [dict(tool) for tool in item.tools], images]
-    value = [*asked, test.config.metric, test.config.max_new_tokens]
+    # Nothing is added where the last turn alone is right and no option is set, as digests of earlier versions have it.
+    answers, options = list(allowed_answers(item)), test.config.metric_options
+    more = [] if answers == [right_answer(item)] and not options else [answers, options]
+    value = [*asked, test.config.metric, test.config.max_new_tokens, *more]
     return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())
 
 

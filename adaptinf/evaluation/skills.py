@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from adaptinf import registry
 from adaptinf.config import DataConfig, DatasetConfig, SkillConfig
 from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.data.predictions import answers_text
-from adaptinf.errors import DataError, ModelError
+from adaptinf.errors import ConfigError, DataError, ModelError
 from adaptinf.evaluation.allowed import item_of
 from adaptinf.evaluation.answers import answer_problem, scores_of
+from adaptinf.evaluation.answers.judge import Judge
 from adaptinf.formats.reading import broken_file, read_entry
 from adaptinf.sources import source_problem
 from adaptinf.storage.paths import why_no_file
@@ -49,14 +49,14 @@ def read_tests(skills: Sequence[SkillConfig], data: DataConfig | None = None) ->
 
 
 def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
-    _ = registry.metric[skill.metric]
+    _ = metric_of(skill)
     # The same sample of rows for every seed, so that runs with different seeds are tested on the same items.
-    rows = list(read_entry(skill, data, source=skill.skill, seed=0))
+    rows = list(read_entry(skill, data, source=skill.skill, seed=0, are_tests=True))
     if broken := [row for row in rows if isinstance(row, Rejected) and row.ends_file]:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(broken[0])}; correct the file")
     items, rejected = [], []
     for number, row in enumerate(rows):
-        problem = None if isinstance(row, Rejected) else item_problem(row, skill.metric)
+        problem = None if isinstance(row, Rejected) else item_problem(row, skill.metric, skill.metric_options)
         if isinstance(row, Rejected):
             rejected.append(row)
         elif problem:
@@ -69,11 +69,24 @@ def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     return SkillTest(config=skill, items=tuple(items), rejected=tuple(rejected))
 
 
-def item_problem(item: Sample, metric: str) -> str | None:
+def metric_of(skill: SkillConfig) -> Judge:
+    """Return the metric of a skill with its options.
+
+    Raises:
+        ConfigError: there is no such metric, or it has no such option.
+    """
+    try:
+        return Judge.named(skill.metric, skill.metric_options)
+    except ConfigError as error:
+        raise ConfigError(f"evaluation of {skill.skill}: {error}") from None
+
+
+# Any: what a metric's options take is between it and its caller.
+def item_problem(item: Sample, metric: str, options: Mapping[str, Any] | None = None) -> str | None:
     """Return why a sample cannot be a test item under a metric; None: it can."""
     if item.messages[-1]["role"] != "assistant":
         return "the last turn is not the assistant's, so there is no right answer"
-    return answer_problem(metric, item_of(item))
+    return answer_problem(metric, item_of(item), **(options or {}))
 
 
 def introductions(
@@ -139,7 +152,7 @@ def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dic
     found, first = [], 0
     for test in tests:
         own = items[first : first + len(test.items)]
-        found.append(scores_of(test.config.metric, own))
+        found.append(scores_of(test.config.metric, own, **test.config.metric_options))
         first += len(own)
     return {
         "skill": text_array(skills),

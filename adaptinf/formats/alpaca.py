@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from adaptinf.formats.columns import has, image_paths
 from adaptinf.formats.conversation import Conversation, rest
@@ -16,6 +16,9 @@ USED = frozenset({"instruction", "input", "output", HISTORY, "image", "images"})
 @dataset_format("alpaca")
 class Alpaca:
     """Rows of Alpaca; the question is the instruction and, on the next line, the input."""
+
+    answer_key: ClassVar[str] = "output"
+    """Key of an answer that rows of a test file with `answers` may lack."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `instruction` and `output`."""

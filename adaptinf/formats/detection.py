@@ -10,6 +10,7 @@ from typing import Any
 
 from adaptinf.config.schema import ColumnsConfig
 from adaptinf.errors import ConfigError, DataError
+from adaptinf.formats.answered import AnsweredRows
 from adaptinf.formats.conversation import Conversation, Parser
 from adaptinf.formats.dataset_info import Described, described, formatting_of
 from adaptinf.formats.own_columns import OwnColumns
@@ -97,6 +98,8 @@ def parser_of(
 
 def name_of(parser: Parser) -> str:
     """Return what a parser is called: its format, or what names its columns."""
+    if isinstance(parser, AnsweredRows):
+        return name_of(parser.parser)
     if isinstance(parser, Detected):
         return parser.name
     if isinstance(parser, Described | OwnColumns | Renamed):

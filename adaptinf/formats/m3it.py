@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from adaptinf.formats.columns import has, image_path, image_paths, is_missing, listed
 from adaptinf.formats.conversation import Conversation, rest
@@ -18,6 +18,9 @@ USED = frozenset({"instruction", "inputs", "outputs", IMAGES, "image", "images"}
 @dataset_format("m3it")
 class M3it:
     """Rows of M3IT; the question is all images, the instruction and, on the next line, the inputs."""
+
+    answer_key: ClassVar[str] = "outputs"
+    """Key of an answer that rows of a test file with `answers` may lack."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `instruction` and `outputs`."""

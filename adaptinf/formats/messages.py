@@ -33,6 +33,8 @@ class Messages:
     """Rows with `messages`, as the OpenAI API and TRL use them."""
 
     plain: ClassVar[PlainShape] = PlainShape(turns="messages", role="role", text="content", roles=ROLES, used=USED)
+    answer_key: ClassVar[str] = "completion"
+    """Key of an answer that rows of a test file with `answers` may lack."""
     with_images: bool | None = None
     """How rows are written. Arrow needs rows of one kind: True writes blocks and `images` in every row, False writes
     plain texts in every row. None writes blocks in every row, and `images` in rows with images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from adaptinf.formats.columns import has, image_paths
 from adaptinf.formats.conversation import Conversation, rest
@@ -16,6 +16,9 @@ USED = frozenset({"query", "response", HISTORY, "image", "images"})
 @dataset_format("query_response")
 class QueryResponse:
     """Rows with `query` and `response`, and `<image>` tags in the question."""
+
+    answer_key: ClassVar[str] = "response"
+    """Key of an answer that rows of a test file with `answers` may lack."""
 
     def sniff(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has `query` and `response`."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from adaptinf.config.schema import MAX_ROW_BYTES, ColumnsConfig, DataConfig, SourceConfig
 from adaptinf.data import Rejected, Sample
+from adaptinf.formats.answered import AnsweredRows, filled
 from adaptinf.formats.columns import is_missing
 from adaptinf.formats.conversation import Parser, Place
 from adaptinf.formats.detection import ROWS_TO_SNIFF, parser_of
@@ -93,14 +94,21 @@ def prepared(
     check_images: bool = True,
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
+    are_tests: bool = False,
 ) -> Reading:
-    """Return what it takes to read a dataset, with the arguments of `read` and raising what it raises."""
+    """Return what it takes to read a dataset, with the arguments of `read` and raising what it raises.
+
+    `are_tests`: rows are those of a test file, which may have all allowed answers under `answers`.
+    """
     found = path if isinstance(path, Source) else find_source(path, subset=subset, split=split)
     found = found if isinstance(path, Source) and max_rows is None else drawn(found, max_rows, seed=0)
     folders = named_folders(images, found.folder)
     limit = MAX_ROW_BYTES if max_row_bytes is None else max_row_bytes
     head = [row.value for row in islice(_first_rows(found, limit), ROWS_TO_SNIFF)]
-    plugin = parser_of(found.path, head, format=format, columns=columns, description=found.description)
+    known = [filled(row) if are_tests and isinstance(row, Mapping) else row for row in head]
+    plugin = parser_of(found.path, known, format=format, columns=columns, description=found.description)
+    if are_tests:
+        plugin = AnsweredRows.of_file(plugin, found.shards[0].name if found.shards else "")
     return Reading(
         found=found,
         source=source or found.name,
@@ -115,13 +123,15 @@ def prepared(
 
 
 def read_entry(
-    entry: SourceConfig, data: DataConfig | None = None, *, source: str, seed: int = 0
+    entry: SourceConfig, data: DataConfig | None = None, *, source: str, seed: int = 0, are_tests: bool = False
 ) -> Iterator[Sample | Rejected]:
     """Return an iterator over the rows of a dataset of the configuration, as `read` does."""
-    return prepared_entry(entry, data, source=source, seed=seed).samples()
+    return prepared_entry(entry, data, source=source, seed=seed, are_tests=are_tests).samples()
 
 
-def prepared_entry(entry: SourceConfig, data: DataConfig | None = None, *, source: str, seed: int = 0) -> Reading:
+def prepared_entry(
+    entry: SourceConfig, data: DataConfig | None = None, *, source: str, seed: int = 0, are_tests: bool = False
+) -> Reading:
     """Return what it takes to read a dataset of the configuration.
 
     Args:
@@ -129,6 +139,7 @@ def prepared_entry(entry: SourceConfig, data: DataConfig | None = None, *, sourc
         data: limits of images and rows; None: the defaults.
         source: its name, the first part of every id.
         seed: seed of `max_rows`.
+        are_tests: whether it is a test file, whose rows may have all allowed answers under `answers`.
 
     Raises:
         DataError: the files cannot be found or read.
@@ -142,6 +153,7 @@ def prepared_entry(entry: SourceConfig, data: DataConfig | None = None, *, sourc
         source=source,
         max_pixels=None if data is None else data.max_pixels,
         max_row_bytes=None if data is None else data.max_row_bytes,
+        are_tests=are_tests,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
-from adaptinf.evaluation.skills import missing_files, unknown_introductions
+from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, given_adapter
 from adaptinf.runs.layout import POOL
@@ -45,6 +45,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
     with registry.scope(config.plugins):
         problems += _unknown_names(config)
         problems += _wrong_options(config)
+        problems += _wrong_metrics(config)
     problems += _wrong_training(config.training)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -96,7 +97,6 @@ def _unknown_names(config: RunConfig) -> list[str]:
     ]
     formats = [item.format for item in config.stream] + [item.format for item in config.evaluation]
     named += [(registry.dataset_format, name) for name in formats if name]
-    named += [(registry.metric, skill.metric) for skill in config.evaluation]
     named += [(registry.executor, config.executor)]
     return [line for kind, name in named if (line := kind.complaint(name))] + wrong
 
@@ -110,6 +110,17 @@ def _wrong_options(config: RunConfig) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _wrong_metrics(config: RunConfig) -> list[str]:
+    """Return a line per skill whose metric is not known, or does not take its options."""
+    found = []
+    for skill in config.evaluation:
+        try:
+            metric_of(skill)
+        except ConfigError as error:
+            found.append(str(error))
+    return found
 
 
 def _wrong_training(training: TrainingConfig) -> list[str]:
