@@ -25,12 +25,16 @@ MAX_TEXT_BYTES = 4 * 2**20
 BLOCKS = '[{"'
 """Start of a text that may be the JSON of a turn's blocks."""
 
-_ID, *_OTHER_IDS = ID_KEYS
-_IMAGE_KEYS = ("image", "images")
-_READ_ELSEWHERE = frozenset({*MEDIA_KEYS, *REFUSED_KEYS, *SYSTEM_KEYS, TOOLS_KEY})
+MAX_CHARACTERS = MAX_TEXT_BYTES // 4
+"""Characters of the text of a plain row, each of at most four bytes."""
+TAG = re.compile("<(?:image|img|video|audio)>")
+"""What no text of a plain row holds."""
+ID, *OTHER_IDS = ID_KEYS
+"""Key of the id of a plain row, and the keys that other rows may have theirs under."""
+READ_ELSEWHERE = frozenset({*MEDIA_KEYS, *REFUSED_KEYS, *SYSTEM_KEYS, TOOLS_KEY})
+"""Keys that are empty in a plain row, in whichever format."""
 
-_MOST_BYTES = 4  # of one character
-_TAG = re.compile("<(?:image|img|video|audio)>")
+_IMAGE_KEYS = ("image", "images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,40 +105,40 @@ def plain_row(number: int, row: Any, shape: PlainShape) -> PlainRow | None:
         name, text = turn.get(role_key), turn.get(text_key)
         if type(name) is not str or name not in known or type(text) is not str or not text:
             return None
-        if ("<" in text and _TAG.search(text)) or text.startswith(BLOCKS):
+        if ("<" in text and TAG.search(text)) or text.startswith(BLOCKS):
             return None
         roles.append(known[name])
         texts.append(text)
-    if "assistant" not in roles or _MOST_BYTES * sum(map(len, texts)) > MAX_TEXT_BYTES:
+    if "assistant" not in roles or sum(map(len, texts)) > MAX_CHARACTERS:
         return None
     for role, text in zip(roles, texts, strict=True):
         if role == "assistant" and text.isspace():
             return None
     if (own_id := _plain_id(row)) is None:
         return None
-    if len(row) == 1 + (_ID in row):
+    if len(row) == 1 + (ID in row):
         return PlainRow(number, own_id, roles, texts, None)
-    others = _others(row, shape)
+    others = other_keys(row, shape)
     return None if others is None else PlainRow(number, own_id, roles, texts, others or None)
 
 
 def _plain_id(row: dict[str, Any]) -> str | None:
     """Return a row's id, empty where it has none; None: it is no usual one."""
-    own_id = row.get(_ID)
+    own_id = row.get(ID)
     if type(own_id) is str:
         return own_id if own_id and own_id.isprintable() else None
     if type(own_id) is int:
         return str(own_id)
-    return None if own_id is not None or any(key in row for key in _OTHER_IDS) else ""
+    return None if own_id is not None or any(key in row for key in OTHER_IDS) else ""
 
 
-def _others(row: dict[str, Any], shape: PlainShape) -> dict[str, Any] | None:
+def other_keys(row: dict[str, Any], shape: PlainShape) -> dict[str, Any] | None:
     """Return the keys of a row that are kept as `meta`; None where one of them makes the row no plain one."""
     others = {}
     for key, value in row.items():
-        if key == shape.turns or key == _ID:
+        if key == shape.turns or key == ID:
             continue
-        if key in shape.used or key in _READ_ELSEWHERE:
+        if key in shape.used or key in READ_ELSEWHERE:
             is_empty = value is None or (key in _IMAGE_KEYS and (value == "" or value == []))
             if not is_empty:
                 return None

@@ -23,7 +23,7 @@ from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reasons import BadRow
 from adaptinf.formats.rows import Draft, Item, RowReader, settled_plain, settled_rejected
 from adaptinf.sources import FileRow, Source, chosen_source, drawn, find_source
-from adaptinf.sources.chunks import Chunk, chunks_of, is_much, read_chunk
+from adaptinf.sources.chunks import Chunk, chunks_of, is_much, read_chunk, read_pieces
 from adaptinf.sources.manifest import exported_roots
 from adaptinf.words import counted
 
@@ -229,7 +229,7 @@ class ChunkReader:
         Raises:
             DataError: the file cannot be read.
         """
-        return self.rows.items(read_chunk(self.found, chunk, self.max_row_bytes), chunk.name)
+        return self.rows.items(read_pieces(self.found, chunk, self.max_row_bytes), chunk.name)
 
 
 class Begin(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +15,13 @@ from adaptinf.formats.ids import as_line, intended_id, numbered, own_id, repeate
 from adaptinf.formats.image_files import Found
 from adaptinf.formats.in_row import GivenImage, without_bytes
 from adaptinf.formats.nesting import rows_in
-from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, plain_row, shape_of
+from adaptinf.formats.plain import MAX_TEXT_BYTES, MEASURED_KEYS, PlainRow, PlainShape, plain_row, shape_of
 from adaptinf.formats.reasons import BadRow, shown
 from adaptinf.formats.unread_images import unread_image
 from adaptinf.images.contents import ImageContent
 from adaptinf.sources import FileRow
 from adaptinf.sources.decoding import num_bytes
+from adaptinf.sources.row import FileBatch
 from adaptinf.words import shortened
 
 _SHOWN_KEY = 40
@@ -83,16 +84,28 @@ class RowReader:
     find_image: Callable[[str | GivenImage], Found]
     """Returns the image that a row names or holds."""
 
-    def items(self, rows: Iterator[FileRow], file: str) -> Iterator[Item]:
+    def items(self, rows: Iterable[FileRow | FileBatch], file: str) -> Iterator[Item]:
         """Yield the items of the rows of a file, which are as many, but for rows that are lists of rows."""
         shape = shape_of(self.plugin)
         for row in rows:
-            if shape and (plain := plain_row(row.number, row.value, shape)):
+            if isinstance(row, FileBatch):
+                yield from self._items_of(row, shape, file)
+            elif shape and (plain := plain_row(row.number, row.value, shape)):
                 yield plain
             elif type(row.value) is list:
                 yield from (self._item(one, file) for one in rows_in(row))
             else:
                 yield self._item(row, file)
+
+    def _items_of(self, batch: FileBatch, shape: PlainShape | None, file: str) -> Iterator[Item]:
+        """Yield the items of a batch: the plain rows from its columns, every other one as a row of a file."""
+        from adaptinf.formats.plain_columns import pieces_of  # which imports pyarrow
+
+        for piece in pieces_of(batch, shape):
+            if isinstance(piece, PlainRow):
+                yield piece
+            else:
+                yield from self.items(piece, file)
 
     def _item(self, row: FileRow, file: str) -> Draft | Rejected:
         try:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from adaptinf.sources.columns import refuse_other_columns, rows_of
+from adaptinf.sources.columns import refuse_other_columns, rows_in_batches
 from adaptinf.sources.opening import open_bytes
-from adaptinf.sources.row import FileRow
+from adaptinf.sources.row import FileBatch, FileRow
 from adaptinf.sources.source import Shard
 
 _FILE_MAGIC = b"ARROW1"
@@ -22,12 +22,22 @@ def read_arrow(shard: Shard, max_row_bytes: int) -> Iterator[FileRow]:
     Raises:
         DataError: the columns are not those of the source's first shard.
     """
+    yield from rows_in_batches(read_arrow_batches(shard, max_row_bytes))
+
+
+def read_arrow_batches(shard: Shard, max_row_bytes: int) -> Iterator[FileBatch | FileRow]:
+    """Yield what `read_arrow` does in the batches of the file; a row is what says that a file is damaged.
+
+    Raises:
+        DataError: as `read_arrow`.
+    """
     number = 0
     try:
         with _opened(shard) as (schema, batches):
             refuse_other_columns(shard, schema)
             for batch in batches:
-                yield from rows_of(batch, number, max_row_bytes)
+                if batch.num_rows:
+                    yield FileBatch(number, batch, max_row_bytes)
                 number += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().split("\n")[0][:200]

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 from adaptinf.errors import DataError
 from adaptinf.sources.json import holds_lines_only, line_rows_of
 from adaptinf.sources.kinds import count_rows, read_shard
-from adaptinf.sources.row import FileRow, NoRows
+from adaptinf.sources.row import FileBatch, FileRow, NoRows
 from adaptinf.sources.source import Shard, Source
 
 CHUNK_BYTES = 16 * 2**20
@@ -93,14 +93,27 @@ def read_chunk(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[Fil
     Raises:
         DataError: as `read_shard`.
     """
+    for piece in read_pieces(source, chunk, max_row_bytes):
+        if isinstance(piece, FileRow):
+            yield piece
+        else:
+            from adaptinf.sources.columns import rows_in_batch
+
+            yield from rows_in_batch(piece)
+
+
+def read_pieces(source: Source, chunk: Chunk, max_row_bytes: int) -> Iterator[FileBatch | FileRow]:
+    """Yield the rows of a chunk as `read_chunk` does, those of tables in batches.
+
+    Raises:
+        DataError: as `read_shard`.
+    """
     shard = source.shards[chunk.shard]
     try:
-        if chunk.part is None:
+        if shard.kind in ("parquet", "arrow") and shard.members is None:
+            yield from _batches(shard, chunk.part, max_row_bytes)
+        elif chunk.part is None:
             yield from read_shard(shard, max_row_bytes)
-        elif shard.kind == "parquet":
-            first = chunk.part[0]
-            for number, value, problem, ends_file in _row_range(shard, chunk.part, max_row_bytes):
-                yield FileRow(number - first, value, problem, ends_file)
         elif chunk.num_rows is None:
             yield from line_rows_of(shard, chunk.part, max_row_bytes)
         else:
@@ -181,10 +194,17 @@ def _row_cuts(shard: Shard) -> list[int]:
     return [*cuts, rows] if rows > cuts[-1] else cuts
 
 
-def _row_range(shard: Shard, part: tuple[int, int], max_row_bytes: int) -> Iterator[FileRow]:
-    from adaptinf.sources.parquet import read_row_range
+def _batches(shard: Shard, part: tuple[int, int] | None, max_row_bytes: int) -> Iterator[FileBatch | FileRow]:
+    """Yield the rows of a table, numbered from the first one of the part."""
+    from adaptinf.sources.arrow import read_arrow_batches
+    from adaptinf.sources.columns import joined
+    from adaptinf.sources.parquet import read_batches
 
-    return read_row_range(shard, part, max_row_bytes)
+    is_arrow = shard.kind == "arrow"
+    pieces = read_arrow_batches(shard, max_row_bytes) if is_arrow else read_batches(shard, part, max_row_bytes)
+    first = 0 if part is None else part[0]
+    for piece in joined(pieces):
+        yield piece._replace(number=piece.number - first) if first else piece
 
 
 def _line_cuts(shard: Shard, with_images: bool) -> list[int]:

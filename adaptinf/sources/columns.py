@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -14,13 +14,69 @@ import pyarrow.compute as pc
 from adaptinf.errors import DataError
 from adaptinf.sources.class_labels import label_names
 from adaptinf.sources.decoding import size_problem
-from adaptinf.sources.row import FileRow
+from adaptinf.sources.row import FileBatch, FileRow
 from adaptinf.sources.source import Shard
 
 MAX_BATCH_BYTES = 32 * 2**20
 """Bytes of a batch of rows that are in memory as Python objects, unless one row has more."""
 MAX_BATCH_ROWS = 100
 """Rows of a batch: Parquet's dictionaries, of up to 1 MB, may give every row the same large value."""
+
+_JOINED_ROWS, _JOINED_BYTES = 1000, 4 * 2**20
+"""Rows and bytes of batches that are put together: many short columns take longer than few long ones."""
+
+
+def rows_in_batch(batch: FileBatch) -> Iterator[FileRow]:
+    """Yield the rows of a batch."""
+    return rows_of(batch.columns, batch.number, batch.max_row_bytes)
+
+
+def rows_in_batches(pieces: Iterable[FileBatch | FileRow]) -> Iterator[FileRow]:
+    """Yield the rows of batches, and the rows among them."""
+    for piece in pieces:
+        if isinstance(piece, FileRow):
+            yield piece
+        else:
+            yield from rows_in_batch(piece)
+
+
+def joined(pieces: Iterable[FileBatch | FileRow]) -> Iterator[FileBatch | FileRow]:
+    """Yield the rows of consecutive batches in fewer ones where they are small, and in more where they are long."""
+    waiting: list[FileBatch] = []
+    num_rows = num_bytes = 0
+    for piece in _divided(pieces):
+        if isinstance(piece, FileRow):
+            yield from _as_one(waiting)
+            yield piece
+            waiting, num_rows, num_bytes = [], 0, 0
+            continue
+        waiting.append(piece)
+        num_rows, num_bytes = num_rows + piece.columns.num_rows, num_bytes + piece.columns.nbytes
+        if num_rows >= _JOINED_ROWS or num_bytes >= _JOINED_BYTES:
+            yield from _as_one(waiting)
+            waiting, num_rows, num_bytes = [], 0, 0
+    yield from _as_one(waiting)
+
+
+def _divided(pieces: Iterable[FileBatch | FileRow]) -> Iterator[FileBatch | FileRow]:
+    for piece in pieces:
+        if isinstance(piece, FileRow) or piece.columns.num_rows <= _JOINED_ROWS:
+            yield piece
+            continue
+        for start in range(0, piece.columns.num_rows, _JOINED_ROWS):
+            part = piece.columns.slice(start, _JOINED_ROWS)
+            yield piece._replace(number=piece.number + start, columns=part)
+
+
+def _as_one(batches: list[FileBatch]) -> Iterator[FileBatch]:
+    if len(batches) > 1:
+        whole = pa.Table.from_batches([batch.columns for batch in batches]).combine_chunks()
+        first = batches[0].number
+        for columns in whole.to_batches():
+            yield batches[0]._replace(number=first, columns=columns)
+            first += columns.num_rows
+    else:
+        yield from batches
 
 
 def rows_of(batch: pa.RecordBatch, first: int, max_row_bytes: int) -> Iterator[FileRow]:
@@ -31,7 +87,7 @@ def rows_of(batch: pa.RecordBatch, first: int, max_row_bytes: int) -> Iterator[F
         if piece.nbytes > max_row_bytes:
             yield from _one_by_one(piece, first + start, max_row_bytes)
             continue
-        for number, value in enumerate(_values(piece), first + start):
+        for number, value in enumerate(values_of(piece), first + start):
             yield FileRow(number, value)
 
 
@@ -71,10 +127,10 @@ def _one_by_one(batch: pa.RecordBatch, first: int, max_row_bytes: int) -> Iterat
     for offset in range(batch.num_rows):
         row = batch.slice(offset, 1)
         problem = size_problem(row.nbytes, max_row_bytes)
-        yield FileRow(first + offset, None if problem else next(_values(row)), problem)
+        yield FileRow(first + offset, None if problem else next(values_of(row)), problem)
 
 
-def _values(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def values_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Yield the rows as JSON values and bytes: what JSON has no type for becomes text, NaN and infinities None.
 
     Classes become their names, which are what a model is to learn.

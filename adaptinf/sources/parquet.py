@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adaptinf.sources.columns import MAX_BATCH_BYTES, MAX_BATCH_ROWS, refuse_other_columns, rows_of
+from adaptinf.sources.columns import MAX_BATCH_BYTES, MAX_BATCH_ROWS, refuse_other_columns, rows_in_batches
 from adaptinf.sources.opening import open_bytes
-from adaptinf.sources.row import FileRow
+from adaptinf.sources.row import FileBatch, FileRow
 from adaptinf.sources.source import Shard
 
 
@@ -29,6 +29,15 @@ def read_row_range(shard: Shard, part: tuple[int, int] | None, max_row_bytes: in
     Raises:
         DataError: as `read_parquet`.
     """
+    yield from rows_in_batches(read_batches(shard, part, max_row_bytes))
+
+
+def read_batches(shard: Shard, part: tuple[int, int] | None, max_row_bytes: int) -> Iterator[FileBatch | FileRow]:
+    """Yield what `read_row_range` does in batches of few rows; a row is what says that a file is damaged.
+
+    Raises:
+        DataError: as `read_parquet`.
+    """
     number = 0
     try:
         with _opened(shard) as file:
@@ -41,7 +50,8 @@ def read_row_range(shard: Shard, part: tuple[int, int] | None, max_row_bytes: in
                     for batch in file.iter_batches(_batch_rows(file, group), row_groups=[group], use_threads=False):
                         skipped = min(max(0, first - number), batch.num_rows)
                         wanted = batch.slice(skipped, max(0, stop - number - skipped))
-                        yield from rows_of(wanted, number + skipped, max_row_bytes)
+                        if wanted.num_rows:
+                            yield FileBatch(number + skipped, wanted, max_row_bytes)
                         number += batch.num_rows
                         if number >= stop:
                             break

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptinf.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class FileRow(NamedTuple):
@@ -18,6 +21,17 @@ class FileRow(NamedTuple):
     """Why the row cannot be read; None for a readable row."""
     ends_file: bool = False
     """Whether nothing after this row can be read."""
+
+
+class FileBatch(NamedTuple):
+    """Rows of a table that are columns still, which `columns.rows_in_batch` makes rows of."""
+
+    number: int
+    """Position of the first row in its file, from 0."""
+    columns: pa.RecordBatch
+    """The rows, at least one."""
+    max_row_bytes: int
+    """Bytes of the largest row that is read."""
 
 
 class NoRows(DataError):

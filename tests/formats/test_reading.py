@@ -274,7 +274,7 @@ def test_a_text_that_no_model_reads_is_refused_and_other_keys_may_be_longer(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adaptinf.formats.rows.MAX_TEXT_BYTES", 500)
-    monkeypatch.setattr(plain, "MAX_TEXT_BYTES", 500)
+    monkeypatch.setattr(plain, "MAX_CHARACTERS", 125)
     rows = [llava("é" * 300), llava("x" * 300, note="x" * 2000)]
     refused, kept = read_rows(folder, rows)
     assert isinstance(refused, Rejected) and isinstance(kept, Sample)
