@@ -113,7 +113,7 @@ class Evaluation:
             # Without times, so that an evaluation that is made again has the same bytes.
             lines = [json.dumps(tables.finite(line), ensure_ascii=False) for line in self.rejected]
             (folder / store.REJECTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        tables.write_table(folder / self.PREDICTIONS, self.predictions)
+        tables.write_table(folder / self.PREDICTIONS, predictions_table(self.predictions))
         matrix = {
             "skills": list(self.skills),
             "introduced_at": self.introduced_at,

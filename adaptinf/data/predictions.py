@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,8 @@ COLUMNS = {
 """Column -> its kind, in the order of the file."""
 END, LENGTH = "end", "length"
 """Reasons to stop: the model ended its answer, or the answer was cut off at `max_new_tokens`."""
+MUCH = 0.05
+"""Share of predictions cut off from which on a skill is warned of: as much as many methods differ by."""
 FIRST_COLUMNS = ("skill", "id", "prediction", "answer", "score")
 """Columns that files of every version have."""
 
@@ -49,6 +52,40 @@ def predictions_table(columns: Mapping[str, Any]) -> Columns:
         else:
             found[name] = tables.text_array([""] * num_rows) if kind == TEXT else np.full(num_rows, np.nan)
     return found
+
+
+class Stops(NamedTuple):
+    """How many predictions of a skill were cut off."""
+
+    cut_off: int
+    """Number of those that ended at `max_new_tokens`."""
+    known: int
+    """Number of those of which the reason is known."""
+
+    @property
+    def share(self) -> float:
+        """The share that was cut off, 0..1."""
+        return self.cut_off / self.known
+
+    @property
+    def is_much(self) -> bool:
+        """Whether so many were cut off that the accuracy may say more of the limit than of the model."""
+        return self.share >= MUCH
+
+
+def stops_of(skills: Sequence[str], reasons: Sequence[str]) -> dict[str, Stops]:
+    """Return skill -> how many of its predictions were cut off; only skills of which a reason is known.
+
+    Args:
+        skills: the column `skill`.
+        reasons: the column `stop`.
+    """
+    counts = Counter(zip(skills, reasons, strict=True))
+    found = {
+        skill: Stops(counts[skill, LENGTH], counts[skill, LENGTH] + counts[skill, END])
+        for skill in dict.fromkeys(skills)
+    }
+    return {skill: stops for skill, stops in found.items() if stops.known}
 
 
 def answers_text(answers: list[str]) -> str:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptinf.errors import ConfigError
+from adaptinf.report.answer import baseline_of, subject_of
+from adaptinf.report.answered import answers_figure
 from adaptinf.report.composition import composition_figure
 from adaptinf.report.costs import cost_figure, pool_figure
 from adaptinf.report.facts import gather
 from adaptinf.report.gallery import gallery_figure, pairs_figure
-from adaptinf.report.headline import answers, baseline_of, subject_of
+from adaptinf.report.headline import answers
+from adaptinf.report.lost import losses_figure, lost_table
 from adaptinf.report.rendering import Page, rendered
 from adaptinf.report.retention import retention
 from adaptinf.report.samples import detailed
@@ -75,6 +78,8 @@ def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
         table.figure,
         accuracy_figure(facts),
         matrix_figure(facts),
+        losses_figure(shown),
+        answers_figure(shown),
         pool_figure(facts),
         scorer_figure(shown),
         histogram_figure(shown),
@@ -89,6 +94,7 @@ def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
         answers=answers(facts, table),
         table=table,
         heat_maps=[(fact.label, heat_map(fact, baseline_of(fact, facts))) for fact in shown],
+        lost=[(fact.label, lost_table(fact)) for fact in shown],
         retention=retention(facts),
         figures=figures,
         album=album,

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from adaptinf.data import Evaluation, Features, Selection
+from adaptinf.data.predictions import Stops, stops_of
 from adaptinf.pool.stored import Catalogue
-from adaptinf.runs import Run
+from adaptinf.results.recording import metrics_of
+from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.methods import method_traits
@@ -53,6 +55,28 @@ class RunFacts:
     def evaluation(self) -> Evaluation | None:
         """The newest evaluation, with all rows of the skill matrix so far; None if no skill is tested."""
         return self.run.newest(Evaluation)
+
+    def evaluation_at(self, row: int) -> Evaluation | None:
+        """Return the evaluation behind a row of the skill matrix (0: the base model); None where it is not there."""
+        if row not in self._evaluations:
+            self._evaluations[row] = self.run.load(row - 1 if row else BASE_STEP, Evaluation)
+        return self._evaluations[row]
+
+    @cached_property
+    def _evaluations(self) -> dict[int, Evaluation | None]:
+        """Row -> its evaluation, as far as it was asked for."""
+        return {}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What the score of each skill means; empty text: unknown."""
+        return () if self.evaluation is None else metrics_of(self.evaluation, self.run.config)
+
+    @cached_property
+    def stops(self) -> dict[str, Stops]:
+        """Skill -> how many of its newest answers were cut off; without skills of which it is not known."""
+        table = {} if self.evaluation is None else self.evaluation.predictions
+        return stops_of(table["skill"].tolist(), table["stop"].tolist()) if table else {}
 
     @property
     def changes(self) -> list[str]:

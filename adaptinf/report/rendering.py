@@ -19,9 +19,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 import adaptinf
+from adaptinf.report.answer import Answer
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
-from adaptinf.report.headline import Answer
+from adaptinf.report.lost import LostTable
 from adaptinf.report.retention import Retention
 from adaptinf.report.skills import NO_SKILLS, HeatMap, by_group
 from adaptinf.report.table import SummaryTable
@@ -50,6 +51,8 @@ class Page:
     """One line per method."""
     heat_maps: Sequence[tuple[str, HeatMap | None]]
     """Label and skill matrix of each run."""
+    lost: Sequence[tuple[str, LostTable]]
+    """Label and losses of each run."""
     retention: Sequence[Retention]
     """One curve per skill."""
     figures: Sequence[Figure]
@@ -61,6 +64,19 @@ class Page:
     def has_breaks(self) -> bool:
         """Whether a skill of any run was tested with other items at some step."""
         return any(row.breaks for _, found in self.heat_maps if found is not None for row in found.rows)
+
+
+def _cut_off_notes(page: Page) -> list[str]:
+    """Return a line for each run with skills of which many answers were cut off."""
+    lines = []
+    for fact in page.detailed:
+        much = [f"{skill} {100 * stops.share:.0f} %" for skill, stops in fact.stops.items() if stops.is_much]
+        if much:
+            lines.append(
+                f"{fact.label}: answers that were cut off at max_new_tokens: {', '.join(much)}. Their scores may say "
+                "more of that limit than of the model."
+            )
+    return lines
 
 
 def rendered(page: Page) -> str:
@@ -146,6 +162,7 @@ def _notes(page: Page) -> list[str]:
         if fact.run.num_finished < len(fact.run.config.stream)
     ]
     found = [f"{fact.label}: {line}" for fact in page.facts for line in fact.changes]
+    found += _cut_off_notes(page)
     if waiting:
         found.append(f"Not all steps are finished: {', '.join(waiting)}. The page shows the results so far.")
     if hidden:

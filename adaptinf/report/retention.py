@@ -30,6 +30,8 @@ class Curve:
     """Index of its colour."""
     line: str
     """Points of the mean over seeds, in SVG syntax."""
+    tolerant: str
+    """The same whatever the format of the answers; empty where it is not known."""
     band: str
     """Points around the 95 % interval over seeds; empty for one seed."""
     last: tuple[float, float] | None
@@ -71,8 +73,12 @@ def _retention_of(
     skill: str, first: int, owner: RunFacts, groups: dict[str, list[RunFacts]], colors: dict[str, int]
 ) -> Retention:
     num_rows = max(len(fact.evaluation.matrix) for members in groups.values() for fact in members if fact.evaluation)
-    lines = {group: _line_of(skill, members) for group, members in groups.items()}
-    curves = [_curve(group, colors[group], line, num_rows) for group, line in lines.items() if len(line)]
+    lines = {group: _line_of(skill, members, "matrix") for group, members in groups.items()}
+    curves = [
+        _curve(group, colors[group], line, _line_of(skill, groups[group], "tolerant"), num_rows)
+        for group, line in lines.items()
+        if len(line)
+    ]
     means = [line[-1, 0] for line in lines.values() if len(line)]
     names = row_names(owner, len(owner.run.config.stream) + 1)
     return Retention(
@@ -93,10 +99,13 @@ def _introduced(first: int, names: Sequence[str]) -> str:
     return f"step {first + 1}, {names[first + 1]}" if first + 1 < len(names) else "not introduced yet"
 
 
-def _line_of(skill: str, members: Sequence[RunFacts]) -> np.ndarray:
-    """Return T x 3: mean over seeds and ends of its interval, in percent; no rows if no run tests the skill."""
+def _line_of(skill: str, members: Sequence[RunFacts], field: str) -> np.ndarray:
+    """Return T x 3: mean over seeds and ends of its interval, in percent; no rows if no run tests the skill.
+
+    `field` of the evaluation: `matrix`, or `tolerant`.
+    """
     columns = [
-        100.0 * fact.evaluation.matrix[:, fact.evaluation.skills.index(skill)]
+        100.0 * getattr(fact.evaluation, field)[:, fact.evaluation.skills.index(skill)]
         for fact in members
         if fact.evaluation and skill in fact.evaluation.skills
     ]
@@ -105,12 +114,20 @@ def _line_of(skill: str, members: Sequence[RunFacts]) -> np.ndarray:
     return np.array(rows).reshape(-1, 3)
 
 
-def _curve(group: str, color: int, line: np.ndarray, num_rows: int) -> Curve:
-    points = [(_x(row, num_rows), _y(mean)) for row, (mean, _, _) in enumerate(line) if np.isfinite(mean)]
+def _curve(group: str, color: int, line: np.ndarray, tolerant: np.ndarray, num_rows: int) -> Curve:
+    points, in_any_form = (
+        [(_x(row, num_rows), _y(mean)) for row, (mean, _, _) in enumerate(means) if np.isfinite(mean)]
+        for means in (line, tolerant)
+    )
     known = [(_x(row, num_rows), low, high) for row, (_, low, high) in enumerate(line) if np.isfinite(low)]
     around = [(x, _y(high)) for x, _, high in known] + [(x, _y(low)) for x, low, _ in reversed(known)]
     return Curve(
-        group=group, color=color, line=_points(points), band=_points(around), last=points[-1] if points else None
+        group=group,
+        color=color,
+        line=_points(points),
+        tolerant=_points(in_any_form),
+        band=_points(around),
+        last=points[-1] if points else None,
     )
 
 

@@ -32,6 +32,21 @@ class HeatMap:
     """One row per skill, in the order of introduction."""
     has_baseline: bool
     """Whether the baseline's last row is known too."""
+    has_tolerant: bool
+    """Whether any tolerant accuracy is known."""
+    unknown: Sequence[str]
+    """Skills with tested values whose tolerant accuracy is not known."""
+
+
+class HeatCell(NamedTuple):
+    """One skill after one step."""
+
+    value: float | None
+    """Strict accuracy in 0..1; None: not tested."""
+    tolerant: float | None
+    """Tolerant accuracy in 0..1; None: not known."""
+    is_first: bool
+    """Whether the skill was introduced there."""
 
 
 class HeatRow(NamedTuple):
@@ -39,8 +54,16 @@ class HeatRow(NamedTuple):
 
     skill: str
     """Its name."""
-    cells: Sequence[tuple[float | None, bool]]
-    """Per column: accuracy in 0..1, and whether the skill was introduced there."""
+    metric: str
+    """What its score means; empty: unknown."""
+    items: str
+    """Number of its items, in words."""
+    cut_off: str
+    """Share of the last answers that were cut off, as text; a dash where it is unknown."""
+    is_cut_off: bool
+    """Whether it is large enough to warn."""
+    cells: Sequence[HeatCell]
+    """One per column."""
     change: str
     """Last value minus the best since the introduction, in points; empty if there is no later row."""
     breaks: Sequence[int]
@@ -57,26 +80,51 @@ def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
     num_rows = len(evaluation.matrix)
     # Two runs are comparable only after the same step and on the same skills.
     is_alike = baseline is not None and baseline.skills == evaluation.skills and len(baseline.matrix) >= num_rows
-    others = (
-        baseline.matrix[num_rows - 1] if baseline is not None and is_alike else np.full(len(evaluation.skills), np.nan)
-    )
+    others = np.full(len(evaluation.skills), np.nan)
+    if baseline is not None and is_alike:
+        pairs = zip(evaluation.metrics, baseline.metrics, strict=True)
+        # A score by another metric is another thing; where one is not known, they are taken for the same.
+        differs = np.array([bool(one and other) and one != other for one, other in pairs])
+        others = np.where(differs, np.nan, baseline.matrix[num_rows - 1])
     order = np.argsort(evaluation.introduced_at, kind="stable")
     return HeatMap(
         run=fact.label,
         steps=row_names(fact, num_rows),
-        rows=[_heat_row(evaluation, int(skill), float(others[skill])) for skill in order],
+        rows=[_heat_row(fact, evaluation, int(skill), float(others[skill])) for skill in order],
         has_baseline=is_alike,
+        has_tolerant=bool(np.isfinite(evaluation.tolerant).any()),
+        unknown=[evaluation.skills[skill] for skill in order if _is_unknown(evaluation)[:, skill].any()],
     )
 
 
-def _heat_row(evaluation: Evaluation, skill: int, other: float) -> HeatRow:
+def _heat_row(fact: RunFacts, evaluation: Evaluation, skill: int, other: float) -> HeatRow:
     column, first = evaluation.matrix[:, skill], int(evaluation.introduced_at[skill]) + 1
-    cells = [(None if np.isnan(value) else float(value), row == first) for row, value in enumerate(column)]
+    known = zip(_known(column), _known(evaluation.tolerant[:, skill]), strict=True)
     since = evaluation.comparable_matrix[first:, skill]
     can_change = np.isfinite(since).sum() > 1
-    change = points(float(since[-1] - np.nanmax(since))) if can_change else ""
     name = evaluation.skills[skill]
-    return HeatRow(name, cells, change, evaluation.breaks.get(name, []), points(float(column[-1]) - other))
+    stops = fact.stops.get(name)
+    return HeatRow(
+        skill=name,
+        metric=fact.metrics[skill],
+        items=_items_text(evaluation, name, int(evaluation.num_items[skill])),
+        cut_off="–" if stops is None else f"{100.0 * stops.share:.0f} %",
+        is_cut_off=stops is not None and stops.is_much,
+        cells=[HeatCell(value, tolerant, row == first) for row, (value, tolerant) in enumerate(known)],
+        change=points(float(since[-1] - np.nanmax(since))) if can_change else "",
+        breaks=evaluation.breaks.get(name, []),
+        against=points(float(column[-1]) - other),
+    )
+
+
+def _known(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _items_text(evaluation: Evaluation, skill: str, num_items: int) -> str:
+    """Return the number of items; a skill whose single items are not known is said to be known by size alone."""
+    count = f"{num_items:,}" if num_items else "unknown number"
+    return count if (evaluation.predictions["skill"] == skill).any() else f"{count}, size alone"
 
 
 def points(difference: float) -> str:
@@ -93,7 +141,7 @@ def row_names(fact: RunFacts, num_rows: int) -> list[str]:
 
 
 def matrix_figure(facts: Sequence[RunFacts]) -> Figure:
-    """Return the skill matrices as a table: skill, step, dataset, accuracy in percent, items, step of introduction."""
+    """Return the skill matrices as a table: one row per skill and step, accuracies in percent."""
     return figure_of_runs("skills", [(fact.label, _matrix_rows(fact)) for fact in facts])
 
 
@@ -107,7 +155,9 @@ def _matrix_rows(fact: RunFacts) -> list[FigureRow] | str:
             "skill": skill,
             "step": row,
             "dataset": names[row],
+            "metric": fact.metrics[column],
             "accuracy": 100.0 * evaluation.matrix[row, column],
+            "tolerant": 100.0 * evaluation.tolerant[row, column],
             "items": int(evaluation.num_items[column]),
             "introduced_in_step": int(evaluation.introduced_at[column]) + 1,
         }
@@ -131,19 +181,33 @@ def by_group(facts: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
 
 
 def _accuracy_rows(members: Sequence[RunFacts]) -> list[FigureRow] | str:
-    curves = [_mean_of_rows(fact.evaluation) for fact in members if fact.evaluation]
+    curves = [_mean_of_rows(fact.evaluation.matrix) for fact in members if fact.evaluation]
+    tolerant = [_mean_of_rows(_alike(fact.evaluation)) for fact in members if fact.evaluation]
     if not curves:
         return NO_SKILLS
     names = row_names(members[0], max(map(len, curves)))
     rows: list[FigureRow] = []
     for step, name in enumerate(names):
         interval = over_seeds([100.0 * curve[step] for curve in curves if step < len(curve)])
-        rows.append({"step": step, "dataset": name, **interval._asdict()})
+        alike = [100.0 * curve[step] for curve in tolerant if step < len(curve)]
+        mean = over_seeds(alike).mean if np.isfinite(alike).all() else float("nan")
+        rows.append({"step": step, "dataset": name, **interval._asdict(), "tolerant": mean})
     return rows
 
 
-def _mean_of_rows(evaluation: Evaluation) -> np.ndarray:
+def _alike(evaluation: Evaluation) -> np.ndarray:
+    """Return the tolerant accuracies, T x S, without rows in which one of a tested skill is not known."""
+    return np.where(_is_unknown(evaluation).any(axis=1, keepdims=True), np.nan, evaluation.tolerant)
+
+
+def _is_unknown(evaluation: Evaluation) -> np.ndarray:
+    """Return T x S bools: the skill was tested, and its tolerant accuracy is not known."""
+    found: np.ndarray = np.isfinite(evaluation.matrix) & ~np.isfinite(evaluation.tolerant)
+    return found
+
+
+def _mean_of_rows(matrix: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a row without tests has no mean
-        means: np.ndarray = np.nanmean(evaluation.matrix, axis=1)
+        means: np.ndarray = np.nanmean(matrix, axis=1)
     return means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from adaptinf import config as configuration
 from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
 from adaptinf.data import Clusters, Evaluation, Features, Sample, SavedPruning, Selection, Trained
+from adaptinf.data.predictions import END, LENGTH
 from adaptinf.pool.intake import add_dataset
 from adaptinf.runs import Run
 from adaptinf.storage import store, tables
@@ -35,12 +37,18 @@ def run_folder(
     shift: int = 0,
     datasets: Mapping[str, Sequence[str]] | None = None,
     left_out: Mapping[str, Sequence[str]] | None = None,
+    tolerant: Sequence[Sequence[float]] | None = None,
+    by_size: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    num_cut_off: int | None = None,
+    engine: str = "hf",
 ) -> Run:
     """Return a run of one step per later row of the matrix, and of the skills s0, s1, ..., all introduced at once.
 
     `shift` moves which of the items are answered rightly. `datasets` names the true skill of each sample of each
     dataset (two samples where it is None); all of them are chosen, BUDGET are said to be trained on. `left_out`:
-    samples that the last step could not train on, with the reason.
+    samples that the last step could not train on, with the reason. `by_size` names the skills without predictions.
+    `num_cut_off`: predictions of each skill that were cut off; None: not known of any.
     """
     num_steps, num_skills = len(matrix) - 1, len(matrix[0])
     datasets = datasets or {f"d{step}": ["s0", RARE] for step in range(num_steps)}
@@ -54,7 +62,17 @@ def run_folder(
     introduced = np.array(introduced_at if introduced_at is not None else [0] * num_skills, np.int64)
     for step in range(-1, num_steps):
         if num_skills:
-            _save(run, step, _evaluation(np.array(matrix[: step + 2]), introduced, num_items, shift))
+            rows = slice(step + 2)
+            made = _evaluation(
+                np.array(matrix[rows]), introduced, num_items, shift, None if tolerant is None else tolerant[rows]
+            )
+            if num_cut_off is not None:
+                ends = [LENGTH if at % num_items < num_cut_off else END for at in range(num_items * num_skills)]
+                made = replace(made, predictions={**made.predictions, "stop": tables.text_array(ends)})
+            has_items = ~np.isin(made.predictions["skill"].astype(str), list(by_size))
+            table = {name: values[has_items] for name, values in made.predictions.items()}
+            info = {"engine": engine, "tests": {skill: [skill] * (step + 2) for skill in made.skills}}
+            _save(run, step, replace(made, predictions=table, metrics=tuple(metrics), info=info))
         if step >= 0:
             _join(run, step, datasets[run.config.stream[step].name])
             _choose_all(run, step)
@@ -62,11 +80,18 @@ def run_folder(
     return run
 
 
-def _evaluation(matrix: np.ndarray, introduced_at: np.ndarray, num_items: int, shift: int) -> Evaluation:
+def _evaluation(
+    matrix: np.ndarray,
+    introduced_at: np.ndarray,
+    num_items: int,
+    shift: int,
+    tolerant: Sequence[Sequence[float]] | None,
+) -> Evaluation:
     """Return the evaluation after the last row; the first skill has nine tenths of the stream."""
+    alike = np.full(matrix.shape, np.nan) if tolerant is None else np.array(tolerant, np.float64)
     skills = tuple(f"s{skill}" for skill in range(matrix.shape[1]))
     rest = len(skills) - 1
-    right = [np.roll(np.arange(num_items) < round(share * num_items), shift) for share in np.nan_to_num(matrix[-1])]
+    right, in_any_form = ([_right(share, num_items, shift) for share in row] for row in (matrix[-1], alike[-1]))
     ids = [f"{skill}/{item}" for skill in skills for item in range(num_items)]
     text = tables.text_array([""] * len(ids))
     return Evaluation(
@@ -80,9 +105,17 @@ def _evaluation(matrix: np.ndarray, introduced_at: np.ndarray, num_items: int, s
             "id": tables.text_array(ids),
             "prediction": text,
             "answer": text,
-            "score": np.concatenate(right).astype(np.float64),
+            "score": np.nan_to_num(np.concatenate(right)),
+            "tolerant": np.concatenate(in_any_form),
         },
+        tolerant=alike,
     )
+
+
+def _right(share: float, num_items: int, shift: int) -> np.ndarray:
+    """Return one score per item, such a share of them 1; all NaN for NaN."""
+    scores = np.roll(np.arange(num_items) < round(np.nan_to_num(share) * num_items), shift).astype(np.float64)
+    return np.where(np.isnan(share), np.nan, scores)
 
 
 def _join(run: Run, step: int, skills: Sequence[str]) -> None:

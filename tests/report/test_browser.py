@@ -28,7 +28,7 @@ FLAGS = (
 ).split()
 SECONDS_TO_OPEN = 3.0
 CHARTS = ("accuracy", "pool", "deciders", "entropies", "histograms", "shares", "favours", "map", "time", "disk")
-CARDS = ("pairs", "gallery")
+CARDS = ("answers", "pairs", "gallery")
 DRAWN = """
 const figure = document.querySelector(`figure[data-figure="${arguments[0]}"]`);
 const canvas = figure.querySelector(".canvas");
@@ -223,7 +223,7 @@ def test_another_run_shows_what_it_has_and_says_what_it_has_not(driver, page):
     text = driver.find_element("css selector", '[data-figure="map"] .missing').text
     assert text == "random_replay selects without the model, so it has no scores, vectors or clusters."
     panels = driver.find_elements("css selector", ".of-run")
-    assert [panel.is_displayed() for panel in panels] == [False, True]
+    assert [panel.is_displayed() for panel in panels] == [False, True] * 2, "the matrix, and what was lost"
     assert complaints(driver) == []
 
 

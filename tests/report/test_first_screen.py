@@ -172,7 +172,7 @@ def test_the_heat_map_marks_introductions_losses_and_random_replay(tmp_path):
     ])  # fmt: skip
     found = heat_map(adapt, random.evaluation)
     assert found is not None and found.steps == ["base", "d0", "d1"] and found.has_baseline
-    assert [cell[1] for cell in found.rows[0].cells] == [False, True, False]
+    assert [cell.is_first for cell in found.rows[0].cells] == [False, True, False]
     assert (found.rows[0].change, found.rows[0].against) == ("−5", "+45")
     assert (found.rows[1].change, found.rows[1].against) == ("", "+40")
     assert not heat_map(adapt, None).has_baseline

@@ -60,7 +60,7 @@ def test_the_policy_lists_exactly_the_two_scripts(page):
 
 def test_sections_come_in_the_order_of_the_story(page):
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "section" and "id" in attributes]
-    assert ids == ["table", "skills", "pool", "scorers", "composition", "map", "pairs", "gallery", "cost"]
+    assert ids == ["table", "skills", "answers", "pool", "scorers", "composition", "map", "pairs", "gallery", "cost"]
     for question in ("Did the selection help?", "What was forgotten?", "What was selected?", "What was pruned?"):
         assert page.text.index(question) < page.text.index("Table")
     assert page.text.index("What did it cost?") < page.text.index("Table")

@@ -44,3 +44,35 @@ charts.pairs = function pairs(canvas, allRows) {
   }
   canvas.replaceChildren(list);
 };
+
+charts.answers = function answers(canvas, allRows, figure) {
+  const rows = ofRun(allRows);
+  const skill = choice(figure, "skill", "Skill", unique(rows.map((row) => row.skill)).map((name) => [name, name]));
+  const own = rows.filter((row) => row.skill === skill);
+  const titles = {
+    "in another form": ["Right in another form", "the tolerant score is higher than the strict one"],
+    "no score": ["Without a score", "not right, as far as the metric can tell"],
+    "part of the score": ["With part of the score", "the metric gives more than 0 and less than 1"],
+    "full score": ["With the full score", "right, and in the right form"],
+  };
+  const ends = { end: "ended by the model", length: "cut off at max_new_tokens", "": "reason of its end not known" };
+  const says = (value) => (value === null ? "not known" : number(value, 3));
+  canvas.replaceChildren();
+  for (const [kind, [name, gloss]] of Object.entries(titles)) {
+    const cards = own.filter((row) => row.kind === kind);
+    if (!cards.length) continue;
+    const title = element("h4", "shelf", `${name} `);
+    title.append(element("small", "", gloss));
+    const grid = element("div", "cardgrid wide");
+    for (const row of cards) {
+      const card = element("div", "card");
+      card.append(element("p", "question-text data", row.prompt || "(prompt not recorded)"));
+      card.append(element("p", "answer-text data", row.prediction || "(empty prediction)"));
+      card.append(element("p", "data", `allowed: ${row.answers || "(none)"}`));
+      card.append(element("p", `about data${row.stop === "length" ? " cut" : ""}`, `strict ${says(row.strict)} · tolerant ${says(row.tolerant)} · ${ends[row.stop]}`));
+      card.append(element("p", "about data", row.id));
+      grid.append(card);
+    }
+    canvas.append(title, grid);
+  }
+};

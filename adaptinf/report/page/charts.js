@@ -43,6 +43,16 @@ const charts = {
         hovertemplate: "%{text}<extra></extra>",
       };
     });
+    for (const group of groups) {
+      const own = rows.filter((row) => row.run === group && row.tolerant !== null);
+      if (own.length) {
+        traces.push({
+          name: `${shortened(group)}, any format`, x: own.map((row) => row.step), y: own.map((row) => row.tolerant), mode: "lines+markers",
+          line: { color: palette(report.groups.indexOf(group)), width: 1.5, dash: "dot" }, marker: { size: 4 },
+          text: own.map((row) => `${asText(group)}, whatever the format: ${number(row.tolerant)} %`), hovertemplate: "%{text}<extra></extra>",
+        });
+      }
+    }
     const names = new Map(rows.map((row) => [row.step, row.step ? stepName(row) : "base"]));
     const ticks = [...names.keys()];
     return show(canvas, traces, {
