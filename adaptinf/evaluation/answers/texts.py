@@ -16,5 +16,9 @@ def normalised(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case, without punctuation; scripts without spaces by character."""
-    return _WORD.findall(normalised(text))
+    """Return the words of a text in lower case, without punctuation; scripts without spaces by character.
+
+    A text without a letter or digit, such as a symbol, is one word.
+    """
+    plain = normalised(text)
+    return _WORD.findall(plain) or ([plain] if plain else [])

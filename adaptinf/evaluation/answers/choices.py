@@ -1,0 +1,99 @@
+"""The options of a multiple-choice question: columns of the row, else the lines of the question."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from adaptinf.evaluation.answers.item import QUESTION
+from adaptinf.evaluation.answers.texts import normalised
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+KEYS = ("choices", "options")
+"""Keys of a row with its options: a list of texts, an object of letters, or `{label: [...], text: [...]}`."""
+_MARK = re.compile(r"(?:^|(?<=[\s:;,]))(?:\(([A-Z]|[1-9])\)|\[([A-Z]|[1-9])\]|([A-Z]|[1-9])[.):](?=\s))\s*")
+
+
+def choices_of(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Return label -> text of each option; empty where the row names none.
+
+    Sought under `choices` or `options`, in columns A, B, C, ..., and in the question: `A. cat`, `(A) cat`, `A) cat`.
+    """
+    for key in KEYS:
+        if found := _from_value(meta.get(key)):
+            return found
+    columns = {letter: meta.get(letter) for letter in LETTERS}
+    texts = [str(columns[letter]) for letter in LETTERS if columns[letter] not in (None, "")]
+    if len(texts) > 1 and all(columns[letter] not in (None, "") for letter in LETTERS[: len(texts)]):
+        return dict(zip(LETTERS, texts, strict=False))
+    return _from_question(str(meta.get(QUESTION, "")))
+
+
+# Any: a value of a row can be of any type.
+def _from_value(value: Any) -> dict[str, str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    if isinstance(value, Mapping):
+        labels, texts = value.get("label"), value.get("text")
+        if isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts):
+            return {str(label): str(text) for label, text in zip(labels, texts, strict=True)}
+        if all(isinstance(text, str) and len(str(label)) == 1 for label, text in value.items()):
+            return {str(label): text for label, text in value.items()}
+        return {}
+    if isinstance(value, list) and 1 < len(value) <= len(LETTERS) and all(isinstance(text, str) for text in value):
+        return dict(zip(LETTERS, _without_marks(value), strict=False))
+    return {}
+
+
+def _without_marks(texts: list[str]) -> list[str]:
+    """Return options without their letters, if each begins with its own."""
+    found = [_MARK.match(text) for text in texts]
+    labels = [next(filter(None, one.groups())) if one else "" for one in found]
+    if labels != list(LETTERS[: len(texts)]):
+        return texts
+    return [text[one.end() :] if one else text for text, one in zip(texts, found, strict=True)]
+
+
+def _from_question(question: str) -> dict[str, str]:
+    """Return the last run of marks A, B, C, ... or 1, 2, 3, ... with what stands behind each."""
+    best: dict[str, str] = {}
+    for labels in (LETTERS, "123456789"):
+        for run in _runs(question, labels):
+            if len(run) > 1:
+                best = run
+        if best:
+            return best
+    return best
+
+
+def _runs(question: str, labels: str) -> Iterator[dict[str, str]]:
+    marks = [(next(filter(None, one.groups())), one) for one in _MARK.finditer(question)]
+    run: list[tuple[str, re.Match[str]]] = []
+    for label, mark in marks:
+        if run and label == labels[len(run) % len(labels)] and len(run) < len(labels):
+            run.append((label, mark))
+        elif label == labels[0]:
+            yield _texts(question, run)
+            run = [(label, mark)]
+    yield _texts(question, run)
+
+
+def _texts(question: str, run: list[tuple[str, re.Match[str]]]) -> dict[str, str]:
+    ends = [mark.start() for _, mark in run[1:]]
+    found = {}
+    for (label, mark), end in zip(run, [*ends, len(question)], strict=False):
+        text = question[mark.end() : end].strip()
+        # What follows the last option on another line is no part of it, nor is the comma before the next one.
+        found[label] = (text.splitlines() or [""])[0].strip().rstrip(",;")
+    return found
+
+
+def label_of_text(text: str, choices: Mapping[str, str]) -> str | None:
+    """Return the label of the one option with a text; None: no option has it, or several have."""
+    found = [label for label, choice in choices.items() if normalised(choice) == normalised(text)]
+    return found[0] if len(found) == 1 else None
