@@ -41,6 +41,7 @@ from adaptinf.runs.making_again import compare_made_again
 from adaptinf.runs.methods import FEATURE_INPUTS
 from adaptinf.runs.same_tests import check_tests
 from adaptinf.runs.stream import join
+from adaptinf.runs.tested import averages_of
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import select, traits_of, with_options
 from adaptinf.storage.store import Artifact
@@ -311,9 +312,10 @@ def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -
         )
 
     evaluation = _with_model(run, step, Evaluation, compute)
-    macro = metrics.average_accuracy(evaluation.matrix)
+    averages = averages_of(evaluation.scores)
     micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
-    run.log_metrics(step, Evaluation.stage, {"average_accuracy": macro, "micro_accuracy": micro})
+    numbers = {"average_accuracy": averages.strict, "micro_accuracy": micro, "average_tolerant": averages.tolerant}
+    run.log_metrics(step, Evaluation.stage, numbers)
 
 
 def _prune(

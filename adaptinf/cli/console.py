@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adaptinf.doctor.machine import Check, Checkup
     from adaptinf.registry.listing import PluginList
     from adaptinf.runs.status import Status, StepStatus
+    from adaptinf.runs.tested import NewestTest
     from adaptinf.select_files import Chosen
 
 NUMERIC = "-−–+<0123456789"
@@ -78,16 +79,20 @@ def _show_tokens(tokens: TokenLengths) -> None:
 
 def show_status(found: Status) -> None:
     """Print a run's state."""
-    header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", "time"]
+    has_tolerant = any(step.average_tolerant is not None for step in found.steps)
+    tolerant = ["tolerant"] if has_tolerant else []
+    header = ["step", "dataset", "rows", "rejected", "state", "pool after", "accuracy", *tolerant, "time"]
     cap = "no pool cap" if found.cap is None else f"pool cap {found.cap:,}"
     say(f"{found.folder}: {found.method}, budget {found.budget:,}, {cap}", _state_line(found))
-    print_table([header, *(_step_cells(step, found) for step in found.steps)])
+    print_table([header, *(_step_cells(step, found, has_tolerant=has_tolerant) for step in found.steps)])
     left = found.seconds_left
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     say(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
     say(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
     for line in found.accepted:
         say(f"accepted: {line}")
+    if found.newest_test is not None:
+        say(*_test_lines(found.newest_test))
     for step in found.steps:
         if step.unusable:
             rows = counted(step.unusable, "sample")
@@ -103,7 +108,20 @@ def _state_line(found: Status) -> str:
     return found.state
 
 
-def _step_cells(step: StepStatus, found: Status) -> list[str]:
+def _test_lines(test: NewestTest) -> Iterator[str]:
+    """Yield what the newest test says beyond its mean accuracy."""
+    when = "the base model" if test.step < 0 else f"step {test.step}"
+    if test.unknown and test.tolerant is not None:
+        yield (
+            f"{when}: tolerant accuracy {_percent(test.tolerant)}, strict {_percent(test.strict)}, over the skills "
+            f"where it is known; not known of {', '.join(test.unknown)}"
+        )
+    if test.warned:
+        shares = ", ".join(f"{skill} {100 * test.cut_off[skill]:.0f} %" for skill in test.warned)
+        yield f"{when}: answers cut off at max_new_tokens: {shares}; their scores may say more of that limit"
+
+
+def _step_cells(step: StepStatus, found: Status, *, has_tolerant: bool) -> list[str]:
     return [
         str(step.step),
         step.dataset,
@@ -112,6 +130,7 @@ def _step_cells(step: StepStatus, found: Status) -> list[str]:
         "testing the base model" if found.testing_base and step.step == found.steps_finished else _state(step),
         _count(step.kept),
         _percent(step.average_accuracy),
+        *([_percent(step.average_tolerant)] if has_tolerant else []),
         "" if step.seconds is None else format_seconds(step.seconds),
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,17 @@ def since_breaks(matrix: np.ndarray, skills: Sequence[str], breaks: Mapping[str,
     for column, skill in enumerate(skills):
         found[: max(breaks.get(skill, [0])), column] = np.nan
     return found
+
+
+class Scores(NamedTuple):
+    """The accuracies of an evaluation."""
+
+    skills: tuple[str, ...]
+    """S skill names."""
+    strict: np.ndarray
+    """T x S, as `Evaluation.matrix`."""
+    tolerant: np.ndarray
+    """T x S, as `Evaluation.tolerant`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +91,11 @@ class Evaluation:
             filled["metrics"] = ("",) * len(self.skills)
         for name, value in filled.items():
             object.__setattr__(self, name, value)  # the fields of a frozen dataclass
+
+    @property
+    def scores(self) -> Scores:
+        """Its accuracies alone."""
+        return Scores(self.skills, self.matrix, self.tolerant)
 
     def digests(self, skill: str) -> list[str | None]:
         """Return what identifies the tests of a skill in each row of the matrix; None: not tested, or not recorded."""
@@ -139,10 +155,10 @@ class Evaluation:
         )
 
     @classmethod
-    def load_matrix(cls, folder: Path) -> np.ndarray:
-        """Return the saved skill matrix, T x S; nothing else is read."""
-        matrix: np.ndarray = _matrix_fields(folder / cls.MATRIX)["matrix"]
-        return matrix
+    def load_scores(cls, folder: Path) -> Scores:
+        """Return the saved accuracies; nothing else is read."""
+        found = _matrix_fields(folder / cls.MATRIX)
+        return Scores(found["skills"], found["matrix"], found["tolerant"])
 
     def __repr__(self) -> str:
         last = self.matrix[-1][np.isfinite(self.matrix[-1])] if len(self.matrix) else np.zeros(0)

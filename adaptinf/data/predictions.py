@@ -114,3 +114,15 @@ def read_predictions(path: Path) -> Columns:
                 f"{WAY_OUT}"
             )
     return predictions_table(table)
+
+
+def read_stops(path: Path) -> dict[str, Stops]:
+    """Return `stops_of` the saved table; nothing else is read, and of a file of an earlier version nothing is known.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    if "stop" not in tables.column_names(path):
+        return {}
+    skills, reasons = (tables.read_texts(path, name).to_pylist() for name in ("skill", "stop"))
+    return stops_of(skills, reasons)

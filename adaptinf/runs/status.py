@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
-from adaptinf.evaluation.metrics import average_accuracy
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.stored import StoredDataset, dataset_info, stored_datasets
@@ -21,6 +20,7 @@ from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.expected import missing
 from adaptinf.runs.step_folders import StepFolders
+from adaptinf.runs.tested import NewestTest, averages_after, newest_test
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import lock, store
 from adaptinf.storage.display import as_frame, as_html
@@ -56,7 +56,9 @@ class StepStatus:
     kept: int | None
     """Samples in the pool after the step; None: it has not pruned yet."""
     average_accuracy: float | None
-    """Mean accuracy over skills after the step, 0 to 1; None: not tested."""
+    """Mean strict accuracy over skills after the step, 0 to 1; None: not tested."""
+    average_tolerant: float | None
+    """The same whatever the format of the answers; None: not tested, or that of a skill is not known."""
     seconds: float | None
     """Time spent on the step so far; None: it has not begun."""
 
@@ -98,6 +100,8 @@ class Status:
     """Estimate for the waiting steps; None before the first step is finished."""
     accepted: tuple[str, ...]
     """Changes of base model and tests that the user has accepted, a line each."""
+    newest_test: NewestTest | None
+    """The newest test: accuracies whatever the format, answers that were cut off; None: nothing is tested yet."""
     steps: tuple[StepStatus, ...]
     """One per dataset of the stream."""
 
@@ -143,6 +147,7 @@ def status_of(run: Run) -> Status:
         testing_base=folders.is_making(BASE_STEP, Evaluation),
         seconds_left=_seconds_left(len(run.settings.stream), folders.num_finished, seconds),
         accepted=tuple(change.line for change in accepted_changes(run)),
+        newest_test=newest_test(run, folders),
         steps=tuple(_step_statuses(run, folders, seconds, datasets)),
     )
 
@@ -209,6 +214,7 @@ def _step_statuses(
     infos = {dataset.folder.name: info for dataset, info in datasets.items()}
     for step, unusable in enumerate(unusable_counts(run, folders=folders)):
         info = infos.get(run.dataset_folder(step).name, {})
+        averages = averages_after(run, folders, step)
         yield StepStatus(
             step=step,
             dataset=run.settings.stream[step].name,
@@ -220,7 +226,8 @@ def _step_statuses(
             lost=tuple(lost[step]),
             finished=step < folders.num_finished,
             kept=_kept(run, folders, step),
-            average_accuracy=_average_accuracy(run, folders, step),
+            average_accuracy=averages.strict,
+            average_tolerant=averages.tolerant,
             seconds=round(sum(spent[step]), 1) if spent[step] else None,
         )
 
@@ -228,12 +235,6 @@ def _step_statuses(
 def _kept(run: Run, folders: StepFolders, step: int) -> int | None:
     is_there = folders.has(step, SavedPruning)
     return SavedPruning.load_num_kept(run.stage_folder(step, SavedPruning)) if is_there else None
-
-
-def _average_accuracy(run: Run, folders: StepFolders, step: int) -> float | None:
-    if not folders.has(step, Evaluation):
-        return None
-    return average_accuracy(Evaluation.load_matrix(run.stage_folder(step, Evaluation)))
 
 
 def _seconds_left(num_steps: int, done: int, seconds: Mapping[tuple[int, str], float]) -> float | None:

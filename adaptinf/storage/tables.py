@@ -84,6 +84,17 @@ def read_texts(path: Path, name: str) -> pa.ChunkedArray:
     return found
 
 
+def column_names(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file, of which the end alone is read.
+
+    Raises:
+        StoreError: the file is missing, or its end is damaged.
+    """
+    check_ordinary(path)
+    with as_written(path, "cannot be read as Parquet"):
+        return list(pq.read_schema(path).names)
+
+
 def num_rows(path: Path) -> int:
     """Return the number of rows of a Parquet file, of which the end alone is read.
 
