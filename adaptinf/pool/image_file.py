@@ -1,7 +1,9 @@
 """The images of a dataset that are no files: each content once, in an Arrow stream that is read where it is needed.
 
-images.arrow        digest (SHA-256) and bytes, in batches
-images-index.npy    3 x N uint64 by ascending digest: its first eight bytes, where the bytes begin, their number
+images.arrow            digest (SHA-256) and bytes, in batches
+images-00001.arrow      those that come after, of a dataset with many; and so on
+images-index.npy        3 x N uint64 by ascending digest: its first eight bytes, where the bytes begin, their number;
+                        of several files a fourth row says in which one, from 0
 
 A row refers to an image as `images.arrow#<digest><suffix>`.
 """
@@ -11,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -24,12 +27,19 @@ from adaptinf.storage import tables, verified
 from adaptinf.storage.checksums import WAY_OUT
 
 IMAGES_FILE = "images.arrow"
-"""The images, in a dataset's folder."""
+"""The images, in a dataset's folder; the first file of several."""
 INDEX_FILE = "images-index.npy"
 """Where each of them is."""
 REFERENCE = f"{IMAGES_FILE}#"
 """How a row refers to one of them: this, its digest and its suffix."""
+MORE_FILES = "images-?????.arrow"
+"""Pattern of the names of the further files."""
 _DIGEST_DIGITS = 64
+
+
+def file_name(number: int) -> str:
+    """Return the name of one of the images files of a dataset, from 0."""
+    return IMAGES_FILE if number == 0 else f"images-{number:05d}.arrow"
 
 
 def reference_to(image: ImageContent) -> str:
@@ -40,7 +50,7 @@ def reference_to(image: ImageContent) -> str:
 def place_of(image: Path | ImageContent) -> str:
     """Return where an image of a sample is, in words: its path, or the file of the pool that holds it."""
     if isinstance(image, ImageContent):
-        return f"{image.data.path}#{image}" if isinstance(image.data, PoolImage) else f"in the row: {image}"
+        return f"{image.data.place}#{image}" if isinstance(image.data, PoolImage) else f"in the row: {image}"
     return str(image)
 
 
@@ -54,11 +64,18 @@ class PoolImage:
     """The bytes of an image in a pool, which are read when they are needed."""
 
     path: Path
-    """The images file."""
+    """The first images file of its dataset."""
     digest: str
     """SHA-256 of the bytes."""
     is_checked: bool = True
     """Whether the bytes are compared with it; a field, as threads do not know whether files are checked."""
+
+    @property
+    def place(self) -> Path:
+        """The images file that it is in; the first one where that cannot be told."""
+        with suppress(StoreError):
+            return next((place.path for place in _places(self.path, self.digest)), self.path)
+        return self.path
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -67,19 +84,19 @@ class PoolImage:
             StoreError: they are not those that were taken into the pool.
         """
         places = _places(self.path, self.digest)
-        contents = [_read(self.path, start, num_bytes) for start, num_bytes in places]
+        contents = list(map(_read, places))
         for content in contents:
             if hashlib.sha256(content).hexdigest() == self.digest:
                 return content
         if contents and not self.is_checked:
             return contents[0]
-        problem = "is damaged" if contents else "lacks an image"
-        raise StoreError(f"{self.path} {problem}: {self.digest}; {WAY_OUT}")
+        problem = f"{places[0].path} is damaged" if places else f"{self.path} lacks an image"
+        raise StoreError(f"{problem}: {self.digest}; {WAY_OUT}")
 
     def open(self) -> IO[bytes]:
         """Return the bytes as a file; only what is read of it is read from disk, and is not checked."""
         places = _places(self.path, self.digest)
-        return io.BufferedReader(_Part(self.path, *places[0])) if len(places) == 1 else io.BytesIO(self.read())
+        return io.BufferedReader(_Part(*places[0])) if len(places) == 1 else io.BytesIO(self.read())
 
 
 class _Part(io.RawIOBase):
@@ -118,20 +135,34 @@ def image_of(folder: Path, reference: str) -> ImageContent:
     return ImageContent(digest, suffix, PoolImage(folder / IMAGES_FILE, digest, verified.is_checking()))
 
 
-def _read(path: Path, start: int, num_bytes: int) -> bytes:
-    with tables.as_written(path, "cannot be read"), open(path, "rb", buffering=0) as file:
-        return os.pread(file.fileno(), num_bytes, start)
+class _Place(NamedTuple):
+    path: Path
+    """An images file."""
+    start: int
+    """Where the bytes of an image begin in it."""
+    num_bytes: int
+    """How many there are."""
 
 
-def _places(path: Path, digest: str) -> list[tuple[int, int]]:
-    """Return where the bytes of an image begin and their number; more than one place, where digests begin alike."""
+def _read(place: _Place) -> bytes:
+    with tables.as_written(place.path, "cannot be read"), open(place.path, "rb", buffering=0) as file:
+        return os.pread(file.fileno(), place.num_bytes, place.start)
+
+
+def _places(path: Path, digest: str) -> list[_Place]:
+    """Return where the bytes of an image are; more than one place, where digests begin alike."""
     index = _index(path.with_name(INDEX_FILE))
     try:
         prefix = np.uint64(int(digest[:16], 16))
     except ValueError:
         return []
     first, stop = (int(np.searchsorted(index[0], prefix, side=side)) for side in ("left", "right"))
-    return [(int(index[1, place]), int(index[2, place])) for place in range(first, stop)]
+    # The fourth row is there if there are several files.
+    columns = index[1:, first:stop].T.tolist()
+    return [
+        _Place(path.with_name(file_name(number[0] if number else 0)), start, num_bytes)
+        for start, num_bytes, *number in columns
+    ]
 
 
 def _index(path: Path) -> np.ndarray:
@@ -143,6 +174,6 @@ def _index(path: Path) -> np.ndarray:
 @lru_cache(maxsize=1024)
 def _mapped(path: Path, _: int) -> np.ndarray:
     index = tables.read_array(path)
-    if index.dtype != np.uint64 or index.ndim != 2 or len(index) != 3:
+    if index.dtype != np.uint64 or index.ndim != 2 or len(index) not in (3, 4):
         raise StoreError(f"{path} is not what was written there; {WAY_OUT}")
     return index

@@ -21,7 +21,6 @@ from adaptinf.pool.chunk_results import IMAGE_FOLDER, IMAGES, NOTES, ROWS, Chunk
 from adaptinf.pool.columns import COLUMNS
 from adaptinf.pool.content import ContentHash
 from adaptinf.pool.id_files import IdFile, IdFiles, batches_of, own_ids
-from adaptinf.pool.image_file import IMAGES_FILE
 from adaptinf.pool.image_writing import merge
 from adaptinf.storage import store
 
@@ -125,8 +124,8 @@ class Merge:
             yield {"id": f"{self.source}/{free}", "notes": [*notes[:at], *added, *notes[at:]]}
 
     def _write_images(self) -> None:
-        """Put the images of all chunks into the dataset's images file, and count the bytes of copies."""
-        self.num_image_bytes = merge([chunk.path.parent / IMAGES for chunk in self._ids.files], self.part / IMAGES_FILE)
+        """Make the dataset's images files from those of the chunks, and count the bytes of copies."""
+        self.num_image_bytes = merge([chunk.path.parent / IMAGES for chunk in self._ids.files], self.part)
         copies = self.part / IMAGE_FOLDER
         for path in copies.iterdir() if copies.is_dir() else ():
             if path.suffix == ".part":  # of a worker that was killed
