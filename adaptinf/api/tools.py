@@ -44,6 +44,7 @@ def doctor(
     """
     from adaptinf import config as configuration
     from adaptinf.doctor.machine import Checkup, examine, ignored
+    from adaptinf.doctor.skill_tests import check_tests
     from adaptinf.runs import preflight
 
     if settings and stream is None:
@@ -56,6 +57,9 @@ def doctor(
     if config is not None:
         # A run's own configuration may name datasets that are still to be added.
         preflight.check(config, whole_stream=config.made_by is None)
+        for check in check_tests(config):
+            on_check(check)
+            checks.append(check)
         checks += _model_checks(config, Path(out), progress, on_check)
     return Checkup(tuple(checks))
 
@@ -79,6 +83,7 @@ def validate(
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
     metric: str | None = None,
+    options: Overrides | None = None,
     columns: Mapping[str, str] | None = None,
     subset: str | None = None,
     split: str | None = None,
@@ -96,7 +101,8 @@ def validate(
         max_length: tokens of one sample; None: the default of `model.max_length`.
         max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
         max_row_bytes: bytes of the largest row; None: the default of `data.max_row_bytes`.
-        metric: name of a metric, for a test file: whether it can read the right answers.
+        metric: name of a metric, for a test file: whether it can judge the allowed answers.
+        options: options of the metric: `{"boxes": "unit"}`, or as `--set` has them, `["boxes=unit"]`.
         columns: columns of rows in no known format: `{"question": "q", "answer": "a"}`.
         subset: which of several configurations; None: the only one.
         split: which of several splits; None: the only one.
@@ -105,9 +111,11 @@ def validate(
         progress: where to report.
 
     Raises:
+        ConfigError: there is no such metric, or it has no such option.
         DataError: the file cannot be read.
         ModelError: the model cannot be loaded.
     """
+    from adaptinf import config as configuration
     from adaptinf import registry
     from adaptinf.doctor import dataset
 
@@ -121,6 +129,7 @@ def validate(
             max_pixels=max_pixels,
             max_row_bytes=max_row_bytes,
             metric=metric,
+            options=configuration.as_settings(options),
             columns=columns,
             subset=subset,
             split=split,

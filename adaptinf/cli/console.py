@@ -39,6 +39,9 @@ def show_findings(findings: Findings) -> None:
     counts = f"{counted(findings.num_samples, 'sample')}, {counted(findings.num_turns, 'answer')}"
     say(f"{findings.path}: {counts}; images: {images or 'none'}")
     say(f"format: {findings.format}")
+    if findings.num_allowed:
+        allowed = ", ".join(f"{number:,} with {count}" for count, number in sorted(findings.num_allowed.items()))
+        say(f"allowed answers of test items: {allowed}")
     skills = [f"{shortened(name, SHOWN_NAME)} {number:,}" for name, number in findings.skills.most_common(SHOWN_SKILLS)]
     more = f" and {len(findings.skills) - SHOWN_SKILLS:,} more" if len(findings.skills) > SHOWN_SKILLS else ""
     if skills:

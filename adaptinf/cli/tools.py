@@ -71,7 +71,11 @@ def validate(
         int | None, typer.Option(help="Bytes of the largest row, as data.max_row_bytes.", min=1)
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="For a test file: check that this metric can read the right answers.")
+        str | None, typer.Option(help="For a test file: check that this metric can judge its answers.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the metric, such as boxes=unit; repeatable."),
     ] = None,
     columns: Columns = None,
     subset: Subset = None,
@@ -99,6 +103,7 @@ def validate(
         max_pixels=max_pixels,
         max_row_bytes=max_row_bytes,
         metric=metric,
+        options=options,
         columns=named_columns(columns),
         subset=subset,
         split=split,

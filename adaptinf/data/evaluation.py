@@ -81,7 +81,8 @@ class Evaluation:
     """Rows of the test files that cannot be used: skill, file, row and reason of each."""
     info: dict[str, Any] = field(default_factory=dict)
     """`stops_at`: the tokens at which answers end; `tests`: skill -> digest of its tests in each row of the matrix,
-    None where it was not tested. Empty in evaluations of version 0.1."""
+    None where it was not tested; `remarks`: skill -> what is odd about its predictions. Empty in evaluations of
+    version 0.1."""
 
     def __post_init__(self) -> None:
         """Fill in what is not given: it is unknown."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adaptinf import registry
 from adaptinf.config.schema import ColumnsConfig
 from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import Finding, surveyed
-from adaptinf.doctor.tally import Tally, TallyWork, Total, tally_chunk
+from adaptinf.doctor.tally import Judged, Tally, TallyWork, Total, tally_chunk
+from adaptinf.errors import ConfigError
+from adaptinf.evaluation.answers.judge import Judge
 from adaptinf.executors.processes import open_workers, usable_cores
 from adaptinf.formats.detection import name_of
 from adaptinf.formats.ids import Claims
@@ -66,6 +67,8 @@ class Findings:
     """Assistant turns in all."""
     num_images: Counter[int]
     """Images of a sample -> samples."""
+    num_allowed: Counter[int] = field(default_factory=Counter)
+    """Allowed answers of a test item -> items; empty unless a metric is named."""
     skills: Counter[str]
     """True skills, where the data carry them."""
     rejected: tuple[Rejected, ...]
@@ -116,7 +119,8 @@ class Findings:
             "format": self.format,
             "samples": self.num_samples,
             "assistant_turns": self.num_turns,
-            "samples_by_pictures": {str(count): number for count, number in sorted(self.num_images.items())},
+            "samples_by_pictures": _by_count(self.num_images),
+            **({"items_by_allowed_answers": _by_count(self.num_allowed)} if self.num_allowed else {}),
             "skills": dict(self.skills.most_common()),
             "rejected": [vars(row) for row in self.rejected],
             "repaired": [{"id": name, "note": note} for name, note in self.repaired],
@@ -139,6 +143,7 @@ def validate(
     max_pixels: int | None = None,
     max_row_bytes: int | None = None,
     metric: str | None = None,
+    options: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | ColumnsConfig | None = None,
     subset: str | None = None,
     split: str | None = None,
@@ -155,7 +160,8 @@ def validate(
         max_length: tokens of one sample; None: the default of `model.max_length`.
         max_pixels: width times height of the largest image; None: the default of `data.max_pixels`.
         max_row_bytes: bytes of the largest row; None: the default of `data.max_row_bytes`.
-        metric: name of a metric, for a test file: whether it can read the right answers.
+        metric: name of a metric, for a test file: whether it can judge the allowed answers.
+        options: options of the metric.
         columns: columns of rows in no known format, as for `formats.read`.
         subset: which configuration of the dataset; None: the only one.
         split: which split; None: the only one.
@@ -163,9 +169,11 @@ def validate(
         progress: where to report.
 
     Raises:
+        ConfigError: there is no such metric, or it has no such option; options without a metric.
         DataError: the file cannot be read at all.
         ModelError: the model cannot be loaded.
     """
+    judged = _judged(metric, options or {})
     reading = prepared(
         path,
         format,
@@ -176,15 +184,13 @@ def validate(
         max_rows=max_rows,
         max_pixels=max_pixels,
         max_row_bytes=max_row_bytes,
-        are_tests=metric is not None,
+        are_tests=judged is not None,
     )
-    if metric is not None:
-        _ = registry.metric[metric]
     with (
         tempfile.TemporaryDirectory(prefix="adaptinf-validate-") as folder,
         (progress or Silent()).stage("validate", num_rows(reading.chunks), unit="rows") as bar,
     ):
-        work, total = TallyWork(reading=reading, folder=Path(folder), metric=metric), Total(reading, Path(folder))
+        work, total = TallyWork(reading=reading, folder=Path(folder), judged=judged), Total(reading, Path(folder))
         if model is None:
             _count(work, total, bar.advance)
             seen = _Seen(num_learnable=total.tally.num_samples)
@@ -198,6 +204,7 @@ def validate(
         num_samples=tally.num_samples,
         num_turns=tally.num_turns,
         num_images=tally.num_images,
+        num_allowed=tally.num_allowed,
         skills=tally.skills,
         rejected=tuple(tally.rejected),
         repaired=tuple(total.repaired),
@@ -209,6 +216,20 @@ def validate(
         format=name_of(reading.plugin),
         tokens=seen.tokens,
     )
+
+
+def _judged(metric: str | None, options: Mapping[str, Any]) -> Judged | None:
+    """Return how the answers of a test file are judged; None: it is no test file."""
+    if metric is None and options:
+        raise ConfigError(f"{next(iter(options))} is an option of a metric; name the metric as well")
+    if metric is None:
+        return None
+    _ = Judge.named(metric, options)
+    return Judged(metric, options)
+
+
+def _by_count(counts: Counter[int]) -> dict[str, int]:
+    return {str(count): number for count, number in sorted(counts.items())}
 
 
 def _count(work: TallyWork, total: Total, on_progress: Callable[[int], None]) -> None:

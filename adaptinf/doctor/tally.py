@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import SHOWN_CHARACTERS, Noticed
+from adaptinf.evaluation.allowed import allowed_answers
 from adaptinf.evaluation.skills import item_problem
 from adaptinf.executors.processes import advanced
+from adaptinf.formats.answered import ANSWERS
 from adaptinf.formats.ids import repeated
 from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reading import ChunkReader, Places, Reading
@@ -28,6 +30,16 @@ from adaptinf.words import shortened
 _SCHEMA = pa.schema([(ID, pa.string()), (NUMBER, pa.int64())])
 _ROWS_PER_REPORT = 200
 _ROWS_PER_BATCH = 10_000
+
+
+# Any: what a metric's options take is between it and its caller.
+class Judged(NamedTuple):
+    """How the answers of a test file are judged."""
+
+    metric: str
+    """Name of the metric."""
+    options: Mapping[str, Any]
+    """Its options."""
 
 
 class Notes(NamedTuple):
@@ -50,14 +62,16 @@ class Tally:
     num_numbers: int = 0
     """How many row numbers the rows take."""
     num_images: Counter[int] = field(default_factory=Counter)
+    num_allowed: Counter[int] = field(default_factory=Counter)
+    """Allowed answers of a test item -> items."""
     skills: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
     notes: list[Notes] = field(default_factory=list)
     noticed: Noticed = field(default_factory=Noticed)
     columns: NumericColumns = field(default_factory=NumericColumns)
 
-    def add(self, item: Item, metric: str | None, source: str) -> None:
-        """Count one row; `metric` is that of a test file."""
+    def add(self, item: Item, judged: Judged | None, source: str) -> None:
+        """Count one row; `judged` says how those of a test file are."""
         if isinstance(item, Rejected):
             self.num_numbers = max(self.num_numbers, item.row + 1)
             self.noticed.add_rejected(item, len(self.rejected))
@@ -67,26 +81,33 @@ class Tally:
         if isinstance(item, PlainRow):
             self.num_turns += item.roles.count("assistant")
             self.num_images[0] += 1
-            if item.meta or metric:
-                self._add_rare(settled_plain(item, source, "", ""), metric)
+            if item.meta or judged:
+                self._add_rare(settled_plain(item, source, "", ""), judged)
         else:
             sample = item.sample
             self.num_turns += sum(message["role"] == "assistant" for message in sample.messages)
             self.num_images[len(sample.images)] += 1
             if sample.notes:
                 self.notes.append(Notes(self.num_samples, item.note_at, sample.notes))
-            self._add_rare(sample, metric)
+            self._add_rare(sample, judged)
         self.num_samples += 1
 
-    def _add_rare(self, sample: Sample, metric: str | None) -> None:
+    def _add_rare(self, sample: Sample, judged: Judged | None) -> None:
         """Count what an ordinary row has nothing of."""
+        if judged:
+            self._add_item(sample, judged)
+            sample = replace(sample, unread=tuple(key for key in sample.unread if key != ANSWERS))
         self.noticed.add_sample(sample, self.num_samples)
         self.columns.add(sample.meta)
         if sample.meta.get("skill"):
             self.skills[str(sample.meta["skill"])] += 1
-        problem = item_problem(sample, metric) if metric else None
-        if problem:
-            self.noticed.add_test_problem(problem, str(metric), self.num_samples)
+
+    def _add_item(self, sample: Sample, judged: Judged) -> None:
+        """Count the allowed answers of a test item, and what is wrong with them."""
+        if problem := item_problem(sample, judged.metric, judged.options):
+            self.noticed.add_test_problem(problem, judged.metric, self.num_samples)
+        else:
+            self.num_allowed[len(allowed_answers(sample))] += 1
 
     def merge(self, other: Tally) -> None:
         """Count what another one has counted of later rows, whose numbers in their files are settled."""
@@ -95,6 +116,7 @@ class Tally:
         self.num_samples += other.num_samples
         self.num_turns += other.num_turns
         self.num_images.update(other.num_images)
+        self.num_allowed.update(other.num_allowed)
         self.skills.update(other.skills)
         self.rejected += other.rejected
         self.columns.merge(other.columns)
@@ -108,8 +130,8 @@ class TallyWork:
     """How to read."""
     folder: Path
     """Folder for the ids of each chunk."""
-    metric: str | None
-    """Metric of a test file."""
+    judged: Judged | None
+    """How the answers of a test file are judged."""
 
     @contextmanager
     def open(self) -> Iterator[Tallier]:
@@ -138,7 +160,7 @@ class Tallier:
                 numbers.clear()
 
             for item in self.reader.items(chunk):
-                tally.add(item, self.work.metric, self.work.reading.source)
+                tally.add(item, self.work.judged, self.work.reading.source)
                 if not isinstance(item, Rejected):
                     ids.append(item.id or None)
                     numbers.append(item.number)

@@ -24,6 +24,7 @@ from adaptinf.evaluation.skills import (
     extend_matrix,
     refused_lines,
     rejected_lines,
+    remarks_on_tests,
     score_answers,
     without_refused,
 )
@@ -82,6 +83,9 @@ def evaluate(
     predictions = [text for text in answered.texts if text is not None]
     digests = [item_digest(item, test) for test in tests for item in test.items]
     table = predictions_table({**score_answers(tests, predictions), "item": text_array(digests)})
+    remarks = remarks_on_tests(tests, predictions)
+    for skill, lines in remarks.items():
+        (progress or Silent()).note(f"tests of {skill}: {'; '.join(lines)}")
     skills = tuple(test.config.skill for test in tests)
     if out is not None:
         (out / ANSWERS_FILE).unlink(missing_ok=True)
@@ -98,7 +102,11 @@ def evaluate(
         frequency=frequency,
         predictions=table,
         rejected=tuple(rejected_lines(tests)),
-        info={"stops_at": list(answered.stops_at), "tests": asked},
+        info={
+            "stops_at": list(answered.stops_at),
+            "tests": asked,
+            **({"remarks": remarks} if remarks else {}),
+        },
     )
 
 

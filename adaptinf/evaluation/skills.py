@@ -14,7 +14,7 @@ from adaptinf.data import Evaluation, Rejected, Sample
 from adaptinf.data.predictions import answers_text
 from adaptinf.errors import ConfigError, DataError, ModelError
 from adaptinf.evaluation.allowed import item_of
-from adaptinf.evaluation.answers import answer_problem, scores_of
+from adaptinf.evaluation.answers import answer_problem, remarks_on, scores_of
 from adaptinf.evaluation.answers.judge import Judge
 from adaptinf.formats.reading import broken_file, read_entry
 from adaptinf.sources import source_problem
@@ -163,6 +163,21 @@ def score_answers(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dic
         "score": np.concatenate([scores.strict for scores in found]),
         "tolerant": np.concatenate([scores.tolerant for scores in found]),
     }
+
+
+def remarks_on_tests(tests: Sequence[SkillTest], predictions: Sequence[str]) -> dict[str, list[str]]:
+    """Return skill -> what its metric finds odd about predictions, each with a count; skills with none are left out.
+
+    `predictions` are in the order of the tests.
+    """
+    found, first = {}, 0
+    for test in tests:
+        texts = predictions[first : first + len(test.items)]
+        first += len(test.items)
+        items = [item_of(sample, text) for sample, text in zip(test.items, texts, strict=True)]
+        if remarks := remarks_on(test.config.metric, items, **test.config.metric_options):
+            found[test.config.skill] = remarks
+    return found
 
 
 def without_refused(tests: Sequence[SkillTest], refused: Mapping[int, str]) -> list[SkillTest]:

@@ -72,7 +72,8 @@ class AnsweredRows:
             return value
         found = listed(value)
         is_list = isinstance(found, list) and all(isinstance(item, str | Mapping) for item in found)
-        return None if is_missing(value) else found if is_list else value
+        is_empty = isinstance(value, str) and not value.strip()
+        return None if is_empty else found if is_list else value
 
 
 def filled(row: Mapping[str, Any], answer: str = "-", column: str | None = None) -> Mapping[str, Any]:
@@ -83,7 +84,8 @@ def filled(row: Mapping[str, Any], answer: str = "-", column: str | None = None)
         answer: what is filled in.
         column: the column of the answer, where the user names it.
     """
-    if is_missing(row.get(ANSWERS)):
+    # Not `is_missing`: none is a usual answer.
+    if row.get(ANSWERS) in (None, ""):
         return row
     names = answer_keys() if column is None else [column]
     # A table has its column in every row, with or without a value; other rows may lack the key.

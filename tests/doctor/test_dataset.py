@@ -127,6 +127,29 @@ def test_a_metric_names_right_answers_that_it_cannot_read(written: Any) -> None:
     assert counts(found) == {"no test item: the right answer ... holds no box of four numbers": 2}
 
 
+def test_allowed_answers_are_judged_with_the_options_of_the_metric(written: Any, call: Any) -> None:
+    rows = [
+        {"query": "Where?", "answers": ["[0.1, 0.2, 0.3, 0.4]", "[0.1, 0.2, 0.3, 0.5]"]},
+        {"query": "Where?", "answers": ["[1, 2, 3, 4]"]},
+        {"query": "Where?", "answers": []},
+    ]
+    found = validate(written(rows), metric="iou", options={"boxes": "unit"})
+    assert found.num_allowed == {2: 1} and found.as_json()["items_by_allowed_answers"] == {"2": 1}
+    kinds = counts(found)
+    assert len(kinds) == 2 and not any("unused key" in kind for kind in kinds)
+    assert any("holds a box outside of the image" in one.finding + one.example for one in found.findings)
+    assert validate(written(rows), metric="iou").num_allowed == {1: 1, 2: 1}
+    code, out, _ = call("validate", written(rows), "--metric", "iou", "--set", "boxes=unit", "--quiet")
+    assert code == 0 and "\nallowed answers of test items: 1 with 2\n" in out
+    for arguments, reason in (
+        (["--metric", "iou", "--set", "boxs=unit"], "metric iou has no option 'boxs'; did you mean 'boxes'?"),
+        (["--metric", "iou", "--set", "boxes=inch"], "option boxes of metric iou is 'inch'; it should be 'pixels'"),
+        (["--set", "boxes=unit"], "boxes is an option of a metric; name the metric as well"),
+    ):
+        code, _, error = call("validate", written(rows), "--quiet", *arguments)
+        assert code == 2 and reason in error
+
+
 def test_the_command_exits_with_2_where_the_dataset_cannot_be_used(written: Any, call: Any, tmp_path: Path) -> None:
     code, out, _ = call("validate", written([talk(), talk(height=1), 3]), "--quiet")
     assert code == 0 and out.startswith(f"{tmp_path / 'd.json'}: 2 samples, 2 answers; images: 2 with 0\n")

@@ -18,6 +18,7 @@ from adaptinf.evaluation.skills import (
     missing_files,
     read_tests,
     rejected_lines,
+    remarks_on_tests,
     score_answers,
     unknown_introductions,
 )
@@ -144,6 +145,24 @@ def test_answers_are_scored_by_the_metric_of_their_skill(tmp_path):
     table = score_answers(read_tests([exact, f1]), ["red", "red", "x"])
     assert table["skill"].tolist() == ["e", "f", "f"]
     assert table["score"].tolist() == [0.0, pytest.approx(2 / 3), 1.0]
+
+
+def test_odd_predictions_are_counted_by_skill(tmp_path):
+    boxes = skill("b", write(tmp_path / "b.json", "[1, 2, 3, 4]", "[1, 2, 3, 4]"), metric="iou")
+    tests = read_tests([skill("e", write(tmp_path / "e.json", "red")), boxes])
+    assert remarks_on_tests(tests, ["red", "nowhere", "[1, 2, 3, 4]"]) == {"b": ["1 of 2 predictions without a box"]}
+    assert remarks_on_tests(tests, ["", "[1, 2, 3, 4]", "[1, 2, 3, 4]"]) == {}
+
+
+def test_options_of_a_metric_come_from_the_entry_of_its_skill(tmp_path):
+    path = str(write(tmp_path / "n.json", "10"))
+    loose = SkillConfig(skill="n", path=path, metric="numbers", options={"tolerance": 0.2})
+    assert score_answers(read_tests([loose]), ["11"])["score"].tolist() == [1.0]
+    wrong = SkillConfig(skill="n", path=path, metric="numbers", boxes="unit")
+    with pytest.raises(ConfigError, match="evaluation of n: metric numbers has no option 'boxes'; known: tolerance"):
+        read_tests([wrong])
+    with pytest.raises(ValueError, match="boxes and options: {boxes: ...} are both given"):
+        SkillConfig(skill="n", path=path, metric="iou", boxes="unit", options={"boxes": "unit"})
 
 
 def test_missing_files_are_all_named(tmp_path):

@@ -85,6 +85,11 @@ def test_answers_that_are_none_are_rejected_by_row(tmp_path, answers, reason):
     assert isinstance(bad, Rejected) and bad.row == 1 and reason in bad.reason
 
 
+def test_none_and_nan_are_answers_like_others(tmp_path):
+    rows = [{"query": "How many?", "answers": ["none"]}, {"query": "?", "answers": "nan"}]
+    assert answers_in(written(tmp_path / "t.json", rows)) == [("none",), ("nan",)]
+
+
 def test_a_question_without_any_answer_is_rejected(tmp_path):
     rows = [{"messages": [{"role": "user", "content": "?"}], **more} for more in ({}, {"answers": None})]
     found = read(written(tmp_path / "t.json", rows))
