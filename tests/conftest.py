@@ -35,6 +35,7 @@ HEAVY_PLACES = (
     "extraction/test_plan.py",
     "extraction/test_shortcuts.py",
     "history",
+    "model_export",
     "models",
     "report/test_report.py",
     "runs/test_cache.py",

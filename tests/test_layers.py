@@ -20,7 +20,7 @@ LAYERS = (
     {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
     {"runs"},
     {"pipeline", "history", "results", "doctor", "select_files", "verify"},
-    {"report"},
+    {"report", "model_export"},
     {"compare"},
     {"demo"},
     {"api"},

@@ -14,6 +14,7 @@ from adaptinf.progress import Progress
 if TYPE_CHECKING:
     from adaptinf.history.export import Exported
     from adaptinf.history.records import SampleHistory
+    from adaptinf.model_export import ExportedModel
     from adaptinf.results.outcomes import WrittenReport
     from adaptinf.runs.overrule import Correction
 
@@ -108,6 +109,43 @@ def export(
     target = opened.export_folder(step, format) if out is None else Path(out)
     with unchecked.reading("export", opened, verify=verify):
         return export_selection(opened, step, format, target, images=images, ids=path_or_none(ids), progress=progress)
+
+
+def export_model(
+    folder: PathLike,
+    *,
+    out: PathLike,
+    step: int | None = None,
+    merge: bool = False,
+    check: bool = True,
+    progress: Progress | None = None,
+) -> ExportedModel:
+    """Write the model after a step as an ordinary Hugging Face folder with a model card, to load and serve anywhere.
+
+    Args:
+        folder: the run folder.
+        out: the new folder; an empty one may stand there.
+        step: number of the step, from 0; None: the last finished one.
+        merge: write whole weights in the base model's own type, with the adapter merged into them; False: what the step
+            trained, an adapter or the weights of full tuning.
+        check: load an adapter again, as its users will, and compare its logits with those of the tested model. Whole
+            weights are always compared.
+        progress: where to report.
+
+    Raises:
+        ConfigError: there is no such run or finished step, `out` is not empty, the disk has no room, or the adapter
+            alone is not the model, as it belongs on one that others are merged into.
+        ModelError: the model cannot be loaded, the base model is quantised and shall be merged into, or the folder
+            would be another model than the one that was tested.
+        StoreError: the base model has changed, or a file of the run is missing or damaged.
+    """
+    from adaptinf import model_export
+    from adaptinf.models.quiet import quiet_libraries
+    from adaptinf.runs import Run
+
+    opened = Run.open(Path(folder), progress=progress)
+    with quiet_libraries():
+        return model_export.export_model(opened, step, Path(out), merge=merge, check=check, progress=progress)
 
 
 def restore(folder: PathLike, id: str) -> Correction:

@@ -84,6 +84,44 @@ def export(
         say(f"warning: {samples} with turns that are not learnt; {format} cannot say so, another trainer learns them")
 
 
+def export_model(
+    folder: RunFolder,
+    out: Annotated[Path, typer.Option(help="New folder; an empty one may stand there.")],
+    step: Annotated[
+        int | None,
+        typer.Option(help="Number of the step after which the model is taken, from 0; the last finished one."),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Whole weights in the base model's own type, with the adapter merged in.")
+    ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not load an adapter again to compare it with the tested model.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the model after a step as an ordinary Hugging Face folder with a model card.
+
+    It holds the adapter, or with --merge whole weights, and loads with `from_pretrained`. The card
+    says what it was trained on, how it answers, what it forgot, and how to serve it.
+    """
+    from adaptinf.cli.progress import make_progress
+    from adaptinf.words import format_bytes
+
+    progress = make_progress(quiet=quiet or as_json)
+    found = api.export_model(folder, out=out, step=step, merge=merge, check=not no_check, progress=progress)
+    if as_json:
+        say_json(found.as_json())
+        return
+    kind = {"adapter": "the adapter", "merged": "the merged model", "whole": "the whole model"}[found.form]
+    say(f"wrote {found.folder}: {kind} after step {found.step} of {found.base}, {format_bytes(found.num_bytes)}")
+    if found.moved is None:
+        say("not compared with the tested model (--no-check)")
+    else:
+        say(f"loaded again: logits within {100 * found.moved:.2g} % of the tested model's")
+    say(*(f"note: {line}" for line in found.notes))
+
+
 def verify(
     folder: RunFolder,
     repair: Annotated[

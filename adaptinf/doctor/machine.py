@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from packaging.requirements import Requirement
 
 import adaptinf
 from adaptinf.storage.display import as_frame, as_html
+from adaptinf.storage.space import free_disk
 from adaptinf.words import counted, format_bytes
 
 if TYPE_CHECKING:
@@ -137,9 +137,3 @@ def _disk(folder: Path) -> Check:
     return Check(
         "disk", f"{format_bytes(free)} free at {existing}", is_good, "" if is_good else "free some space before a run"
     )
-
-
-def free_disk(folder: Path) -> tuple[Path, int]:
-    """Return the nearest existing folder at or above `folder`, and the free bytes there."""
-    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    return existing, shutil.disk_usage(existing).free

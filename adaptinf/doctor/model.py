@@ -18,7 +18,7 @@ from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import Sample
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
 from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error, usable
-from adaptinf.doctor.machine import Check, OnCheck, free_disk, ignored
+from adaptinf.doctor.machine import Check, OnCheck, ignored
 from adaptinf.errors import DataError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Preparer
@@ -34,6 +34,7 @@ from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of
 from adaptinf.runs.settings import resolve
 from adaptinf.sources import chosen_source, count_rows
+from adaptinf.storage.space import free_disk
 from adaptinf.words import counted, format_bytes, format_rate, format_seconds
 
 TRIED_SAMPLES = 256

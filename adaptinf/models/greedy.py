@@ -24,7 +24,7 @@ def greedy_settings(model: torch.nn.Module) -> Iterator[None]:
     # A wrapped model, and an inner one that generates on its behalf, have settings of their own.
     own = {module: vars(module)["generation_config"] for module in model.modules() if _has_settings(module)}
     for module, settings in own.items():
-        module.generation_config = _neutral(settings)
+        module.generation_config = neutral(settings)
     try:
         yield
     finally:
@@ -36,7 +36,7 @@ def _has_settings(module: torch.nn.Module) -> bool:
     return isinstance(vars(module).get("generation_config"), GenerationConfig)
 
 
-def _neutral(settings: GenerationConfig) -> GenerationConfig:
+def neutral(settings: GenerationConfig) -> GenerationConfig:
     """Return the library's defaults, with the settings that only the model's own code reads."""
     neutral, values = GenerationConfig(), settings.to_dict()
     known = neutral.to_dict()

@@ -96,7 +96,7 @@ def load(config: ModelConfig) -> Learner:
     Raises:
         ModelError: the model, its processor or its chat template is missing or cannot be loaded.
     """
-    model_class, reader = _class_and_reader(config)
+    model_class, reader = class_and_reader(config)
     remote = {"trust_remote_code": config.trust_remote_code}
     device = pick_device(config.device)
     model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
@@ -111,10 +111,10 @@ def load_reader(config: ModelConfig) -> Learner:
     Raises:
         ModelError: the processor or its chat template is missing or cannot be loaded.
     """
-    return _class_and_reader(config)[1]
+    return class_and_reader(config)[1]
 
 
-def _class_and_reader(config: ModelConfig) -> tuple[Any, Learner]:
+def class_and_reader(config: ModelConfig) -> tuple[Any, Learner]:
     """Return the class that opens the model, and the learner without weights."""
     if not config.path:
         raise ModelError("model.path is empty; name a Hugging Face folder or hub model")

@@ -23,7 +23,7 @@ from adaptinf.models.chat import encode_prompts, placed
 from adaptinf.models.files import files_beside_weights, model_folder
 from adaptinf.models.loading import Learner, load
 from adaptinf.models.memory import release
-from adaptinf.models.passes import is_same
+from adaptinf.models.passes import Agreement, agreement, is_same
 from adaptinf.models.quiet import quiet_libraries
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.models.samples import trial_images, trial_sample
@@ -38,48 +38,69 @@ _NAMES_OF_TYPE = ("dtype", "torch_dtype")
 """Keys of a configuration for the type of the weights: of today, and of earlier versions of transformers."""
 
 
-def write_merged(recipe: LearnerRecipe, out: Path, *, base: str) -> None:
+def write_merged(recipe: LearnerRecipe, out: Path, *, base: str, dtype: str | None = None) -> Agreement:
     """Write the learner that a recipe describes as a folder that `from_pretrained` opens, without any adapter.
 
-    The weights have the type that the learner has in memory. The folder is loaded again: all weights and the logits of
-    short prompts are compared with the learner's.
+    The folder is loaded again: all weights and the logits of short prompts are compared with the learner's. Returns how
+    near its logits are to those of the learner as it was, before its weights were rounded to `dtype`.
 
     Args:
         recipe: how to make the learner; it is loaded here, and gone afterwards.
         out: folder to write into; made if missing.
         base: the model that all training began from, folder or hub name; its other files are copied.
+        dtype: type of the weights, by torch's name; None: that of the learner in memory.
 
     Raises:
         ModelError: the folder would not be this model: its weights or logits differ from the learner's.
         OSError: the disk is full; it has the name of the folder.
     """
     learner = recipe.make()
-    prompts = _prompts(learner)
-    before = [_logits(learner, prompt) for prompt in prompts]
+    prompts = trial_prompts(learner)
+    before = [last_logits(learner, prompt) for prompt in prompts]
     learner = _without_adapter(learner, prompts, before, out)
+    if dtype is not None:
+        _cast(learner.model, dtype)
     _save(learner, out, base)
-    prints, logits = learner.fingerprint, [_logits(learner, prompt) for prompt in prompts]
+    prints, logits = learner.fingerprint, [last_logits(learner, prompt) for prompt in prompts]
     settings = learner.config.model_copy(update={"path": str(out), "dtype": _type(learner), "adapter": None})
-    prompts = [{name: value.cpu() for name, value in prompt.items()} for prompt in prompts]
     # Two large models at once may not fit.
     del learner
     release()
     _check(load(settings), prompts, logits, prints, out)
     release()
+    return agreement(before, logits)
+
+
+# Any: torch modules of models share no typed base class.
+def _cast(model: Any, dtype: str) -> None:
+    """Round the weights to another type; what a model computes anew when it is loaded stays as it is.
+
+    Raises:
+        ModelError: a weight is too large for the type.
+    """
+    saved = model.state_dict().keys()
+    buffers = [(name, buffer) for name, buffer in model.named_buffers() if name in saved]
+    for name, weight in [*model.named_parameters(), *buffers]:
+        if not weight.is_floating_point():
+            continue
+        was_finite = bool(torch.isfinite(weight).all())
+        weight.data = weight.data.to(getattr(torch, dtype))
+        if was_finite and not bool(torch.isfinite(weight).all()):
+            raise ModelError(f"{name}: a trained weight is too large for {dtype}, the type of the base model's weights")
 
 
 def _type(learner: Learner) -> str:
     return str(learner.model.dtype).removeprefix("torch.")
 
 
-def _prompts(learner: Learner) -> list[dict[str, Tensor]]:
-    """Return prompts of text alone and, for a model that takes images, of an image, as the model takes them."""
+def trial_prompts(learner: Learner) -> list[dict[str, Tensor]]:
+    """Return prompts of text alone and, for a model that takes images, of an image, as its processor makes them."""
     kinds = (0, 1) if learner.has_vision else (0,)
-    return [placed(encode_prompts(learner, [trial_sample(1, n)], [trial_images(n)]), learner) for n in kinds]
+    return [encode_prompts(learner, [trial_sample(1, count)], [trial_images(count)]) for count in kinds]
 
 
 @torch.inference_mode()
-def _logits(learner: Learner, prompt: dict[str, Tensor]) -> Tensor:
+def last_logits(learner: Learner, prompt: dict[str, Tensor]) -> Tensor:
     """Return the logits of the last tokens of a prompt, on the CPU."""
 
     def last(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -103,7 +124,7 @@ def _without_adapter(learner: Learner, prompts: list[dict[str, Tensor]], before:
         return learner
     merged = merge_adapter(learner)
     for prompt, logits in zip(prompts, before, strict=True):
-        if not is_same(logits, _logits(merged, prompt), times=ROUNDING_OF_MERGING):
+        if not is_same(logits, last_logits(merged, prompt), times=ROUNDING_OF_MERGING):
             raise ModelError(
                 f"{out}: with its adapter merged into its weights the model gives other logits than with the adapter "
                 f"beside them; use the adapter with {learner.config.path} instead"
@@ -156,13 +177,13 @@ def _check(
     Raises:
         ModelError: it is another model.
     """
-    again = _prompts(written)
+    again = trial_prompts(written)
     problem = None
     if written.fingerprint != fingerprint:
         problem = "some of its weights differ"
-    elif any(not _is_equal(one, other) for one, other in zip(prompts, again, strict=True)):
+    elif any(not are_equal(one, other) for one, other in zip(prompts, again, strict=True)):
         problem = "its processor makes other tokens of a prompt"
-    elif any(not is_same(one, _logits(written, prompt)) for one, prompt in zip(logits, prompts, strict=True)):
+    elif any(not is_same(one, last_logits(written, prompt)) for one, prompt in zip(logits, prompts, strict=True)):
         problem = "its logits differ"
     if problem:
         raise ModelError(
@@ -171,5 +192,6 @@ def _check(
         )
 
 
-def _is_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name].cpu()) for name in one)
+def are_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Tell whether two processors have made the same of a prompt."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

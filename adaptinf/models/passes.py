@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,3 +46,20 @@ def is_same(one: Tensor, other: Tensor, *, times: float = 1.0) -> bool:
     """Return whether two readings differ by rounding only; `times` widens the bound."""
     bound = times * ROUNDING.get(one.dtype, 1e-2)
     return one.shape == other.shape and bool((one.float() - other.float()).norm() <= bound * one.float().norm())
+
+
+class Agreement(NamedTuple):
+    """How near the logits of one model are to those of another on the same prompts."""
+
+    moved: float
+    """The largest difference of a logit, as a share of the largest logit."""
+    same_tokens: bool
+    """Whether the most probable token is the same everywhere."""
+
+
+def agreement(expected: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+    """Return how near some logits are to others of the same shapes."""
+    pairs = [(one.float(), other.float()) for one, other in zip(expected, found, strict=True)]
+    tiny = torch.finfo(torch.float32).tiny
+    moved = max(float((one - other).abs().max() / one.abs().max().clamp_min(tiny)) for one, other in pairs)
+    return Agreement(moved, all(torch.equal(one.argmax(-1), other.argmax(-1)) for one, other in pairs))

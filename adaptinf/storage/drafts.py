@@ -47,14 +47,19 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, *, replaces_empty: bool = False) -> Iterator[Path]:
     """Yield an empty folder to write to; at the end of the block it is flushed to disk and becomes `target`.
+
+    Args:
+        target: where the folder will stand.
+        replaces_empty: whether an empty folder may stand there.
 
     Raises:
         ConfigError: something stands at `target`, before the block or at its end.
         StoreError: another process replaced or removed the folder at the same moment.
     """
-    refuse_existing(target)
+    if not (replaces_empty and is_empty_folder(target)):
+        refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
     draft, descriptor = _new_folder(target)
@@ -79,6 +84,11 @@ def refuse_existing(target: Path) -> None:
     """
     if target.exists() or target.is_symlink():
         raise ConfigError(f"{target} already exists; choose another --out, or delete it")
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Tell whether a path is a folder with nothing in it, no link to one."""
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def _draft_of(target: Path) -> Path:

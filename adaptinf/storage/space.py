@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import resource
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ def sentence(error: OSError) -> str | None:
     if error.errno == errno.EFBIG:
         return f"{place}: {what}; raise the limit with ulimit -f, then repeat the same command, which goes on"
     return f"{place}: {what}; free some space or some files (df -h, df -i), then repeat the same command, which goes on"
+
+
+def free_disk(folder: Path) -> tuple[Path, int]:
+    """Return the nearest existing folder at or above `folder`, and the free bytes there."""
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    return existing, shutil.disk_usage(existing).free
 
 
 def _number_of(error: Exception, folder: Path) -> int | None:
