@@ -39,9 +39,11 @@ from adaptinf.runs.expected import is_made, missing, missing_stages, reads_array
 from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
 from adaptinf.runs.making_again import compare_made_again
 from adaptinf.runs.methods import FEATURE_INPUTS
+from adaptinf.runs.outside_training import train_with_command
 from adaptinf.runs.same_tests import check_tests
 from adaptinf.runs.stream import join
 from adaptinf.runs.tested import averages_of
+from adaptinf.runs.trainer_command import command_of
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import select, traits_of, with_options
 from adaptinf.storage.store import Artifact
@@ -274,13 +276,16 @@ def _select(
 
 
 def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> Trained:
-    learner = learner_before(run, step).make()
     if not len(selection.ids):
         # An empty dataset at the start of a stream: nothing to train on, the model stays unchanged.
-        save_weights(learner, part)
+        save_weights(learner_before(run, step).make(), part)
         return Trained(info={"samples": 0, "optimizer_steps": 0})
+    command = command_of(run.settings)
+    if command is not None:
+        return train_with_command(run, step, pool, selection.ids, command, part, is_measured=needs_features(run))
     samples = pool.view(selection.ids)
     seed = run.seed("model", step)
+    learner = learner_before(run, step).make()
     return train(samples, learner, run.settings.training, out=part, seed=seed, progress=run.progress)
 
 

@@ -44,6 +44,7 @@ HEAVY_PLACES = (
     "test_faults.py",
     "test_gpu.py",
     "test_old_run_folders.py",
+    "test_outside_trainer.py",
     "test_pipeline.py",
     "training",
     "verify",

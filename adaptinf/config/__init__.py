@@ -228,6 +228,9 @@ def resolve(config: RunConfig, base: Path) -> RunConfig:
             }
         ),
     }
+    if config.training.command is not None:
+        folder = base / (config.commands_folder or "")
+        changes["commands_folder"] = str(folder.resolve())
     if config.extraction.model:
         proxy = _resolve_path(config.extraction.model, base)
         changes["extraction"] = config.extraction.model_copy(update={"model": proxy})

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from adaptinf.images import LARGEST_LIMIT, MAX_PIXELS
+from adaptinf.outside import seconds_of
 
 MAX_ROW_BYTES = 64 * 2**20
 """Bytes of a row that is read, unless another limit is set."""
@@ -272,6 +273,19 @@ class TrainingConfig(Section):
     # Any: what each field takes is between transformers and its user; a trial before the run checks them.
     arguments: dict[str, Any] = {}
     """Any other field of transformers' TrainingArguments, e.g. {adam_beta2: 0.95}; those with a setting are refused."""
+    command: str | None = None
+    """Your own trainer in place of the built-in one, with placeholders such as {data}; see docs/trainers.md."""
+    format: str = "sharegpt"
+    """Format of the data file that the command reads (`adaptinf list`)."""
+    timeout: str | None = None
+    """Longest time of one run of the command, such as 90m or 12h; null: as long as it takes."""
+
+    @field_validator("timeout")
+    @classmethod
+    def _is_a_duration(cls, timeout: str | None) -> str | None:
+        if timeout is not None:
+            seconds_of(timeout)
+        return timeout
 
 
 class PruningConfig(Section):
@@ -361,6 +375,8 @@ class RunConfig(Section):
     """Python files with scorers, selectors, formats, metrics or executors of your own."""
     executor: str = "local"
     """Where extraction, clustering and evaluation are worked on (`adaptinf list`); local: in this process."""
+    commands_folder: str | None = None
+    """Folder that outside commands (training.command) start in; null: that of this file, which a run writes here."""
     seed: int = Field(default=0, ge=0)
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None

@@ -21,6 +21,8 @@ class Trained:
 
     stage: ClassVar[str] = "model"
     LOG: ClassVar[str] = "trainer_log.json"
+    OUTPUT: ClassVar[str] = "trainer_output.txt"
+    """What a trainer of the user's printed, at its first attempt; see `outputs`."""
 
     log: list[dict[str, Any]] = field(default_factory=list)
     """The Trainer's own log: loss, learning rate, gradient norm by step."""
@@ -30,7 +32,8 @@ class Trained:
     def save(self, folder: Path) -> None:
         """Write trainer_log.json and info.json beside the weights."""
         tables.write_json(folder / self.LOG, self.log)
-        others = (self.LOG, store.INFO, checksums.CHECKSUMS)  # also those that a killed attempt has left
+        # Also those that a killed attempt has left.
+        others = {self.LOG, store.INFO, checksums.CHECKSUMS, *(path.name for path in self.outputs(folder))}
         weights = sorted(path.name for path in folder.iterdir() if path.name not in others)
         tables.write_json(folder / store.INFO, {**self.info, "files": weights})
 
@@ -51,9 +54,26 @@ class Trained:
         missing = [name for name in names if not (folder / name).is_file()]
         return missing + [f"the end of {name}" for name in names if name not in missing and _is_cut_off(folder / name)]
 
+    @classmethod
+    def outputs(cls, folder: Path) -> list[Path]:
+        """Return the files with the output of a trainer of the user's, one per attempt, in their order."""
+        stem, suffix = Path(cls.OUTPUT).stem, Path(cls.OUTPUT).suffix
+        found = [folder / cls.OUTPUT]
+        while found[-1].exists():
+            found.append(folder / f"{stem}-{len(found) + 1}{suffix}")
+        return found[:-1]
+
+    @classmethod
+    def next_output(cls, folder: Path) -> Path:
+        """Return the file for the output of another attempt."""
+        number = len(cls.outputs(folder)) + 1
+        first = folder / cls.OUTPUT
+        return first if number == 1 else first.with_name(f"{first.stem}-{number}{first.suffix}")
+
     def __repr__(self) -> str:
         samples = counted(self.info.get("samples", 0), "sample")
-        steps = counted(self.info.get("optimizer_steps", 0), "optimiser step")
+        known = self.info.get("optimizer_steps", 0)
+        steps = "unknown optimiser steps" if known is None else counted(known, "optimiser step")
         loss = self.info.get("final_loss")
         return f"Trained({samples}, {steps}{'' if loss is None else f', final loss {loss:.4g}'})"
 

@@ -23,6 +23,8 @@ _FRAMES = {".json": ("[\n", ",\n", "\n]\n"), ".jsonl": ("", "\n", "\n")}
 """Suffix -> text before the first row, between two rows and after the last."""
 PARQUET = ".parquet"
 """Suffix of files in which images are bytes."""
+LIST_FORMATS = ("llava",)
+"""Formats whose trainers read one JSON list; all others are written as one row per line."""
 
 
 def write(
@@ -72,9 +74,35 @@ def _plugin(format: str | Format, samples: Iterable[Sample]) -> Format:
     """Return the format; one whose rows can be of one kind for all `samples`, as columns need it, is told so."""
     if not isinstance(format, str):
         return format
+    return fitted(format, samples) if samples else format_to_write(format)()
+
+
+def fitted(format: str, samples: Iterable[Sample]) -> Format:
+    """Return the format; one whose rows depend on what all samples need is told so (`fitting`)."""
     kind = format_to_write(format)
     fitting: Callable[[Iterable[Sample]], Format] | None = getattr(kind, "fitting", None)
-    return kind() if fitting is None or not samples else fitting(samples)
+    return kind() if fitting is None else fitting(samples)
+
+
+def text_suffix(format: str) -> str:
+    """Return the suffix of a file of texts that the trainers of a format read."""
+    return ".json" if format in LIST_FORMATS else ".jsonl"
+
+
+def write_companions(folder: Path, data: str, plugin: Format, *, with_tools: bool) -> None:
+    """Write the files that other trainers need beside a data file, if the format has any.
+
+    Args:
+        folder: of the data file.
+        data: its name.
+        plugin: its format.
+        with_tools: whether any of its rows has tools.
+    """
+    companions: Callable[..., dict[str, Any]] | None = getattr(plugin, "companions", None)
+    if companions is None:
+        return
+    for name, value in companions(data, with_tools=with_tools).items():
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _nothing() -> None:

@@ -11,9 +11,8 @@ manifest.json             origin: run, step, seeds, versions; SHA-256 of every o
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,10 +23,17 @@ import adaptinf
 from adaptinf.data import Features, Sample, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.formats import Format, write
-from adaptinf.formats.writing import PARQUET, format_to_write, keeps_loss_flags
+from adaptinf.formats.writing import (
+    PARQUET,
+    fitted,
+    format_to_write,
+    keeps_loss_flags,
+    text_suffix,
+    write_companions,
+)
 from adaptinf.history.exported_rows import as_line, chosen_rows
-from adaptinf.history.exported_samples import PreparedSamples
 from adaptinf.pool import stored_datasets
+from adaptinf.pool.prepared import PreparedSamples
 from adaptinf.pool.relocation import relocated
 from adaptinf.pool.stored import dataset_info, image_folders
 from adaptinf.progress import Progress, Silent
@@ -42,8 +48,6 @@ from adaptinf.words import check_name, counted
 Images = Literal["embed", "copy", "reference"]
 IMAGES = get_args(Images)
 """What an export does with images: their bytes in the rows, copies in its own folder, or their paths as they are."""
-LIST_FORMATS = ("llava",)
-"""Formats whose trainers read one JSON list; all others are written as one row per line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +136,14 @@ def _write_samples(
     samples: Sequence[Sample], part: Path, format: str, images: Images | None, counts: _Counts, progress: Progress
 ) -> str:
     """Write the samples and their images; return what was done with these, as the manifest says it."""
-    plugin = _plugin(format, samples)
+    plugin = fitted(format, samples)
     for sample in samples:
         counts.add(sample, plugin)
-    suffix = PARQUET if images == "embed" else ".json" if format in LIST_FORMATS else ".jsonl"
+    suffix = PARQUET if images == "embed" else text_suffix(format)
     with progress.stage(f"export {format}", len(samples)) as bar:
         prepared = PreparedSamples(samples, part, images, has_tools=counts.has_tools)
         write(prepared, part / f"data{suffix}", plugin, embed=images == "embed", on_row=bar.advance)
-    _write_companions(part, f"data{suffix}", plugin, with_tools=counts.has_tools)
+    write_companions(part, f"data{suffix}", plugin, with_tools=counts.has_tools)
     return images or prepared.images_written
 
 
@@ -153,22 +157,6 @@ def _checked(run: Run, step: int, format: str, out: Path) -> Selection:
         raise ConfigError(f"{run.folder} has no selection of step {step}; {known}")
     drafts.refuse_existing(out)
     return selection
-
-
-def _plugin(format: str, samples: Sequence[Sample]) -> Format:
-    """Return the format; one whose rows depend on what all samples need is told so (`fitting`)."""
-    kind = format_to_write(format)
-    fitting: Callable[[Iterable[Sample]], Format] | None = getattr(kind, "fitting", None)
-    return kind() if fitting is None else fitting(samples)
-
-
-def _write_companions(part: Path, data: str, plugin: Format, *, with_tools: bool) -> None:
-    """Write the files that other trainers need beside the data file, if the format has any."""
-    companions: Callable[..., dict[str, Any]] | None = getattr(plugin, "companions", None)
-    if companions is None:
-        return
-    for name, value in companions(data, with_tools=with_tools).items():
-        (part / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass

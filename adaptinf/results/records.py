@@ -42,8 +42,8 @@ class StepRecord:
     """Samples in the pool at the start of the step."""
     trained: int
     """Samples trained on, without those that could not be read or have no answer token."""
-    optimizer_steps: int
-    """Optimizer steps of training."""
+    optimizer_steps: int | None
+    """Optimizer steps of training; None: a trainer of the user's did not say."""
     selection_seconds: float
     """Seconds of extraction, clustering, selection and pruning; shared stages count for each run."""
     training_seconds: float

@@ -9,7 +9,7 @@ from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig, TrainingC
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import Run, given_adapter
+from adaptinf.runs import Run, given_adapter, trainer_command
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, with_options
@@ -46,7 +46,8 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += _unknown_names(config)
         problems += _wrong_options(config)
         problems += _wrong_metrics(config)
-    problems += _wrong_training(config.training)
+        problems += trainer_command.problems(config)
+    problems += _wrong_training(config.training) if config.training.command is None else []
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 

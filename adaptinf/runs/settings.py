@@ -6,7 +6,7 @@ steps/config.yaml, so that a changed default or another version of the package c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,9 +28,11 @@ GROWING_KEYS = ("stream", "evaluation")
 """Lists that may have grown at their end between two calls."""
 FREE_SETTINGS = (
     "executor", "plugins", "made_by", "model.device", "extraction.batch_tokens", "training.micro_batch_size",
-    "training.gradient_checkpointing", "training.report_to",
+    "training.gradient_checkpointing", "training.report_to", "training.timeout",
 )  # fmt: skip
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
+OF_COMMANDS = ("training.command", "training.format")
+"""Settings of an outside trainer that may change too: one that failed is repaired, also by another command."""
 ANSWERED = ("extraction.vector", "extraction.image", "clustering.clusters", "pruning.cap", "model.date", "model.dtype")
 """Settings whose `auto` is answered once: by the method, the day of the first step, and the last by its device."""
 
@@ -165,12 +167,12 @@ def method_options(config: RunConfig) -> dict[str, Any]:
 def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str) -> None:
     """Refuse settings that differ from those that a run was made with; lists that have grown at their end are the same.
 
-    Those of FREE_SETTINGS may differ.
+    Those of FREE_SETTINGS may differ, and those of OF_COMMANDS where both have an outside trainer.
 
     Raises:
         ConfigError: the first setting that differs is named, and `way_out` says what to do.
     """
-    now = _with_free(now, before)
+    now = _with_settings_of(before, now, _free(before, now))
     for key in ("selection", *RunConfig.model_fields):
         was, wanted = getattr(before, key), getattr(now, key)
         if was == wanted or has_grown(key, was, wanted):
@@ -180,14 +182,21 @@ def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str) ->
 
 
 def free_changes(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return the settings of FREE_SETTINGS that differ, but for `made_by`: name -> value before, value now."""
-    pairs = {place: (_value(before, place), _value(now, place)) for place in FREE_SETTINGS if place != "made_by"}
+    """Return the settings that may differ and do, but for `made_by`: name -> value before, value now."""
+    places = [place for place in _free(before, now) if place != "made_by"]
+    pairs = {place: (_value(before, place), _value(now, place)) for place in places}
     return {place: pair for place, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _with_free(config: RunConfig, source: RunConfig) -> RunConfig:
-    """Return the configuration with the settings of FREE_SETTINGS as they are in another."""
-    for place in FREE_SETTINGS:
+def _free(before: RunConfig, now: RunConfig) -> tuple[str, ...]:
+    """Return the settings that may differ."""
+    is_outside = None not in (before.training.command, now.training.command)
+    return FREE_SETTINGS + (OF_COMMANDS if is_outside else ())
+
+
+def _with_settings_of(source: RunConfig, config: RunConfig, places: Iterable[str]) -> RunConfig:
+    """Return a configuration with some settings as they are in another one."""
+    for place in places:
         name, _, key = place.partition(".")
         changed = getattr(config, name).model_copy(update={key: _value(source, place)}) if key else _value(source, name)
         config = config.model_copy(update={name: changed})
@@ -203,6 +212,7 @@ def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
 
     changes = {
         "model": config.model.model_copy(update={"path": before.model.path, "adapter": before.model.adapter}),
+        "commands_folder": before.commands_folder,
         "stream": placed(config.stream, before.stream),
         "evaluation": placed(config.evaluation, before.evaluation),
     }

@@ -15,11 +15,9 @@ from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import groups_of, kinds_of
 from adaptinf.models.refusals import InARow, check_share
 from adaptinf.training.parts import joined
+from adaptinf.training.unreadable import UnreadableInARow
 
 logger = logging.getLogger(__name__)
-
-MAX_UNREADABLE_IN_A_ROW = 32
-"""Stop after this many consecutive samples with unreadable images: the image folder is probably gone."""
 
 
 def _in_dtype(inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -36,7 +34,7 @@ class Collator:
         self.unreadable: set[str] = set()
         self.without_answer: set[str] = set()
         self.refused: dict[str, str] = {}
-        self.num_unreadable_in_a_row = 0
+        self.unreadable_in_a_row = UnreadableInARow()
         self.in_a_row = InARow("training")
 
     def left_out(self) -> dict[str, Any]:
@@ -58,7 +56,7 @@ class Collator:
         """Return the batch: what the model takes, and `labels`; in parts where samples may not share one.
 
         Raises:
-            DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
+            DataError: the images of many consecutive samples cannot be opened.
             ModelError: too many samples that the model cannot use, one after another or in all.
         """
         unreadable: dict[str, DataError] = {}
@@ -98,20 +96,13 @@ class Collator:
         return {"input_ids": token, "attention_mask": torch.ones_like(token), "labels": torch.full_like(token, IGNORED)}
 
     def _note_images(self, sample: Sample, error: DataError | None) -> None:
-        """Record a sample with an image that cannot be opened; `error` says why, None: they were opened.
+        """Record a sample with an image that cannot be opened; `error` says why one cannot, None: they were opened.
 
         Raises:
-            DataError: MAX_UNREADABLE_IN_A_ROW samples with images were unreadable one after another.
+            DataError: the images of many consecutive samples cannot be opened.
         """
-        if error is None:
-            self.num_unreadable_in_a_row = 0 if sample.images else self.num_unreadable_in_a_row
-            return
-        logger.warning("%s is not trained on: %s", sample.id, error)
-        self.unreadable.add(sample.id)
-        self.num_unreadable_in_a_row += 1
-        if self.num_unreadable_in_a_row >= MAX_UNREADABLE_IN_A_ROW:
-            raise DataError(
-                f"the images of {MAX_UNREADABLE_IN_A_ROW} consecutive samples cannot be opened, the last those of "
-                f"{sample.id}: {error}; put the image folder back and run the same command again, or, if it has moved, "
-                "name its new place with adaptinf relocate RUN OLD NEW first"
-            ) from error
+        if error is not None:
+            logger.warning("%s is not trained on: %s", sample.id, error)
+            self.unreadable.add(sample.id)
+        if sample.images:
+            self.unreadable_in_a_row.note(sample.id, error)

@@ -20,7 +20,7 @@ from adaptinf.models.adapters import begin_adapter
 from adaptinf.progress import Silent
 from adaptinf.runs import Run
 from adaptinf.runs.settings import FREE_SETTINGS
-from adaptinf.training import Trained, collator, train, trainer
+from adaptinf.training import Trained, train, trainer, unreadable
 from tests.helpers.conversations import conversation, say
 
 FULL = TrainingConfig(tune="full", learning_rate=1e-3, batch_size=2, micro_batch_size=2)
@@ -301,7 +301,7 @@ def test_an_image_that_is_gone_does_not_stop_a_batch_of_one(learner, ragged_samp
 
 
 def test_a_folder_of_images_that_is_gone_stops_the_training(learner, ragged_samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(collator, "MAX_UNREADABLE_IN_A_ROW", 3)
+    monkeypatch.setattr(unreadable, "MAX_UNREADABLE_IN_A_ROW", 3)
     lost = [
         conversation(f"{n}", say("user", "<image>", "?"), say("assistant", "!"), images=(tmp_path / f"{n}.png",))
         for n in range(4)

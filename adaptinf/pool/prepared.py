@@ -13,6 +13,8 @@ from adaptinf.formats.columns import TOOLS_KEY
 from adaptinf.images.contents import ImageContent
 from adaptinf.pool.image_store import ImageStore
 
+IMAGES = "images"
+"""Folder of copied images."""
 KEPT_META = ("skill", "task")
 """Fields of `meta` that are exported: text only, because Arrow refuses columns of mixed types."""
 
@@ -32,7 +34,7 @@ class PreparedSamples(Sequence[Sample]):
         self.samples, self.part, self.images = samples, part, images
         # Arrow needs rows of one kind: all have the column if one has.
         self.no_tools = {TOOLS_KEY: None} if has_tools else {}
-        self.copies = ImageStore(part / "images")
+        self.copies = ImageStore(part / IMAGES)
         self.kinds: set[str] = set()
 
     @property
