@@ -13,6 +13,7 @@ from adaptinf.progress import Progress
 
 if TYPE_CHECKING:
     from adaptinf.history.export import Exported
+    from adaptinf.history.items import ItemHistory
     from adaptinf.history.records import SampleHistory
     from adaptinf.model_export import ExportedModel
     from adaptinf.results.outcomes import WrittenReport
@@ -69,6 +70,26 @@ def explain(folder: PathLike, id: str, *, verify: bool = True) -> SampleHistory:
         check_complete(opened)
     with unchecked.reading("explain", opened, verify=verify):
         return sample_history(opened, id)
+
+
+def explain_test(folder: PathLike, id: str, *, verify: bool = True) -> ItemHistory:
+    """Return every answer to one test item: prompt, prediction, allowed answers, both scores, reason to stop.
+
+    `verify` as in `report`.
+
+    Raises:
+        ConfigError: there is no such run, or no test of it has this id; similar ones are named.
+        StoreError: a file of the run is damaged.
+    """
+    from adaptinf.history.items import item_history
+    from adaptinf.runs import Run, unchecked
+    from adaptinf.runs.damage import check_complete
+
+    opened = Run.open(Path(folder))
+    if verify:
+        check_complete(opened)
+    with unchecked.reading("explain", opened, verify=verify):
+        return item_history(opened, id)
 
 
 def export(

@@ -15,15 +15,32 @@ ImagesChoice = Literal["embed", "copy", "reference"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/ID, such as llava665k/000000033471.")]
 
 
-def explain(folder: RunFolder, id: SampleId, no_verify: NoVerify = False, as_json: AsJson = False) -> None:
+def explain(
+    folder: RunFolder,
+    id: SampleId,
+    test: Annotated[
+        bool, typer.Option("--test", help="ID is that of a test item, SKILL/ID: show every answer to it.")
+    ] = False,
+    no_verify: NoVerify = False,
+    as_json: AsJson = False,
+) -> None:
     """Show a sample's history, step by step.
 
-    Scores, cluster, whether and why it was selected, trained on, pruned.
+    Scores, cluster, whether and why it was selected, trained on, pruned. With --test the answers to a
+    test item: prompt, allowed answers, prediction, strict and tolerant score, why it ended.
     """
     from dataclasses import asdict
 
+    from adaptinf.cli.item_text import item_text
     from adaptinf.cli.sample_text import history_text
 
+    if test:
+        item = api.explain_test(folder, id, verify=not no_verify)
+        if as_json:
+            say_json(asdict(item))
+        else:
+            say_text(item_text(item))
+        return
     found = api.explain(folder, id, verify=not no_verify)
     if as_json:
         say_json(asdict(found))

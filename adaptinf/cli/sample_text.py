@@ -30,7 +30,7 @@ WIDTH = 16
 
 def history_text(history: SampleHistory) -> str:
     """Return a history as lines of text."""
-    return _as_lines([*_beginning(history), *(line for step in history.steps for line in _step(step))])
+    return as_lines([*_beginning(history), *(text for step in history.steps for text in _step(step))])
 
 
 def inspected_text(inspected: Inspected, *, colour: bool) -> str:
@@ -39,21 +39,21 @@ def inspected_text(inspected: Inspected, *, colour: bool) -> str:
     opening = [inspected.note] if inspected.note else []
     name = shortened(row.id, SHOWN_CHARACTERS)
     if isinstance(row, Rejected):
-        place, reason = _line("file", f"{row.file} row {row.row}"), _line("reason", row.reason)
-        return _as_lines([*opening, f"{name}: rejected", place, reason])
+        place, reason = line("file", f"{row.file} row {row.row}"), line("reason", row.reason)
+        return as_lines([*opening, f"{name}: rejected", place, reason])
     lines = [*opening, name, *_conversation(inspected.named_turns, ())]
     for place, (width, height) in zip(inspected.image_places, inspected.image_sizes, strict=True):
-        lines.append(_line("image", f"{place}, {width} x {height} pixels"))
-    lines += [_line(*remark.split(": ", 1)) for remark in inspected.remarks]
+        lines.append(line("image", f"{place}, {width} x {height} pixels"))
+    lines += [line(*remark.split(": ", 1)) for remark in inspected.remarks]
     if inspected.problem:
-        lines.append(_line("the model cannot use it:", inspected.problem))
+        lines.append(line("the model cannot use it:", inspected.problem))
     if not inspected.pieces:
-        return _as_lines(lines)
+        return as_lines(lines)
     seen = "".join(_seen(piece, colour=colour) for piece in inspected.pieces)
-    return f"{_as_lines([*lines, *_counts(inspected, colour=colour)])}\n{seen}"
+    return f"{as_lines([*lines, *_counts(inspected, colour=colour)])}\n{seen}"
 
 
-def _as_lines(lines: Iterable[str]) -> str:
+def as_lines(lines: Iterable[str]) -> str:
     """Return lines as one text; a line break that came with the data is shown as what it is."""
     return "\n".join(map(escaped, lines))
 
@@ -82,43 +82,43 @@ def _seen(piece: Piece, *, colour: bool) -> str:
 def _beginning(history: SampleHistory) -> Iterator[str]:
     yield f"{history.id}: {history.state}"
     if history.state == "rejected":
-        yield _line("file", f"{history.meta['file']} row {history.meta['row']}")
-        yield _line("reason", history.notes[0])
+        yield line("file", f"{history.meta['file']} row {history.meta['row']}")
+        yield line("reason", history.notes[0])
         return
-    yield _line("arrived", f"with {history.source}, step {history.arrived}")
+    yield line("arrived", f"with {history.source}, step {history.arrived}")
     yield from _conversation(history.turns, history.images)
     for key in ("skill", "task"):
         if history.meta.get(key):
-            yield _line(key, str(history.meta[key]))
+            yield line(key, str(history.meta[key]))
     for note in history.notes:
-        yield _line("repaired", note)
+        yield line("repaired", note)
     if history.restored_from is not None:
-        yield _line("restored", f"in the pool again from step {history.restored_from} on; it is not pruned any more")
+        yield line("restored", f"in the pool again from step {history.restored_from} on; it is not pruned any more")
     if not history.steps:
-        yield _line("steps", "none has begun since it arrived")
+        yield line("steps", "none has begun since it arrived")
 
 
 def _conversation(turns: tuple[tuple[str, str], ...], images: tuple[str, ...]) -> Iterator[str]:
     for role, text in turns:
-        yield _line(role, _shortened(text))
+        yield line(role, shortened_turn(text))
     for path in images:
-        yield _line("image", path)
+        yield line("image", path)
 
 
 def _step(step: StepHistory) -> Iterator[str]:
     yield f"step {step.step}"
     if step.absent:
-        yield _line("not in the pool", step.absent)
+        yield line("not in the pool", step.absent)
         return
     if step.placed is not None:
-        yield _line("cluster", _cluster(step.placed))
+        yield line("cluster", _cluster(step.placed))
     for name, measured in step.scores.items():
-        yield _line(name, _score(measured, has_peers=step.placed is not None))
+        yield line(name, _score(measured, has_peers=step.placed is not None))
     if step.considered is None:
-        yield _line("selection", "not reached yet")
+        yield line("selection", "not reached yet")
         return
     yield from _selection(step.considered)
-    yield _line("trained", _training(step))
+    yield line("trained", _training(step))
     if step.pruned is not None:
         yield from _pruning(step.pruned)
 
@@ -139,12 +139,12 @@ def _score(measured: Score, *, has_peers: bool) -> str:
 def _selection(outcome: SelectionOutcome) -> Iterator[str]:
     if outcome.entropies:
         bits = ", ".join(f"{name} {_bits(value)}" for name, value in outcome.entropies.items())
-        yield _line("scorer", f"{outcome.scorer} (bits of each histogram: {bits})")
+        yield line("scorer", f"{outcome.scorer} (bits of each histogram: {bits})")
     if outcome.bin is not None and outcome.bin >= 0:
-        yield _line("bin", f"{outcome.bin}, of which {outcome.bin_budget:,} of {outcome.bin_size:,} were selected")
+        yield line("bin", f"{outcome.bin}, of which {outcome.bin_budget:,} of {outcome.bin_size:,} were selected")
     if outcome.budget is not None:
-        yield _line("budget", f"{outcome.budget:,} for its cluster, {outcome.total:,} for the step")
-    yield _line("selected" if outcome.chosen else "not selected", outcome.reason)
+        yield line("budget", f"{outcome.budget:,} for its cluster, {outcome.total:,} for the step")
+    yield line("selected" if outcome.chosen else "not selected", outcome.reason)
 
 
 def _bits(value: float) -> str:
@@ -159,18 +159,20 @@ def _training(step: StepHistory) -> str:
 
 def _pruning(pruned: PruningOutcome) -> Iterator[str]:
     if pruned.neighbour is None:
-        yield _line("pruned", "to reach the cap; it was compared with no other sample")
+        yield line("pruned", "to reach the cap; it was compared with no other sample")
         return
     whether = "which stayed" if pruned.neighbour_stayed else "which was pruned as well"
-    yield _line("pruned", f"cosine {pruned.similarity:.4f} with {pruned.neighbour}, {whether}:")
-    for line in _conversation(pruned.neighbour_turns, pruned.neighbour_images):
-        yield INDENT + line
+    yield line("pruned", f"cosine {pruned.similarity:.4f} with {pruned.neighbour}, {whether}:")
+    for turn in _conversation(pruned.neighbour_turns, pruned.neighbour_images):
+        yield INDENT + turn
 
 
-def _line(name: str, text: str) -> str:
+def line(name: str, text: str) -> str:
+    """Return a line with a label in front."""
     return f"{INDENT}{name:<{WIDTH - 1}} {text}"
 
 
-def _shortened(text: str) -> str:
+def shortened_turn(text: str) -> str:
+    """Return a text on one line, of at most SHOWN_CHARACTERS characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= SHOWN_CHARACTERS else f"{flat[:SHOWN_CHARACTERS]}..."

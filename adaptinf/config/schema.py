@@ -330,6 +330,11 @@ class SkillConfig(SourceConfig):
         """All options of the metric that are set."""
         return {**({} if self.boxes is None else {"boxes": self.boxes}), **self.options}
 
+    @property
+    def metric_text(self) -> str:
+        """The metric and its options as text, such as "iou boxes=unit": scores of the same text mean the same."""
+        return " ".join([self.metric, *(f"{name}={value}" for name, value in sorted(self.metric_options.items()))])
+
     @model_validator(mode="after")
     def _sets_boxes_once(self) -> SkillConfig:
         if self.boxes is not None and "boxes" in self.options:

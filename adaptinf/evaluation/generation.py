@@ -97,7 +97,7 @@ def evaluate(
         introduced_at=introduced_at,
         matrix=extend_matrix(previous, skills, row, step=step),
         tolerant=extend_matrix(previous, skills, tolerant, step=step, field="tolerant"),
-        metrics=tuple(test.config.metric for test in tests),
+        metrics=tuple(test.config.metric_text for test in tests),
         num_items=np.array([len(test.items) for test in tests], dtype=np.int64),
         frequency=frequency,
         predictions=table,

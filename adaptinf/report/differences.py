@@ -12,8 +12,8 @@ from adaptinf.data import Evaluation
 from adaptinf.report.facts import RunFacts
 from adaptinf.results.intervals import Interval, SizeAlone
 from adaptinf.results.paired import Accuracy, Pair, compare_pairs, size_difference
-from adaptinf.results.recording import metrics_of
 from adaptinf.results.records import HF
+from adaptinf.runs.tested import metrics_of
 from adaptinf.storage.tables import digest
 
 

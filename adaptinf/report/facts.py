@@ -12,11 +12,11 @@ from typing import TypeVar
 from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.data.predictions import Stops, stops_of
 from adaptinf.pool.stored import Catalogue
-from adaptinf.results.recording import metrics_of
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.methods import method_traits
+from adaptinf.runs.tested import metrics_of
 from adaptinf.selection.traits import Role
 from adaptinf.storage.store import Artifact
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from adaptinf.config import RunConfig
 from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.evaluation.metrics import rare_skills
 from adaptinf.results.items import THOUSAND, ItemScores
@@ -18,6 +17,7 @@ from adaptinf.results.records import HF, MATRIX_DIGITS, RunRecord, StepRecord
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.methods import method_traits
+from adaptinf.runs.tested import metrics_of
 from adaptinf.storage import tables
 
 SELECTION_STAGES = tuple(kind.stage for kind in (Features, Clusters, Selection, SavedPruning))
@@ -74,13 +74,6 @@ def record_of(
         tests={skill: found for skill in tested.skills if (found := tested.last_digest(skill)) is not None},
         engine=tested.info.get("engine", HF),
     )
-
-
-def metrics_of(evaluation: Evaluation, config: RunConfig) -> tuple[str, ...]:
-    """Return what each skill's score means; where an earlier version did not save it, as it is configured."""
-    configured = {skill.skill: skill.metric for skill in config.evaluation}
-    pairs = zip(evaluation.skills, evaluation.metrics, strict=True)
-    return tuple(metric or configured.get(skill, "") for skill, metric in pairs)
 
 
 def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adaptinf.config import RunConfig
 from adaptinf.data import Evaluation
 from adaptinf.data.evaluation import Scores
 from adaptinf.data.predictions import read_stops
@@ -76,3 +77,10 @@ def averages_of(found: Scores) -> Averages:
     is_known = np.isfinite(found.tolerant[-1]) | ~np.isfinite(found.strict[-1])
     tolerant = average_accuracy(found.tolerant) if is_known.all() else None
     return Averages(average_accuracy(found.strict), tolerant)
+
+
+def metrics_of(evaluation: Evaluation, config: RunConfig) -> tuple[str, ...]:
+    """Return what each skill's score means; where an earlier version did not save it, as it is configured."""
+    configured = {skill.skill: skill.metric_text for skill in config.evaluation}
+    pairs = zip(evaluation.skills, evaluation.metrics, strict=True)
+    return tuple(metric or configured.get(skill, "") for skill, metric in pairs)
