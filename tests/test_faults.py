@@ -46,14 +46,14 @@ class Kill(NamedTuple):
 
 INSIDE = [
     Kill("pool/00-one", "adaptinf.pool.columns:Columns.add", call=7),
-    Kill("base/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
+    Kill("base/evaluation", "adaptinf.evaluation.answering.work:keep_answer", call=2),
     Kill("steps/00/features", "adaptinf.extraction.work:_measure_batches", call=2, after=True),
     Kill("steps/00/features", "adaptinf.data:Features.save", after=True),
     Kill("steps/00/clusters", "adaptinf.data:Clusters.save", after=True),
     Kill("steps/00/selection", "adaptinf.data:Selection.save", after=True),
     Kill("steps/00/model", "adaptinf.training.trainer:Reporter.on_step_end", call=3),
     Kill("steps/00/model", "adaptinf.training:save_weights", after=True),
-    Kill("steps/00/evaluation", "adaptinf.evaluation.generation:_answers", call=2),
+    Kill("steps/00/evaluation", "adaptinf.evaluation.answering.work:keep_answer", call=2),
     Kill("steps/00/pruning", "adaptinf.data:SavedPruning.save", after=True),
     Kill("pool/01-two", "adaptinf.pool.columns:Columns.add", call=10),
     Kill("steps/01/features", "adaptinf.extraction.work:_measure_batches", call=3),

@@ -30,7 +30,7 @@ LAYERS = (
 """Folders and modules directly below adaptinf/, from the ground up. Those of one layer do not import each other."""
 
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
-USES_TORCH = {"models", "extraction", "training", "evaluation.generation", "doctor", "compare"}
+USES_TORCH = {"models", "extraction", "training", "evaluation.generation", "evaluation.answering", "doctor", "compare"}
 """Others take arrays and give arrays; a stage that runs on a GPU imports torch inside the function that asks for it."""
 MODEL_LIBRARIES = ("torch", "peft", "transformers", "accelerate")
 MAX_AT_THE_ROOT = 11

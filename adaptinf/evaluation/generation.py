@@ -1,24 +1,20 @@
-"""Testing the model: answers by greedy decoding in batches, and the next row of the skill matrix."""
+"""Testing the model: greedy answers to all items, and the next row of the skill matrix."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import groupby, takewhile
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from adaptinf.data import Evaluation, Sample
-from adaptinf.data.predictions import predictions_table
-from adaptinf.errors import AdaptError, ModelError
-from adaptinf.evaluation.allowed import right_answer
+from adaptinf.data import Evaluation
+from adaptinf.data.predictions import LENGTH, predictions_table
+from adaptinf.evaluation.answering import Answerer, AnswerWork, Unit
 from adaptinf.evaluation.identity import digest_rows, item_digest
-from adaptinf.evaluation.kept import ANSWERS_FILE, KeptAnswers, answers_key
+from adaptinf.evaluation.kept import ANSWERS_FILE, Answer, KeptAnswers, answers_key
 from adaptinf.evaluation.skills import (
     SkillTest,
     extend_matrix,
@@ -29,20 +25,15 @@ from adaptinf.evaluation.skills import (
     without_refused,
 )
 from adaptinf.executors import Executor, LocalExecutor, Workers
-from adaptinf.images import Unopened
-from adaptinf.models.chat import placed, prompts_of_usable, traits_of
-from adaptinf.models.greedy import greedy_settings
-from adaptinf.models.lengths import auto_batch_tokens, batches_in_order, token_lengths
+from adaptinf.models.decoding import WAYS
 from adaptinf.models.loading import Learner
-from adaptinf.models.memory import is_out_of_memory, release
-from adaptinf.models.mixing import kinds_of
-from adaptinf.models.recipe import LearnerRecipe, check_can_travel, made
-from adaptinf.models.refusals import failure
-from adaptinf.models.threads import torch_threads
+from adaptinf.models.recipe import LearnerRecipe, check_can_travel
 from adaptinf.progress import Bar, Progress, Silent
-from adaptinf.storage.tables import text_array
+from adaptinf.storage.tables import Columns, text_array
+from adaptinf.words import counted, shortened
 
-logger = logging.getLogger(__name__)
+MANY_CUT = 0.1
+"""A larger share of a skill's answers that end at `max_new_tokens` is reported: they are judged by their beginnings."""
 
 
 def evaluate(
@@ -73,19 +64,17 @@ def evaluate(
     Raises:
         ModelError: as `generate`.
     """
-    items = [item for test in tests for item in test.items]
-    with (progress or Silent()).stage("evaluate", len(items), unit="items") as bar:
-        answered = generate(learner, tests, bar, executor=executor, out=out)
+    progress = progress or Silent()
+    answered = generate(learner, tests, progress, executor=executor, out=out)
     asked = digest_rows(previous, tests, step=step)
-    for line in refused_lines(tests, answered.refused):
-        (progress or Silent()).note(line)
+    for line in [*refused_lines(tests, answered.refused), *_notes_on(answered.info, previous)]:
+        progress.note(line)
     tests = without_refused(tests, answered.refused)
-    predictions = [text for text in answered.texts if text is not None]
-    digests = [item_digest(item, test) for test in tests for item in test.items]
-    table = predictions_table({**score_answers(tests, predictions), "item": text_array(digests)})
-    remarks = remarks_on_tests(tests, predictions)
-    for skill, lines in remarks.items():
-        (progress or Silent()).note(f"tests of {skill}: {'; '.join(lines)}")
+    answers = [answer for answer in answered.answers if answer.text is not None]
+    table, remarks = _table(tests, answers), remarks_on_tests(tests, [str(answer.text) for answer in answers])
+    lines = [f"tests of {skill}: {'; '.join(found)}" for skill, found in remarks.items()]
+    for line in [*lines, *cut_lines(tests, table)]:
+        progress.note(line)
     skills = tuple(test.config.skill for test in tests)
     if out is not None:
         (out / ANSWERS_FILE).unlink(missing_ok=True)
@@ -105,198 +94,140 @@ def evaluate(
         info={
             "stops_at": list(answered.stops_at),
             "tests": asked,
+            **answered.info,
             **({"remarks": remarks} if remarks else {}),
         },
     )
 
 
+def _table(tests: Sequence[SkillTest], answers: Sequence[Answer]) -> Columns:
+    """Return the predictions of all items, which are answered in their order."""
+    items = [item_digest(item, test) for test in tests for item in test.items]
+    scored = score_answers(tests, [str(answer.text) for answer in answers])
+    texts = {
+        "item": items,
+        "prompt": [answer.prompt for answer in answers],
+        "stop": [answer.stop for answer in answers],
+    }
+    return predictions_table({**scored, **{name: text_array(column) for name, column in texts.items()}})
+
+
+def _notes_on(info: dict[str, Any], previous: Evaluation | None) -> list[str]:
+    """Return what a user should know about how answers were generated, unless it was so in the evaluation before."""
+    before: dict[str, Any] = {} if previous is None else previous.info
+    lines = []
+    if info["overridden"] and info["overridden"] != before.get("overridden"):
+        settings = shortened(", ".join(f"{name}={value}" for name, value in info["overridden"].items()))
+        lines.append(f"answers are greedy: {settings} of the model's generation settings set aside")
+    if info["decoding"] in {way.name for way in WAYS if not way.leaves} and info["decoding"] != before.get("decoding"):
+        lines.append(
+            f"answers are generated by plain generate, {info['decoding']}: in a trial with this model's cache, faster "
+            "ways gave other answers"
+        )
+    return lines
+
+
+def cut_lines(tests: Sequence[SkillTest], table: Columns) -> list[str]:
+    """Return a line for each skill of whose answers more than MANY_CUT end at `max_new_tokens`."""
+    lines = []
+    for test in tests:
+        own = table["stop"][table["skill"] == test.config.skill]
+        num_cut = int((own == LENGTH).sum())
+        if num_cut > MANY_CUT * len(own):
+            lines.append(
+                f"tests of {test.config.skill}: {num_cut:,} of {counted(len(own), 'answer')} cut off at "
+                f"max_new_tokens={test.config.max_new_tokens} and judged by their beginnings; is it too small?"
+            )
+    return lines
+
+
 class Answered(NamedTuple):
     """What a model answers to N items."""
 
-    texts: tuple[str | None, ...]
-    """Its answers, in the order of the tests; None: the item cannot be asked."""
-    refused: dict[int, str]
-    """Number of each item that cannot be asked -> why."""
+    answers: tuple[Answer, ...]
+    """Its answers, in the order of the tests."""
     stops_at: tuple[str, ...]
     """The tokens at which an answer ends: every one that training teaches as an end, and the model's own."""
+    info: dict[str, Any]
+    """How they were generated, as `Plan.info`."""
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """The text of each answer; None: the item cannot be asked."""
+        return tuple(answer.text for answer in self.answers)
+
+    @property
+    def refused(self) -> dict[int, str]:
+        """Number of each item that cannot be asked -> why."""
+        return {answer.row: answer.reason for answer in self.answers if answer.text is None}
 
 
 def generate(
     learner: Learner | LearnerRecipe,
     tests: Sequence[SkillTest],
-    bar: Bar,
+    progress: Progress | None = None,
     *,
     executor: Executor | None = None,
     out: Path | None = None,
 ) -> Answered:
-    """Return the model's greedy answer to every item, in the order of the tests; `out` as in `evaluate`.
+    """Return the model's greedy answer to every item, in the order of the tests; arguments as in `evaluate`.
 
     Raises:
         ModelError: one item alone does not fit into the device's memory; or the learner is loaded, and the executor
             works in other processes.
     """
-    executor = executor or LocalExecutor()
+    progress, executor = progress or Silent(), executor or LocalExecutor()
     if not executor.is_in_process:
         check_can_travel(learner, executor)
-    items = [item for test in tests for item in test.items]
-    limits = [test.config.max_new_tokens for test in tests for _ in test.items]
-    texts: list[str | None] = [None] * len(items)
-    refused: dict[int, str] = {}
-    work = AnswerWork(learner=learner, items=tuple(items), limits=tuple(limits), num_threads=torch.get_num_threads())
+    work = _work(learner, tests, out)
+    counter = _Counter()
+    if executor.is_in_process:
+        work = replace(work, on_answer=counter.advance)
     with executor.open(work) as workers:
-        ((batches, stops_at, model),) = workers.map(Answerer.plan, [None])
-        kept = None
-        if out is not None:
+        (plan,) = workers.map(Answerer.plan, [None])
+        known: dict[int, Answer] = {}
+        if work.answers_file is not None:
             digests = [item_digest(item, test) for test in tests for item in test.items]
-            key = answers_key(model, digests, [batch.rows for batch in batches])
-            kept = KeptAnswers(out / ANSWERS_FILE, key)
-        for answers in _kept_or_new(batches, kept, workers):
-            for answer in answers:
-                texts[answer.row] = answer.text
-                if answer.text is None:
-                    refused[answer.row] = answer.reason
-            bar.advance(len(answers))
-    return Answered(tuple(texts), refused, stops_at)
+            key = answers_key(plan.model, digests, [unit.rows for unit in plan.units])
+            known = KeptAnswers(work.answers_file, key).read()
+        if known:
+            progress.note(f"{len(known):,} of {counted(len(work.items), 'test item')} were answered before")
+        with progress.stage("evaluate", len(work.items) - len(known), unit="items") as bar:
+            counter.bar = bar
+            found = known | {answer.row: answer for answer in _new(plan.units, known, workers, bar, executor)}
+    return Answered(tuple(found[row] for row in range(len(work.items))), plan.stops_at, plan.info)
 
 
-def _kept_or_new(
-    batches: list[AnswerBatch], kept: KeptAnswers | None, workers: Workers[Answerer]
-) -> Iterator[list[Answer]]:
-    """Yield the answers of each batch: those that an earlier call kept whole, then the others, which are kept."""
-    known = {} if kept is None else kept.read()
-    waiting = []
-    for batch in batches:
-        if all(row in known for row in batch.rows):
-            yield [Answer(*known[row]) for row in batch.rows]
-        else:
-            waiting.append(batch)
+def _work(learner: Learner | LearnerRecipe, tests: Sequence[SkillTest], out: Path | None) -> AnswerWork:
+    return AnswerWork(
+        learner=learner,
+        items=tuple(item for test in tests for item in test.items),
+        limits=tuple(test.config.max_new_tokens for test in tests for _ in test.items),
+        skills=tuple(number for number, test in enumerate(tests) for _ in test.items),
+        num_threads=torch.get_num_threads(),
+        answers_file=None if out is None else out / ANSWERS_FILE,
+    )
+
+
+class _Counter:
+    """Counts answers on a bar that is not there yet when the work is opened."""
+
+    bar: Bar
+
+    def advance(self, count: int) -> None:
+        self.bar.advance(count)
+
+
+def _new(
+    units: Sequence[Unit], known: dict[int, Answer], workers: Workers[Answerer], bar: Bar, executor: Executor
+) -> Iterator[Answer]:
+    """Yield the answers that are not known, unit by unit; from other processes they are counted when a unit is done."""
+    waiting = [
+        unit._replace(known=frozenset(known) & frozenset(unit.rows))
+        for unit in units
+        if not known.keys() >= set(unit.rows)
+    ]
     for answers in workers.map(Answerer.answer, waiting):
-        if kept is not None:
-            kept.add(answers)
-        yield answers
-
-
-class Answer(NamedTuple):
-    """What a model answers to one item."""
-
-    row: int
-    """Number of the item."""
-    text: str | None
-    """Its answer; None: the item cannot be asked."""
-    reason: str
-    """Why it cannot be asked."""
-
-
-class AnswerBatch(NamedTuple):
-    """Items that are answered together."""
-
-    rows: tuple[int, ...]
-    """Their numbers."""
-    max_new_tokens: int
-    """Longest answer that is generated."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerWork:
-    """Answering test items with one model."""
-
-    learner: Learner | LearnerRecipe
-    """The model to test: loaded, within this process, or how to make it."""
-    items: tuple[Sample, ...]
-    """N test items."""
-    limits: tuple[int, ...]
-    """Longest answer to each, in tokens."""
-    num_threads: int
-    """Torch's threads in each worker, as the last bits depend on them."""
-
-    @contextmanager
-    def open(self) -> Iterator[Answerer]:
-        """Load the model unless it is loaded."""
-        with torch_threads(self.num_threads):
-            yield Answerer(learner=made(self.learner), work=self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answerer:
-    """A loaded model, and the items that it answers."""
-
-    learner: Learner
-    """The model."""
-    work: AnswerWork
-    """The items."""
-
-    def plan(self, _: None) -> tuple[list[AnswerBatch], tuple[str, ...], str]:
-        """Return batches of all items, the tokens that answers end at, and what distinguishes the model, as text.
-
-        Items that need about as many new tokens share a batch, so few rows wait.
-        """
-        items, limits = self.work.items, np.array(self.work.limits, dtype=np.int64)
-        answer_lengths = np.array([len(right_answer(item)) for item in items], dtype=np.int64)
-        lengths = token_lengths(items, self.learner)
-        kinds = kinds_of(self.learner, items)
-        same = np.zeros(len(items), np.int64) if kinds is None else kinds
-        order = np.lexsort((lengths, answer_lengths, same, limits))
-        batch_tokens = auto_batch_tokens(self.learner.device)
-        batches = [
-            AnswerBatch(batch, limit)
-            for limit, group in groupby(order.tolist(), key=lambda row: int(limits[row]))
-            for batch in batches_in_order(lengths, np.array(list(group)), batch_tokens, kinds=kinds)
-        ]
-        ends = tuple(self.learner.tokenizer.decode([token]) for token in sorted(traits_of(self.learner).ends))
-        return batches, ends, f"{self.learner.fingerprint} {ends} {self.learner.processor.chat_template}"
-
-    def answer(self, batch: AnswerBatch) -> list[Answer]:
-        """Return the answer to each item of a batch."""
-        return _answers_or_split(self.learner, self.work.items, batch.rows, batch.max_new_tokens)
-
-
-def _answers_or_split(
-    learner: Learner, items: Sequence[Sample], rows: Sequence[int], max_new_tokens: int
-) -> list[Answer]:
-    """Answer the items of some rows; where that fails, their halves, so that one item does not end the run."""
-    try:
-        return _answers(learner, items, rows, max_new_tokens)
-    except AdaptError:
-        raise
-    except Exception as error:  # a model is a program of its authors: it can raise anything
-        if len(rows) == 1 and is_out_of_memory(error):
-            raise ModelError(
-                f"test item {items[rows[0]].id} alone does not fit into the device's memory with "
-                f"max_new_tokens={max_new_tokens}; lower that of its skill, or leave the item out"
-            ) from error
-        logger.debug("a batch of %d items failed", len(rows), exc_info=True)
-        if len(rows) == 1:
-            return [Answer(rows[0], None, failure(error))]
-    release()
-    middle = len(rows) // 2
-    return [
-        answer
-        for half in (rows[:middle], rows[middle:])
-        for answer in _answers_or_split(learner, items, half, max_new_tokens)
-    ]
-
-
-@torch.inference_mode()
-def _answers(learner: Learner, items: Sequence[Sample], rows: Sequence[int], max_new_tokens: int) -> list[Answer]:
-    asked = [items[row] for row in rows]
-    prompts = prompts_of_usable(learner, asked, [Unopened(item.stored_images) for item in asked])
-    refused = [Answer(rows[number], None, reason) for number, reason in prompts.refused.items()]
-    if prompts.inputs is None:
-        return refused
-    inputs, ends = placed(prompts.inputs, learner), traits_of(learner).ends
-    with greedy_settings(learner.model):
-        tokens = learner.model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=learner.tokenizer.pad_token_id,
-            eos_token_id=sorted(ends) or None,
-        )
-    # An end token need not be flagged as special, so decoding alone would leave its name in the answer.
-    written = [
-        list(takewhile(lambda token: token not in ends, row))
-        for row in tokens[:, inputs["input_ids"].shape[1] :].tolist()
-    ]
-    texts = learner.tokenizer.batch_decode(written, skip_special_tokens=True)
-    answers = [Answer(rows[number], text.strip(), "") for number, text in zip(prompts.kept, texts, strict=True)]
-    return refused + answers
+        if not executor.is_in_process:
+            bar.advance(len(answers))
+        yield from answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +15,19 @@ ANSWERS_FILE = "answers.jsonl"
 """In the unfinished folder of an evaluation: what the answers depend on, then one answer a line."""
 
 
-class KeptAnswer(NamedTuple):
-    """What a model answered to one item."""
+class Answer(NamedTuple):
+    """What a model answers to one item."""
 
     row: int
     """Number of the item."""
     text: str | None
     """Its answer; None: the item cannot be asked."""
-    reason: str
+    reason: str = ""
     """Why it cannot be asked."""
+    prompt: str = ""
+    """The text that the model was asked, each image as the one tag that its template writes."""
+    stop: str = ""
+    """Why the answer ended, as the predictions have it."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +39,28 @@ class KeptAnswers:
     key: str
     """Stands for everything that the answers depend on; a file with another key is begun again."""
 
-    def read(self) -> dict[int, KeptAnswer]:
+    def read(self) -> dict[int, Answer]:
         """Return the answers by the number of their item; none, and a new file, where the key is another."""
         lines = store.read_lines(self.path)
         if not lines or lines[0].get("key") != self.key:
             self.path.write_text(json.dumps({"key": self.key}) + "\n", encoding="utf-8")
             return {}
-        found = [line for line in lines[1:] if {"row", "text", "reason"} <= line.keys()]
-        return {line["row"]: KeptAnswer(line["row"], line["text"], line["reason"]) for line in found}
-
-    def add(self, answers: Iterable[tuple[int, str | None, str]]) -> None:
-        """Append answers: row, text, reason."""
-        for row, text, reason in answers:
-            store.append_line(self.path, {"row": row, "text": text, "reason": reason})
+        names = set(Answer._fields)
+        found = (Answer(**{name: line[name] for name in names}) for line in lines[1:] if names <= line.keys())
+        return {answer.row: answer for answer in found}
 
 
-def answers_key(model: str, items: Sequence[str], batches: Sequence[Sequence[int]]) -> str:
-    """Return a hash of the model, the items and the batches, as the last bits depend on these.
+def keep_answer(path: Path, answer: Answer) -> None:
+    """Append one answer to the file, from any worker: what another one damages meanwhile is generated again."""
+    store.append_line(path, answer._asdict())
+
+
+def answers_key(model: str, items: Sequence[str], units: Sequence[Sequence[int]]) -> str:
+    """Return a hash of the model, the items and the units of work, as the last bits depend on these.
 
     Args:
-        model: all that distinguishes it, as text.
+        model: all that distinguishes it, and how it is made to answer, as text.
         items: the digest of each.
-        batches: numbers of the items that are answered together.
+        units: numbers of the items that are answered together.
     """
-    return tables.digest(
-        tables.text_array([__version__, model, *items, json.dumps([list(batch) for batch in batches])])
-    )
+    return tables.digest(tables.text_array([__version__, model, *items, json.dumps([list(unit) for unit in units])]))

@@ -1,4 +1,4 @@
-"""Greedy decoding whatever a model's generation settings say."""
+"""Greedy decoding whatever a model's generation settings say, and what they would have said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from transformers import GenerationConfig
 
 KEPT = ("bos_token_id", "decoder_start_token_id")
 """Settings that say what a token means, not how the next one is chosen."""
+TOKENS = ("eos_token_id", "pad_token_id", *KEPT)
+"""Settings that name tokens; what ends an answer is found otherwise, and recorded."""
+GIVEN = ("max_length", "max_new_tokens", "use_cache", "transformers_version")
+"""Settings for which every evaluation has its own value, or that change no token."""
+CUSTOM = "custom_generate"
+"""Stands for code in the model's folder that would generate in its own way (`custom_generate`)."""
 
 
 @contextmanager
@@ -19,17 +25,40 @@ def greedy_settings(model: torch.nn.Module) -> Iterator[None]:
 
     Folders come with penalties for repetition, beams, lists of suppressed tokens, time limits and more. `generate` uses
     each of them that its caller does not set, so the answers would not be the most probable tokens, and some settings
-    make it fail.
+    make it fail. Code of the folder that takes the place of `generate` is set aside too.
     """
     # A wrapped model, and an inner one that generates on its behalf, have settings of their own.
     own = {module: vars(module)["generation_config"] for module in model.modules() if _has_settings(module)}
+    code = {module: vars(module)["generate"] for module in model.modules() if "generate" in vars(module)}
     for module, settings in own.items():
         module.generation_config = neutral(settings)
+    for module in code:
+        if hasattr(type(module), "generate"):
+            del module.generate
     try:
         yield
     finally:
         for module, settings in own.items():
             module.generation_config = settings
+        for module, generate in code.items():
+            module.generate = generate
+
+
+def overridden(model: Any) -> dict[str, Any]:
+    """Return the settings of a model that would choose other tokens than the most probable ones: name -> value.
+
+    Args:
+        model: it has a `generation_config`; Any, as a learner without weights has one too.
+    """
+    settings = getattr(model, "generation_config", None)
+    found: dict[str, Any] = {}
+    if isinstance(settings, GenerationConfig):
+        usual, own = GenerationConfig().to_dict(), settings.to_dict()
+        is_other = {name for name, value in own.items() if name in usual and value != usual[name]}
+        found = {name: own[name] for name in sorted(is_other - {*TOKENS, *GIVEN}) if not name.startswith("_")}
+    if "generate" in vars(model) and hasattr(type(model), "generate"):
+        found[CUSTOM] = True
+    return found
 
 
 def _has_settings(module: torch.nn.Module) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,17 +14,33 @@ from transformers import GenerationConfig
 
 from adaptinf.config import ModelConfig, SkillConfig
 from adaptinf.errors import ModelError
-from adaptinf.evaluation import generation
+from adaptinf.evaluation.answering import work
 from adaptinf.evaluation.generation import evaluate, generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.models import load
+from adaptinf.models.decoding import near_ties
 from adaptinf.models.greedy import greedy_settings
 from adaptinf.models.loading import load_reader
-from adaptinf.progress import Silent
 from tests.helpers.conversations import conversation, say
 from tests.helpers.text_model import TEMPLATE, write_text_model
 
 LIMITS = {"short": 3, "long": 7}
+
+
+class Told:
+    """Remembers what is reported: lines, and of each stage its title, total and what was counted."""
+
+    def __init__(self):
+        self.notes, self.stages = [], []
+
+    @contextmanager
+    def stage(self, title, total, unit="samples"):
+        done = []
+        yield SimpleNamespace(advance=done.append, took=lambda seconds: None)
+        self.stages.append((title, total, sum(done)))
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +66,18 @@ def tests():
 
 
 def answers(learner, tests):
-    with Silent().stage("evaluate", 10) as bar:
-        return list(generate(learner, tests, bar).texts)
+    return list(generate(learner, tests).texts)
 
 
 def fitting(most: int, kind: type[RuntimeError], message: str):
-    """Return `_answers` for a machine whose memory holds batches of `most` items, and the sizes it was asked for."""
-    real, asked = generation._answers, []
+    """Return `answers_of` for a machine whose memory holds `most` items, and the numbers it was asked for."""
+    real, asked = work.answers_of, []
 
-    def narrow(learner, items, rows, max_new_tokens):
+    def narrow(learner, own, unit, rows, watch):
         asked.append(len(rows))
         if len(rows) > most:
             raise kind(message)
-        return real(learner, items, rows, max_new_tokens)
+        return real(learner, own, unit, rows, watch)
 
     return narrow, asked
 
@@ -82,14 +99,14 @@ def test_an_answer_does_not_depend_on_the_batch(learner, tests):
 def test_a_batch_that_does_not_fit_into_memory_is_halved(learner, tests, monkeypatch, kind, message):
     whole = answers(learner, tests)
     narrow, asked = fitting(2, kind, message)
-    monkeypatch.setattr(generation, "_answers", narrow)
+    monkeypatch.setattr(work, "answers_of", narrow)
     assert answers(learner, tests) == whole
     assert max(asked) > 2 and sum(size for size in asked if size <= 2) == 10
 
 
 def test_an_item_that_does_not_fit_alone_is_told_by_name(learner, tests, monkeypatch):
-    monkeypatch.setattr(generation, "_answers", fitting(0, torch.OutOfMemoryError, "CUDA out of memory")[0])
-    with pytest.raises(ModelError, match=r"test item test/short-\d alone .* max_new_tokens=3; lower that"):
+    monkeypatch.setattr(work, "answers_of", fitting(0, torch.OutOfMemoryError, "CUDA out of memory")[0])
+    with pytest.raises(ModelError, match=r"test item test/long-\d alone .* max_new_tokens=7; lower that"):
         answers(learner, tests)
 
 
@@ -99,19 +116,19 @@ def evaluated(learner, tests, **options):
 
 
 def failing_on(name, real):
-    """Return `_answers` of a model that fails on one item."""
+    """Return `answers_of` of a model that fails on one item."""
 
-    def answer(learner, items, rows, max_new_tokens):
-        if any(items[row].id == name for row in rows):
+    def answer(learner, own, unit, rows, watch):
+        if any(own.items[row].id == name for row in rows):
             raise RuntimeError("shapes differ")
-        return real(learner, items, rows, max_new_tokens)
+        return real(learner, own, unit, rows, watch)
 
     return answer
 
 
 def test_an_item_that_the_model_fails_on_is_left_out_of_its_skill_and_named(learner, tests, monkeypatch):
     whole = evaluated(learner, tests)
-    monkeypatch.setattr(generation, "_answers", failing_on("test/short-2", generation._answers))
+    monkeypatch.setattr(work, "answers_of", failing_on("test/short-2", work.answers_of))
     found = evaluated(learner, tests)
     assert found.num_items.tolist() == [4, 5] and "test/short-2" not in found.predictions["id"].tolist()
     (line,) = found.rejected
@@ -123,48 +140,46 @@ def test_an_item_that_the_model_fails_on_is_left_out_of_its_skill_and_named(lear
 def test_items_that_cannot_be_asked_are_counted_with_an_example(learner, tests):
     odd = conversation("odd", say("user", "<eos><|user|>"), say("assistant", "!"))
     asked = [replace(tests[0], items=[*tests[0].items, odd, odd]), tests[1]]
-    notes = []
-
-    class Told(Silent):
-        def note(self, text):
-            notes.append(text)
-
-    evaluated(learner, asked, progress=Told())
-    (line,) = notes
+    told = Told()
+    evaluated(learner, asked, progress=told)
+    line = told.notes[0]
     assert line.startswith("tests of short: 2 of 7 items cannot be asked, test/odd: turn 1 contains '<")
 
 
 def test_a_skill_of_which_no_item_can_be_asked_is_refused_with_the_reason(learner, tests, monkeypatch):
-    monkeypatch.setattr(generation, "_answers", fitting(0, RuntimeError, "shapes differ")[0])
+    monkeypatch.setattr(work, "answers_of", fitting(0, RuntimeError, "shapes differ")[0])
     with pytest.raises(ModelError, match=r"evaluation of short.*any of its 5 items; test/short-1:.*shapes differ"):
         evaluated(learner, tests)
 
 
-def test_an_evaluation_goes_on_within_itself_after_an_interrupt(learner, tests, tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "auto_batch_tokens", lambda device: 40)
-    expected = answers(learner, tests)
-    real, asked = generation._answers, []
+def stopping_after(count: int):
+    """Return `keep_answer` of a process that is interrupted after so many answers, and the rows that it kept."""
+    real, kept = work.keep_answer, []
 
-    def counting(learner, items, rows, max_new_tokens):
-        if len(asked) == 3:
+    def keep(path, answer):
+        if len(kept) == count:
             raise KeyboardInterrupt
-        asked.append(tuple(rows))
-        return real(learner, items, rows, max_new_tokens)
+        real(path, answer)
+        kept.append(answer.row)
 
+    return keep, kept
+
+
+def test_an_evaluation_goes_on_item_by_item_after_an_interrupt(learner, tests, tmp_path, monkeypatch):
     def go(learner, tests=tests):
-        with Silent().stage("evaluate", 10) as bar:
-            return list(generate(learner, tests, bar, out=tmp_path).texts)
+        return list(generate(learner, tests, out=tmp_path).texts)
 
-    monkeypatch.setattr(generation, "_answers", counting)
-    with pytest.raises(KeyboardInterrupt):
+    expected = answers(learner, tests)
+    keep, done = stopping_after(3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(work, "keep_answer", keep)
         go(learner)
-    done = [row for rows in asked for row in rows]
-    assert 0 < len(done) < len(expected)
-    again = []
-    monkeypatch.setattr(generation, "_answers", lambda *args: again.extend(args[2]) or real(*args))
+    assert len(done) == 3, "an answer is on disk as soon as it has ended"
     # As a kill in the middle of a line leaves it.
     with open(tmp_path / "answers.jsonl", "ab") as file:
         file.write(b'{"row": 1, "te')
+    keep, again = stopping_after(-1)
+    monkeypatch.setattr(work, "keep_answer", keep)
     assert go(learner) == expected
     assert sorted(done + again) == list(range(len(expected))), "no answer was generated twice"
     again.clear()
@@ -179,33 +194,79 @@ def test_an_evaluation_goes_on_within_itself_after_an_interrupt(learner, tests, 
     assert len(again) == len(tests[0].items)
 
 
-def test_what_an_interrupted_evaluation_saves_is_the_same_to_the_byte(learner, tests, tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "auto_batch_tokens", lambda device: 40)
-    zeros = np.zeros(len(tests))
-    options = {"step": -1, "introduced_at": zeros.astype(np.int64), "frequency": zeros}
+@pytest.mark.parametrize("count", [1, 4, 7])
+@pytest.mark.parametrize("has_ties", [False, True])
+def test_what_an_interrupted_evaluation_saves_is_the_same_to_the_byte(
+    learner, tests, tmp_path, monkeypatch, count, has_ties
+):
+    options = {"step": -1, "introduced_at": np.zeros(2, np.int64), "frequency": np.zeros(2)}
     whole, part = tmp_path / "whole", tmp_path / "part"
     for folder in (whole, part):
         folder.mkdir()
     evaluate(learner, tests, **options).save(whole)
-    real, calls = generation._answers, []
-
-    def stopping(*args):
-        calls.append(args)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(*args)
-
-    monkeypatch.setattr(generation, "_answers", stopping)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(work, "keep_answer", stopping_after(count)[0])
         evaluate(learner, tests, **options, out=part)
+    if has_ties:
+        # As if rounding could have decided every token: units are answered again whole, in the same batches.
+        monkeypatch.setattr(near_ties, "NEAR", {torch.float32: 1e9})
     evaluate(learner, tests, **options, out=part).save(part)
     files = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert {path.name: path.read_bytes() for path in part.iterdir()} == files
 
 
+def test_items_that_were_answered_before_are_not_in_the_rate(learner, tests, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(work, "keep_answer", stopping_after(4)[0])
+        generate(learner, tests, out=tmp_path)
+    told = Told()
+    generate(learner, tests, told, out=tmp_path)
+    assert told.notes == ["4 of 10 test items were answered before"]
+    assert told.stages == [("evaluate", 6, 6)]
+
+
+def test_the_table_has_prompts_and_why_answers_ended(learner, tests):
+    table = evaluated(learner, tests).predictions
+    assert table["prompt"][0] == "<|user|>word word <eos><|assistant|>"
+    lengths = {text: len(learner.tokenizer(text)["input_ids"]) for text in table["prediction"].tolist()}
+    for skill, prediction, stop in zip(table["skill"], table["prediction"], table["stop"], strict=True):
+        assert stop in ("end", "length")
+        assert stop == "length" or lengths[prediction] < LIMITS[skill]
+
+
+def test_skills_whose_answers_are_often_cut_off_are_named(learner, tests):
+    told = Told()
+    evaluated(learner, tests, progress=told)
+    line = "tests of short: 5 of 5 answers cut off at max_new_tokens=3 and judged by their beginnings; is it too small?"
+    assert line in told.notes
+
+
+def test_what_is_set_aside_of_the_models_settings_is_recorded_and_said_once(learner, tests, monkeypatch):
+    settings = GenerationConfig(eos_token_id=learner.tokenizer.eos_token_id, repetition_penalty=1.5, max_length=20)
+    monkeypatch.setattr(learner.model, "generation_config", settings)
+    told = Told()
+    first = evaluated(learner, tests, progress=told)
+    assert first.info["overridden"] == {"repetition_penalty": 1.5}
+    line = "answers are greedy: repetition_penalty=1.5 of the model's generation settings set aside"
+    assert told.notes.count(line) == 1
+    second = Told()
+    evaluated(learner, tests, progress=second, previous=first)
+    assert line not in second.notes
+
+
+def test_code_of_the_folder_that_would_generate_is_set_aside(learner, tests, monkeypatch):
+    right = answers(learner, tests)
+    monkeypatch.setitem(vars(learner.model), "generate", lambda **_: torch.zeros(1, 1))
+    found = generate(learner, tests)
+    assert list(found.texts) == right and found.info["overridden"]["custom_generate"] is True
+    assert "generate" in vars(learner.model)
+
+
 def test_the_tokens_that_answers_end_at_are_recorded(learner, tests, tmp_path):
     found = evaluated(learner, tests)
-    assert found.info["stops_at"] == ["<eos>"] and set(found.info) == {"stops_at", "tests"}
+    assert found.info["stops_at"] == ["<eos>"]
+    assert set(found.info) == {"stops_at", "tests", "engine", "decoding", "overridden"}
+    assert (found.info["engine"], found.info["decoding"]) == ("hf", "refilled, prefixes shared")
     found.save(tmp_path)
     assert type(found).load(tmp_path).info == found.info
 
@@ -260,12 +321,19 @@ def test_the_end_token_is_no_part_of_an_answer_where_it_is_not_flagged_as_specia
     learner = load_reader(ModelConfig(path=str(folder)))
     close, letter = learner.tokenizer.convert_tokens_to_ids(["<close>", "A"])
     assert close not in learner.tokenizer.all_special_ids
+    learner = load(learner.config)
 
-    def generate(*, input_ids, **_):
-        return torch.cat([input_ids, torch.tensor([[letter, close, letter]] * len(input_ids))], dim=1)
+    def prefers(module, args, output):
+        """Write A, then the end."""
+        at_prompt = output.logits.shape[1] > 1 or args == ()
+        output.logits = torch.zeros_like(output.logits)
+        output.logits[..., letter if at_prompt and not written else close] = 1.0
+        written.append(1)
+        return output
 
-    model = torch.nn.Linear(1, 1)
-    model.generate, model.dtype, model.generation_config = generate, torch.float32, learner.model.generation_config
-    told = replace(learner, model=model)
+    written = []
+    learner.model.register_forward_hook(lambda module, args, output: prefers(module, args, output))
     items = [conversation("one", say("user", "q"), say("assistant", "A"))]
-    assert [answer.text for answer in generation._answers(told, items, [0], 3)] == ["A"]
+    one = [SkillTest(config=SkillConfig(skill="s", path="x.json", max_new_tokens=3), items=items, rejected=[])]
+    (answer,) = generate(learner, one).answers
+    assert (answer.text, answer.stop) == ("A", "end")

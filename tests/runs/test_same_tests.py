@@ -160,30 +160,24 @@ def test_a_half_finished_evaluation_of_other_items_is_not_continued(begun):
     shutil.rmtree(run.folder / "steps/00")
     shutil.rmtree(run.folder / "base")
     part = store.part_of(run.stage_folder(BASE_STEP, Evaluation))
-    from adaptinf.evaluation import generation
+    from adaptinf.evaluation.answering import work
 
-    real = generation.Answerer.answer
+    real, kept = work.keep_answer, []
 
-    def one_batch(self, batch):
-        if batch.rows[0] != first[0]:
+    def keep_one(path, answer):
+        if kept:
             raise KeyboardInterrupt
-        return real(self, batch)
+        kept.append(answer)
+        real(path, answer)
 
-    first = [None]
     with pytest.MonkeyPatch.context() as patch:
-
-        def remember(self, batch):
-            first[0] = batch.rows[0] if first[0] is None else first[0]
-            return one_batch(self, batch)
-
-        patch.setattr(generation.Answerer, "answer", remember)
-        patch.setattr(generation, "auto_batch_tokens", lambda device: 64)
+        patch.setattr(work, "keep_answer", keep_one)
         with pytest.raises(KeyboardInterrupt):
             run_all(run, num_steps=1)
         key = json.loads((part / ANSWERS_FILE).read_text().splitlines()[0])["key"]
         assert KeptAnswers(part / ANSWERS_FILE, key).read()
         Image.new("RGB", (64, 64), (1, 2, 3)).save(begun / "images/red.png")
-        first[0] = None
+        kept.clear()
         with pytest.raises(KeyboardInterrupt):
             run_all(Run.open(run.folder), num_steps=1)
         assert json.loads((part / ANSWERS_FILE).read_text().splitlines()[0])["key"] != key

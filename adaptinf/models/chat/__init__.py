@@ -10,7 +10,7 @@ What a model's chat template takes and writes is found by trials (`traits`), nev
 from adaptinf.models.chat.batch import Attempt, Encoded, Images, placed
 from adaptinf.models.chat.encoding import encode, encode_usable, num_tokens
 from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled
-from adaptinf.models.chat.prompts import encode_prompts, prompts_of_usable
+from adaptinf.models.chat.prompts import encode_prompts, prompt_text, prompts_of_usable
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable, text_of, without_images
 
@@ -28,6 +28,7 @@ __all__ = [
     "labelled",
     "num_tokens",
     "placed",
+    "prompt_text",
     "prompts_of_usable",
     "text_of",
     "traits_of",

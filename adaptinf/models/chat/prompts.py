@@ -13,6 +13,8 @@ from adaptinf.errors import ModelError
 from adaptinf.models.chat.batch import Images
 from adaptinf.models.chat.labelling import IGNORED
 from adaptinf.models.chat.pieces import whole_batch
+from adaptinf.models.chat.rendering import rendered
+from adaptinf.models.chat.traits import traits_of
 from adaptinf.models.loading import Learner
 
 
@@ -41,7 +43,7 @@ def prompts_of_usable(learner: Learner, samples: Sequence[Sample], images: Seque
     Raises:
         DataError: an image cannot be opened.
     """
-    asked = [replace(sample, unlearnt=tuple(range(len(sample.messages) - 1))) for sample in samples]
+    asked = [_asked(sample) for sample in samples]
     whole = whole_batch(learner, asked, images, None)
     for error in whole.unreadable.values():
         raise error
@@ -49,6 +51,22 @@ def prompts_of_usable(learner: Learner, samples: Sequence[Sample], images: Seque
         return Prompts(None, (), whole.refused)
     first = (whole.batch.labels != IGNORED).int().argmax(1)
     return Prompts(_left_padded(whole.batch.inputs, first, learner.tokenizer.pad_token_id), whole.kept, whole.refused)
+
+
+def _asked(sample: Sample) -> Sample:
+    """Return a conversation of which the last answer alone is learnt."""
+    return replace(sample, unlearnt=tuple(range(len(sample.messages) - 1)))
+
+
+def prompt_text(learner: Learner, sample: Sample) -> str:
+    """Return the text of the prompt for the last answer; each image is the one tag that the template writes.
+
+    Args:
+        learner: the model.
+        sample: a conversation that it can be asked.
+    """
+    one = rendered(learner, traits_of(learner), _asked(sample))
+    return one.text[: one.answers[-1].start]
 
 
 def encode_prompts(learner: Learner, samples: Sequence[Sample], images: Sequence[Images]) -> dict[str, Tensor]:

@@ -25,7 +25,6 @@ from adaptinf.models import Learner
 from adaptinf.models.blocks import base_model, decoder_blocks
 from adaptinf.models.chat import IGNORED, traits_of, without_images
 from adaptinf.models.trial import try_model
-from adaptinf.progress import Silent
 from adaptinf.training import train
 from tests.helpers.contract.ground import Ground, end_tokens, row_of, squeezed, turns
 from tests.helpers.families.family import NUM_BLOCKS
@@ -198,8 +197,7 @@ def check_generation(ground: Ground) -> None:
 def _answers(learner: Learner, samples: Sequence[Sample]) -> list[str]:
     config = SkillConfig(skill="s", path="x.json", max_new_tokens=6)
     tests = [SkillTest(config=config, items=tuple(samples), rejected=())]
-    with Silent().stage("evaluate", len(samples)) as bar:
-        return list(generate(learner, tests, bar).texts)
+    return list(generate(learner, tests).texts)
 
 
 def check_cut(ground: Ground) -> None:

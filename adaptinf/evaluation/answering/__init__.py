@@ -1,0 +1,6 @@
+"""Answering test items: in units of work (`units`) by a model of transformers (`work`)."""
+
+from adaptinf.evaluation.answering.units import Plan, Unit
+from adaptinf.evaluation.answering.work import Answerer, AnswerWork
+
+__all__ = ["AnswerWork", "Answerer", "Plan", "Unit"]
