@@ -1,7 +1,8 @@
-"""Write docs/map.md, docs/reference-config.md and the generated parts of docs/commands.md; a test compares them.
+"""Write docs/map.md, docs/reference-config.md and generated parts of docs/commands.md and docs/metrics.md.
 
-`commands.md` has one generated section per command, between `<!-- command: NAME -->` and `<!-- end of command -->`;
-what stands outside of the marks is written by hand.
+`commands.md` has one generated section per command, between `<!-- command: NAME -->` and `<!-- end of command -->`,
+`metrics.md` one table, between `<!-- metrics -->` and `<!-- end of metrics -->`; what stands outside of the marks is
+written by hand. A test compares the pages with the code.
 
 python scripts/reference.py
 """
@@ -9,6 +10,8 @@ python scripts/reference.py
 from __future__ import annotations
 
 import ast
+import inspect
+import json
 import re
 import types
 from collections.abc import Iterator
@@ -21,11 +24,14 @@ from pydantic_core import PydanticUndefined
 
 from adaptinf.cli import app
 from adaptinf.config import RunConfig, Section
+from adaptinf.evaluation.answers.judge import Option, options_of
+from adaptinf.registry import metric
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 MADE = "Generated from the code by `python scripts/reference.py`; a test compares them."
 MARKED = re.compile(r"(?P<begin><!-- command: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of command -->)", re.S)
+METRICS_TABLE = re.compile(r"(?P<begin><!-- metrics -->\n).*?(?P<end><!-- end of metrics -->)", re.S)
 WHOLE_FOLDERS = ("demo/skills",)
 """Folders of adaptinf/ that are one entry of the map."""
 TOP_FOLDERS = {
@@ -83,6 +89,28 @@ def _default(item: Any) -> str:
     if item.default is None or item.default is False or item.default == "" or callable(item.default):
         return ""
     return f"`{item.default}`"
+
+
+def metrics_page(text: str) -> str:
+    """Return the page of metrics with its table generated again.
+
+    Raises:
+        ValueError: The page has no table.
+    """
+    if len(METRICS_TABLE.findall(text)) != 1:
+        raise ValueError("metrics.md has no table between <!-- metrics --> and <!-- end of metrics -->")
+    lines = ["| metric | score of one item | options |", "|---|---|---|"]
+    for name in metric.names():
+        meaning = (inspect.getdoc(metric[name]) or "").splitlines()[0].removeprefix("Return ")
+        options = "; ".join(_option(option, found) for option, found in options_of(name).items())
+        lines.append(f"| `{name}` | {_escaped(meaning)} | {options} |")
+    table = "\n".join(["", *lines, "", ""])
+    return METRICS_TABLE.sub(lambda found: f"{found['begin']}{table}{found['end']}", text)
+
+
+def _option(name: str, option: Option) -> str:
+    default = json.dumps(option.default).strip('"')
+    return f"`{name}`: {_type(option.kind)} (`{default}`)"
 
 
 def config_page() -> str:
@@ -184,6 +212,8 @@ def _escaped(text: str | None) -> str:
 def main() -> None:
     commands = DOCS / "commands.md"
     commands.write_text(commands_page(commands.read_text(encoding="utf-8")), encoding="utf-8")
+    metrics = DOCS / "metrics.md"
+    metrics.write_text(metrics_page(metrics.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "reference-config.md").write_text(config_page(), encoding="utf-8")
     (DOCS / "map.md").write_text(map_page(), encoding="utf-8")
 

@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 
-from adaptinf import api, config, errors
+from adaptinf import api, config, errors, registry
 from adaptinf.cli import app
 from adaptinf.registry import dataset_format
 from adaptinf.runs.methods import cap_of
@@ -362,6 +362,8 @@ COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text()
 def test_the_references_are_what_the_code_says():
     """`python scripts/reference.py` writes them."""
     assert REFERENCE["commands_page"](COMMANDS_PAGE) == COMMANDS_PAGE, "run python scripts/reference.py"
+    metrics = (ROOT / "docs" / "metrics.md").read_text()
+    assert REFERENCE["metrics_page"](metrics) == metrics, "run python scripts/reference.py"
     settings = (ROOT / "docs" / "reference-config.md").read_text()
     assert settings == REFERENCE["config_page"](), "run python scripts/reference.py"
 
@@ -371,6 +373,15 @@ def test_the_references_are_what_the_code_says():
 def test_a_commands_page_without_one_of_the_commands_is_refused():
     with pytest.raises(ValueError, match=r"sections for \['accept', 'add'"):
         REFERENCE["commands_page"](COMMANDS_PAGE.replace("<!-- command: step -->", ""))
+
+
+def test_the_page_of_metrics_needs_its_table_and_has_every_metric_with_its_options():
+    with pytest.raises(ValueError, match="no table"):
+        REFERENCE["metrics_page"]("# Answer metrics")
+    stale = "<!-- metrics -->\nwritten long ago\n<!-- end of metrics -->"
+    page = REFERENCE["metrics_page"](stale)
+    assert "long ago" not in page and page.count("\n| `") == len(registry.metric.names())
+    assert "| `numbers` |" in page and "`tolerance`: number (`0.0`) |" in page
 
 
 def test_a_stale_section_of_the_commands_page_is_generated_again():
