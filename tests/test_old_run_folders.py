@@ -125,6 +125,16 @@ def test_explain_knows_repairs_rejections_and_pruning(old, asked, done):
     assert neighbour in done("explain", old, id)
 
 
+@pytest.mark.parametrize("options", [(), ("--merge",)])
+def test_its_model_is_exported_with_what_was_recorded_then(options, old, asked, tmp_path):
+    found = asked("export-model", old, "--out", tmp_path / "model", *options)
+    assert (found["step"], found["form"]) == (1, "merged" if options else "adapter")
+    assert found["same_tokens"] and found["moved"] < 0.01
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| method | adapt |" in card and "| 1 | second | local files | 12 | 0 |" in card
+    assert "trained with | adaptinf 0.1.0" in card and str(old.parent) not in card
+
+
 @pytest.mark.parametrize(("format", "images"), [("llava", "reference"), ("messages", "copy")])
 def test_export_writes_the_selected_samples_with_their_images(format, images, old, asked, tmp_path):
     out = tmp_path / "exported"

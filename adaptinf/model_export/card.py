@@ -149,7 +149,7 @@ def _forgotten_line(found: Measured | None) -> str:
 
 def _forgotten_table(found: Measured, request: Request) -> str:
     names = [dataset.name for dataset in request.run.config.stream]
-    head = ("skill", "best", "reached after", "this model", "loss in points")
+    head = ("skill", "best", "reached after", "this model", "loss in points", "whatever the format")
     return table([
         head,
         *(
@@ -159,6 +159,7 @@ def _forgotten_table(found: Measured, request: Request) -> str:
                 "the base model" if row.best_step < 0 else f"step {row.best_step} ({plain(names[row.best_step])})",
                 percent(row.after.mean),
                 with_ends(row.loss, points),
+                points(row.tolerant_loss),
             ]
             for row in found.lost
         ),

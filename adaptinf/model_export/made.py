@@ -52,7 +52,8 @@ def make_adapter(request: Request, recipe: LearnerRecipe, part: Path, *, check: 
     lora = json_settings(part / ADAPTER_FILE)
     return Made(
         asking=asking,
-        dtype=dtype_name(settings),
+        # The device of the run is not needed where its type is known.
+        dtype=dtype_name(settings) if settings.dtype == "auto" else settings.dtype,
         agreement=None if checked is None else checked.agreement,
         ways=() if checked is None else checked.ways,
         failed="" if checked is None else checked.failed,
@@ -82,6 +83,7 @@ def _unserved(lora: dict[str, object]) -> str:
     """Return what of an adapter vLLM does not take, as its own check of PEFT's settings has it."""
     found = {
         "whole modules beside the adapter (a trained projector)": lora.get("modules_to_save"),
+        "factors on weights of fused experts": lora.get("target_parameters"),
         "DoRA": lora.get("use_dora"),
         "biases": lora.get("bias") not in (None, "none"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from adaptinf.data import Features, Trained
@@ -56,12 +57,18 @@ def training_rows(run: Run, step: int) -> Rows:
     rows += [
         ("longest sample", f"{model.max_length} tokens"),
         ("type of the weights while training", model.dtype),
-        ("optimiser steps, all steps together", str(sum(int(info.get("optimizer_steps") or 0) for info in trained))),
+        ("optimiser steps, all steps together", _total([info.get("optimizer_steps") for info in trained])),
     ]
     last = trained[-1] if trained else {}
     if last.get("final_loss") is not None:
         rows.append(("loss at the end of the last step", f"{last['final_loss']:.4g}"))
     return rows
+
+
+def _total(counts: Sequence[object]) -> str:
+    """Return the sum of some counts; a trainer of the user's may have said nothing about one."""
+    known = [count for count in counts if isinstance(count, int)]
+    return str(sum(known)) if len(known) == len(counts) else "not known"
 
 
 def _plain(value: object) -> str:
@@ -92,6 +99,12 @@ def _tuned(run: Run) -> Rows:
         ("rank, alpha, dropout", f"{lora.rank}, {lora.alpha:g}, {lora.dropout:g}"),
         ("layers", public_value(lora.target_modules) if lora.target_modules else "all linear layers of the decoder"),
         ("projector", settings.model.projector),
+    ]
+    shown = {"rank", "alpha", "dropout", "target_modules"}
+    default = type(lora)()
+    others = {name: getattr(lora, name) for name in type(lora).model_fields if name not in shown}
+    rows += [
+        (f"`lora.{name}`", public_value(value)) for name, value in others.items() if value != getattr(default, name)
     ]
     if settings.model.adapter is not None:
         rows.append(("began with", "an adapter that was there before the run (`model.adapter`)"))

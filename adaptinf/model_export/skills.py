@@ -42,6 +42,9 @@ class SkillRow:
     loss: Interval
     """Score after the step minus the best, item by item as above; NaN without a best."""
 
+    tolerant_loss: float
+    """The same of the scores whatever the format of the answers; NaN where they are not known."""
+
     @property
     def is_lower(self) -> bool:
         """Whether it was better after an earlier step."""
@@ -135,12 +138,17 @@ class _Table:
             best=float("nan") if best_row is None else float(scores[best_row]),
             best_step=BASE_STEP if best_row is None else best_row - 1,
             loss=UNKNOWN if best_row is None else self._against(skill, after, best_row, float(scores[best_row])),
+            tolerant_loss=float("nan") if best_row is None else self._tolerant_change(column, best_row),
         )
 
     def _best_row(self, scores: np.ndarray, first: int) -> int | None:
         """Return the earliest row with the best score since the introduction; None with fewer than two tested rows."""
         since = scores[first + 1 : self.row + 1]
         return int(np.nanargmax(since)) + first + 1 if np.isfinite(since).sum() > 1 else None
+
+    def _tolerant_change(self, column: int, row: int) -> float:
+        tolerant = self.evaluation.tolerant[:, column]
+        return float(tolerant[self.row] - tolerant[row])
 
     def _metric(self, column: int) -> str:
         tests = {test.skill: test.metric for test in self.run.settings.evaluation}

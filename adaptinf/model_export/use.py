@@ -43,10 +43,18 @@ def _python(request: Request, made: Made, base: ModelName, name: str) -> str:
         "model.generation_config = GenerationConfig.from_pretrained(folder)",
         *_question(asking, reader),
         f"tokens = model.generate(**inputs.to({place}), max_new_tokens=64)",
-        f'answer = {reader}.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)',
-        "print(answer.strip())",
+        'written = tokens[0, inputs["input_ids"].shape[1] :].tolist()',
+        *_without_ends(asking),
+        f"print({reader}.decode(written, skip_special_tokens=True).strip())",
     ]
     return _fenced("python", lines)
+
+
+def _without_ends(asking: Asking) -> list[str]:
+    """Return the line that takes end tokens away: those that are not flagged as special would stay in the text."""
+    return ["written = [token for token in written if token not in model.generation_config.eos_token_id]"][
+        : len(asking.ends)
+    ]
 
 
 def _loading(request: Request, made: Made, base: ModelName, remote: str) -> list[str]:

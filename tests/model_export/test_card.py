@@ -90,8 +90,17 @@ def test_what_was_forgotten_is_the_loss_against_the_best_step(run, tmp_path):
     card = card_of(run, tmp_path)
     assert "Of 3 skills tested at least twice since introduced, 1 were better after an earlier step." in card.text
     head, row = rows_below(card, "What was forgotten")
-    assert head == ["skill", "best", "reached after", "this model", "loss in points"]
-    assert row[:4] == ["s0", "80.0 %", "step 0 (d0)", "60.0 %"] and row[4].startswith("−20.0 (")
+    assert head == ["skill", "best", "reached after", "this model", "loss in points", "whatever the format"]
+    assert row[:4] == ["s0", "80.0 %", "step 0 (d0)", "60.0 %"] and row[4].startswith("−20.0 (") and row[5] == "–"
+
+
+def test_a_forgotten_format_is_told_from_a_forgotten_skill(run, tmp_path):
+    found = run.load(1, Evaluation)
+    assert found is not None
+    replace(found, tolerant=np.array([[0.2, 0.5, np.nan], [0.8, 0.5, 0.1], [0.79, 0.5, 0.3]])).save(
+        run.stage_folder(1, Evaluation)
+    )
+    assert rows_below(card_of(run, tmp_path), "What was forgotten")[1][5] == "−1.0"
 
 
 def test_an_earlier_step_knows_nothing_of_later_ones(run, tmp_path):
@@ -207,6 +216,7 @@ def test_items_that_differ_from_those_of_the_base_model_are_not_compared(run):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"ends": ()}, 'written = tokens[0, inputs["input_ids"].shape[1] :].tolist()\nprint('),
         ({"unserved": "DoRA"}, "vLLM does not serve an adapter with DoRA. Serve the merged model"),
         ({"rank": 9}, "--enable-lora --max-lora-rank 16 "),
         ({"rank": 128}, "--max-lora-rank 128 "),
@@ -232,7 +242,7 @@ def test_a_merged_model_is_served_by_its_folder(run, tmp_path):
 def test_logs_without_what_later_versions_record_are_read(run, tmp_path):
     for step in (0, 1):
         Trained(info={"samples": 3}).save(run.stage_folder(step, Trained))
-    assert dict(training_rows(run, 1))["optimiser steps, all steps together"] == "0"
+    assert dict(training_rows(run, 1))["optimiser steps, all steps together"] == "not known"
     assert store.utc_now()[:10] in card_of(run, tmp_path).text
 
 
