@@ -69,9 +69,12 @@ def test_every_command_works_on_a_run_whose_trainer_is_outside(given, tmp_path, 
     for command in (
         ("status", folder), ("verify", folder), ("explain", folder, chosen[1]), ("report", folder),
         ("export", folder, "--step", 1, "--format", "messages", "--out", tmp_path / "exported"),
+        ("export-model", folder, "--merge", "--out", tmp_path / "exported-model"),
     ):  # fmt: skip
         code, said, err = call(*command)
         assert code == 0, (command, said + err)
+    card = (tmp_path / "exported-model" / "README.md").read_text(encoding="utf-8")
+    assert "| trainer | a program outside of adaptinf (" in card and str(tmp_path) not in card
     assert call("run", stream, "--out", folder)[0] == 0, "a finished run is left as it is"
 
 

@@ -46,7 +46,7 @@ def make_adapter(request: Request, recipe: LearnerRecipe, part: Path, *, check: 
     asking = asking_of(reader, model_class)
     base = model_name(settings.path)
     name = base.name if base.is_on_hub else settings.path
-    write_adapter(reader, request.weights, part, base=settings.path, name=name)
+    write_adapter(reader, request.weights, part, base=settings.path, name=name, commit=request.commit)
     write_generation_settings(reader, part)
     checked = check_adapter(recipe, part, asking) if check else None
     lora = json_settings(part / ADAPTER_FILE)

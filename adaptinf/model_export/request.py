@@ -40,6 +40,8 @@ class Request:
     """The new folder, absolute."""
     weights: Path
     """Folder of what the step trained."""
+    commit: str | None = None
+    """Commit of the base model on the hub, as the run has recorded it; None: not known, or it is a folder."""
 
 
 def checked_request(run: Run, step: int | None, out: Path, *, merge: bool) -> Request:
@@ -60,9 +62,9 @@ def checked_request(run: Run, step: int | None, out: Path, *, merge: bool) -> Re
     place = _checked_place(run, out)
     weights = weights_folder(run, step)
     form, dtype = _form_of(run, step, weights, merge=merge)
-    _check_base(run, step)
+    commit = _checked_base(run, step)
     _check_space(run, weights, form, place)
-    return Request(run=run, step=step, form=form, dtype=dtype, out=place, weights=weights)
+    return Request(run=run, step=step, form=form, dtype=dtype, out=place, weights=weights, commit=commit)
 
 
 def _finished_step(run: Run, step: int | None) -> int:
@@ -127,8 +129,8 @@ def _form_of(run: Run, step: int, weights: Path, *, merge: bool) -> tuple[Form, 
     return ("merged" if is_adapter else "whole"), stored_type(folder)
 
 
-def _check_base(run: Run, step: int) -> None:
-    """Refuse a base model that is not the one which the step was trained on.
+def _checked_base(run: Run, step: int) -> str | None:
+    """Return the commit of the base model on the hub, where it is that which the step was trained on.
 
     Raises:
         ConfigError: another one was accepted since.
@@ -142,7 +144,7 @@ def _check_base(run: Run, step: int) -> None:
             )
     kept = KeptBase.read(run.base_file)
     if kept is None:
-        return
+        return None
     found = identities(run.settings, kept.models, run.progress)
     for key in ("model.path", *(["model.adapter"] if run.settings.training.adapter == "merge" else [])):
         before, now = kept.models.get(key), found.get(key)
@@ -151,6 +153,7 @@ def _check_base(run: Run, step: int) -> None:
                 f"{run.folder}: {key}={now.path} is another model than that of the run: {listed(differing)}; bring the "
                 "former one back"
             )
+    return kept.models["model.path"].commit if "model.path" in kept.models else None
 
 
 def _check_space(run: Run, weights: Path, form: Form, out: Path) -> None:

@@ -22,7 +22,7 @@ def use_section(request: Request, made: Made) -> str:
     name = request.out.name if is_repository_name(request.out.name) else "exported-model"
     parts = ["### transformers", _python(request, made, base, name)]
     if request.form == "adapter":
-        parts.append(_peft(made, base))
+        parts.append(_peft(request, made, base))
     parts += [_prompt_lines(request, made.asking), "### vLLM", _vllm(request, made, base, name)]
     return "\n\n".join(part for part in parts if part)
 
@@ -61,13 +61,14 @@ def _loading(request: Request, made: Made, base: ModelName, remote: str) -> list
     """Return the lines that load the model: an adapter with PEFT where transformers alone does not load it."""
     load, end = f"{made.asking.model_class}.from_pretrained", f', dtype="{made.dtype}"{remote})'
     if made.failed:
-        return ["from peft import PeftModel", "", *_with_peft(load, end, base)]
+        return ["from peft import PeftModel", "", *_with_peft(request, load, end, base)]
     note = "  # loads its base model, and puts it on that" if request.form == "adapter" else ""
     return [f"model = {load}(folder{end}{note}"]
 
 
-def _with_peft(load: str, end: str, base: ModelName) -> list[str]:
-    return [f"model = {load}({quoted(base.name)}{end}", "model = PeftModel.from_pretrained(model, folder)"]
+def _with_peft(request: Request, load: str, end: str, base: ModelName) -> list[str]:
+    revision = f", revision={quoted(request.commit)}" if base.is_on_hub and request.commit else ""
+    return [f"model = {load}({quoted(base.name)}{revision}{end}", "model = PeftModel.from_pretrained(model, folder)"]
 
 
 def quoted(text: str) -> str:
@@ -95,10 +96,10 @@ def _question(asking: Asking, reader: str) -> list[str]:
     return [image, *lines, f'inputs = {reader}(text=[text], images=[[image]], return_tensors="pt"{special})']
 
 
-def _peft(made: Made, base: ModelName) -> str:
+def _peft(request: Request, made: Made, base: ModelName) -> str:
     if made.failed:
         return "transformers alone does not load this adapter, so PEFT puts it on its base model here."
-    lines = _with_peft(f"{made.asking.model_class}.from_pretrained", f', dtype="{made.dtype}")', base)
+    lines = _with_peft(request, f"{made.asking.model_class}.from_pretrained", f', dtype="{made.dtype}")', base)
     code = _fenced("python", ["from peft import PeftModel", "", *lines])
     return f"The same with PEFT, which can also merge the adapter (`model.merge_and_unload()`):\n\n{code}"
 

@@ -51,7 +51,7 @@ class AdapterCheck:
     """Why AUTO does not; empty where it does."""
 
 
-def write_adapter(learner: Learner, adapter: Path, out: Path, *, base: str, name: str) -> None:
+def write_adapter(learner: Learner, adapter: Path, out: Path, *, base: str, name: str, commit: str | None) -> None:
     """Write an adapter with the tokenizer and processor of its base model into an existing folder.
 
     Args:
@@ -60,13 +60,14 @@ def write_adapter(learner: Learner, adapter: Path, out: Path, *, base: str, name
         out: folder to write into.
         base: folder or hub name of the base model.
         name: what the adapter calls its base model, which programs load it by.
+        commit: of the base model on the hub, which PEFT's own Auto classes take; None: not known, or it is a folder.
 
     Raises:
         ModelError: the base model is gone, or its tokenizer does not work without its weights.
     """
     for file in adapter_files(adapter):
         shutil.copyfile(adapter / file, out / file)
-    settings = {**json_settings(adapter / ADAPTER_FILE), BASE_KEY: name, "inference_mode": True}
+    settings = {**json_settings(adapter / ADAPTER_FILE), BASE_KEY: name, "revision": commit, "inference_mode": True}
     (out / ADAPTER_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     folder, _ = model_folder(base)
     if folder is None:

@@ -433,19 +433,21 @@ def test_an_adapter_that_would_be_another_model_is_not_written(images, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tokenizer_that_needs_config_json_is_written_anew(text, tmp_path):
+def test_a_processor_that_needs_config_json_is_written_anew(images, tmp_path):
     folder, base = tmp_path / "run", tmp_path / "base"
-    shutil.copytree(text.folder, folder)
-    shutil.copytree(text.settings.model.path, base)
+    shutil.copytree(images.folder, folder)
+    shutil.copytree(BASE_PATH, base)
     config = folder / "config.yaml"
-    config.write_text(config.read_text().replace(text.settings.model.path, str(base)))
+    config.write_text(config.read_text().replace(str(BASE_PATH), str(base)))
     (folder / "steps" / "base.json").unlink()
-    named = json.loads((base / "tokenizer_config.json").read_text())
-    del named["tokenizer_class"]
-    (base / "tokenizer_config.json").write_text(json.dumps(named))
-    api.export_model(folder, out=tmp_path / "out", step=0)
-    model = auto_model(tmp_path / "out", "text", dtype="float32")
-    assert answers_of(tmp_path / "out", text, "text", model) == predictions(text, 0)
+    for path in (base / "processor_config.json", base / "tokenizer_config.json"):
+        described = json.loads(path.read_text())
+        described.pop("processor_class", None)
+        path.write_text(json.dumps(described))
+    api.export_model(folder, out=tmp_path / "out")
+    assert "processor_class" in json.loads((tmp_path / "out" / "processor_config.json").read_text())
+    model = auto_model(tmp_path / "out", "images", dtype="float32")
+    assert answers_of(tmp_path / "out", images, "images", model) == predictions(images, 1)
 
 
 def test_the_command_says_what_it_wrote(text, tmp_path, call):
