@@ -69,5 +69,5 @@ def load_unusable(folder: Path) -> dict[str, str]:
     """Return the samples that cannot be used; none for a folder of version 0.1, which does not say."""
     if not verified.is_there(folder / UNUSABLE):
         return {}
-    columns = tables.read_table(folder / UNUSABLE, "id", "reason")
-    return dict(zip(map(str, columns["id"]), map(str, columns["reason"]), strict=True))
+    ids, reasons = tables.read_texts(folder / UNUSABLE, "id", "reason")
+    return dict(zip(ids.to_pylist(), reasons.to_pylist(), strict=True))

@@ -124,5 +124,5 @@ def read_stops(path: Path) -> dict[str, Stops]:
     """
     if "stop" not in tables.column_names(path):
         return {}
-    skills, reasons = (tables.read_texts(path, name).to_pylist() for name in ("skill", "stop"))
+    skills, reasons = (column.to_pylist() for column in tables.read_texts(path, "skill", "stop"))
     return stops_of(skills, reasons)

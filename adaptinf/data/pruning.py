@@ -106,7 +106,8 @@ class SavedPruning:
     @classmethod
     def load_ids(cls, folder: Path) -> pa.ChunkedArray:
         """Return the ids of the pruned samples; nothing else is read."""
-        return tables.read_texts(folder / cls.SAMPLES, "id")
+        (ids,) = tables.read_texts(folder / cls.SAMPLES, "id")
+        return ids
 
     def __repr__(self) -> str:
         return f"SavedPruning({self.num_kept:,} kept, {len(self.table['id']):,} removed)"

@@ -94,8 +94,12 @@ def _parsed(log: Path, _: FileState) -> tuple[Mapping[str, Any], ...]:
 
 def _stage_events(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the records about stages; others, and lines whose damage left them JSON, are left out."""
-    kinds = {"step": int, "stage": str, "event": str, "time": str}
-    return [event for event in found if all(isinstance(event.get(name), kind) for name, kind in kinds.items())]
+    return list(filter(_is_of_stage, found))
+
+
+def _is_of_stage(event: Mapping[str, Any]) -> bool:
+    step, stage, kind, when = map(event.get, ("step", "stage", "event", "time"))
+    return isinstance(step, int) and isinstance(stage, str) and isinstance(kind, str) and isinstance(when, str)
 
 
 def _is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from adaptinf.data import ARTIFACTS, SavedPruning
@@ -24,6 +25,11 @@ BASE_STEP = -1
 """Number of the step that holds the base model's evaluation."""
 STAGES = tuple(kind.stage for kind in ARTIFACTS)
 """Folders of a step, in the order they are made; the last one is written by every step."""
+
+
+@lru_cache(maxsize=2**14)  # commands ask for each of thousands of steps a dozen times
+def _step_folder(folder: Path, step: int) -> Path:
+    return folder / BASE if step == BASE_STEP else folder / STEPS / f"{step:02d}"
 
 
 class Layout:
@@ -88,7 +94,7 @@ class Layout:
 
     def step_folder(self, step: int) -> Path:
         """Return the folder of a step; BASE_STEP is the base model's."""
-        return self.folder / BASE if step == BASE_STEP else self.steps_folder / f"{step:02d}"
+        return _step_folder(self.folder, step)
 
     def stage_folder(self, step: int, stage: type[store.Artifact]) -> Path:
         """Return the folder of a stage's artifact."""

@@ -70,7 +70,12 @@ class Checksums:
 
 
 def _with_checksum(value: Mapping[str, Any]) -> str:
-    return json.dumps({**value, CHECKSUM: xxhash.xxh3_64_hexdigest(json.dumps(value).encode())}) + "\n"
+    return _ended(json.dumps(value))
+
+
+def _ended(text: str) -> str:
+    """Return the text of a JSON object with the checksum of it under a last key."""
+    return f'{text[:-1]}, "{CHECKSUM}": "{xxhash.xxh3_64_hexdigest(text.encode())}"}}\n'
 
 
 def load(folder: Path) -> Checksums | None:
@@ -105,10 +110,10 @@ def _read_text(path: Path) -> str | None:
 
 
 def _parsed(text: str) -> Checksums:
-    value = json.loads(text)
-    # Whatever keys there are: those of a later version are no damage.
-    if _with_checksum({key: value[key] for key in value if key != CHECKSUM}) != text:
+    # Of the text, whatever keys there are: those of a later version are no damage.
+    if text != _ended(text[: -len(_ended(""))] + "}"):
         raise ValueError("its checksum differs")
+    value = json.loads(text)
     return Checksums(
         files={
             _checked_name(name): FileSums(one["bytes"], tuple(one["blocks"])) for name, one in value["files"].items()

@@ -15,7 +15,7 @@ import xxhash
 
 from adaptinf.errors import StoreError
 from adaptinf.storage.checksums import WAY_OUT
-from adaptinf.storage.verified import check_file, check_ordinary
+from adaptinf.storage.verified import check_file, check_ordinary, read_bytes
 
 Columns = dict[str, np.ndarray]
 """A table as named columns of equal length; text columns are numpy arrays of `str` objects."""
@@ -69,18 +69,22 @@ def read_table(path: Path, *needed: str) -> Columns:
     return columns
 
 
-def read_texts(path: Path, name: str) -> pa.ChunkedArray:
-    """Return one text column of a Parquet file as Arrow has it: a tenth of the memory of Python's texts.
+def read_texts(path: Path, *names: str) -> list[pa.ChunkedArray]:
+    """Return text columns of a Parquet file as Arrow has them: a tenth of the memory of Python's texts.
 
     Raises:
         StoreError: as `read_table`.
     """
     check_file(path)
     with as_written(path, "cannot be read as Parquet"), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        names = [name] if name in file.schema_arrow.names else []
-        table = file.read(names, use_threads=file.metadata.num_rows > FEW_ROWS)
-        found = table[name].cast(pa.string()) if names else pa.chunked_array([], pa.string())
-    _require(path, [] if names else [name], "column")
+        num_rows, known = file.metadata.num_rows, file.schema_arrow.names
+        given = [name for name in names if name in known]
+        # A table without rows, of which a run may have thousands, has nothing to decode.
+        table = file.read(given, use_threads=num_rows > FEW_ROWS) if num_rows else None
+        found = [
+            pa.chunked_array([], pa.string()) if table is None else table[name].cast(pa.string()) for name in given
+        ]
+    _require(path, [name for name in names if name not in given], "column")
     return found
 
 
@@ -171,9 +175,8 @@ def read_json(path: Path) -> Any:
     Raises:
         StoreError: the file is missing or damaged.
     """
-    check_file(path)
     with as_written(path, "cannot be read as JSON"):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
 
 
 def read_record(path: Path, **needed: type) -> dict[str, Any]:

@@ -106,6 +106,7 @@ def test_a_file_that_was_added_is_refused_by_those_who_need_the_whole_folder(fol
 def test_each_file_is_hashed_once_per_process_unless_it_changes(folder, monkeypatch):
     read = []
     monkeypatch.setattr(verified, "problem_of", lambda path, *_, **__: read.append(path.name))
+    monkeypatch.setattr(verified, "_is_whole", lambda data, _: read.append("info.json") is None)
     for _ in range(3):
         tables.read_json(folder / "info.json")
         verified.check_folder(folder)
@@ -118,7 +119,8 @@ def test_each_file_is_hashed_once_per_process_unless_it_changes(folder, monkeypa
 def test_what_was_just_written_is_not_read_again(tmp_path, monkeypatch):
     tables.write_json(store.begin(tmp_path / "stage") / "info.json", {"rows": 1})
     store.finish(tmp_path / "stage")
-    monkeypatch.setattr(verified, "problem_of", lambda *_, **__: pytest.fail("read again"))
+    for name in ("problem_of", "_is_whole"):
+        monkeypatch.setattr(verified, name, lambda *_, **__: pytest.fail("read again"))
     assert tables.read_json(tmp_path / "stage" / "info.json") == {"rows": 1}
 
 
