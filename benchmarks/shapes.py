@@ -24,7 +24,8 @@ from transformers import (
 from adaptinf.config import LoraConfig, ModelConfig
 from adaptinf.data import Block, Message, Sample
 from adaptinf.models.adapters import begin_adapter
-from adaptinf.models.loading import Learner, pick_device
+from adaptinf.models.loading import Learner
+from adaptinf.models.placement import pick_device
 from scripts.pretrain.blueprint import CHAT_TEMPLATE, END, IMAGE, PAD, SPECIAL
 
 

@@ -49,6 +49,30 @@ class LoraConfig(Section):
     """Dropout on the adapter's input during training; extraction runs without dropout."""
     target_modules: list[str] | None = None
     """Names of the linear layers in the decoder blocks to adapt; null: all of them."""
+    exclude_modules: list[str] | None = None
+    """Names of linear layers, and of fused experts' weights, that get no adapter; null: none is left out."""
+    experts: bool = False
+    """Adapt the weights of fused experts too, each expert with its own factors; routers get no adapter."""
+    vision: bool = False
+    """Adapt the linear layers of the vision tower too, in training; vectors stay those of the decoder blocks."""
+    rslora: bool = False
+    """Rank-stabilised: the adapter's output is multiplied by alpha / sqrt(rank)."""
+    dora: bool = False
+    """DoRA: the adapter changes directions, and a vector of magnitudes is trained beside it."""
+    pissa: bool = False
+    """PiSSA: the factors begin as the largest singular values of each weight, the rest of which stays frozen."""
+
+    @model_validator(mode="after")
+    def _kinds_fit(self) -> LoraConfig:
+        for is_set, pair, why in (
+            (self.experts and self.dora, "experts: true and dora: true", "PEFT has no DoRA for fused experts"),
+            (self.experts and self.pissa, "experts: true and pissa: true", "PEFT has no PiSSA for fused experts"),
+            (self.experts and self.dropout > 0, "experts: true and dropout", "PEFT has no dropout for fused experts"),
+            (self.dora and self.pissa, "dora: true and pissa: true", "its magnitudes would be of weights that move"),
+        ):
+            if is_set:
+                raise ValueError(f"{pair} do not go together: {why}; set one of them")
+        return self
 
 
 class ModelConfig(Section):
@@ -58,6 +82,10 @@ class ModelConfig(Section):
     """Folder or hub name of a Hugging Face vision-language or text-only model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights in memory; auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """How attention is computed; auto: as transformers chooses; what the model does not support is refused."""
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Weights of linear layers in memory: as `dtype` says, or 8 bits or 4 (nf4) by bitsandbytes, under an adapter."""
     adapter: str | None = None
     """Folder of a LoRA adapter of this model (PEFT) to go on from; null: none. Its rank, alpha and dropout are used."""
     lora: LoraConfig = LoraConfig()
@@ -72,6 +100,20 @@ class ModelConfig(Section):
     """Run Python code that comes with the model folder. Only for sources you trust."""
     device: str = "auto"
     """auto: the GPU if there is one; or cpu, cuda, cuda:1, mps."""
+
+    @model_validator(mode="after")
+    def _quantised_weights_are_frozen(self) -> ModelConfig:
+        if self.quantization != "none":
+            for is_set, name in (
+                (self.lora.pissa, "lora.pissa: true"),
+                (self.projector == "trained", "projector: trained"),
+            ):
+                if is_set:
+                    raise ValueError(
+                        f"quantization: {self.quantization} and {name} do not go together: the weights that would "
+                        "change are quantised; set one of them"
+                    )
+        return self
 
 
 class DataConfig(Section):
@@ -386,6 +428,33 @@ class RunConfig(Section):
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None
     """Written by the program."""
+
+    @model_validator(mode="after")
+    def _quantised_weights_are_frozen(self) -> RunConfig:
+        kind, training = self.model.quantization, self.training
+        if kind != "none" and training.tune == "full":
+            raise ValueError(f"training.tune: full changes weights that model.quantization: {kind} freezes; set one")
+        if kind != "none" and training.adapter == "merge":
+            raise ValueError(
+                f"training.adapter: merge adds adapters to weights, and model.quantization: {kind} would round most of "
+                "them away; set training.adapter: continue"
+            )
+        if self.model.lora.pissa and training.command is not None:
+            raise ValueError(
+                "model.lora.pissa: true is of the built-in trainer; leave training.command out, or set false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _slopes_are_of_plain_adapters(self) -> RunConfig:
+        lora = self.model.lora
+        kind = "experts" if lora.experts else "dora" if lora.dora else None
+        if self.extraction.vector == "zeroth_order" and kind is not None:
+            raise ValueError(
+                f"extraction.vector: zeroth_order moves the factors of plain adapters, not those of model.lora.{kind}; "
+                "choose another vector"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> RunConfig:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from adaptinf import registry
@@ -18,6 +18,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.data import Sample
 from adaptinf.errors import ModelError
 from adaptinf.extraction.batches import Preparer
+from adaptinf.extraction.experts import units_of
 from adaptinf.extraction.hooks import linears_of
 from adaptinf.extraction.meter import Measured, Meter, open_meter
 from adaptinf.extraction.vectors import GRADIENT
@@ -101,7 +102,7 @@ def _autograd(learner: Learner, config: ExtractionConfig, sample: Sample) -> dic
     layers = layer_numbers(config.layers, len(decoder_blocks(learner.model)))
     factors = {
         name: [next(iter(getattr(module, part).values())).weight for part in ("lora_A", "lora_B")]
-        for name, module in linears_of(learner, layers).items()
+        for name, module in _adapted(learner, layers).items()
     }
     weights = [weight for pair in factors.values() for weight in pair]
     trainable = [weight for weight in learner.model.parameters() if weight.requires_grad]
@@ -116,6 +117,12 @@ def _autograd(learner: Learner, config: ExtractionConfig, sample: Sample) -> dic
     for weight in trainable:
         weight.requires_grad_(True)
     return gradients
+
+
+def _adapted(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
+    """Return what has the adapters that are measured: linear layers, and weights of fused experts."""
+    experts = {name: own for unit in units_of(learner, layers) for name, own in unit.adapters.items()}
+    return {**linears_of(learner, layers), **experts}
 
 
 def _sketched(kind: AdapterGradients, gradients: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
@@ -155,8 +162,12 @@ class _Watched:
 
 
 def sketch_error(ready: Meter, samples: Sequence[Sample]) -> float | None:
-    """Return the root mean square error of the cosines of sketched vectors; None if the vector is not a gradient."""
-    if not isinstance(ready.kind, AdapterGradients):
+    """Return the root mean square error of the cosines of sketched vectors.
+
+    None if the vector is not a gradient, or also one of fused experts, whose exact gradients do not fit into memory
+    together.
+    """
+    if not isinstance(ready.kind, AdapterGradients) or ready.kind.experts:
         return None
     products: list[Tensor] = []
     watched = replace(ready, kind=_Watched(kind=ready.kind, products=products))

@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 @contextmanager
 def cheap_adapters(model: nn.Module) -> Iterator[None]:
-    """Merge the adapters of float32 linear layers and shorten those of bfloat16 ones; restore everything on leaving.
+    """Merge the adapters of float32 layers and shorten those of bfloat16 ones; restore everything on leaving.
 
     A copy of the float32 weights, or of the factors, is held in the block.
     """
@@ -29,11 +29,17 @@ def cheap_adapters(model: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         for layer in layers:
             base = layer.get_base_layer()
+            if layer.merged or layer.disable_adapters:
+                continue
+            if hasattr(layer, "parameter_name"):
+                if layer.get_param().dtype == torch.float32:
+                    stack.enter_context(_merged(layer, layer.get_param()))
+                continue
             # The exact types, because quantised layers are subclasses.
-            if type(base) not in (nn.Linear, Conv1D) or layer.merged or layer.disable_adapters:
+            if type(base) not in (nn.Linear, Conv1D):
                 continue
             if base.weight.dtype == torch.float32:
-                stack.enter_context(_merged(layer))
+                stack.enter_context(_merged(layer, base.weight))
             elif base.weight.dtype == torch.bfloat16 and _is_plain(layer):
                 stack.enter_context(_shortened(layer))
         yield
@@ -45,8 +51,8 @@ def _is_plain(layer: Any) -> bool:
 
 
 @contextmanager
-def _merged(layer: Any) -> Iterator[None]:
-    weight = layer.get_base_layer().weight
+def _merged(layer: Any, weight: nn.Parameter) -> Iterator[None]:
+    """Merge an adapter into the weight that it is on."""
     kept = weight.detach().clone()
     layer.merge()
     try:

@@ -6,7 +6,7 @@ a gradient, so the graph begins there. Inputs and outputs of the linears are kep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from adaptinf.errors import ConfigError, ModelError
+from adaptinf.extraction.experts import Unit
 from adaptinf.extraction.head import Head
 from adaptinf.models.blocks import decoder_blocks, input_use, target_linears
+from adaptinf.models.calls import Call, call_of, first_tensor
 from adaptinf.models.loading import Learner
 from adaptinf.models.structure import linears_in
 
@@ -28,13 +30,17 @@ class Trace:
     inputs: dict[str, list[Tensor]] = field(default_factory=dict)
     """Linear name -> its inputs, one per call, B x S x d_in; of passes with a graph."""
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Linear name -> its outputs, one per call, B x S x d_out; of passes with a graph."""
+    """Linear name -> its outputs, one per call, B x S x d_out; also of units of experts; of passes with a graph."""
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+    """Unit of experts -> what it was given, once per call; of passes with a graph."""
     hidden: dict[int, Tensor] = field(default_factory=dict)
     """Block number -> its input, B x S x H."""
     answers: Tensor | None = None
     """Input of the output head at the positions that predict an answer token, T x H."""
     positions: Tensor | None = None
     """B x S bools: these positions. Elsewhere no logit is computed."""
+    is_paused: bool = False
+    """Whether nothing is recorded, since parts of the model run again."""
 
     def by_sample(self, rows: Tensor, name: str) -> Tensor:
         """Return what a linear was given, or a gradient of what it gave, as B x S x d.
@@ -58,12 +64,15 @@ class Trace:
         """Forget the last pass and set the positions at which the next one needs the head."""
         self.inputs.clear()
         self.outputs.clear()
+        self.calls.clear()
         self.hidden.clear()
         self.answers, self.positions = None, positions
 
 
 @contextmanager
-def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) -> Iterator[Trace]:
+def traced(
+    learner: Learner, head: Head, watched: list[int], layers: list[int], units: Sequence[Unit] = ()
+) -> Iterator[Trace]:
     """Freeze the learner and hook it; everything is restored on leaving.
 
     Args:
@@ -71,6 +80,7 @@ def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) 
         head: its output head.
         watched: blocks whose input is kept.
         layers: target blocks, ascending; their linears are kept, and the graph begins at the first.
+        units: with the experts to be measured.
     """
     blocks, trace = decoder_blocks(learner.model), Trace()
     with ExitStack() as stack:
@@ -83,6 +93,7 @@ def traced(learner: Learner, head: Head, watched: list[int], layers: list[int]) 
                 module.register_forward_hook(_catch_linear(trace, name))
                 for name, module in linears_of(learner, layers).items()
             ),
+            *(unit.module.register_forward_hook(_catch_unit(trace, unit), with_kwargs=True) for unit in units),
         ]
         for hook in hooks:
             stack.callback(hook.remove)
@@ -98,7 +109,7 @@ def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
         ConfigError: an adapter is on other blocks only.
         ModelError: none of them is given all tokens.
     """
-    blocks = decoder_blocks(learner.model)
+    blocks, lora = decoder_blocks(learner.model), learner.config.lora
     adapted = [number for number, block in enumerate(blocks) if _adapted(block)]
     if without := [layer for layer in layers if adapted and layer not in adapted]:
         raise ConfigError(
@@ -108,7 +119,7 @@ def linears_of(learner: Learner, layers: list[int]) -> dict[str, nn.Module]:
         (layer, name): module
         for layer in layers
         for name, module in (
-            _adapted(blocks[layer]) or target_linears(learner.model, layer, learner.config.lora.target_modules)
+            _adapted(blocks[layer]) or target_linears(learner.model, layer, lora.target_modules, lora.exclude_modules)
         ).items()
     }
     whole = {place: module for place, module in found.items() if input_use(learner.model, *place) != "other"}
@@ -184,8 +195,17 @@ def _only_positions(trace: Trace, head: Head) -> Any:
 
 def _catch_linear(trace: Trace, name: str) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not trace.is_paused:
             trace.inputs.setdefault(name, []).append(trace.by_sample(args[0].detach(), name))
             trace.outputs.setdefault(name, []).append(output)
+
+    return hook
+
+
+def _catch_unit(trace: Trace, unit: Unit) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if torch.is_grad_enabled() and not trace.is_paused:
+            trace.calls.setdefault(unit.name, []).append(call_of(args, kwargs))
+            trace.outputs.setdefault(unit.name, []).append(first_tensor(output))
 
     return hook

@@ -5,7 +5,7 @@ Shapes: B samples, S tokens, T answer tokens of the batch, H hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.extraction import vectors
 from adaptinf.extraction.adapters import cheap_adapters
 from adaptinf.extraction.batches import REMOVED, Prepared
+from adaptinf.extraction.experts import Unit, units_of
 from adaptinf.extraction.head import Head, Read, head_of, mean_by_sample, read_logits
 from adaptinf.extraction.hooks import Trace, linears_of, traced
 from adaptinf.extraction.rerun import Rerun, rerunning
@@ -89,6 +90,8 @@ class Meter:
     """Whether padding must be masked; not for a causal model, whose tokens never attend to the right."""
     rerun: Rerun | None
     """Runs the upper blocks again; None where the kind of vector does not need that."""
+    units: Sequence[Unit] = ()
+    """What holds the fused experts that are measured."""
 
     @property
     def dim(self) -> int:
@@ -156,13 +159,34 @@ class Meter:
         num_samples = len(batch.labels)
         if not len(answers.target_T):
             return np.zeros((num_samples, self.dim), np.float32), np.full(num_samples, np.nan)
+        of_units = {unit.name for unit in self.units}
         passed = Passed(
-            batch=batch, trace=self.trace, deltas=deltas, losses_again=lambda: self._losses_again(answers, num_samples)
+            batch=batch,
+            trace=self.trace,
+            deltas={name: own for name, own in deltas.items() if name not in of_units},
+            expert_gradients=lambda: self._expert_gradients(deltas, (num_samples, batch.labels.shape[1])),
+            losses_again=lambda: self._losses_again(answers, num_samples),
         )
         vectors, norms = self.kind(passed)
         has_answer = answers.count_B > 0
         vectors = torch.where(has_answer[:, None], unit_rows(vectors), 0.0)
         return vectors.cpu().numpy(), torch.where(has_answer, norms, torch.nan).double().cpu().numpy()
+
+    def _expert_gradients(
+        self, deltas: dict[str, list[Tensor]], shape: tuple[int, int]
+    ) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Yield each sample's number with its gradients of the fused experts' weights."""
+        self.trace.is_paused = True
+        try:
+            for number in range(shape[0]):
+                total: dict[str, Tensor] = {}
+                for unit in self.units:
+                    for call, delta in zip(self.trace.calls[unit.name], deltas[unit.name], strict=True):
+                        for name, gradient in unit.gradients(call, delta, number, shape).items():
+                            total[name] = total[name] + gradient if name in total else gradient
+                yield number, total
+        finally:
+            self.trace.is_paused = False
 
     def _losses_again(self, answers: Answers, num_samples: int) -> Tensor:
         assert self.rerun is not None, "open_meter prepares it for kinds that rerun"
@@ -218,13 +242,14 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
     layers = layer_numbers(config.layers, len(blocks))
     # Before anything runs, so that a layer of an unknown kind is refused with its name.
     linears = linears_of(learner, layers)
+    units = units_of(learner, layers) if config.vector != "hidden" else []
     head = head_of(learner)
-    kind = vectors.make(learner, config, layers, linears, head, seed)
+    kind = vectors.make(learner, config, layers, linears, head, seed, units)
     with ExitStack() as stack:
         stack.enter_context(cheap_adapters(learner.model))
         rerun = stack.enter_context(rerunning(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
         middle = len(blocks) // 2
-        trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers))
+        trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers, units))
         is_masked = needs_mask(learner)
         if config.image in REMOVED and not mixing_of(learner).takes_text:
             config = config.model_copy(update={"image": "blank"})
@@ -239,4 +264,5 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
             middle=middle,
             is_masked=is_masked,
             rerun=rerun,
+            units=units,
         )

@@ -15,7 +15,7 @@ import torch
 
 import adaptinf
 from adaptinf import registry
-from adaptinf.config import ExtractionConfig
+from adaptinf.config import ExtractionConfig, LoraConfig
 from adaptinf.data import Sample
 from adaptinf.errors import AdaptError, ModelError
 from adaptinf.extraction.batch_size import tokens_per_batch
@@ -42,6 +42,9 @@ from adaptinf.models.threads import torch_threads
 from adaptinf.storage import store
 
 logger = logging.getLogger(__name__)
+
+FIRST_SETTINGS = {"rank", "alpha", "dropout", "target_modules"}
+"""Settings of an adapter that always stand in the features' `info.json`."""
 
 
 class Facts(NamedTuple):
@@ -147,7 +150,8 @@ def _maker(meter: Meter, ids: str, seed: int) -> dict[str, Any]:
         "fingerprint": learner.fingerprint,
         "adapter": "virtual" if adapter is None else "real",
         "adapter_fingerprint": adapter,
-        "lora": learner.config.lora.model_dump(),
+        "lora": _lora_settings(learner.config.lora),
+        **_how_it_computes(learner),
         "max_length": learner.config.max_length,
         "model_dtype": str(learner.model.dtype).removeprefix("torch."),
         **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim"}),
@@ -158,6 +162,16 @@ def _maker(meter: Meter, ids: str, seed: int) -> dict[str, Any]:
         "code": adaptinf.__version__,
         "ids": ids,
     }
+
+
+def _lora_settings(lora: LoraConfig) -> dict[str, Any]:
+    """Return the settings of the adapter; those that the first version lacked where they are set only."""
+    return {**lora.model_dump(include=FIRST_SETTINGS), **lora.model_dump(exclude=FIRST_SETTINGS, exclude_defaults=True)}
+
+
+def _how_it_computes(learner: Learner) -> dict[str, Any]:
+    """Return the kernel of the attention and the bits of the weights, where they are set."""
+    return learner.config.model_dump(include={"attention", "quantization"}, exclude_defaults=True)
 
 
 def _measure_batches(shard: Shard, meter: Meter, preparer: Preparer) -> dict[str, np.ndarray]:

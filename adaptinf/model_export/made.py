@@ -10,9 +10,10 @@ from adaptinf.model_export.request import Request
 from adaptinf.models.asking import Asking, asking_of, write_generation_settings
 from adaptinf.models.exported import AUTO, PEFT, check_adapter, write_adapter
 from adaptinf.models.folders import ADAPTER_FILE, json_settings
-from adaptinf.models.loading import class_and_reader, dtype_name
+from adaptinf.models.loading import class_and_reader
 from adaptinf.models.merged import write_merged
 from adaptinf.models.passes import Agreement
+from adaptinf.models.placement import dtype_name
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.models.stored import stored_type
 

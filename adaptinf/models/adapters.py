@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from adaptinf.errors import ModelError
+from adaptinf.errors import ConfigError, ModelError
 from adaptinf.models.blocks import lora_targets
+from adaptinf.models.experts import expert_targets
 from adaptinf.models.folders import ADAPTER_FILE
+from adaptinf.models.kernels import is_quantised
 from adaptinf.models.loading import Learner
+from adaptinf.models.pissa import factors_of, parted, saved_rank
 from adaptinf.models.projector import projector_names
+from adaptinf.models.structure import linears_in
+from adaptinf.models.vision import vision_linears
 from adaptinf.words import one_line
 
 MAX_CAUSE = 500
@@ -21,24 +27,78 @@ MAX_CAUSE = 500
 
 
 def begin_adapter(learner: Learner, seed: int) -> Learner:
-    """Return the learner with a new adapter on every linear layer of its decoder blocks (A seeded, B = 0).
+    """Return the learner with a new adapter on the layers that `model.lora` names (A seeded, B = 0).
+
+    With `pissa` both factors are parts of the weights, which are what is left of them; the model gives the same.
 
     Raises:
-        ConfigError: `model.lora.target_modules` matches no layer, or `model.projector: trained` and none is found.
+        ConfigError: `model.lora` names layers that are not there, or `model.projector: trained` and none is found.
+        ModelError: PEFT refuses the model or the kind of adapter.
     """
     lora = learner.config.lora
     projector = projector_names(learner) if learner.config.projector == "trained" else []
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora_targets(learner.model, lora.target_modules),
-        modules_to_save=projector or None,
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return learner.with_model(get_peft_model(learner.model, config).eval())
+    linears, experts = _linear_targets(learner), _expert_targets(learner)
+    try:
+        config = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=linears,
+            modules_to_save=projector or None,
+            use_rslora=lora.rslora,
+            use_dora=lora.dora,
+            init_lora_weights="pissa" if lora.pissa else True,
+            task_type="CAUSAL_LM",
+            **({"target_parameters": experts} if experts else {}),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            adapted = learner.with_model(get_peft_model(learner.model, config).eval())
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:  # what PEFT refuses with
+        raise ModelError(
+            f"PEFT cannot put the adapter of model.lora on {learner.config.path}: {one_line(error)[:MAX_CAUSE]}; "
+            "change model.lora, or update peft"
+        ) from error
+    return replace(adapted, begun=factors_of(adapted.model)) if lora.pissa else adapted
+
+
+def _linear_targets(learner: Learner) -> list[str]:
+    """Return the full names of the linear layers that get an adapter.
+
+    Raises:
+        ConfigError: a list of `model.lora` names none of them, or `vision: true` finds none.
+    """
+    lora, model = learner.config.lora, learner.model
+    targets = lora_targets(model, lora.target_modules, lora.exclude_modules)
+    targets += vision_linears(learner) if lora.vision else []
+    if lora.exclude_modules:
+        every = {name.split(".")[-1] for name in [*lora_targets(model, None), *expert_targets(model, None)]}
+        every |= {name.split(".")[-1] for name in linears_in(model)} if lora.vision else set()
+        unknown = [name for name in lora.exclude_modules if name not in every]
+        if unknown:
+            raise ConfigError(
+                f"model.lora.exclude_modules: {unknown[0]!r} is no layer that gets an adapter; known: "
+                f"{', '.join(sorted(every))}"
+            )
+    return targets
+
+
+def _expert_targets(learner: Learner) -> list[str]:
+    """Return the full names of the weights of fused experts that get an adapter.
+
+    Raises:
+        ConfigError: `model.lora.experts: true`, and there are none.
+    """
+    lora = learner.config.lora
+    if not lora.experts:
+        return []
+    found = expert_targets(learner.model, lora.exclude_modules)
+    if not found:
+        raise ConfigError(
+            f"model.lora.experts: true, but no fused experts are found in the decoder blocks of {learner.config.path}, "
+            "or exclude_modules leaves none; set it to false (experts that are linear layers have adapters as these do)"
+        )
+    return found
 
 
 def load_adapter(learner: Learner, folder: Path) -> Learner:
@@ -61,6 +121,18 @@ def load_adapter(learner: Learner, folder: Path) -> Learner:
     return learner.with_model(model.eval())
 
 
+def continue_adapter(learner: Learner, folder: Path) -> Learner:
+    """Return the learner with a saved adapter of this run to go on with; one of PiSSA is parted from the weights again.
+
+    Raises:
+        ModelError: as `load_adapter`.
+    """
+    if learner.config.lora.pissa and saved_rank(folder) == 2 * learner.config.lora.rank:
+        begun = begin_adapter(learner.with_config(lora=learner.config.lora.model_copy(update={"pissa": False})), 0)
+        return parted(begun, folder)
+    return load_adapter(learner, folder)
+
+
 def sort_adapter_config(learner: Learner, folder: Path) -> None:
     """Sort the lists in a saved adapter_config.json that are sets in PEFT, whose order differs in every process."""
     config, path = learner.model.active_peft_config, folder / ADAPTER_FILE
@@ -70,7 +142,16 @@ def sort_adapter_config(learner: Learner, folder: Path) -> None:
 
 
 def merge_adapter(learner: Learner) -> Learner:
-    """Return the learner with its adapter merged into the weights."""
+    """Return the learner with its adapter merged into the weights.
+
+    Raises:
+        ModelError: the weights are quantised, so that most of the adapter would be rounded away.
+    """
+    if is_quantised(learner.model):
+        raise ModelError(
+            f"an adapter cannot be merged into the quantised weights of {learner.config.path}, which would round most "
+            "of it away; set model.quantization: none, or name the unquantised model"
+        )
     return learner.with_model(learner.model.merge_and_unload().eval())
 
 

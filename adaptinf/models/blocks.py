@@ -53,13 +53,16 @@ def layer_numbers(layers: str | int | list[int], num_blocks: int) -> list[int]:
     return sorted(set(numbers))
 
 
-def target_linears(model: Any, layer: int, names: list[str] | None = None) -> dict[str, nn.Module]:
+def target_linears(
+    model: Any, layer: int, names: list[str] | None = None, excluded: list[str] | None = None
+) -> dict[str, nn.Module]:
     """Return the linear layers of a block that an adapter can be on, by their name in the block.
 
     These are the ones that are called in a trial and that PEFT accepts. A layer with its adapter counts as one layer.
 
     Raises:
-        ConfigError: `names` (model.lora.target_modules) matches none of them.
+        ConfigError: `names` (model.lora.target_modules) matches none of them, or `excluded` (exclude_modules) leaves
+            none.
         ModelError: the block has no linear layer of a known class, as in a model quantised by GPTQ or AWQ.
     """
     base, block = base_model(model), decoder_blocks(model)[layer]
@@ -73,13 +76,20 @@ def target_linears(model: Any, layer: int, names: list[str] | None = None) -> di
     seen = structure_of(base)
     called = {name: module for name, module in found.items() if seen is None or seen.use(layer, name) is not None}
     kind = str(getattr(base.config, "model_type", ""))
-    fitting = {name: module for name, module in called.items() if _is_accepted(kind, name.split(".")[-1])}
-    chosen = {name: module for name, module in fitting.items() if names is None or name.split(".")[-1] in names}
+    fitting = {name: module for name, module in called.items() if is_accepted(kind, name.split(".")[-1])}
+    chosen = {name: module for name, module in fitting.items() if is_chosen(name, names, excluded)}
     if not chosen:
         known = sorted({name.split(".")[-1] for name in fitting})
         wanted = f"model.lora.target_modules={names}" if names is not None else "an adapter"
+        wanted += f" without model.lora.exclude_modules={excluded}" if excluded else ""
         raise ConfigError(f"{wanted} matches no layer of a decoder block; known: {', '.join(known) or 'none'}")
     return chosen
+
+
+def is_chosen(name: str, names: list[str] | None, excluded: list[str] | None) -> bool:
+    """Return whether a layer gets an adapter, by the last part of its name; no `names` choose all, `excluded` wins."""
+    last = name.split(".")[-1]
+    return (names is None or last in names) and last not in (excluded or ())
 
 
 def input_use(model: Any, layer: int, name: str) -> Use:
@@ -88,17 +98,17 @@ def input_use(model: Any, layer: int, name: str) -> Use:
     return "rows" if seen is None else seen.use(layer, name) or "other"
 
 
-def lora_targets(model: Any, names: list[str] | None) -> list[str]:
+def lora_targets(model: Any, names: list[str] | None, excluded: list[str] | None = None) -> list[str]:
     """Return the full names of all linear layers in the decoder blocks that an adapter can be on, for PEFT.
 
     Raises:
-        ConfigError: `names` matches none of them in any block.
+        ConfigError: `names` matches none of them in any block, or `excluded` leaves none.
     """
     targets: set[int] = set()
     refusal: ConfigError | None = None
     for layer in range(len(decoder_blocks(model))):
         try:
-            targets |= {id(linear) for linear in target_linears(model, layer, names).values()}
+            targets |= {id(linear) for linear in target_linears(model, layer, names, excluded).values()}
         except ConfigError as error:
             # Blocks may differ: a state space block has other layers than an attention block.
             refusal = error
@@ -124,7 +134,7 @@ class _Shell(nn.Module):
 
 
 @cache
-def _is_accepted(model_type: str, name: str) -> bool:
+def is_accepted(model_type: str, name: str) -> bool:
     """Return whether PEFT puts an adapter on a layer of that name in such a model; of some models it refuses names."""
     shell = _Shell(name, _Kind(model_type))
     try:

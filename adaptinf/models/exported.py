@@ -23,10 +23,11 @@ from adaptinf.errors import ModelError
 from adaptinf.models.asking import Asking
 from adaptinf.models.files import adapter_files, files_beside_weights, model_folder
 from adaptinf.models.folders import ADAPTER_FILE, json_settings
-from adaptinf.models.loading import Learner, load, load_reader, pick_device, pick_dtype
+from adaptinf.models.loading import Learner, load, load_reader
 from adaptinf.models.memory import release
 from adaptinf.models.merged import ROUNDING_OF_MERGING, are_equal, last_logits, trial_prompts
 from adaptinf.models.passes import Agreement, agreement, is_same
+from adaptinf.models.placement import pick_device, pick_dtype
 from adaptinf.models.quiet import quiet_libraries
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.words import one_line, shortened

@@ -15,11 +15,11 @@ from transformers.utils import (
     WEIGHTS_NAME,
 )
 
-from adaptinf.models.folders import ADAPTER_FILE, json_settings
+from adaptinf.models.folders import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, json_settings
 
 WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 """Weights, or the list of their parts, in the order in which transformers looks for them: the first one is loaded."""
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_WEIGHTS = (ADAPTER_WEIGHTS_FILE, "adapter_model.bin")
 """The same of a PEFT adapter."""
 ARRAYS = frozenset(
     [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".onnx_data", ".h5", ".msgpack", ".npz", ".npy"]

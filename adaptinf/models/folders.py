@@ -12,6 +12,8 @@ from adaptinf.errors import ModelError
 
 ADAPTER_FILE = "adapter_config.json"
 """In the folder of a PEFT adapter."""
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
+"""Its weights."""
 ORIGINAL_KEYS = ("mm_projector_type", "mm_vision_tower", "mm_hidden_size", "mm_projector_lr")
 """Settings that the original code of LLaVA and its descendants writes into config.json."""
 

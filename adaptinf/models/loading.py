@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 import xxhash
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -28,7 +30,9 @@ from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
 from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.folders import refuse_other_folder
+from adaptinf.models.kernels import check_loaded, load_options
 from adaptinf.models.missing import way_out
+from adaptinf.models.placement import pick_device, pick_dtype
 from adaptinf.models.template_trial import refuse_endless
 from adaptinf.words import one_line
 
@@ -50,6 +54,8 @@ class Learner:
     """Whether the model accepts images."""
     config: ModelConfig
     """The settings that it was loaded with."""
+    begun: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    """Name of a factor -> its numbers as PiSSA took them from the weights; empty of other adapters."""
 
     def __repr__(self) -> str:
         weights = sum(weight.numel() for weight in self.model.parameters())
@@ -79,15 +85,24 @@ class Learner:
         """Return this learner with another model."""
         return replace(self, model=model)
 
+    def with_config(self, **settings: Any) -> Learner:
+        """Return this learner with some settings of its model replaced."""
+        return replace(self, config=self.config.model_copy(update=settings))
+
 
 def _digest(weights: dict[str, Any]) -> str:
     digest = xxhash.xxh3_64()
     for name, weight in sorted(weights.items()):
         digest.update(f"{name}{tuple(weight.shape)}".encode())
-        flat = weight.detach().reshape(-1)
-        stride = max(1, flat.numel() // FINGERPRINT_ELEMENTS)
-        digest.update(flat[::stride].to("cpu", torch.float32).contiguous().numpy())
+        digest.update(sampled(weight).numpy().tobytes())
     return digest.hexdigest()
+
+
+def sampled(weight: Tensor) -> Tensor:
+    """Return evenly chosen numbers of a weight, float32 on the CPU: training changes all of them."""
+    flat = weight.detach().reshape(-1)
+    stride = max(1, flat.numel() // FINGERPRINT_ELEMENTS)
+    return flat[::stride].to("cpu", torch.float32).contiguous()
 
 
 def load(config: ModelConfig) -> Learner:
@@ -97,12 +112,14 @@ def load(config: ModelConfig) -> Learner:
         ModelError: the model, its processor or its chat template is missing or cannot be loaded.
     """
     model_class, reader = class_and_reader(config)
-    remote = {"trust_remote_code": config.trust_remote_code}
-    device = pick_device(config.device)
-    model = _load_part("model", model_class, config.path, {**remote, "dtype": pick_dtype(config.dtype, device)})
+    remote, device = {"trust_remote_code": config.trust_remote_code}, pick_device(config.device)
+    own = None if config.quantization == "none" else _load_part("configuration", AutoConfig, config.path, remote)
+    options = {**remote, "dtype": pick_dtype(config.dtype, device), **load_options(config, own, device)}
+    model = _load_part("model", model_class, config.path, options)
+    check_loaded(config, model)
     _refuse_unknown_ids(reader.tokenizer, embedding_rows(model), config.path)
     decoder_blocks(model)
-    return reader.with_model(model.to(device).eval())
+    return reader.with_model((model if "device_map" in options else model.to(device)).eval())
 
 
 def load_reader(config: ModelConfig) -> Learner:
@@ -244,36 +261,3 @@ def _prepare_tokenizer(tokenizer: Any, processor: Any, path: str) -> None:
                 f"model.path={path}: the tokenizer has neither a padding nor an end token; set its pad_token"
             )
         tokenizer.pad_token = tokenizer.eos_token
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the torch device for `model.device`; auto is a GPU where there is one.
-
-    Raises:
-        ModelError: torch does not know the device, or the machine does not have it.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"model.device={name} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def dtype_name(config: ModelConfig) -> str:
-    """Return the name of the type that the weights have in memory, as `model.dtype` names it.
-
-    Raises:
-        ModelError: `model.device` cannot be used.
-    """
-    return str(pick_dtype(config.dtype, pick_device(config.device))).removeprefix("torch.")
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the torch dtype for `model.dtype`; auto is bfloat16 on a GPU that supports it, float32 elsewhere."""
-    if name == "auto":
-        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if has_bfloat16 else torch.float32
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype

@@ -41,6 +41,7 @@ _NAMES_OF_TYPE = ("dtype", "torch_dtype")
 def write_merged(recipe: LearnerRecipe, out: Path, *, base: str, dtype: str | None = None) -> Agreement:
     """Write the learner that a recipe describes as a folder that `from_pretrained` opens, without any adapter.
 
+    Weights that the run holds quantised are loaded unquantised, as adapters cannot be added into them otherwise.
     The folder is loaded again: all weights and the logits of short prompts are compared with the learner's. Returns how
     near its logits are to those of the learner as it was, before its weights were rounded to `dtype`.
 
@@ -54,7 +55,7 @@ def write_merged(recipe: LearnerRecipe, out: Path, *, base: str, dtype: str | No
         ModelError: the folder would not be this model: its weights or logits differ from the learner's.
         OSError: the disk is full; it has the name of the folder.
     """
-    learner = recipe.make()
+    learner = recipe.unquantised().make()
     prompts = trial_prompts(learner)
     before = [last_logits(learner, prompt) for prompt in prompts]
     learner = _without_adapter(learner, prompts, before, out)

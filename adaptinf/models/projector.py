@@ -29,7 +29,7 @@ class _Enough(Exception):
 
 
 @dataclass
-class _Walk:
+class Walk:
     """What ran on the way to the decoder."""
 
     called: list[str] = field(default_factory=list)
@@ -48,12 +48,12 @@ def projector_names(learner: Learner) -> list[str]:
         return []
     model = base_model(learner.model)
     try:
-        inputs = _pictured(learner)
-        walk = _walk(model, inputs)
+        inputs = pictured(learner)
+        walk = walk_to_decoder(model, inputs)
         names = _candidates(model, walk)
         # With weights that are not finite, nothing can be told apart by its effect.
         if all(bool(value.isfinite().all()) for value in walk.reached):
-            names = [name for name in names if _matters(model, name, inputs, walk) and not _serves_text(model, name)]
+            names = [name for name in names if matters(model, name, inputs, walk) and not _serves_text(model, name)]
     except Exception as error:  # code of any architecture
         raise ConfigError(f"{_REFUSAL.format(learner.config.path)} ({type(error).__name__}: {error})") from error
     if not names:
@@ -67,15 +67,15 @@ _REFUSAL = (
 )
 
 
-def _pictured(learner: Learner) -> dict[str, Tensor]:
+def pictured(learner: Learner) -> dict[str, Tensor]:
     """Return a prompt about an image, as the model takes it."""
     return placed(encode_prompts(learner, [trial_sample(1, 1)], [trial_images(1)]), learner)
 
 
 @torch.no_grad()
-def _walk(model: nn.Module, inputs: dict[str, Tensor]) -> _Walk:
+def walk_to_decoder(model: nn.Module, inputs: dict[str, Tensor]) -> Walk:
     """Return what runs before the decoder, and what reaches it."""
-    walk = _Walk()
+    walk = Walk()
     with ExitStack() as stack:
         for name, module in model.named_modules():
             stack.callback(module.register_forward_pre_hook(_note(walk, name)).remove)
@@ -100,11 +100,11 @@ def _entries(model: Any) -> Iterator[nn.Module]:
         yield parent
 
 
-def _note(walk: _Walk, name: str) -> Callable[..., None]:
+def _note(walk: Walk, name: str) -> Callable[..., None]:
     return lambda module, args: walk.called.append(name)
 
 
-def _stop(walk: _Walk) -> Callable[..., None]:
+def _stop(walk: Walk) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         leaves = tree_leaves((args, kwargs))
         walk.reached = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
@@ -113,12 +113,12 @@ def _stop(walk: _Walk) -> Callable[..., None]:
     return hook
 
 
-def _candidates(model: Any, walk: _Walk) -> list[str]:
+def _candidates(model: Any, walk: Walk) -> list[str]:
     """Return the outermost modules with matrices that run once the vision blocks have begun, outside of these.
 
     What lies within the vision tower counts only where there is nothing outside of it.
     """
-    vision = _vision_blocks(model, walk)
+    vision = vision_blocks(model, walk)
     text = {id(decoder_blocks(model)), id(model.get_input_embeddings()), id(model.get_output_embeddings())}
     closed = text if vision is None else {*text, id(model.get_submodule(vision))}
     begun = 0 if vision is None else min(n for n, name in enumerate(walk.called) if name.startswith(f"{vision}."))
@@ -130,7 +130,7 @@ def _candidates(model: Any, walk: _Walk) -> list[str]:
     return [name for name in found if not name.startswith(f"{tower}.")] or found
 
 
-def _vision_blocks(model: Any, walk: _Walk) -> str | None:
+def vision_blocks(model: Any, walk: Walk) -> str | None:
     """Return the name of the longest list of modules, outside of the decoder, that an image runs through."""
     own = {id(module) for module in decoder_blocks(model).modules()}
     found = {
@@ -164,14 +164,14 @@ def _outermost(module: nn.Module, name: str, closed: set[int], late: set[str], c
             yield from _outermost(child, f"{name}.{own}".lstrip("."), closed, late, called)
 
 
-def _matters(model: nn.Module, name: str, inputs: dict[str, Tensor], walk: _Walk) -> bool:
+def matters(model: nn.Module, name: str, inputs: dict[str, Tensor], walk: Walk) -> bool:
     """Return whether the decoder gets other numbers when a module gives others."""
     with moved_output(model.get_submodule(name)):
-        moved = _walk(model, inputs).reached
+        moved = walk_to_decoder(model, inputs).reached
     return any(not torch.equal(a, b) for a, b in zip(walk.reached, moved, strict=True))
 
 
 def _serves_text(model: nn.Module, name: str) -> bool:
     """Return whether a module changes what the decoder gets of text without an image, as a projection of embeddings."""
     inputs = {"input_ids": trial_ids(model)}
-    return _matters(model, name, inputs, _walk(model, inputs))
+    return matters(model, name, inputs, walk_to_decoder(model, inputs))

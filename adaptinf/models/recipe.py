@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adaptinf.config import ModelConfig
 from adaptinf.errors import ModelError
-from adaptinf.models.adapters import begin_adapter, load_adapter, merge_adapter
+from adaptinf.models.adapters import begin_adapter, continue_adapter, load_adapter, merge_adapter
+from adaptinf.models.kernels import is_quantised
 from adaptinf.models.loading import Learner, load
 
 
@@ -18,7 +19,8 @@ class LearnerRecipe:
     model: ModelConfig
     """The model to load; after full tuning `path` is the folder of the trained one."""
     merged: tuple[Path, ...] = ()
-    """Folders of the adapters that are added into the weights, in this order."""
+    """Folders of the adapters that are added into the weights, in this order; of quantised weights one alone, which
+    stays beside them."""
     continued: Path | None = None
     """Folder of the adapter that is trained further; None: none."""
     new_adapter_seed: int | None = None
@@ -34,11 +36,18 @@ class LearnerRecipe:
             ModelError: the model or an adapter cannot be loaded.
         """
         learner = load(self.model if device is None else self.model.model_copy(update={"device": device}))
+        is_alone = len(self.merged) == 1 and self.continued is None and self.new_adapter_seed is None
         for folder in self.merged:
-            learner = merge_adapter(load_adapter(learner, folder))
+            adapted = load_adapter(learner, folder)
+            # On quantised weights it stays beside them, where nothing of it is rounded away.
+            learner = adapted if is_alone and is_quantised(adapted.model) else merge_adapter(adapted)
         if self.continued is not None:
-            learner = load_adapter(learner, self.continued)
+            learner = continue_adapter(learner, self.continued)
         return learner if self.new_adapter_seed is None else begin_adapter(learner, self.new_adapter_seed)
+
+    def unquantised(self) -> LearnerRecipe:
+        """Return the recipe with weights as `model.dtype` says, into which an adapter can be merged."""
+        return replace(self, model=self.model.model_copy(update={"quantization": "none"}))
 
 
 def made(learner: Learner | LearnerRecipe) -> Learner:

@@ -84,10 +84,13 @@ def _is_product(module: nn.Module, given: Tensor, output: Tensor) -> bool:
 
 
 def linears_in(module: nn.Module) -> dict[str, nn.Module]:
-    """Return the linear layers in a module by their name in it; one with its adapter counts as one."""
+    """Return the linear layers in a module by their name in it; one with its adapter counts as one.
+
+    The factors of an adapter, of whatever else it is on, are none.
+    """
     found: dict[str, nn.Module] = {}
     for name, inner in module.named_modules():
-        if is_linear(inner) and not any(name.startswith(f"{outer}.") for outer in found):
+        if is_linear(inner) and ".lora_" not in name and not any(name.startswith(f"{outer}.") for outer in found):
             found[name] = inner
     return found
 

@@ -232,7 +232,7 @@ class Run(Layout):
         features = self.newest(Features)
         if features is not None and "model_dtype" in features.info:
             return str(features.info["model_dtype"])
-        from adaptinf.models.loading import dtype_name
+        from adaptinf.models.placement import dtype_name
 
         return dtype_name(self.settings.model)
 

@@ -12,7 +12,9 @@ from adaptinf.runs.layout import Layout
 
 FILE = "adapter_config.json"
 """The settings of an adapter as PEFT saves them."""
-NAMES = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+NAMES = {
+    "rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "rslora": "use_rslora", "dora": "use_dora",
+}  # fmt: skip
 """Setting of `model.lora` -> its name in that file."""
 
 
@@ -38,7 +40,7 @@ def is_needed(config: RunConfig, run: Layout) -> bool:
 
 
 def with_given_lora(config: RunConfig, pinned: RunConfig | None) -> RunConfig:
-    """Return the configuration with rank, alpha and dropout of its `model.adapter`.
+    """Return the configuration with rank, alpha, dropout and kind of its `model.adapter`.
 
     Args:
         config: of a run.

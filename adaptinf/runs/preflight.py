@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptinf import registry
-from adaptinf.config import DatasetConfig, RunConfig, SelectionConfig, TrainingConfig
+from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
@@ -48,6 +48,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += _wrong_metrics(config)
         problems += trainer_command.problems(config)
     problems += _wrong_training(config.training) if config.training.command is None else []
+    problems += _wrong_model(config.model)
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 
@@ -122,6 +123,18 @@ def _wrong_metrics(config: RunConfig) -> list[str]:
         except ConfigError as error:
             found.append(str(error))
     return found
+
+
+def _wrong_model(model: ModelConfig) -> list[str]:
+    """Return a line per setting of the model that this machine cannot fulfil."""
+    if (model.attention, model.quantization) == ("auto", "none"):
+        return []
+    from adaptinf.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from adaptinf.models.kernels import complaints
+
+        return complaints(model)
 
 
 def _wrong_training(training: TrainingConfig) -> list[str]:

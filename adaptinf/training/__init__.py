@@ -17,7 +17,10 @@ from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
+from adaptinf.models.kernels import check_gradients
 from adaptinf.models.memory import is_out_of_memory
+from adaptinf.models.pissa import make_plain
+from adaptinf.models.shares import shares_of
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
 from adaptinf.training.arguments import training_arguments
@@ -30,6 +33,7 @@ from adaptinf.training.trainer import (
     newest_checkpoint,
     write_errors,
 )
+from adaptinf.training.watch import TrainsTheAdapter, begin, end
 
 __all__ = ["Trained", "save_weights", "train"]
 
@@ -66,6 +70,12 @@ def train(
     if config.tune == "full":
         unfreeze_all(learner)
     progress = progress or Silent()
+    check_gradients(learner.model, learner.model.dtype)
+    has_adapter = hasattr(learner.model, "peft_config")
+    shares = shares_of(learner)
+    for line in shares.lines(has_adapter=has_adapter):
+        progress.note(line)
+    watch = begin(learner, has_adapter=has_adapter)
     checkpoints = out / "checkpoints"
     collator = Collator(learner, len(samples))
     with progress.stage("train", len(samples) * config.epochs) as bar:
@@ -82,6 +92,10 @@ def train(
             "if it has moved, name its new place with adaptinf relocate RUN OLD NEW"
         )
     learner.model.eval()
+    left_out = collator.left_out()
+    if sum(map(len, left_out.values())) < len(samples):
+        for line in end(watch, learner):
+            progress.note(line)
     save_weights(learner, out)
     shutil.rmtree(checkpoints, ignore_errors=True)
     # A resumed Trainer has its keys in another order.
@@ -92,7 +106,8 @@ def train(
         "tune": config.tune,
         "optimizer_steps": trainer.state.global_step,
         "final_loss": log[-1]["loss"] if log else None,
-        **collator.left_out(),
+        **shares.as_json(),
+        **left_out,
     }
     return Trained(log=log, info=info)
 
@@ -105,12 +120,13 @@ def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, l
 def _trainer(
     samples: Sequence[Sample], learner: Learner, arguments: TrainingArguments, collator: Collator, bar: Bar
 ) -> ResumingTrainer:
+    has_adapter = hasattr(learner.model, "peft_config")
     trainer = ResumingTrainer(
         model=learner.model,
         args=arguments,
         train_dataset=IndexedSamples(samples),
         data_collator=collator,
-        callbacks=[Reporter(bar, len(samples), arguments, collator)],
+        callbacks=[Reporter(bar, len(samples), arguments, collator), *([TrainsTheAdapter()] if has_adapter else [])],
     )
     # It prints what the bar shows; the log is kept in trainer_log.json.
     trainer.remove_callback(PrinterCallback)
@@ -126,6 +142,8 @@ def save_weights(learner: Learner, folder: Path) -> None:
     with write_errors(folder):
         learner.model.save_pretrained(folder)
         if hasattr(learner.model, "peft_config"):
+            if learner.begun:
+                make_plain(folder, learner.begun)
             sort_adapter_config(learner, folder)
         else:
             learner.processor.save_pretrained(folder)

@@ -11,7 +11,9 @@ from adaptinf.doctor.exactness import autograd_error
 from adaptinf.errors import ModelError
 from adaptinf.extraction.adapters import cheap_adapters
 from adaptinf.extraction.meter import open_meter
+from adaptinf.models import load
 from adaptinf.models.blocks import lora_targets
+from adaptinf.models.kernels import dequantised, is_quantised_layer
 from tests.extraction.reference import SEED, measure
 
 CONFIG = ExtractionConfig(dim=512)
@@ -30,8 +32,10 @@ def with_peft(learner, **options):
     return learner.with_model(model)
 
 
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"lora_dropout": 0.5}], ids=str)
-def test_plain_and_rank_stabilised_adapters_have_autograds_gradient_and_no_dropout(learner, ragged_samples, options):
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"lora_dropout": 0.5}, {"use_dora": True}], ids=str)
+def test_plain_rank_stabilised_and_dora_adapters_have_autograds_gradient_and_no_dropout(
+    learner, ragged_samples, options
+):
     adapted = with_peft(learner, **options)
     adapted.model.train()  # as a trainer leaves it
     assert autograd_error(learner.with_model(adapted.model.eval()), CONFIG, ragged_samples[:3], seed=SEED) <= 1e-5
@@ -45,7 +49,7 @@ def test_plain_and_rank_stabilised_adapters_have_autograds_gradient_and_no_dropo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"use_dora": True}, "kind Dora.*use_dora: false"),
+        ({"alora_invocation_tokens": [1]}, "kind ALora.*train the adapter without it"),
         ({"lora_bias": True}, "adapter with a bias.*lora_bias: false"),
     ],
 )
@@ -76,21 +80,36 @@ def test_a_block_of_unknown_quantised_layers_is_refused_by_their_names(learner):
         pass
 
 
-def in_four_bits(learner):
-    """Quantise the decoder blocks as bitsandbytes does."""
-    bitsandbytes = pytest.importorskip("bitsandbytes", reason="quantised bases are tested where it is installed")
-    for block in learner.model.get_decoder().layers:
-        for name, module in list(block.named_modules()):
-            if type(module) is torch.nn.Linear:
-                narrow = bitsandbytes.nn.Linear4bit(module.in_features, module.out_features, bias=False)
-                narrow.weight = bitsandbytes.nn.Params4bit(module.weight.data, requires_grad=False)
-                block.set_submodule(name, narrow.to(learner.device))
-    return learner
+def quantised(learner, kind):
+    pytest.importorskip("bitsandbytes", reason="quantised bases are tested where it is installed")
+    return load(learner.config.model_copy(update={"quantization": kind, "device": "cpu"}))
 
 
-def test_a_base_quantised_by_bitsandbytes_is_refused_on_a_cpu_but_for_its_hidden_states(learner, ragged_samples):
-    narrow = in_four_bits(learner)
-    with pytest.raises(ModelError, match="bitsandbytes, which has no gradient on a CPU"):
+@pytest.mark.parametrize("kind", ["8bit", "4bit"])
+def test_gradients_through_quantised_weights_are_those_through_the_same_weights_dequantised(
+    learner, ragged_samples, kind
+):
+    """8 bits round what a layer is given as well, so its output differs by as much."""
+    plain = load(learner.config)
+    narrow = quantised(learner, kind)
+    for name, module in narrow.model.named_modules():
+        if is_quantised_layer(module):
+            plain.model.get_submodule(name).weight.data = dequantised(module).float()
+    adapted, exact = with_peft(narrow), with_peft(plain)
+    assert autograd_error(adapted, CONFIG, ragged_samples[:3], seed=SEED) <= 1e-5
+    found = []
+    for own in (adapted, exact):
+        with open_meter(own, CONFIG, seed=SEED) as ready:
+            found.append(measure(ready, ragged_samples).vectors)
+    assert np.all((found[0] * found[1]).sum(1) >= (1 - 1e-6 if kind == "4bit" else 0.98))
+
+
+def test_a_quantised_layer_whose_kernel_passes_back_something_else_is_refused(learner, ragged_samples, monkeypatch):
+    narrow = quantised(learner, "4bit")
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    forward = bitsandbytes.nn.Linear4bit.forward
+    monkeypatch.setattr(bitsandbytes.nn.Linear4bit, "forward", lambda self, x: forward(self, 2 * x) / 2 + 0.5 * x.sum())
+    with pytest.raises(ModelError, match="Linear4bit through which gradients are wrong.*vector: hidden"):
         with open_meter(narrow, CONFIG, seed=SEED):
             pass
     with open_meter(narrow, CONFIG.model_copy(update={"vector": "hidden"}), seed=SEED) as ready:
@@ -99,9 +118,11 @@ def test_a_base_quantised_by_bitsandbytes_is_refused_on_a_cpu_but_for_its_hidden
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_base_quantised_by_bitsandbytes_has_autograds_gradient_on_a_gpu(learner, ragged_samples):
-    adapted = with_peft(in_four_bits(learner.with_model(learner.model.to("cuda"))))
-    assert autograd_error(adapted, CONFIG, ragged_samples[:3], seed=SEED) <= 1e-4
+@pytest.mark.parametrize("kind", ["8bit", "4bit"])
+def test_a_base_quantised_by_bitsandbytes_has_autograds_gradient_on_a_gpu(learner, ragged_samples, kind):
+    pytest.importorskip("bitsandbytes")
+    narrow = load(learner.config.model_copy(update={"quantization": kind, "device": "cuda"}))
+    assert autograd_error(with_peft(narrow), CONFIG, ragged_samples[:3], seed=SEED) <= 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

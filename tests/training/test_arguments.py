@@ -100,8 +100,8 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 
 
 def test_an_optimizer_whose_package_is_missing_is_named():
-    (line,) = complaints(TrainingConfig(optimizer="ademamix"))
-    assert "training.optimizer='ademamix' cannot be used" in line and "bitsandbytes" in line
+    (line,) = complaints(TrainingConfig(optimizer="schedule_free_adamw"))
+    assert "training.optimizer='schedule_free_adamw' cannot be used" in line and "schedulefree" in line
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.errors import ModelError
+from adaptinf.extraction.experts import Unit
 from adaptinf.extraction.head import Head
+from adaptinf.extraction.vectors.experts import ExpertFactors, make_expert_factors
 from adaptinf.extraction.vectors.fisher import Fisher
-from adaptinf.extraction.vectors.gradient import adapter_gradients, make_factors
+from adaptinf.extraction.vectors.gradient import Factors, adapter_gradients, make_factors
 from adaptinf.extraction.vectors.hidden import HiddenStates
 from adaptinf.extraction.vectors.interface import VectorKind
 from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
+from adaptinf.models.kernels import check_gradients
 from adaptinf.models.loading import Learner
 
 __all__ = ["VectorKind", "make"]
@@ -29,8 +34,9 @@ def make(
     linears: dict[str, nn.Module],
     head: Head,
     seed: int,
+    units: Sequence[Unit] = (),
 ) -> VectorKind:
-    """Return the kind of vector that `extraction.vector` names, for the target linears of the blocks `layers`.
+    """Return the kind of vector that `extraction.vector` names, for target linears and experts of the blocks `layers`.
 
     Raises:
         ModelError: an adapter of an unknown kind, or a model that does not suit the kind of vector.
@@ -39,28 +45,30 @@ def make(
     if config.vector == "hidden":
         size = learner.model.config.get_text_config().hidden_size
         return HiddenStates(layers=layers, tokens=config.vector_tokens, hidden_size=size)
-    _check_differentiable(learner, linears)
+    check_gradients(learner.model, learner.model.dtype)
     factors = make_factors(linears, learner.config.lora, seed=seed, device=device)
+    experts = make_expert_factors(units, learner.config.lora, seed=seed, device=device)
     if config.vector in GRADIENT:
-        return adapter_gradients(factors, config.dim, seed=seed, device=device)
+        return adapter_gradients(factors, config.dim, seed=seed, device=device, experts=experts)
     if config.vector == "fisher":
         size = sum(own.down_RI.shape[1] + own.num_out for own in factors.values())
+        size += sum(len(own.down_ERI) * (own.down_ERI.shape[2] + own.num_out) for own in experts.values())
         folded = size > config.dim
         sketch = make_sketch(size, config.dim, seed=seed, name="fisher", device=device) if folded else None
-        return Fisher(size=size, sketch=sketch)
+        return Fisher(size=size, sketch=sketch, experts={name: own.is_swapped for name, own in experts.items()})
     _check_differences(learner, head)
+    _check_plain(factors, experts)
     return ZerothOrder(linears=linears, factors=factors, num_directions=config.probes, seed=seed)
 
 
-def _check_differentiable(learner: Learner, linears: dict[str, nn.Module]) -> None:
-    """Refuse layers of bitsandbytes on a CPU: their kernels there are for inference, and gradients come out wrong."""
-    for name, module in linears.items():
-        kind = type(getattr(module, "base_layer", module))
-        if kind.__module__.startswith("bitsandbytes") and learner.device.type == "cpu":
-            raise ModelError(
-                f"layer {name} is a {kind.__name__} of bitsandbytes, which has no gradient on a CPU; "
-                "use a GPU, load the model unquantised, or set extraction.vector: hidden"
-            )
+def _check_plain(factors: dict[str, Factors], experts: dict[str, ExpertFactors]) -> None:
+    """Refuse adapters along whose weights the output cannot be moved by a term of its own."""
+    if experts or any(own.gain_O is not None for own in factors.values()):
+        kind = "experts" if experts else "dora"
+        raise ModelError(
+            f"extraction.vector=zeroth_order moves the factors of plain adapters, not those of model.lora.{kind}; "
+            "choose another vector"
+        )
 
 
 def _check_differences(learner: Learner, head: Head) -> None:

@@ -8,7 +8,8 @@ Shapes: B samples, S tokens, I inputs and O outputs of a linear.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ class Fisher:
     """Sum of I + O over the linears."""
     sketch: Sketch | None
     """Folds them to `dim`; None where there are at most that many."""
+    experts: Mapping[str, bool] = field(default_factory=dict)
+    """Weight of fused experts -> whether it is E x O x I, else E x I x O; each counts as one layer."""
     needs_gradient = True
 
     @property
@@ -45,8 +48,25 @@ class Fisher:
             rows_BO, columns_BI = squared_norms(one_call(passed.trace.inputs[name]), one_call(deltas))
             parts += [unit_rows(rows_BO.sqrt()), unit_rows(columns_BI.sqrt())]
             squares.append(rows_BO.sum(1))
+        if self.experts:
+            groups, squared_B = self._of_experts(passed)
+            parts += [unit_rows(group.sqrt()) for group in groups]
+            squares.append(squared_B)
         vectors = torch.cat(parts, 1)
         return Rows(vectors if self.sketch is None else self.sketch(vectors), torch.stack(squares).sum(0).sqrt())
+
+    def _of_experts(self, passed: Passed) -> tuple[list[Tensor], Tensor]:
+        """Return the squared norms of all rows and of all columns of each fused weight's gradient, and their sums."""
+        rows: dict[str, list[Tensor]] = {name: [] for name in self.experts}
+        columns: dict[str, list[Tensor]] = {name: [] for name in self.experts}
+        for _, gradients in passed.expert_gradients():
+            for name, gradient in gradients.items():
+                squared = gradient.float().square_()
+                along = (2, 1) if self.experts[name] else (1, 2)
+                rows[name].append(squared.sum(along[0]).flatten())
+                columns[name].append(squared.sum(along[1]).flatten())
+        groups = [torch.stack(kind[name]) for name in self.experts for kind in (rows, columns)]
+        return groups, torch.stack([group.sum(1) for group in groups[::2]]).sum(0)
 
 
 def squared_norms(x_BSI: Tensor, delta_BSO: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,8 @@ class Passed:
     """Linear name -> gradients of the samples' losses with respect to its outputs, one per call, B x S x d_out.
 
     Empty for a kind that needs none."""
+    expert_gradients: Callable[[], Iterator[tuple[int, dict[str, Tensor]]]]
+    """Yields each sample's number, and the gradients of its loss with respect to the weights of fused experts."""
     losses_again: Callable[[], Tensor]
     """Runs the blocks from the lowest target up once more and returns B mean losses."""
 

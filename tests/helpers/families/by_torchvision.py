@@ -88,6 +88,7 @@ def _qwen_settings(tokenizer: Any, *, tower: dict[str, Any], **own: Any) -> dict
 
 ROPE_3D = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
 """Positions in time, height and width, for heads of 8 dims."""
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 1}
 QWEN2_TOWER = {"embed_dim": 32, "hidden_size": 32, "mlp_ratio": 2, "patch_size": 14}
 QWEN25_TOWER = {
     "hidden_size": 32,
@@ -295,6 +296,15 @@ BY_TORCHVISION = {
         kind="qwen3_vl",
         processor=partial(_qwen_vl, "Qwen3VL", patch=16),
         settings=partial(_qwen_settings, tower=QWEN3_TOWER),
+        named=CHATML,
+        special=QWEN,
+        ends=("<|im_end|>", "<|endoftext|>"),
+    ),
+    "qwen3_vl_moe": VisionModel(
+        chat="qwen3_vl",
+        kind="qwen3_vl_moe",
+        processor=partial(_qwen_vl, "Qwen3VL", patch=16),
+        settings=partial(_qwen_settings, tower=QWEN3_TOWER, **EXPERTS),
         named=CHATML,
         special=QWEN,
         ends=("<|im_end|>", "<|endoftext|>"),
