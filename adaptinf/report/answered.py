@@ -13,9 +13,11 @@ from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.report.skills import NO_SKILLS
 from adaptinf.storage.tables import Columns
 
-IN_ANOTHER_FORM, NOTHING, PART, FULL = "in another form", "no score", "part of the score", "full score"
-"""What became of an answer: right but not in the form that the metric asks for; else by its strict score."""
-KINDS = (IN_ANOTHER_FORM, NOTHING, PART, FULL)
+IN_ANOTHER_FORM, NOTHING, PART, FULL = "in another form", "nothing", "part of the score", "full score"
+UNSCORED = "unscored"
+"""What became of an answer: right but not in the form that the metric asks for; else by its strict score. UNSCORED: a
+harness has logged it without a score of its own."""
+KINDS = (IN_ANOTHER_FORM, NOTHING, PART, FULL, UNSCORED)
 MAX_OF_KIND = 4
 """Answers of one kind and skill that the page shows."""
 MAX_SHOWN = 400
@@ -50,7 +52,7 @@ def _rows(evaluation: Evaluation | None) -> list[FigureRow] | str:
 def _kinds(table: Columns) -> np.ndarray:
     """Return what became of each answer."""
     score, tolerant = table["score"], table["tolerant"]
-    by_score = np.where(score >= 1, FULL, np.where(score > 0, PART, NOTHING))
+    by_score = np.where(score >= 1, FULL, np.where(score > 0, PART, np.where(np.isnan(score), UNSCORED, NOTHING)))
     # A comparison with an unknown score is false: such an answer counts by its strict score alone.
     found: np.ndarray = np.where(tolerant > score, IN_ANOTHER_FORM, by_score)
     return found

@@ -34,6 +34,8 @@ class HeatMap:
     """Whether the baseline's last row is known too."""
     has_tolerant: bool
     """Whether any tolerant accuracy is known."""
+    remarks: Sequence[str]
+    """What metrics find odd about the last predictions, a line per skill."""
     unknown: Sequence[str]
     """Skills with tested values whose tolerant accuracy is not known."""
 
@@ -93,6 +95,7 @@ def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
         rows=[_heat_row(fact, evaluation, int(skill), float(others[skill])) for skill in order],
         has_baseline=is_alike,
         has_tolerant=bool(np.isfinite(evaluation.tolerant).any()),
+        remarks=[f"{skill}: {'; '.join(found)}" for skill, found in evaluation.info.get("remarks", {}).items()],
         unknown=[evaluation.skills[skill] for skill in order if _is_unknown(evaluation)[:, skill].any()],
     )
 
@@ -124,7 +127,8 @@ def _known(values: np.ndarray) -> list[float | None]:
 def _items_text(evaluation: Evaluation, skill: str, num_items: int) -> str:
     """Return the number of items; a skill whose single items are not known is said to be known by size alone."""
     count = f"{num_items:,}" if num_items else "unknown number"
-    return count if (evaluation.predictions["skill"] == skill).any() else f"{count}, size alone"
+    has_scores = (evaluation.predictions["skill"] == skill) & np.isfinite(evaluation.predictions["score"])
+    return count if has_scores.any() else f"{count}, size alone"
 
 
 def points(difference: float) -> str:

@@ -140,19 +140,21 @@ def _pair(one: RunRecord, other: RunRecord) -> Pair:
     items, sizes, unknown = {}, {}, []
     for skill in one.skills:
         mine, theirs = one.items.get(skill), other.items.get(skill)
-        if mine is None or theirs is None:
-            found = _by_size(one, other, skill)
-            if found is not None and np.isfinite(found[1].standard_error):
-                sizes[skill] = found
-            elif found is not None:
-                unknown.append(skill)
-            continue
-        is_scored = np.isfinite(mine.scores) & np.isfinite(theirs.scores)
-        if is_scored.any():
+        is_scored = np.zeros(0, bool)
+        if mine is not None and theirs is not None and len(mine.scores) == len(theirs.scores):
+            is_scored = np.isfinite(mine.scores) & np.isfinite(theirs.scores)
+        if mine is not None and theirs is not None and is_scored.any():
             skills[skill] = (mine.scores[is_scored], theirs.scores[is_scored])
             left_out = np.flatnonzero(~is_scored).tolist()
             items[skill] = f"{mine.digest} without {left_out}" if left_out else mine.digest
             tolerant |= _tolerant(skill, mine, theirs, is_scored)
+            continue
+        # A harness may log no items, or items without scores of their own.
+        found = _by_size(one, other, skill)
+        if found is not None and np.isfinite(found[1].standard_error):
+            sizes[skill] = found
+        elif found is not None:
+            unknown.append(skill)
     return Pair(
         skills=skills,
         items=items,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adaptinf.data import Evaluation
 from adaptinf.report import write_report
-from adaptinf.report.answered import IN_ANOTHER_FORM, answers_figure
+from adaptinf.report.answered import IN_ANOTHER_FORM, NOTHING, UNSCORED, answers_figure
 from adaptinf.report.differences import difference
 from adaptinf.report.facts import gather
 from adaptinf.report.headline import answers
@@ -16,6 +18,9 @@ from adaptinf.report.losses import AS_SKILL, BOTH, BY_CHANCE, IN_FORMAT, KEPT, U
 from adaptinf.report.lost import lost_table
 from adaptinf.report.skills import heat_map
 from adaptinf.report.table import summary_table
+from adaptinf.results.paired import PairedDifference, paired_difference
+from adaptinf.results.recording import record_of
+from adaptinf.runs import Run
 from tests.helpers.report_page import Page
 from tests.helpers.run_folders import run_folder
 
@@ -132,7 +137,7 @@ def test_the_page_shows_both_scores_metrics_and_answers_that_were_cut_off(tmp_pa
     assert (last["accuracy"], last["tolerant"], last["metric"]) == (20.0, 90.0, "exact")
     assert page.rows("losses")[0]["lost_in_format_only"] == 70.0
     shown = [row for row in page.rows("answers") if row["skill"] == "s0"]
-    assert {row["kind"] for row in shown} >= {IN_ANOTHER_FORM, "no score"}
+    assert {row["kind"] for row in shown} >= {IN_ANOTHER_FORM, NOTHING}
     assert {row["stop"] for row in shown} <= {"end", "length"} and shown[0]["tolerant"] == 1.0
     assert [row["tolerant"] for row in page.rows("accuracy")] == [0.0, 70.0, 70.0]
 
@@ -154,3 +159,27 @@ def test_a_skill_without_tolerant_scores_is_named_beside_the_others(tmp_path):
 def test_a_run_whose_harness_logs_nothing_has_no_answers_to_show(tmp_path):
     [fact] = gather([finished(tmp_path / "a", by_size=("s0", "s1"))])
     assert "logged no single answers" in answers_figure([fact]).missing[fact.label]
+
+
+def test_items_that_a_harness_logged_without_scores_are_shown_and_count_by_their_size(tmp_path):
+    folders = [finished(tmp_path / name, method=name) for name in ("adapt", "random_replay")]
+    for folder in folders:
+        for place in folder.glob("**/evaluation"):
+            found = Evaluation.load(place)
+            unscored = np.where(found.predictions["skill"] == "s0", np.nan, found.predictions["score"])
+            replace(found, predictions={**found.predictions, "score": unscored}).save(place)
+    one, other = gather(folders)
+    compared = difference([one], [other])
+    assert not isinstance(compared, str) and compared.by_size == ("s0",)
+    assert summary_of(folders).by_size == ("s0",)
+    heat = heat_map(one, None)
+    assert heat is not None and heat.rows[0].items == "40, size alone" and losses(one)[0].verdict == UNKNOWN
+    assert {row["kind"] for row in answers_figure([one]).rows if row["skill"] == "s0"} == {UNSCORED}
+
+
+def summary_of(folders: list[Path]) -> PairedDifference:
+    """Return the difference of two runs as `compare` has it."""
+    one, other = (record_of(Run.open(folder)) for folder in folders)
+    found = paired_difference([one], [other])
+    assert isinstance(found, PairedDifference), found
+    return found

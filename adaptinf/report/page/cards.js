@@ -51,9 +51,10 @@ charts.answers = function answers(canvas, allRows, figure) {
   const own = rows.filter((row) => row.skill === skill);
   const titles = {
     "in another form": ["Right in another form", "the tolerant score is higher than the strict one"],
-    "no score": ["Without a score", "not right, as far as the metric can tell"],
+    nothing: ["Without a score", "not right, as far as the metric can tell"],
     "part of the score": ["With part of the score", "the metric gives more than 0 and less than 1"],
     "full score": ["With the full score", "right, and in the right form"],
+    unscored: ["Not scored one by one", "a harness logged them without scores of their own"],
   };
   const ends = { end: "ended by the model", length: "cut off at max_new_tokens", "": "reason of its end not known" };
   const says = (value) => (value === null ? "not known" : number(value, 3));
