@@ -23,11 +23,10 @@ from adaptinf.data import Checked, Clusters, Evaluation, Features, Pruning, Save
 from adaptinf.data.checked import CONTENT
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.evaluation import metrics
-from adaptinf.evaluation.skills import SkillTest, frequencies, introductions, read_tests
+from adaptinf.evaluation.skills import SkillTest, read_tests
 from adaptinf.executors import Executor, make_executor
 from adaptinf.extraction import extract
 from adaptinf.pool import Pool
-from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import content_of
 from adaptinf.pruning import prune
 from adaptinf.runs import BASE_STEP, Run
@@ -36,13 +35,14 @@ from adaptinf.runs.base import check_base
 from adaptinf.runs.columns import named_columns
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.expected import is_made, missing, missing_stages, reads_arrays
-from adaptinf.runs.learners import learner_after, learner_before, learner_that_measures
+from adaptinf.runs.learners import learner_before, learner_that_measures
 from adaptinf.runs.making_again import compare_made_again
 from adaptinf.runs.methods import FEATURE_INPUTS
 from adaptinf.runs.outside_training import train_with_command
 from adaptinf.runs.same_tests import check_tests
 from adaptinf.runs.stream import join
 from adaptinf.runs.tested import averages_of
+from adaptinf.runs.testing import evaluate_step
 from adaptinf.runs.trainer_command import command_of
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import select, traits_of, with_options
@@ -119,7 +119,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     pool = run.pool(step)
     columns = named_columns(run, step, pool)
     _check(run, step, pool)
-    if tests:
+    if run.settings.evaluation:
         _note_rejected(run, tests)
         _evaluate(base, BASE_STEP, tests, executor)
     features = _extract(run, step, pool, columns, executor) if needs_features(run) else None
@@ -127,7 +127,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     clusters = None if features is None else _cluster(run, step, features, executor)
     selection = run.once(step, Selection, lambda _: _select(run, step, pool, features, clusters, is_usable))
     _with_model(run, step, Trained, partial(_train, run, step, pool, selection))
-    if tests and is_tested:
+    if run.settings.evaluation and is_tested:
         _evaluate(run, step, tests, executor)
     run.once(step, SavedPruning, lambda _: _prune(run, step, pool, features, clusters, is_usable))
     _drop_old_arrays(run, step)
@@ -291,32 +291,7 @@ def _train(run: Run, step: int, pool: Pool, selection: Selection, part: Path) ->
 
 def _evaluate(run: Run, step: int, tests: list[SkillTest], executor: Executor) -> None:
     """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
-
-    def compute(part: Path) -> Evaluation:
-        from adaptinf.evaluation.generation import evaluate
-
-        # What had arrived then, so that a test that is made again later gives the same table.
-        now = max(step, 0)
-        arrived = run.pool(now)
-        return evaluate(
-            learner_after(run, step),
-            tests,
-            step=step,
-            introduced_at=introductions(
-                run.settings.evaluation,
-                run.settings.stream,
-                arrived.first_step_of_skill(),
-                withdrawn=withdrawn_datasets(run.pool_folder, until=now),
-            ),
-            frequency=frequencies(run.settings.evaluation, arrived.skill_counts(step + 1)),
-            # That of the step before, unless tests were added later.
-            previous=run.newest(Evaluation, before=step),
-            executor=executor,
-            progress=run.progress,
-            out=part,
-        )
-
-    evaluation = _with_model(run, step, Evaluation, compute)
+    evaluation = _with_model(run, step, Evaluation, partial(evaluate_step, run, step, tests, executor))
     averages = averages_of(evaluation.scores)
     micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
     numbers = {"average_accuracy": averages.strict, "micro_accuracy": micro, "average_tolerant": averages.tolerant}

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from adaptinf.config.mistakes import mistake_lines
 from adaptinf.config.schema import (
+    HARNESS_KEYS,
     NAMED_OPTIONS,
     ClusteringConfig,
     DataConfig,
@@ -35,6 +36,7 @@ from adaptinf.storage.paths import why_no_file
 from adaptinf.words import counted
 
 __all__ = [
+    "HARNESS_KEYS",
     "NAMED_OPTIONS",
     "ClusteringConfig",
     "DataConfig",
@@ -228,7 +230,8 @@ def resolve(config: RunConfig, base: Path) -> RunConfig:
             }
         ),
     }
-    if config.training.command is not None:
+    commands = [config.training.command, *(skill.command for skill in config.evaluation)]
+    if any(command is not None for command in commands):
         folder = base / (config.commands_folder or "")
         changes["commands_folder"] = str(folder.resolve())
     if config.extraction.model:
@@ -298,6 +301,9 @@ def _is_list_of_sections(value: object) -> bool:
 def _set_keys(item: Section) -> dict[str, Any]:
     """Return an entry of a list without the keys that nobody has set: with thousands of entries they are most lines."""
     fields = type(item).model_fields
+    strange = item.foreign_keys if isinstance(item, SkillConfig) else frozenset()
     return {
-        key: value for key, value in item.model_dump().items() if value is not None or fields[key].default is not None
+        key: value
+        for key, value in item.model_dump(exclude=set(strange)).items()
+        if value is not None or fields[key].default is not None
     }

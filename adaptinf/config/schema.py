@@ -350,9 +350,15 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class SkillConfig(SourceConfig):
-    """One skill to test after every step: the last assistant turn of each row is the right answer."""
+HARNESS_KEYS = ("command", "reads", "count", "scale", "timeout")
+"""Keys of a skill that a command tests; the others but `skill` and `introduced_at` are of skills with items."""
 
+
+class SkillConfig(SourceConfig):
+    """One skill to test after every step: by items of a file, or by a command, such as a harness."""
+
+    path: str = ""
+    """File, folder, pattern, address or hub name of items, whose last assistant turn is the right answer."""
     skill: str = Field(min_length=1)
     """Name of the skill, the same as in the data if the data name skills."""
     metric: str = "exact"
@@ -366,6 +372,43 @@ class SkillConfig(SourceConfig):
     """Dataset (or its number) that first teaches the skill; `base`: known before; null: found in the data's skills."""
     max_new_tokens: int = Field(default=64, ge=1)
     """Longest answer in tokens."""
+    command: str | None = None
+    """Instead of `path`: a command that tests the model, with placeholders such as {merged}; see docs/harness.md."""
+    reads: str | None = None
+    """What the command leaves in {output}: lmms_eval, lmms_eval:TASK/METRIC, or json:KEY, such as json:scores.all."""
+    count: str | None = None
+    """With `reads: json:KEY`, the key of the number of items; null: unknown."""
+    scale: float | None = Field(default=None, gt=0)
+    """Largest value that the score of a command can have, such as 100 for percent; null: 1."""
+    timeout: str | None = None
+    """Longest time of one run of the command, such as 30m or 12h; null: as long as it takes."""
+
+    @property
+    def foreign_keys(self) -> frozenset[str]:
+        """Keys that have no meaning for this skill: those of the other way to test one."""
+        own = {"skill", "introduced_at", *(HARNESS_KEYS if self.command is not None else ())}
+        return frozenset(HARNESS_KEYS) if self.command is None else frozenset(type(self).model_fields) - own
+
+    @field_validator("timeout")
+    @classmethod
+    def _is_a_duration(cls, timeout: str | None) -> str | None:
+        if timeout is not None:
+            seconds_of(timeout)
+        return timeout
+
+    @model_validator(mode="after")
+    def _is_tested_in_one_way(self) -> SkillConfig:
+        fields = type(self).model_fields
+        strange = [key for key in fields if key in self.foreign_keys and getattr(self, key) != fields[key].default]
+        if self.command is None and not self.path:
+            raise ValueError("needs path (a file of items) or command (of a harness)")
+        if strange and self.command is None:
+            raise ValueError(f"{', '.join(strange)}: for a skill that a command tests, but there is no command")
+        if strange:
+            raise ValueError(f"{', '.join(strange)}: for a skill with items, but command is given; keep one of both")
+        if self.command is not None and self.reads is None:
+            raise ValueError("command needs reads: lmms_eval, lmms_eval:TASK/METRIC or json:KEY")
+        return self
 
     @property
     def metric_options(self) -> dict[str, Any]:
@@ -423,7 +466,7 @@ class RunConfig(Section):
     executor: str = "local"
     """Where extraction, clustering and evaluation are worked on (`adaptinf list`); local: in this process."""
     commands_folder: str | None = None
-    """Folder that outside commands (training.command) start in; null: that of this file, which a run writes here."""
+    """Folder that outside commands start in; null: that of this file, which a run writes here."""
     seed: int = Field(default=0, ge=0)
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None

@@ -39,13 +39,13 @@ class SkillTest:
 
 
 def read_tests(skills: Sequence[SkillConfig], data: DataConfig | None = None) -> list[SkillTest]:
-    """Return the test items of every skill, read with the limits of `data` (None: the defaults).
+    """Return the test items of every skill that has some, read with the limits of `data` (None: the defaults).
 
     Raises:
         DataError: a file cannot be read, or holds no usable item.
         ConfigError: a metric is unknown.
     """
-    return [_read_test(skill, data or DataConfig()) for skill in skills]
+    return [_read_test(skill, data or DataConfig()) for skill in skills if skill.command is None]
 
 
 def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
@@ -239,7 +239,7 @@ def unknown_introductions(skills: Sequence[SkillConfig], stream: Sequence[Datase
 
 def missing_files(skills: Sequence[SkillConfig]) -> list[str]:
     """Return a line for each test whose rows cannot be found, and for each image folder that does not exist."""
-    rows = [(skill.skill, source_problem(skill)) for skill in skills]
+    rows = [(skill.skill, source_problem(skill)) for skill in skills if skill.command is None]
     folders = [(skill.skill, folder) for skill in skills for folder in skill.image_folders]
     images = [(name, f"{folder} {why_no_file(Path(folder))}") for name, folder in folders if not Path(folder).is_dir()]
     return [f"evaluation of {name}: {problem}" for name, problem in [*rows, *images] if problem]

@@ -6,6 +6,6 @@ guardian process, which ends everything that it has started when it is over, tak
 
 from adaptinf.outside.command import Command
 from adaptinf.outside.durations import seconds_of
-from adaptinf.outside.running import run_command
+from adaptinf.outside.running import log_tail, run_command
 
-__all__ = ["Command", "run_command", "seconds_of"]
+__all__ = ["Command", "log_tail", "run_command", "seconds_of"]

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from adaptinf.config import RunConfig
+from adaptinf.config import HARNESS_KEYS, RunConfig
 from adaptinf.errors import StoreError
 from adaptinf.runs import Run
 from adaptinf.runs.layout import Layout
@@ -47,8 +47,8 @@ def accepting(run: Run, what: What) -> str:
     return f"correct {', '.join(differing)} in {run.config_file}, then {command}" if differing else command
 
 
-def _places(config: RunConfig, what: What) -> dict[str, str | list[str] | None]:
-    """Return setting -> where it says that an input lies."""
+def _places(config: RunConfig, what: What) -> dict[str, Any]:
+    """Return setting -> where it says that an input lies, or which command asks for it (Any: of any setting)."""
     if what == "base":
         model = config.model
         return {
@@ -57,7 +57,8 @@ def _places(config: RunConfig, what: What) -> dict[str, str | list[str] | None]:
             "extraction.model": config.extraction.model,
         }
     tests = enumerate(config.evaluation)
-    return {f"evaluation.{number}.{key}": getattr(test, key) for number, test in tests for key in ("path", "images")}
+    keys = ("path", "images", *HARNESS_KEYS)
+    return {f"evaluation.{number}.{key}": getattr(test, key) for number, test in tests for key in keys}
 
 
 def note_accepted(run: Layout, change: Accepted) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
+from adaptinf.evaluation.harness.tests import harness_problems
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, given_adapter, trainer_command
@@ -41,6 +42,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         gone = [folder for folder in dataset.image_folders if not Path(folder).exists()]
         problems += [f"stream: {dataset.name}: {folder} does not exist" for folder in gone]
     problems += missing_files(config.evaluation)
+    problems += harness_problems(config)
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
     with registry.scope(config.plugins):
         problems += _unknown_names(config)

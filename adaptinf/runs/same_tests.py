@@ -7,10 +7,15 @@ from contextlib import suppress
 
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError, StoreError
+from adaptinf.evaluation.harness.changes import changed_harness
+from adaptinf.evaluation.harness.reading import HarnessResult
+from adaptinf.evaluation.harness.running import kept_result
+from adaptinf.evaluation.harness.tests import HarnessTest, read_harnesses
 from adaptinf.evaluation.identity import OTHER, ChangedTest, changed_tests
 from adaptinf.evaluation.skills import SkillTest, read_tests
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import Accepted, accepted_changes, accepting, note_accepted
+from adaptinf.storage import store
 
 
 def check_tests(run: Run, tests: Sequence[SkillTest]) -> None:
@@ -20,7 +25,22 @@ def check_tests(run: Run, tests: Sequence[SkillTest]) -> None:
         StoreError: items of a skill differ; the message has the numbers, both digests, the first such item and the
             ways out.
     """
-    changed = _not_accepted(run, tests, run.newest(Evaluation))
+    newest = run.newest(Evaluation)
+    harnesses = [changed_harness(test, newest) for test in read_harnesses(run.settings.evaluation)]
+    _refuse(run, _not_accepted(run, [*changed_tests(tests, newest), *filter(None, harnesses)]))
+
+
+def check_harness(run: Run, test: HarnessTest, previous: Evaluation | None, result: HarnessResult) -> None:
+    """Compare what a harness has found with the evaluation before: the same command, version and number of items.
+
+    Raises:
+        StoreError: they differ; as `check_tests`.
+    """
+    change = changed_harness(test, previous, result)
+    _refuse(run, _not_accepted(run, [] if change is None else [change]))
+
+
+def _refuse(run: Run, changed: Sequence[ChangedTest]) -> None:
     if not changed:
         return
     parts = [
@@ -41,7 +61,7 @@ def changed_items(run: Run) -> str | None:
         AdaptError: a test file cannot be read.
     """
     with run.plugins():
-        changed = _not_accepted(run, read_tests(run.settings.evaluation, run.settings.data), _newest_whole(run))
+        changed = _not_accepted(run, _changes(run, _newest_whole(run)))
     return "; ".join(f"{one.path} holds other items than were tested before: {one.first}" for one in changed) or None
 
 
@@ -65,7 +85,7 @@ def accept_tests(run: Run) -> Accepted | None:
     newest = run.newest(Evaluation)
     if newest is None:
         raise ConfigError(f"{run.folder}: no skill has been tested yet; there is nothing to accept")
-    changed = _not_accepted(run, read_tests(run.settings.evaluation, run.settings.data), newest)
+    changed = _not_accepted(run, _changes(run, newest))
     if not changed:
         return None
     change = Accepted(
@@ -85,9 +105,16 @@ def _next_tested(run: Run) -> int:
     return step + run.has(step, Evaluation)
 
 
-def _not_accepted(run: Run, tests: Sequence[SkillTest], newest: Evaluation | None) -> list[ChangedTest]:
+def _changes(run: Run, newest: Evaluation | None) -> list[ChangedTest]:
+    """Return how tests differ from an evaluation, by what harnesses have found for the next one if they have run."""
+    skills, part = run.settings.evaluation, store.part_of(run.stage_folder(_next_tested(run), Evaluation))
+    harnesses = [changed_harness(test, newest, kept_result(test, part)) for test in read_harnesses(skills)]
+    return [*changed_tests(read_tests(skills, run.settings.data), newest), *filter(None, harnesses)]
+
+
+def _not_accepted(run: Run, changed: Sequence[ChangedTest]) -> list[ChangedTest]:
     accepted = [change for change in accepted_changes(run) if change.what == "tests"]
-    return [one for one in changed_tests(tests, newest) if not _is_accepted(one, accepted)]
+    return [one for one in changed if not _is_accepted(one, accepted)]
 
 
 def _is_accepted(one: ChangedTest, accepted: Sequence[Accepted]) -> bool:

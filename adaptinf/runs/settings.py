@@ -14,7 +14,7 @@ import yaml
 
 from adaptinf import config as configuration
 from adaptinf import registry
-from adaptinf.config import DatasetConfig, RunConfig, SkillConfig
+from adaptinf.config import HARNESS_KEYS, DatasetConfig, RunConfig, SkillConfig
 from adaptinf.errors import ConfigError
 from adaptinf.runs.given_adapter import with_given_lora
 from adaptinf.runs.methods import cap_of, method_scope
@@ -204,10 +204,14 @@ def _with_settings_of(source: RunConfig, config: RunConfig, places: Iterable[str
 
 
 def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
-    """Return the configuration with the paths of model, datasets and tests as they were: users move their files."""
+    """Return the configuration with the paths of model, datasets and tests as they were: users move their files.
+
+    So are the commands that test skills: whether they ask the same is judged with the tests.
+    """
 
     def placed(now: list[S], then: list[S]) -> list[S]:
-        places = [{"path": old.path, "images": old.images} for old in then]
+        keys = ("path", "images", *HARNESS_KEYS)
+        places = [{key: getattr(old, key) for key in keys if hasattr(old, key)} for old in then]
         return [new.model_copy(update=place) for new, place in zip(now, places, strict=False)] + now[len(then) :]
 
     changes = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import xxhash
 
-from adaptinf.config import RunConfig, SourceConfig
+from adaptinf.config import RunConfig, SkillConfig, SourceConfig
 from adaptinf.data import Clusters, Evaluation, Features
 from adaptinf.errors import DataError
+from adaptinf.evaluation.harness.tests import PLACEHOLDERS
+from adaptinf.outside import Command
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs.layout import BASE_STEP
 from adaptinf.scoring.columns import columns_in
@@ -34,7 +37,8 @@ def ingredients(config: RunConfig, step: int, stage: str) -> Any:
     if (step, stage) == (BASE_STEP, Evaluation.stage):
         # All of the stream, as a skill may be introduced by any dataset's name.
         stream = [_rows(files, dataset, config.seed) for dataset in config.stream]
-        tests = [_rows(files, test, 0) for test in config.evaluation]
+        tests = [_rows(files, test, 0) if test.command is None else _command(files, config, test) for test in
+                 config.evaluation]  # fmt: skip
         return [config.data.model_dump(), stream, _plugins(config), _model(files, config), tests]
     if step == 0 and stage in (Features.stage, Clusters.stage):
         proxy = files.of_model(config.extraction.model) if config.extraction.model else None
@@ -90,6 +94,18 @@ def _rows(files: _Files, item: SourceConfig, seed: int) -> list[Any]:
         roots = [str(source.folder), *map(str, exported_roots(source.folder))]
         images = [files.below(root, only_images=True) for root in roots]
     return [item.model_dump(), own_seed, source.description, shards, images]
+
+
+def _command(files: _Files, config: RunConfig, test: SkillConfig) -> list[Any]:
+    """Return what the result of a harness depends on: its command, and the files and folders that this names.
+
+    A folder that the command runs in is left out, as it may hold the runs themselves.
+    """
+    start = Path(config.commands_folder or ".").absolute()
+    words = Command.parse(test.command or "", place="", known=PLACEHOLDERS).words
+    places = {start / part for word in words for part in (word, *word.split("="), *word.split(","))}
+    named = [place for place in sorted(places) if os.path.exists(place) and not start.is_relative_to(place.resolve())]
+    return [test.model_dump(exclude={"timeout"}), str(start), [files.below(str(place)) for place in named]]
 
 
 def _model(files: _Files, config: RunConfig) -> list[Any]:
