@@ -15,13 +15,13 @@ demo: $(STAMP)
 	$(BIN)/adaptinf demo
 
 test: $(STAMP)
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu and not ray"
 
 test-fast: $(STAMP)
-	$(PYTEST) -m "not slow and not gpu and not heavy"
+	$(PYTEST) -m "not slow and not gpu and not ray and not heavy"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m "slow or ray"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

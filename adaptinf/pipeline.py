@@ -77,7 +77,7 @@ def run_step(run: Run, step: int) -> None:
     check_history(run, step)
     run = run.pin_settings()
     check_base(run)
-    with run.plugins(), closing(make_executor(run.settings)) as executor:
+    with run.plugins(), closing(_executor(run)) as executor:
         _take_step(run, step, executor)
     compare_made_again(run)
 
@@ -94,7 +94,7 @@ def make_missing(run: Run) -> None:
         return
     run = run.pin_settings()
     check_base(run)
-    with run.plugins(), closing(make_executor(run.settings)) as executor:
+    with run.plugins(), closing(_executor(run)) as executor:
         for step in [one.step for one in lost if one.stage is None]:
             run.progress.note(f"{run.dataset_folder(step)} is missing: reading it again")
             join(run, step)
@@ -108,6 +108,10 @@ def make_missing(run: Run) -> None:
             _take_step(run, step, executor)
     _drop_old_arrays(run, run.num_finished - 1)
     compare_made_again(run)
+
+
+def _executor(run: Run) -> Executor:
+    return make_executor(run.settings, folder=run.folder, note=run.progress.note)
 
 
 def _take_step(run: Run, step: int, executor: Executor) -> None:

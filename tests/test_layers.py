@@ -25,7 +25,7 @@ LAYERS = (
     {"demo"},
     {"api"},
     {"cli"},
-    {"__main__"},
+    {"__main__", "worker"},
 )
 """Folders and modules directly below adaptinf/, from the ground up. Those of one layer do not import each other."""
 
@@ -111,10 +111,10 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
     for name, tree in SOURCES.items():
         uses = any(top(other) in MODEL_LIBRARIES for other in imported(tree))
         allowed = any(name == own or name.startswith(f"{own}.") for own in USES_TORCH)
-        # Only inside a function: the demo makes its own base model, clustering may ask for a GPU.
+        # Only inside a function: the demo makes its own base model, clustering may ask for a GPU, workers get one each.
         statements = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         at_top = any(top(other) in MODEL_LIBRARIES for node in statements for other in imported(node))
-        may_be_lazy = top(name) in {"clustering", "demo"} or name == "arrays.tiles"
+        may_be_lazy = top(name) in {"clustering", "demo"} or name in {"arrays.tiles", "executors.devices"}
         if uses and not allowed and (at_top or not may_be_lazy):
             wrong.append(name)
     assert wrong == []

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from adaptinf.images import LARGEST_LIMIT, MAX_PIXELS
 from adaptinf.outside import seconds_of
@@ -24,6 +24,17 @@ class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _duration(value: str | None) -> str | None:
+    """Return a duration such as 30m as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is not None:
+        seconds_of(value)
+    return value
 
 
 def _day(value: object) -> str:
@@ -319,15 +330,8 @@ class TrainingConfig(Section):
     """Your own trainer in place of the built-in one, with placeholders such as {data}; see docs/trainers.md."""
     format: str = "sharegpt"
     """Format of the data file that the command reads (`adaptinf list`)."""
-    timeout: str | None = None
+    timeout: Annotated[str | None, AfterValidator(_duration)] = None
     """Longest time of one run of the command, such as 90m or 12h; null: as long as it takes."""
-
-    @field_validator("timeout")
-    @classmethod
-    def _is_a_duration(cls, timeout: str | None) -> str | None:
-        if timeout is not None:
-            seconds_of(timeout)
-        return timeout
 
 
 class PruningConfig(Section):
@@ -427,6 +431,17 @@ class SkillConfig(SourceConfig):
         return self
 
 
+class RayConfig(Section):
+    """The Ray cluster of `executor: ray`."""
+
+    address: str | None = None
+    """host:port of its head node, or auto for the one that this machine belongs to; null: a new one on this machine."""
+    gpus_per_worker: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """GPUs of a worker; auto: 1, or 0 where the cluster has none."""
+    cpus_per_worker: float = Field(default=1, gt=0)
+    """CPUs that Ray counts for a worker."""
+
+
 class MadeBy(Section):
     """What wrote this file: version, commit and time."""
 
@@ -467,10 +482,21 @@ class RunConfig(Section):
     """Where extraction, clustering and evaluation are worked on (`adaptinf list`); local: in this process."""
     commands_folder: str | None = None
     """Folder that outside commands start in; null: that of this file, which a run writes here."""
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Workers of the executor, each with a model of its own; auto: one per GPU, on CPUs 1. local has no workers."""
+    worker_timeout: Annotated[str | None, AfterValidator(_duration)] = "30m"
+    """A worker that is silent for so long (45s, 30m, 12h) is ended, another does its shard; null: never."""
+    ray: RayConfig = RayConfig()
+    """The cluster of `executor: ray`."""
     seed: int = Field(default=0, ge=0)
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None
     """Written by the program."""
+
+    @property
+    def worker_timeout_seconds(self) -> float | None:
+        """The seconds in `worker_timeout`."""
+        return None if self.worker_timeout is None else seconds_of(self.worker_timeout)
 
     @model_validator(mode="after")
     def _quantised_weights_are_frozen(self) -> RunConfig:

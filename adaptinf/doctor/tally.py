@@ -16,7 +16,7 @@ from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import SHOWN_CHARACTERS, Noticed
 from adaptinf.evaluation.allowed import allowed_answers
 from adaptinf.evaluation.skills import item_problem
-from adaptinf.executors.processes import advanced
+from adaptinf.executors.reporting import advanced
 from adaptinf.formats.answered import ANSWERS
 from adaptinf.formats.ids import repeated
 from adaptinf.formats.plain import PlainRow

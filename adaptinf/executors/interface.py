@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 from adaptinf import registry
 from adaptinf.config import RunConfig
@@ -56,11 +57,29 @@ class Executor(Protocol):
         ...
 
 
-def make_executor(settings: RunConfig) -> Executor:
-    """Return the executor that a run's settings name.
+@runtime_checkable
+class Prepared(Protocol):
+    """An executor that wants to know its run before any work: an optional method."""
+
+    def prepare(self, folder: Path, note: Callable[[str], None]) -> None:
+        """Check what can be checked before hours are spent, such as whether every worker sees the run folder.
+
+        Args:
+            folder: of the run.
+            note: shows a line of text, for example that a worker died.
+        """
+        ...
+
+
+def make_executor(
+    settings: RunConfig, *, folder: Path | None = None, note: Callable[[str], None] = lambda text: None
+) -> Executor:
+    """Return the executor that a run's settings name, prepared for the run if its folder is given.
 
     Raises:
-        ConfigError: no executor has this name; the known ones are listed.
+        ConfigError: no executor has this name; the known ones are listed. Or it cannot work here.
     """
     made: Executor = registry.executor[settings.executor](settings)
+    if folder is not None and isinstance(made, Prepared):
+        made.prepare(folder, note)
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, HasIds, Sample
-from adaptinf.errors import DataError
-from adaptinf.executors import Executor, LocalExecutor, Workers
-from adaptinf.extraction.cuts import Cutter, left_over
+from adaptinf.errors import DataError, StoreError
+from adaptinf.executors import Executor, LocalExecutor, LostShard, Workers
+from adaptinf.extraction.cuts import Cutter, Shard, left_over
 from adaptinf.extraction.plan import Plan
 from adaptinf.extraction.shards import (
     MAKER_FILE,
@@ -29,13 +29,16 @@ from adaptinf.extraction.shards import (
     read_summary,
     unusable,
 )
-from adaptinf.extraction.work import ExtractionWork, Extractor
+from adaptinf.extraction.work import ExtractionWork, Extractor, ShardReport
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
 from adaptinf.models.refusals import InARow, check_share
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage import store, tables
 from adaptinf.words import counted
+
+NAMED_SAMPLES = 5
+"""Samples of a shard that a message names."""
 
 
 def extract(
@@ -150,6 +153,21 @@ def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path, p
     return Plan.load(folder / PLAN_FILE)
 
 
+def _reports(workers: Workers[Extractor], shards: Iterator[Shard], samples: Sequence[Sample]) -> Iterator[ShardReport]:
+    """Yield the report of each measured shard.
+
+    Raises:
+        StoreError: a shard ended every worker that was given it; its samples are named.
+    """
+    try:
+        yield from workers.map(Extractor.measure, shards)
+    except LostShard as error:
+        rows = [row for batch in error.shard.batches for row in batch]
+        named = ", ".join(samples[row].id for row in rows[:NAMED_SAMPLES])
+        more = f" and {len(rows) - NAMED_SAMPLES:,} more" if len(rows) > NAMED_SAMPLES else ""
+        raise StoreError(f"{error}; its samples: {named}{more}") from error
+
+
 def _measured(
     workers: Workers[Extractor], plan: Plan, work: ExtractionWork, row_bytes: int, progress: Progress
 ) -> tuple[list[ShardFile], list[ShardSummary]]:
@@ -167,7 +185,7 @@ def _measured(
     cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)
     with progress.stage("extract", len(work.samples)) as bar:
         bar.advance(sum(summary.num_rows for summary in summaries))
-        for report in workers.map(Extractor.measure, cutter.shards(left)):
+        for report in _reports(workers, cutter.shards(left), work.samples):
             cutter.learn(len(report.file.batches), report.seconds)
             bar.advance(report.summary.num_rows)
             files.append(report.file)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from adaptinf.words import counted
+
 SHARD_SECONDS = 60.0
 """A shard is made to take about this long."""
 SHARD_BYTES = 2**25
@@ -24,6 +26,10 @@ class Shard:
     """Number of the first batch in the plan."""
     batches: tuple[tuple[int, ...], ...]
     """Row numbers of each batch."""
+
+    def __str__(self) -> str:
+        """Return how messages call it."""
+        return f"batches {self.start} to {self.stop - 1} of extraction ({counted(self.num_rows, 'sample')})"
 
     @property
     def stop(self) -> int:

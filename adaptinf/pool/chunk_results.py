@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import DataError
-from adaptinf.executors.processes import advanced
+from adaptinf.executors.reporting import advanced
 from adaptinf.formats.ids import REPEATED_ID
 from adaptinf.formats.plain import PlainRow
 from adaptinf.formats.reading import ChunkReader, Reading

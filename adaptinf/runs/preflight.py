@@ -67,7 +67,13 @@ def unused(config: RunConfig) -> list[str]:
 
     `config` has passed `check`.
     """
-    return given_adapter.contradictions(config) + _unused_scorers(config)
+    return given_adapter.contradictions(config) + _unused_scorers(config) + _unused_workers(config)
+
+
+def _unused_workers(config: RunConfig) -> list[str]:
+    if config.executor != "local" or config.workers in ("auto", 1):
+        return []
+    return [f"workers={config.workers} has no effect with executor: local; set executor: processes, or ray"]
 
 
 def _unused_scorers(config: RunConfig) -> list[str]:

@@ -27,8 +27,8 @@ S = TypeVar("S", DatasetConfig, SkillConfig)
 GROWING_KEYS = ("stream", "evaluation")
 """Lists that may have grown at their end between two calls."""
 FREE_SETTINGS = (
-    "executor", "plugins", "made_by", "model.device", "extraction.batch_tokens", "training.micro_batch_size",
-    "training.gradient_checkpointing", "training.report_to", "training.timeout",
+    "executor", "workers", "worker_timeout", "ray", "plugins", "made_by", "model.device", "extraction.batch_tokens",
+    "training.micro_batch_size", "training.gradient_checkpointing", "training.report_to", "training.timeout",
 )  # fmt: skip
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
 OF_COMMANDS = ("training.command", "training.format")

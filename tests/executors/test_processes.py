@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from adaptinf import registry
-from adaptinf.errors import DataError, StoreError
-from adaptinf.executors.processes import advanced, open_workers
+from adaptinf.errors import DataError
+from adaptinf.executors.dispatch import LostShard
+from adaptinf.executors.processes import open_workers
+from adaptinf.executors.reporting import advanced
 from adaptinf.registry import dataset_format
 
 NUM_PROCESSES = 2
@@ -93,12 +95,13 @@ def test_a_bug_in_a_worker_shows_where_it_is() -> None:
     assert "in failing" in "".join(caught.value.__notes__)
 
 
-def test_a_worker_that_dies_is_named() -> None:
-    with (
-        open_workers(Adding(0), NUM_PROCESSES, ignored) as workers,
-        pytest.raises(StoreError, match=r"a worker process was killed \(SIGKILL\) at 3"),
-    ):
-        list(workers.map(dying, range(6)))
+def test_a_shard_that_ends_every_worker_is_named_after_three_tries() -> None:
+    with open_workers(Adding(0), NUM_PROCESSES, ignored) as workers:
+        results = workers.map(dying, range(6))
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(LostShard, match=r"3 workers died at 3, the last one was killed \(SIGKILL\)") as caught:
+            next(results)
+    assert caught.value.shard == 3
 
 
 def test_workers_have_the_plug_ins_of_the_files(tmp_path: Path) -> None:
