@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptinf.config.schema import ColumnsConfig
 from adaptinf.data import Rejected, Sample
-from adaptinf.doctor.findings import Finding, surveyed
+from adaptinf.doctor.findings import Finding, surveyed, with_uses
 from adaptinf.doctor.tally import Judged, Tally, TallyWork, Total, tally_chunk
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.answers.judge import Judge
@@ -199,6 +199,7 @@ def validate(
         total.settle()
         findings = total.tally.noticed.table(total.ids_of)
     tally = total.tally
+    numeric = tally.columns.qualifying()
     return Findings(
         path=path,
         num_samples=tally.num_samples,
@@ -208,11 +209,11 @@ def validate(
         skills=tally.skills,
         rejected=tuple(tally.rejected),
         repaired=tuple(total.repaired),
-        findings=(*findings, *seen.findings),
+        findings=(*with_uses(findings, numeric), *seen.findings),
         broken=next((row for row in tally.rejected if row.ends_file), None),
         num_refused=seen.num_refused,
         num_learnable=seen.num_learnable,
-        columns=tally.columns.qualifying(),
+        columns=numeric,
         format=name_of(reading.plugin),
         tokens=seen.tokens,
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from adaptinf.data import Rejected, Sample
+from adaptinf.formats.unread_images import NAME_IMAGES, may_be_image
+from adaptinf.scoring.columns import PREFIX, NumericColumn
 from adaptinf.words import counted, shortened
 
 if TYPE_CHECKING:
@@ -169,7 +171,24 @@ def _remarks(sample: Sample) -> Iterator[tuple[str, str]]:
     for scaling in sample.scalings:
         yield f"images of more than 8 bits: {scaling}", "none if black and white are right in adaptinf inspect --html"
     for key in sample.unread:
-        yield f"unused key: {shortened(key, SHOWN_CHARACTERS)}", "none if it is not needed: nothing reads it"
+        if may_be_image(sample.meta.get(key)):
+            yield f"unused key that names images: {shortened(key, SHOWN_CHARACTERS)}", NAME_IMAGES
+        else:
+            yield _unused(key), "none if it is not needed: nothing reads it"
+
+
+def _unused(key: str) -> str:
+    return f"unused key: {shortened(key, SHOWN_CHARACTERS)}"
+
+
+def with_uses(findings: Sequence[Finding], columns: Sequence[NumericColumn]) -> list[Finding]:
+    """Return findings that say of unused keys with numbers that they may be scores."""
+    uses = {
+        _unused(column.name): "none if it is not needed; as a score: "
+        f"selection.scorers: [{PREFIX}{shortened(column.name, SHOWN_CHARACTERS)}]"
+        for column in columns
+    }
+    return [one._replace(advice=uses.get(one.finding, one.advice)) for one in findings]
 
 
 def surveyed(survey: Survey, max_length: int) -> Iterator[Finding]:

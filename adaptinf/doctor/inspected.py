@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from html import escape
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptinf.data import Rejected, Sample
+from adaptinf.formats.unread_images import may_be_image
 from adaptinf.images.contents import ImageContent
 from adaptinf.pool.image_file import place_of
+from adaptinf.scoring.columns import number_of
 from adaptinf.storage.display import as_frame
 from adaptinf.words import counted, shortened
 
@@ -167,4 +170,12 @@ def _remarks(inspected: Inspected) -> Iterator[str]:
         if inspected.row.tools:
             yield f"tools: {len(inspected.row.tools):,}"
         if inspected.row.unread:
-            yield f"unused keys: {', '.join(shortened(key, SHOWN_KEY) for key in inspected.row.unread)}"
+            keys = [_with_use(key, inspected.row.meta.get(key)) for key in inspected.row.unread]
+            yield f"unused keys: {', '.join(keys)}"
+
+
+def _with_use(key: str, value: Any) -> str:
+    """Return a key that nothing reads, with what its value could be used for (Any: whatever JSON can hold)."""
+    is_number = not math.isnan(number_of(value))
+    use = " (looks like an image)" if may_be_image(value) else " (a number: may be a score)" if is_number else ""
+    return shortened(key, SHOWN_KEY) + use

@@ -17,6 +17,8 @@ from adaptinf.sources.tar import IMAGE_SUFFIXES
 
 FindImage = Callable[[str | GivenImage], Found]
 """Returns the image that a row names or holds."""
+NAME_IMAGES = "columns: {image: KEY} reads them, or leave the column out"
+"""What to do about a column that names images and that no format reads."""
 # Data URLs, and base64 of JPEG, PNG, GIF and WEBP.
 _TEXT_STARTS = ("data:image/", "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
 _LONGEST_SUFFIX = 6

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 from adaptinf.config import DatasetConfig
 from adaptinf.data import Checked
 from adaptinf.data.checked import CONTENT
-from adaptinf.errors import StoreError
+from adaptinf.errors import DataError, StoreError
 from adaptinf.formats.reading import Reading, prepared_entry
+from adaptinf.formats.unread_images import NAME_IMAGES, may_be_image
 from adaptinf.pool.content import is_former
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.intake import STAGE, add_chunks, add_dataset, comparable_content_of, content_of_rows
-from adaptinf.pool.stored import dataset_info
+from adaptinf.pool.stored import StoredDataset, dataset_info
 from adaptinf.progress import Progress
 from adaptinf.runs import Run
 from adaptinf.runs.usable import first_findings
@@ -29,6 +31,11 @@ MAX_NAME = 64
 """Characters of a dataset's name."""
 SHOWN_KEYS = 10
 """Keys that nothing reads and that are named when a dataset joins; info.json has all of them."""
+
+FIRST_ROWS = 1000
+"""Rows at the beginning of a dataset whose values are looked at when it joins."""
+SHOWN_REASON = 200
+"""Characters of why a row is rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +65,15 @@ def add(run: Run, dataset: DatasetConfig) -> Added:
 
     Raises:
         ConfigError: the name is taken.
-        DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`; nothing has changed then.
+        DataError: the file cannot be read, has a bad row under `on_bad_row: stop`, or no row that can be used; nothing
+            has changed then.
         StoreError: a dataset that the pool has is damaged; nothing has changed then.
     """
     run, step = run.with_dataset(dataset), len(run.config.stream)
     with run.plugins():
         # The whole pool is read below, so one that is damaged is refused before anything is written.
         run.pool(step - 1)
-        info = join(run, step)
+        info = join(run, step, needs_rows=True)
         findings = first_findings(run, step)
     # Only now: a dataset that cannot be read must not stand in the way of the next one.
     run.write_config()
@@ -86,34 +94,42 @@ def name_from(source: str, subset: str | None = None) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:MAX_NAME].strip("-._") or "dataset"
 
 
-def join(run: Run, step: int) -> dict[str, Any]:
+def join(run: Run, step: int, *, needs_rows: bool = False) -> dict[str, Any]:
     """Add dataset number `step` to the pool, unless it is there, and return its info.json.
+
+    Args:
+        run: the run.
+        step: number of the dataset.
+        needs_rows: whether a dataset without a row that can be used is refused; in a stream it is a step without news.
 
     Raises:
         DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`.
     """
     if not run.dataset_folder(step).exists():
-        _make_dataset(run, step)
+        _make_dataset(run, step, needs_rows)
     info = dataset_info(run.dataset_folder(step))
     # Also where it is there: a process that made it may have been killed before this line.
     run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
     return info
 
 
-def _make_dataset(run: Run, step: int) -> None:
+def _make_dataset(run: Run, step: int, needs_rows: bool) -> None:
     """Make the folder of dataset number `step`, and say what is worth knowing about its rows."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     _refuse_other_dataset(run, step)
     reading = _reading(run, step)
     with run.shared(step, STAGE, folder):
         if not folder.exists():
-            _add(run, step, reading)
+            _add(run, step, reading, needs_rows)
     info = dataset_info(folder)
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
         run.progress.note(f"{dataset.name}: {rejected} rejected, see {folder / store.REJECTED}")
     for line in _said_once(info, {column_of(name) for name in columns_in(run.selection_options.values())}):
         run.progress.note(f"{dataset.name}: {line}")
+    if names := _keys_of_images(StoredDataset(step, dataset.name, folder), info):
+        keys = ", ".join(shortened(key, 80) for key in names[:SHOWN_KEYS])
+        run.progress.note(f"{dataset.name}: values of {keys} look like images, which nothing reads; {NAME_IMAGES}")
 
 
 def _reading(run: Run, step: int) -> Reading | None:
@@ -142,7 +158,16 @@ def _said_once(info: dict[str, Any], columns: Set[str | None]) -> Iterator[str]:
         yield f"images of more than 8 bits, {kind}, are scaled to 8: {counted(count, 'sample')}"
 
 
-def _add(run: Run, step: int, reading: Reading | None) -> None:
+def _keys_of_images(dataset: StoredDataset, info: Mapping[str, Any]) -> list[str]:
+    """Return the keys that nothing reads and that name images in the first rows of a dataset."""
+    if not info.get("unread"):
+        return []
+    first = dataset.table.slice(0, FIRST_ROWS)["meta"].to_pylist()
+    metas = [json.loads(meta["extra"]) for meta in first if meta["extra"]]
+    return list(dict.fromkeys(key for meta in metas for key, value in meta.items() if may_be_image(value)))
+
+
+def _add(run: Run, step: int, reading: Reading | None, needs_rows: bool) -> None:
     """Write the dataset's folder."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     part = store.begin(folder)
@@ -150,7 +175,7 @@ def _add(run: Run, step: int, reading: Reading | None) -> None:
         partial(add_dataset, name=dataset.name, rows=()) if reading is None else partial(add_chunks, reading=reading)
     )
     with run.logged(step, STAGE, part):
-        write(
+        info = write(
             run.pool_folder,
             step,
             images=run.settings.data.images,
@@ -160,8 +185,24 @@ def _add(run: Run, step: int, reading: Reading | None) -> None:
             progress=run.progress,
             origin=_origin(dataset),
         )
+    if needs_rows and not info["rows"]:
+        raise DataError(_nothing_to_learn(dataset, info, part))
     _refuse_other_content(run, step, part)
     store.finish(folder)
+
+
+def _nothing_to_learn(dataset: DatasetConfig, info: Mapping[str, Any], part: Path) -> str:
+    """Return why a dataset does not join that has no row to learn from."""
+    with (part / store.REJECTED).open(encoding="utf-8") as file:
+        line = file.readline()
+    if not line:
+        return f"{dataset.path} has no row, so {dataset.name} does not join the pool; check the path"
+    row = json.loads(line)
+    reason = shortened(f"row {row['row']} of {row['file']}: {row['reason']}", SHOWN_REASON)
+    return (
+        f"not one of {counted(info['rejected'], 'row')} of {dataset.path} can be used, so {dataset.name} does not join "
+        f"the pool ({reason}); adaptinf validate lists the reasons"
+    )
 
 
 def _origin(dataset: DatasetConfig) -> dict[str, Any]:

@@ -71,6 +71,17 @@ def test_everything_noticed_is_counted_by_kind_with_an_example(written: Any) -> 
     assert found.is_good and found.num_learnable == found.num_samples == 5
 
 
+def test_unused_keys_are_told_with_what_they_could_be_used_for(written: Any) -> None:
+    rows = [talk(rating=3, source="web", picture="gone/a.jpg"), talk(rating="4.5", picture=["b.png"]), talk(rare=1)]
+    advice = {one.finding: one.advice for one in validate(written(rows)).findings}
+    assert advice == {
+        "unused key: rating": "none if it is not needed; as a score: selection.scorers: [column:rating]",
+        "unused key that names images: picture": "columns: {image: KEY} reads them, or leave the column out",
+        "unused key: source": "none if it is not needed: nothing reads it",
+        "unused key: rare": "none if it is not needed: nothing reads it",
+    }
+
+
 def test_columns_with_numbers_are_listed_as_scores(written: Any, call: Any) -> None:
     path = written([talk(relevance_ratings=[5, 4], length="12", source="x"), talk(relevance_ratings=[1])])
     path_text = str(path)

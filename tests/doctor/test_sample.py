@@ -155,7 +155,7 @@ def test_images_that_cannot_be_used_reject_the_row_that_is_shown(data, tmp_path)
     assert "is missing" in inspected_text(look(entry, "0"), colour=False)
 
 
-FLAGGED = {"id": "talk", **TALK, "source": "web"}
+FLAGGED = {"id": "talk", **TALK, "source": "web", "rating": 3, "picture": "gone.png"}
 FLAGGED["conversations"] = [dict(turn) for turn in TALK["conversations"]]
 FLAGGED["conversations"][1]["loss"] = False
 
@@ -164,7 +164,8 @@ def test_turns_that_are_not_learnt_and_unused_keys_are_shown(tmp_path):
     path = write_dataset(tmp_path, "flagged", [FLAGGED])["path"]
     told = inspected_text(inspect_row(Rows(path=path), "talk"), colour=False)
     assert re.search(r"assistant \(not learnt\) +4\n", told) and re.search(r"assistant +6\n", told)
-    assert re.search(r"unused keys +source", told)
+    uses = r"unused keys +source, rating \(a number: may be a score\), picture \(looks like an image\)"
+    assert re.search(uses, told)
     seen = inspected_text(inspect_row(Rows(path=path), "talk", model=str(BASE_PATH)), colour=False)
     assert "|>4<|end|>" in seen and "[answer: 6<|end|>]" in seen
     assert re.search(r"loss of turn 4 +\d+\.\d+ \(2 tokens\)", seen) and "loss of turn 2" not in seen

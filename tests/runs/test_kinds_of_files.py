@@ -166,3 +166,42 @@ def test_a_dataset_of_which_no_row_can_be_used_is_named_as_such(
     monkeypatch.setattr(type(run.progress), "note", lambda self, text: notes.append(text))
     assert stream.join(run, 0)["rows"] == 0
     assert "toy: not one of its rows can be used, so its step has nothing new to learn" in notes
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([], r"a\.jsonl has no row, so more does not join the pool"),
+        (
+            [{"instruction": "?", "output": ""}] * 2,
+            r"not one of 2 rows of .*a\.jsonl can be used, .* \(row 0 of .*a\.jsonl: empty answer .*validate",
+        ),
+    ],
+)
+def test_a_dataset_that_is_added_without_a_row_to_use_does_not_join(
+    tmp_path: Path, values: list[Any], message: str
+) -> None:
+    run = new_run(tmp_path, path=str(write_lines(tmp_path / "toy.jsonl", ROWS)))
+    stream.join(run, 0)
+    path = str(write_lines(tmp_path / "a.jsonl", values))
+    more = configuration.parse_dataset({"name": "more", "path": path})
+    before = run.config_file.read_text()
+    with pytest.raises(DataError, match=message):
+        stream.add(run, more)
+    assert [dataset.name for dataset in stored_datasets(run.pool_folder)] == ["toy"]
+    assert run.config_file.read_text() == before
+
+
+def test_columns_that_name_images_that_nothing_reads_are_told_when_a_dataset_joins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**row, "picture": "gone/1.JPG", "source": "web"} for row in ROWS]
+    run = new_run(tmp_path, path=str(write_lines(tmp_path / "a.jsonl", rows)))
+    notes: list[str] = []
+    monkeypatch.setattr(type(run.progress), "note", lambda self, text: notes.append(text))
+    stream.join(run, 0)
+    (line,) = [note for note in notes if "look like images" in note]
+    assert line == (
+        "toy: values of picture look like images, which nothing reads; columns: {image: KEY} reads them, or leave the "
+        "column out"
+    )
