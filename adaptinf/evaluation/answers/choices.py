@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -34,10 +35,7 @@ def choices_of(meta: Mapping[str, Any]) -> dict[str, str]:
 # Any: a value of a row can be of any type.
 def _from_value(value: Any) -> dict[str, str]:
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {}
+        value = _read(value)
     if isinstance(value, Mapping):
         labels, texts = value.get("label"), value.get("text")
         if isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts):
@@ -45,9 +43,20 @@ def _from_value(value: Any) -> dict[str, str]:
         if all(isinstance(text, str) and len(str(label)) == 1 for label, text in value.items()):
             return {str(label): text for label, text in value.items()}
         return {}
-    if isinstance(value, list) and 1 < len(value) <= len(LETTERS) and all(isinstance(text, str) for text in value):
-        return dict(zip(LETTERS, _without_marks(value), strict=False))
+    if isinstance(value, list) and 1 < len(value) <= len(LETTERS):
+        if all(isinstance(text, str | int | float) for text in value):
+            return dict(zip(LETTERS, _without_marks(list(map(str, value))), strict=False))
     return {}
+
+
+def _read(text: str) -> Any:
+    """Return the value of a text that is JSON or, as MMMU has its options, a literal of Python; None for another."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return None
 
 
 def _without_marks(texts: list[str]) -> list[str]:

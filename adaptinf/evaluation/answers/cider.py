@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from adaptinf.evaluation.answers.item import Item
@@ -31,30 +32,31 @@ class Vector(NamedTuple):
 
 
 @metric("cider")
-def cider_d(items: Sequence[Item]) -> list[float]:
+def cider_d(items: Sequence[Item]) -> Callable[[Item], float]:
     """Return a tenth of CIDEr-D, so that a caption equal to all of its answers has 1; words in lower case.
 
     Document frequencies are those of the allowed answers of all items of the skill. A prediction that is equal to each
     of its answers has 1 also where the usual formula is 0 / 0: no text has four words, or there is one item.
     """
     documents: Counter[Ngram] = Counter()
-    counted = [[_ngrams(answer) for answer in item.answers] for item in items]
-    for answers in counted:
-        documents.update({ngram for answer in answers for ngram in answer})
-    most = math.log(len(items)) if items else 0.0
-    return [
-        _similarity(_ngrams(item.prediction), answers, documents, most)
-        for item, answers in zip(items, counted, strict=True)
-    ]
+    for item in items:
+        documents.update({ngram for answer in item.answers for ngram in _ngrams(answer)})
+    most = math.log(len(items))
 
+    # The texts that one prediction may mean are scored one after the other.
+    @lru_cache(maxsize=16)
+    def right(answer: str) -> tuple[Counter[Ngram], Vector]:
+        counts = _ngrams(answer)
+        return counts, _vector(counts, documents, most)
 
-def _similarity(
-    predicted: Counter[Ngram], answers: Sequence[Counter[Ngram]], documents: Mapping[Ngram, int], most: float
-) -> float:
-    if all(answer == predicted for answer in answers):
-        return 1.0
-    said = _vector(predicted, documents, most)
-    return sum(_cosine(said, _vector(answer, documents, most)) for answer in answers) / len(answers)
+    def score(item: Item) -> float:
+        predicted, answers = _ngrams(item.prediction), [right(answer) for answer in item.answers]
+        if all(counts == predicted for counts, _ in answers):
+            return 1.0
+        said = _vector(predicted, documents, most)
+        return sum(_cosine(said, vector) for _, vector in answers) / len(answers)
+
+    return score
 
 
 def _ngrams(text: str) -> Counter[Ngram]:

@@ -1,7 +1,8 @@
 """A metric with its options set: whatever its shape, it gives items their scores.
 
 A metric is a function of `(prediction, answer)`, of `(item)` or of `(items)`, told apart by the names of its
-parameters; all its other parameters have a default and are its options.
+parameters; all its other parameters have a default and are its options. One of `(items)` returns a score for each, or
+a function that gives an item its score.
 """
 
 from __future__ import annotations
@@ -105,13 +106,20 @@ class Judge:
         Raises:
             ConfigError: the metric gives something else than numbers from 0 to 1.
         """
-        if self.shape == "items":
-            found = list(self.function(items, **self.options)) if items else []
-            if len(found) != len(items):
-                raise ConfigError(f"metric {self.name} gives {len(found)} scores to {len(items)} items; repair it")
-        else:
-            found = [self._score(item) for item in items]
+        one = self.scorer(items)
+        if one is not None:
+            return np.array([one(item) for item in items], dtype=np.float64)
+        found = list(self.function(items, **self.options))
+        if len(found) != len(items):
+            raise ConfigError(f"metric {self.name} gives {len(found)} scores to {len(items)} items; repair it")
         return np.array([self._checked(value) for value in found], dtype=np.float64)
+
+    def scorer(self, items: Sequence[Item]) -> Callable[[Item], float] | None:
+        """Return what gives one of the items, with any prediction, its score; None: all items are scored together."""
+        if self.shape != "items":
+            return lambda item: self._checked(self._score(item))
+        found = self.function(items, **self.options) if items else self._score
+        return (lambda item: self._checked(found(item))) if callable(found) else None
 
     def candidates(self, item: Item) -> list[str]:
         """Return the further texts that the metric itself sees in a prediction."""
@@ -150,9 +158,14 @@ def options_of(name: str) -> Mapping[str, Option]:
 
 
 def _signature(name: str, function: Any) -> Signature:
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a function of another language may not say what it takes
+        return Signature("pair", {})
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     given = [one for one in parameters if one.default is one.empty and one.kind not in variable]
+    if not given and any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters):
+        return Signature("pair", {})
     by_name = [one.name for one in given if one.kind is inspect.Parameter.KEYWORD_ONLY]
     if len(given) not in _SHAPES or by_name:
         shown = shortened(", ".join(one.name for one in given), SHOWN_CHARACTERS)

@@ -12,6 +12,8 @@ WORDS = {
     )
 }
 """Word -> digits."""
+MINUS = "\u2212"
+"""The sign for minus that is no hyphen."""
 # Not a part of a word (3D, x1), of a version (1.2.3), nor with the dash of a range as its sign.
 _NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?!\w|\.\d)"
@@ -20,7 +22,7 @@ _NUMBER = re.compile(
 
 def numbers_in(text: str) -> list[float]:
     """Return the numbers of a text in digits, thousands with or without commas."""
-    return [float(match.replace(",", "")) for match in _NUMBER.findall(text)]
+    return [float(match.replace(",", "")) for match in _NUMBER.findall(text.replace(MINUS, "-"))]
 
 
 def in_digits(text: str) -> str:

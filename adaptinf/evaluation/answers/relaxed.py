@@ -10,6 +10,7 @@ from pydantic import Field
 
 from adaptinf.evaluation.answers.item import Item
 from adaptinf.evaluation.answers.judge import refined
+from adaptinf.evaluation.answers.number_words import MINUS
 from adaptinf.registry import metric
 
 MOST_OFF = 0.05
@@ -41,7 +42,7 @@ def relaxed_accuracy(
 
 def _value(text: str) -> float | None:
     """Return the number that a whole text is, per cent as hundredths; None: it is none."""
-    bare = text.strip()
+    bare = text.strip().replace(MINUS, "-")
     number = bare.rstrip("%") if bare.endswith("%") else bare
     if not _NUMBER.fullmatch(number):
         return None

@@ -39,14 +39,15 @@ def scores_of(metric: str, items: Sequence[Item], **options: Any) -> Scores:
         DataError: an answer is none for this metric, such as a text without a box for iou.
     """
     judge = Judge.named(metric, options)
-    strict = judge.scores(items)
+    one = judge.scorer(items)
+    strict = judge.scores(items) if one is None else np.array([one(item) for item in items], dtype=np.float64)
     # What is right already cannot become better, and that is most of the items of a good model.
-    open_rows = [row for row in range(len(items)) if strict[row] < 1.0]
+    further = {row: _further(judge, items[row]) for row in range(len(items)) if strict[row] < 1.0}
+    if one is None:
+        return Scores(strict, _best_together(judge, items, further, strict))
     tolerant = strict.copy()
-    for texts in zip_longest(*(_further(judge, items[row]) for row in open_rows)):
-        said = dict(zip(open_rows, texts, strict=True))
-        rows = [row for row, text in said.items() if text is not None]
-        tolerant[rows] = np.maximum(tolerant[rows], _scores_at(judge, items, rows, [str(said[row]) for row in rows]))
+    for row, texts in further.items():
+        tolerant[row] = max([strict[row], *(one(items[row].saying(text)) for text in texts)])
     return Scores(strict, tolerant)
 
 
@@ -57,13 +58,16 @@ def _further(judge: Judge, item: Item) -> list[str]:
     return [text for text in dict.fromkeys([*texts, *own]) if text != item.prediction]
 
 
-def _scores_at(judge: Judge, items: Sequence[Item], rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
-    """Return the scores of some items with other predictions; a metric of all items sees the others as they are."""
-    said = dict(zip(rows, texts, strict=True))
-    if judge.shape != "items":
-        return judge.scores([items[row].saying(text) for row, text in said.items()])
-    scores: np.ndarray = judge.scores([item.saying(said.get(row, item.prediction)) for row, item in enumerate(items)])
-    return scores[list(rows)]
+def _best_together(
+    judge: Judge, items: Sequence[Item], further: Mapping[int, Sequence[str]], strict: np.ndarray
+) -> np.ndarray:
+    """Return the best score of each item over its texts, where all items are scored together."""
+    best = strict.copy()
+    for texts in zip_longest(*further.values()):
+        said = {row: text for row, text in zip(further, texts, strict=True) if text is not None}
+        scores = judge.scores([item.saying(said.get(row, item.prediction)) for row, item in enumerate(items)])
+        best = np.maximum(best, scores)
+    return best
 
 
 def score(
@@ -101,11 +105,11 @@ def score(
 
 
 def answer_problem(metric: str, item: Item, **options: Any) -> str | None:
-    """Return why the answers of an item cannot be right under a metric, found by scoring each; None: they can."""
+    """Return why the answers of an item cannot be right under a metric, found by scoring one; None: they can."""
     judge = Judge.named(metric, options)
     try:
-        for answer in item.answers:
-            judge.scores([item.saying(answer)])
+        # One prediction is compared with every answer.
+        judge.scores([item.saying(item.answers[0])])
     except DataError as error:
         return str(error)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from adaptinf.evaluation.answers.item import Item
 from adaptinf.registry import metric
@@ -41,6 +42,7 @@ def vqa_accuracy(item: Item) -> float:
     return sum(min(1.0, (sum(same) - own) / enough) for own in same) / len(same)
 
 
+@lru_cache(maxsize=10_000)
 def plain(text: str) -> str:
     """Return a text as VQA compares it: lower case, no punctuation and articles, numbers up to ten in digits."""
     line = " ".join(text.lower().split())

@@ -48,7 +48,7 @@ def judged(metric: str, items: list[Item]) -> list[Item]:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.lists(st.tuples(predictions, st.lists(plain, min_size=1, max_size=4)), min_size=1, max_size=4))
 def test_scores_are_in_0_to_1_and_the_tolerant_one_is_never_less(metric: str, data: list[Any]) -> None:
     items = judged(metric, [Item(prediction, tuple(answers), META) for prediction, answers in data])
@@ -62,7 +62,7 @@ def test_scores_are_in_0_to_1_and_the_tolerant_one_is_never_less(metric: str, da
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(answer=plain, others=st.lists(plain, max_size=3))
 def test_an_exact_answer_scores_1(metric: str, answer: str, others: list[str]) -> None:
     allowed = (answer,) if metric in ONE_OF_SEVERAL else (answer, *others)
@@ -71,7 +71,7 @@ def test_an_exact_answer_scores_1(metric: str, answer: str, others: list[str]) -
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(prediction=predictions, answers=st.lists(plain, min_size=2, max_size=4), seed=st.randoms(use_true_random=False))
 def test_the_order_of_allowed_answers_does_not_matter(metric, prediction, answers, seed):
     shuffled = list(answers)
@@ -83,7 +83,7 @@ def test_the_order_of_allowed_answers_does_not_matter(metric, prediction, answer
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(prediction=st.one_of(sentences, box_texts), answer=st.one_of(sentences, box_texts))
 def test_blanks_around_a_prediction_do_not_count_and_case_only_where_it_says_so(metric, prediction, answer):
     for _ in judged(metric, [Item(prediction, (answer,), META)]):

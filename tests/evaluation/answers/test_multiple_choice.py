@@ -35,6 +35,7 @@ def test_options_are_read_from_the_question(question):
         {"choices": list(OPTIONS.values())},
         {"options": json.dumps(list(OPTIONS.values()))},
         {"options": OPTIONS},
+        {"options": str(list(OPTIONS.values()))},
         {"choices": {"label": list(OPTIONS), "text": list(OPTIONS.values())}},
         {"choices": [f"{label}. {text}" for label, text in OPTIONS.items()]},
         {**OPTIONS, "E": None},
@@ -87,6 +88,11 @@ def test_an_option_is_named_by_its_letter_or_its_text(prediction, strict, tolera
     found = scores_of("multiple_choice", [Item(prediction, ("B",), META)])
     assert (found.strict[0], found.tolerant[0]) == (strict, tolerant)
     assert score("multiple_choice", prediction, ["a dog"], meta=META) == strict, "the answer may be the text"
+
+
+def test_options_may_be_numbers():
+    meta = {"choices": [3, 4.5]}
+    assert score("multiple_choice", "4.5", ["B"], meta=meta) == 1.0
 
 
 def test_without_options_letters_are_compared():

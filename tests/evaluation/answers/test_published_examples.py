@@ -174,6 +174,7 @@ def test_contains_looks_for_whole_words_in_one_piece(prediction, answer, expecte
         ("1,234.50", "1234.5", 1.0),
         ("-3", "3", 0.0),
         ("3-4", "3 4", 1.0),
+        ("\u22123", "-3", 1.0),
         ("4, 3", "3, 4", 0.0),
         ("version 1.2.3", "1", 0.0),
         ("5 % of 3D", "5", 1.0),

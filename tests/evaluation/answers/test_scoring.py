@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import rapidfuzz
 
 from adaptinf import registry
 from adaptinf.errors import ConfigError, DataError
@@ -67,6 +70,14 @@ def test_a_function_that_cannot_be_called_as_a_metric_is_refused():
             score("three", "a", ["b"])
 
 
+def test_functions_that_do_not_say_what_they_take_compare_two_texts():
+    with registry.scope():
+        registry.metric("any_two")(lambda *texts: float(texts[0] == texts[1]))
+        registry.metric("alike")(rapidfuzz.distance.Levenshtein.normalized_similarity)
+        assert score("any_two", "a", ["b", "a"]) == 1.0
+        assert score("alike", "ab", ["ac"]) == 0.5
+
+
 def test_a_metric_of_all_items_gives_as_many_scores(own_metrics):
     registry.metric("short")(lambda items: [1.0])
     with pytest.raises(ConfigError, match="metric short gives 1 scores to 2 items"):
@@ -78,6 +89,19 @@ def test_the_tolerant_score_is_that_of_what_a_prediction_says():
     found = scores_of("exact", [*items, Item("red, green or blue", ("red",))])
     assert found.strict.tolist() == [0.0, 0.0, 1.0, 0.0]
     assert found.tolerant.tolist() == [1.0, 1.0, 1.0, 0.0]
+
+
+def test_a_metric_of_all_items_may_return_what_scores_one():
+    with registry.scope():
+
+        @registry.metric("rare")
+        def rare(items: list[Item]) -> Callable[[Item], float]:
+            """Count a word by how rare it is."""
+            return lambda item: 1.0 / max(1, sum(item.prediction in other.answers for other in items))
+
+        items = [Item("red", ("red",)), Item("'blue'", ("blue", "red")), Item("blue", ("blue",))]
+        found = scores_of("rare", items)
+        assert found.strict.tolist() == [0.5, 1.0, 0.5] and found.tolerant.tolist() == [0.5, 1.0, 0.5]
 
 
 def test_a_metric_of_all_items_is_tolerant_too(own_metrics):
