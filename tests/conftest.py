@@ -29,6 +29,7 @@ HEAVY_PLACES = (
     "demo/test_benchmark.py",
     "doctor",
     "evaluation/test_generation.py",
+    "evaluation/test_served.py",
     "executors",
     "extraction/test_kills.py",
     "extraction/test_memory.py",

@@ -476,6 +476,8 @@ class RunConfig(Section):
     """Step 3."""
     evaluation: list[SkillConfig] = []
     """Skills to test after every step."""
+    evaluation_engine: Literal["hf", "vllm"] = "hf"
+    """What answers the tests: transformers, or vLLM (pip install 'adaptinf[vllm]'); fixed by the first evaluation."""
     plugins: list[str] = []
     """Python files with scorers, selectors, formats, metrics or executors of your own."""
     executor: str = "local"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +14,9 @@ import torch
 
 from adaptinf.data import Evaluation
 from adaptinf.data.predictions import LENGTH, predictions_table
-from adaptinf.evaluation.answering import Answerer, AnswerWork, Unit
+from adaptinf.errors import ModelError
+from adaptinf.evaluation.answering import Answerer, AnswerWork, Plan, ServedWork, Server, Unit
+from adaptinf.evaluation.engines import HF, VLLM
 from adaptinf.evaluation.identity import digest_rows, item_digest
 from adaptinf.evaluation.kept import ANSWERS_FILE, Answer, KeptAnswers, answers_key
 from adaptinf.evaluation.skills import (
@@ -24,7 +28,7 @@ from adaptinf.evaluation.skills import (
     score_answers,
     without_refused,
 )
-from adaptinf.executors import Executor, LocalExecutor, Workers
+from adaptinf.executors import Executor, LocalExecutor, Work, Workers
 from adaptinf.models.decoding import WAYS
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
@@ -47,6 +51,7 @@ def evaluate(
     executor: Executor | None = None,
     progress: Progress | None = None,
     out: Path | None = None,
+    engine: str = HF,
 ) -> Evaluation:
     """Return the skill matrix with one more row, and the predictions behind that row.
 
@@ -60,12 +65,13 @@ def evaluate(
         executor: where answers are generated; None: this process.
         progress: where to report.
         out: folder where answers are kept until all are there, so that a second call goes on; None: nowhere.
+        engine: what generates, as `evaluation_engine`; vLLM needs a recipe, and starts its own processes.
 
     Raises:
         ModelError: as `generate`.
     """
     progress = progress or Silent()
-    answered = generate(learner, tests, progress, executor=executor, out=out)
+    answered = generate(learner, tests, progress, executor=executor, out=out, engine=engine)
     asked = digest_rows(previous, tests, step=step)
     for line in [*refused_lines(tests, answered.refused), *_notes_on(answered.info, previous)]:
         progress.note(line)
@@ -169,22 +175,34 @@ def generate(
     *,
     executor: Executor | None = None,
     out: Path | None = None,
+    engine: str = HF,
 ) -> Answered:
     """Return the model's greedy answer to every item, in the order of the tests; arguments as in `evaluate`.
 
     Raises:
         ModelError: one item alone does not fit into the device's memory; or the learner is loaded, and the executor
-            works in other processes.
+            or vLLM works in other processes; or vLLM does not serve the model.
     """
     progress, executor = progress or Silent(), executor or LocalExecutor()
-    if not executor.is_in_process:
+    if engine == VLLM:
+        executor = LocalExecutor()
+    elif not executor.is_in_process:
         check_can_travel(learner, executor)
-    work = _work(learner, tests, out)
+    with ExitStack() as stack:
+        scratch = out or Path(stack.enter_context(TemporaryDirectory()))
+        work = _served_work(learner, tests, out, scratch) if engine == VLLM else _work(learner, tests, out)
+        return _answered(work, tests, progress, executor)
+
+
+def _answered(
+    work: AnswerWork | ServedWork, tests: Sequence[SkillTest], progress: Progress, executor: Executor
+) -> Answered:
     counter = _Counter()
     if executor.is_in_process:
         work = replace(work, on_answer=counter.advance)
-    with executor.open(work) as workers:
-        (plan,) = workers.map(Answerer.plan, [None])
+    opened: Work[Answerer | Server] = work
+    with executor.open(opened) as workers:
+        (plan,) = workers.map(_plan, [None])
         known: dict[int, Answer] = {}
         if work.answers_file is not None:
             digests = [item_digest(item, test) for test in tests for item in test.items]
@@ -209,6 +227,25 @@ def _work(learner: Learner | LearnerRecipe, tests: Sequence[SkillTest], out: Pat
     )
 
 
+def _served_work(
+    learner: Learner | LearnerRecipe, tests: Sequence[SkillTest], out: Path | None, scratch: Path
+) -> ServedWork:
+    if isinstance(learner, Learner):
+        raise ModelError(f"{VLLM} works in other processes, which cannot be sent a loaded model; give a LearnerRecipe")
+    plain = _work(learner, tests, out)
+    return ServedWork(
+        learner=learner, items=plain.items, limits=plain.limits, answers_file=plain.answers_file, scratch=scratch
+    )
+
+
+def _plan(tool: Answerer | Server, _: None) -> Plan:
+    return tool.plan(None)
+
+
+def _answer(tool: Answerer | Server, unit: Unit) -> list[Answer]:
+    return tool.answer(unit)
+
+
 class _Counter:
     """Counts answers on a bar that is not there yet when the work is opened."""
 
@@ -219,7 +256,7 @@ class _Counter:
 
 
 def _new(
-    units: Sequence[Unit], known: dict[int, Answer], workers: Workers[Answerer], bar: Bar, executor: Executor
+    units: Sequence[Unit], known: dict[int, Answer], workers: Workers[Any], bar: Bar, executor: Executor
 ) -> Iterator[Answer]:
     """Yield the answers that are not known, unit by unit; from other processes they are counted when a unit is done."""
     waiting = [
@@ -227,7 +264,7 @@ def _new(
         for unit in units
         if not known.keys() >= set(unit.rows)
     ]
-    for answers in workers.map(Answerer.answer, waiting):
+    for answers in workers.map(_answer, waiting):
         if not executor.is_in_process:
             bar.advance(len(answers))
         yield from answers

@@ -217,11 +217,27 @@ def _refuse_unknown_ids(tokenizer: Any, rows: int, path: str) -> None:
 
 def _described_rows(model_class: Any, model_config: Any, remote: dict[str, Any]) -> int:
     """Return the rows of the embedding of a model that is built without weights; 0 where it cannot be built so."""
+    model = _described(model_class, model_config, remote)
+    return 0 if model is None else embedding_rows(model)
+
+
+def described(config: ModelConfig) -> Any:
+    """Return a model without weights, which knows the names of its parts; None where it cannot be built so.
+
+    Raises:
+        ModelError: its configuration cannot be loaded.
+    """
+    remote = {"trust_remote_code": config.trust_remote_code}
+    model_config = _load_part("configuration", AutoConfig, config.path, remote)
+    return _described(_model_class(model_config)[0], model_config, remote)
+
+
+def _described(model_class: Any, model_config: Any, remote: dict[str, Any]) -> Any:
     try:
         with torch.device("meta"):
-            return embedding_rows(model_class.from_config(model_config, **remote))
+            return model_class.from_config(model_config, **remote)
     except Exception:  # code of other people, which may need what is in the weights
-        return 0
+        return None
 
 
 def _load_part(what: str, loader: Any, path: str, options: dict[str, Any]) -> Any:

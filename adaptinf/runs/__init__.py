@@ -14,7 +14,7 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, MadeBy, RunConfig
-from adaptinf.data import Features
+from adaptinf.data import Evaluation, Features
 from adaptinf.errors import AdaptError, ConfigError, StoreError
 from adaptinf.pool import Pool
 from adaptinf.pool.corrections import withdrawn_datasets
@@ -78,9 +78,10 @@ class Run(Layout):
                 f"{', '.join(strange)}; choose another --out"
             )
         if path.exists():
-            before = cls.open(folder).config
+            begun = cls.open(folder)
+            before, is_tested = begun.config, begun.is_tested
             way_out = "choose another --out, or delete that folder"
-            check_same(folder, before, as_placed(config, before), way_out)
+            check_same(folder, before, as_placed(config, before), way_out, is_tested=is_tested)
         return cls(folder=folder, config=config, progress=progress or Silent())
 
     @property
@@ -195,6 +196,11 @@ class Run(Layout):
         """Write config.yaml with version, git commit and time."""
         _write(self.config_file, self.config)
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether any model of the run has been tested."""
+        return any(self.has(step, Evaluation) for step in range(BASE_STEP, self.num_begun))
+
     def pin_settings(self) -> Run:
         """Write the settings that this run's steps use, so that a later edit of config.yaml is refused.
 
@@ -219,7 +225,7 @@ class Run(Layout):
             before = resolve(pinned, pinned)
             if before.model.dtype == "auto":
                 before = self._with_dtype(before, run.settings.model.dtype)
-            check_same(self.folder, before, as_placed(run.settings, before), way_out)
+            check_same(self.folder, before, as_placed(run.settings, before), way_out, is_tested=self.is_tested)
             for place, (was, wanted) in free_changes(before, run.settings).items():
                 run.progress.note(f"{place} is {wanted!r} from step {self.num_finished} on, before {was!r}")
                 events.note_change(self.events_file, self.num_finished, place, was, wanted)

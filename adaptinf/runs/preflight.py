@@ -7,6 +7,7 @@ from pathlib import Path
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig, TrainingConfig
 from adaptinf.errors import ConfigError
+from adaptinf.evaluation.engines import engine_problem
 from adaptinf.evaluation.harness.tests import harness_problems
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
@@ -51,6 +52,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += trainer_command.problems(config)
     problems += _wrong_training(config.training) if config.training.command is None else []
     problems += _wrong_model(config.model)
+    problems += [line for line in (engine_problem(config),) if line]
     if problems:
         raise ConfigError("cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
 

@@ -33,6 +33,8 @@ FREE_SETTINGS = (
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
 OF_COMMANDS = ("training.command", "training.format")
 """Settings of an outside trainer that may change too: one that failed is repaired, also by another command."""
+BEFORE_TESTS = "evaluation_engine"
+"""The setting that may change until something has been tested: the engines' answers differ in more than rounding."""
 ANSWERED = ("extraction.vector", "extraction.image", "clustering.clusters", "pruning.cap", "model.date", "model.dtype")
 """Settings whose `auto` is answered once: by the method, the day of the first step, and the last by its device."""
 
@@ -164,15 +166,17 @@ def method_options(config: RunConfig) -> dict[str, Any]:
     return {**scorers, **settings.method_options}
 
 
-def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str) -> None:
+def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str, *, is_tested: bool = True) -> None:
     """Refuse settings that differ from those that a run was made with; lists that have grown at their end are the same.
 
-    Those of FREE_SETTINGS may differ, and those of OF_COMMANDS where both have an outside trainer.
+    Those of FREE_SETTINGS may differ, and those of OF_COMMANDS where both have an outside trainer; that of BEFORE_TESTS
+    too, unless something `is_tested`.
 
     Raises:
         ConfigError: the first setting that differs is named, and `way_out` says what to do.
     """
-    now = _with_settings_of(before, now, _free(before, now))
+    free = _free(before, now)
+    now = _with_settings_of(before, now, free if is_tested else (*free, BEFORE_TESTS))
     for key in ("selection", *RunConfig.model_fields):
         was, wanted = getattr(before, key), getattr(now, key)
         if was == wanted or has_grown(key, was, wanted):
@@ -183,7 +187,7 @@ def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str) ->
 
 def free_changes(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Return the settings that may differ and do, but for `made_by`: name -> value before, value now."""
-    places = [place for place in _free(before, now) if place != "made_by"]
+    places = [place for place in (*_free(before, now), BEFORE_TESTS) if place != "made_by"]
     pairs = {place: (_value(before, place), _value(now, place)) for place in places}
     return {place: pair for place, pair in pairs.items() if pair[0] != pair[1]}
 

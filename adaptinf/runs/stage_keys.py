@@ -39,7 +39,8 @@ def ingredients(config: RunConfig, step: int, stage: str) -> Any:
         stream = [_rows(files, dataset, config.seed) for dataset in config.stream]
         tests = [_rows(files, test, 0) if test.command is None else _command(files, config, test) for test in
                  config.evaluation]  # fmt: skip
-        return [config.data.model_dump(), stream, _plugins(config), _model(files, config), tests]
+        made_of = [stream, _plugins(config), _model(files, config), tests]
+        return [config.data.model_dump(), *made_of, config.evaluation_engine]
     if step == 0 and stage in (Features.stage, Clusters.stage):
         proxy = files.of_model(config.extraction.model) if config.extraction.model else None
         measured: list[Any] = [config.data.model_dump(), _rows(files, config.stream[0], config.seed), _plugins(config)]

@@ -67,6 +67,7 @@ def evaluate_step(run: Run, step: int, tests: Sequence[SkillTest], executor: Exe
             executor=executor,
             progress=run.progress,
             out=part,
+            engine=run.settings.evaluation_engine,
         )
         if not harnesses:
             return answered

@@ -57,7 +57,7 @@ def config_damage(run: Run) -> Iterator[Damage]:
             same = {"model": now.model.model_copy(update={"dtype": before.model.dtype})}
             now = now.model_copy(update=same)
         way_out = f"put it back in {run.config_file}, or bring back a copy"
-        check_same(run.folder, before, as_placed(now, before), way_out)
+        check_same(run.folder, before, as_placed(now, before), way_out, is_tested=run.is_tested)
     except AdaptError as error:
         yield Damage(
             path=run.config_file,

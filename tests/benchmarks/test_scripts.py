@@ -106,3 +106,8 @@ def test_the_checksums_benchmark_runs_and_writes_its_result(tmp_path: Path) -> N
 def test_the_benchmark_of_a_long_stream_runs_and_writes_its_result(tmp_path: Path) -> None:
     text = result_of("long_stream", tmp_path)
     assert "Streams of 20 datasets and 200 datasets" in text and "| start of the next step |" in text
+
+
+def test_the_generation_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
+    text = result_of("generation", tmp_path)
+    assert "times faster" in text and "| 6/6 |" in text

@@ -12,7 +12,7 @@ import yaml
 
 from adaptinf import config as configuration
 from adaptinf.config import DatasetConfig, RunConfig
-from adaptinf.data import Features
+from adaptinf.data import Evaluation, Features
 from adaptinf.errors import ConfigError
 from adaptinf.progress import Silent
 from adaptinf.runs import Run
@@ -138,6 +138,21 @@ def test_a_run_of_version_0_1_continues_and_is_pinned_with_its_answers(tmp_path)
     edit_config(tmp_path, other)
     with pytest.raises(ConfigError, match=r"was made with selection.budget=7, now it is 8; put it back"):
         Run.open(tmp_path).pin_settings()
+
+
+def test_the_engine_of_tests_may_change_until_something_is_tested(tmp_path):
+    run = begun(tmp_path)
+    assert run.settings.evaluation_engine == "hf"
+    other = run.config.model_copy(update={"evaluation_engine": "vllm"})
+    edit_config(tmp_path, other)
+    assert Run.create(tmp_path, other).pin_settings().settings.evaluation_engine == "vllm"
+    run.stage_folder(-1, Evaluation).mkdir(parents=True)
+    edit_config(tmp_path, run.config)
+    with pytest.raises(ConfigError, match=r"was made with evaluation_engine='vllm', now it is 'hf'; put it back"):
+        Run.open(tmp_path).pin_settings()
+    edit_config(tmp_path, other)
+    with pytest.raises(ConfigError, match=r"was made with evaluation_engine='vllm', now it is 'hf'; choose another"):
+        Run.create(tmp_path, run.config)
 
 
 def test_the_table_of_former_answers_has_every_method_of_version_0_1():

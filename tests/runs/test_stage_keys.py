@@ -144,6 +144,7 @@ def test_a_file_that_comes_or_goes_counts_as_well(
         ("model.adapter", None, {BASE, FEATURES, CLUSTERS}),
         ("extraction.model", None, {FEATURES, CLUSTERS}),
         ("evaluation.0.max_rows", 3, {BASE}),
+        ("evaluation_engine", "vllm", {BASE}),
         ("plugins", [], set(SHARED)),
         ("seed", 5, {FEATURES, CLUSTERS}),
         ("selection.scorers", ["column:rating"], {FEATURES, CLUSTERS}),

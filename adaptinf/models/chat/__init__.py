@@ -10,7 +10,7 @@ What a model's chat template takes and writes is found by trials (`traits`), nev
 from adaptinf.models.chat.batch import Attempt, Encoded, Images, placed
 from adaptinf.models.chat.encoding import encode, encode_usable, num_tokens
 from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled
-from adaptinf.models.chat.prompts import encode_prompts, prompt_text, prompts_of_usable
+from adaptinf.models.chat.prompts import encode_prompts, last_prompts, prompt_text, prompts_of_usable
 from adaptinf.models.chat.traits import Traits, traits_of
 from adaptinf.models.chat.turns import Unusable, text_of, without_images
 
@@ -26,6 +26,7 @@ __all__ = [
     "encode_prompts",
     "encode_usable",
     "labelled",
+    "last_prompts",
     "num_tokens",
     "placed",
     "prompt_text",

@@ -11,10 +11,11 @@ from torch import Tensor
 from adaptinf.data import Sample
 from adaptinf.errors import ModelError
 from adaptinf.models.chat.batch import Images
-from adaptinf.models.chat.labelling import IGNORED
+from adaptinf.models.chat.labelling import IGNORED, Labelled, labelled
 from adaptinf.models.chat.pieces import whole_batch
 from adaptinf.models.chat.rendering import rendered
 from adaptinf.models.chat.traits import traits_of
+from adaptinf.models.chat.turns import Unusable
 from adaptinf.models.loading import Learner
 
 
@@ -56,6 +57,14 @@ def prompts_of_usable(learner: Learner, samples: Sequence[Sample], images: Seque
 def _asked(sample: Sample) -> Sample:
     """Return a conversation of which the last answer alone is learnt."""
     return replace(sample, unlearnt=tuple(range(len(sample.messages) - 1)))
+
+
+def last_prompts(learner: Learner, samples: Sequence[Sample]) -> list[Labelled | Unusable]:
+    """Return each conversation as the tokens of its text, images as single tags, of which the last answer is labelled.
+
+    What stands before the label is the prompt. Of those that cannot be asked the reason is returned.
+    """
+    return labelled(learner, [_asked(sample) for sample in samples])
 
 
 def prompt_text(learner: Learner, sample: Sample) -> str:
