@@ -119,12 +119,12 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     tests = read_tests(run.settings.evaluation, run.settings.data)
     check_tests(run, tests)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
+    _note_rejected(run, tests)
     join(run, step)
     pool = run.pool(step)
     columns = named_columns(run, step, pool)
     _check(run, step, pool)
     if run.settings.evaluation:
-        _note_rejected(run, tests)
         _evaluate(base, BASE_STEP, tests, executor)
     features = _extract(run, step, pool, columns, executor) if needs_features(run) else None
     is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
@@ -150,7 +150,7 @@ def _with_model(run: Run, step: int, kind: type[A], compute: Callable[[Path], A]
 
 
 def _note_rejected(run: Run, tests: Sequence[SkillTest]) -> None:
-    """Report the tests with unusable rows once, when the base model is tested."""
+    """Report the tests with unusable rows once, before the first dataset is read and the base model is tested."""
     if run.has(BASE_STEP, Evaluation):
         return
     for test in tests:

@@ -13,9 +13,9 @@ from adaptinf.words import counted
 
 
 def check_tests(config: RunConfig) -> Iterator[Check]:
-    """Yield one check per skill: a test file without a usable item is bad, rejected rows are counted with the first."""
+    """Yield one check per skill with items: a test file without a usable item is bad, rejected rows are counted."""
     with registry.scope(config.plugins):
-        for skill in config.evaluation:
+        for skill in (one for one in config.evaluation if one.command is None):
             name = f"tests of {skill.skill}"
             try:
                 (test,) = read_tests([skill], config.data)

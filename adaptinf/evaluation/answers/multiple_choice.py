@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from adaptinf.errors import DataError
 from adaptinf.evaluation.answers.choices import LETTERS, choices_of, label_of_text
@@ -21,22 +21,33 @@ _MARKED = re.compile(
     r"[(\[]([A-Z]|[1-9])[)\]]|(?<![\w'])([A-Z])[.):](?=\s|$)|\b(?:option|choice|answer)\s+(?:is\s+)?([A-Z]|[1-9])(?!\w)"
 )
 _ALONE = re.compile(r"(?<![\w'])([A-Z])(?![\w'])")
-# An article, and the first person: not the options A and I.
-_WORDS = re.compile(r"(?<![\w'])(?:A|I)(?=\s+[a-z])")
+# An article, or the first person, or the options A and I: nobody can tell.
+_WORD = re.compile(r"(?<![\w'])([AI])(?=\s+[a-z])")
+_STATED = re.compile(
+    r"\b(?i:answer)\s*(?:is|:|=)\s*:?\s*[(\[*]*([A-Z]|[1-9])(?![\w'])(?!\s*(?:,|/|or\b|and\b))"
+    r"(?!\s+(?!(?:because|since|as|for)\b)[a-z])"
+)
 
 
 def _in_sentence(item: Item, **_: object) -> Iterator[str]:
     """Yield the one option that a sentence names, by letter or else by text; nothing where it names several."""
     choices, text = choices_of(item.meta), item.prediction
     labels = set(choices or LETTERS)
-    marked = [next(filter(None, groups)) for groups in _MARKED.findall(text)]
-    named = {label for label in [*marked, *_ALONE.findall(_WORDS.sub("", text))] if label in labels}
+    named = {label for label in _STATED.findall(text) if label in labels} or _named_labels(text, labels)
     if not named:
         named = _named_texts(text, choices)
     if len(named) == 1:
         (label,) = named
         if not re.search(rf"\bnot\s+\(?(?:option\s+)?{label}\b", text):
             yield label
+
+
+def _named_labels(text: str, labels: Set[str]) -> set[str]:
+    """Return the labels that a text names; beside a mere letter, a word that may be one counts as well."""
+    marked = {next(filter(None, groups)) for groups in _MARKED.findall(text)} & labels
+    alone = set(_ALONE.findall(_WORD.sub("", text))) & labels
+    words = set(_WORD.findall(text)) & labels
+    return marked | alone | (words if alone and not marked else set())
 
 
 def _named_texts(text: str, choices: Mapping[str, str]) -> set[str]:

@@ -82,6 +82,12 @@ def test_a_question_without_options_has_none(question):
         ("E", 0, 0),
         ("", 0, 0),
         ("A dog is what B shows, or C", 0, 0),
+        ("A because B is too big", 0, 0),
+        ("The correct answer is B because A is too big.", 0, 1),
+        ("The correct answer is A because B is too big.", 0, 0),
+        ("The answer is B, C or D", 0, 0),
+        ("The answer is B or C", 0, 0),
+        ("A cat and a horse, so (B)", 0, 1),
     ],
 )
 def test_an_option_is_named_by_its_letter_or_its_text(prediction, strict, tolerant):

@@ -37,6 +37,20 @@ def own_metrics():
         yield
 
 
+def test_the_metric_of_a_plug_in_file_of_an_earlier_version_works_as_before(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from adaptinf.evaluation.answers import normalised\n"
+        "from adaptinf.registry import metric\n"
+        "@metric('starts')\n"
+        "def starts(prediction, answer):\n"
+        "    return float(normalised(prediction).startswith(normalised(answer)))\n"
+    )
+    with registry.scope([tmp_path / "mine.py"]):
+        assert score("starts", "Red ball", ["blue", "red"]) == 1.0
+        found = scores_of("starts", [Item("The answer is red", ("red",)), Item("blue", ("red",))])
+    assert found.strict.tolist() == [0.0, 0.0] and found.tolerant.tolist() == [1.0, 0.0]
+
+
 def test_a_metric_may_compare_two_texts_an_item_or_all_items(own_metrics):
     items = [Item("red ball", ("a", "red car")), Item("blue", ("four",))]
     assert scores_of("first_word", items).strict.tolist() == [1.0, 0.0]
