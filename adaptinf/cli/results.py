@@ -132,10 +132,8 @@ def export_model(
         return
     kind = {"adapter": "the adapter", "merged": "the merged model", "whole": "the whole model"}[found.form]
     say(f"wrote {found.folder}: {kind} after step {found.step} of {found.base}, {format_bytes(found.num_bytes)}")
-    if found.moved is None:
-        say("not compared with the tested model (--no-check)")
-    else:
-        say(f"loaded again: logits within {100 * found.moved:.2g} % of the tested model's")
+    compared = f"loaded again: logits within {found.distance} of the tested model's"
+    say(compared if found.distance else "not compared with the tested model (--no-check)")
     say(*(f"note: {line}" for line in found.notes))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adaptinf.errors import ModelError
 from adaptinf.model_export.card import write_card
 from adaptinf.model_export.names import model_name
+from adaptinf.model_export.origin_rows import at_most
 from adaptinf.model_export.request import Form, Request, checked_request
 from adaptinf.progress import Progress, Silent
 from adaptinf.runs import Run
@@ -55,6 +56,11 @@ class ExportedModel:
     """Whether the most probable token is the same everywhere on these prompts; None as above."""
     notes: tuple[str, ...]
     """What its user should know, a sentence each."""
+
+    @property
+    def distance(self) -> str:
+        """How far the logits are from those of the tested model at most, in percent; empty where that is not known."""
+        return "" if self.moved is None else at_most(self.moved)
 
     def __repr__(self) -> str:
         return f"ExportedModel({str(self.folder)!r}: {self.form} of step {self.step}, {format_bytes(self.num_bytes)})"
@@ -135,8 +141,6 @@ def _notes(request: Request, made: Made) -> list[str]:
     agreement = made.agreement
     if agreement is not None and (agreement.moved > MAX_MOVED or not agreement.same_tokens):
         tokens = "the most probable tokens of short prompts stay" if agreement.same_tokens else "some answers change"
-        share = f"{100 * agreement.moved:.2g} %"
-        notes.append(
-            f"in {made.dtype} logits move by up to {share} of the largest one against the tested model: {tokens}"
-        )
+        how_far = f"up to {at_most(agreement.moved)} of the largest one"
+        notes.append(f"in {made.dtype} logits are {how_far} off those of the tested model: {tokens}")
     return notes

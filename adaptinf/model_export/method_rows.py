@@ -60,6 +60,8 @@ def training_rows(run: Run, step: int) -> Rows:
         ("optimiser steps, all steps together", _total([info.get("optimizer_steps") for info in trained])),
     ]
     last = trained[-1] if trained else {}
+    if last.get("trained_share") is not None:
+        rows.append(("share of the weights that learnt", f"{100 * last['trained_share']:.3g} %"))
     if last.get("final_loss") is not None:
         rows.append(("loss at the end of the last step", f"{last['final_loss']:.4g}"))
     return rows

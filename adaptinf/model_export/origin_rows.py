@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
 """Packages whose versions are named."""
+
+
+LEAST_SHARE = 1e-5
+"""Smaller shares of the largest logit are rounding, whose size says nothing."""
+
+
+def at_most(share: float) -> str:
+    """Return a bound of a share in percent, two digits of it, rounded up; never below LEAST_SHARE."""
+    value = 100 * max(share, LEAST_SHARE)
+    if not math.isfinite(value):
+        return "any number of %"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / unit - 1e-9) * unit:.4g} %"
 
 
 def origin_rows(request: Request, made: Made) -> Rows:
@@ -53,6 +67,6 @@ def _compared(request: Request, made: Made) -> str:
     tokens = "the same" if agreement.same_tokens else "not the same everywhere"
     what = "the adapter on its base model" if request.form == "adapter" else "this folder"
     return (
-        f"{what} was loaded again: on short prompts no logit differs by more than {100 * agreement.moved:.2g} % of the "
+        f"{what} was loaded again: on short prompts no logit differs by more than {at_most(agreement.moved)} of the "
         f"largest one from those of the model that was tested, and the most probable tokens are {tokens}"
     )

@@ -70,6 +70,11 @@ def write_adapter(learner: Learner, adapter: Path, out: Path, *, base: str, name
         shutil.copyfile(adapter / file, out / file)
     settings = {**json_settings(adapter / ADAPTER_FILE), BASE_KEY: name, "revision": commit, "inference_mode": True}
     (out / ADAPTER_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _write_reader(learner, out, base)
+
+
+def _write_reader(learner: Learner, out: Path, base: str) -> None:
+    """Copy tokenizer, processor and templates of a base model; where they do not load alone, they are written anew."""
     folder, _ = model_folder(base)
     if folder is None:
         raise ModelError(f"model.path={base} is no longer there, so its tokenizer cannot be copied; bring it back")

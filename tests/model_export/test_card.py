@@ -15,6 +15,7 @@ from adaptinf.model_export.card import plain, table, write_card
 from adaptinf.model_export.data_rows import data_rows
 from adaptinf.model_export.made import Made
 from adaptinf.model_export.method_rows import selection_rows, training_rows
+from adaptinf.model_export.origin_rows import at_most
 from adaptinf.model_export.request import Request
 from adaptinf.model_export.skills import measured
 from adaptinf.models.asking import Asking
@@ -244,6 +245,13 @@ def test_logs_without_what_later_versions_record_are_read(run, tmp_path):
         Trained(info={"samples": 3}).save(run.stage_folder(step, Trained))
     assert dict(training_rows(run, 1))["optimiser steps, all steps together"] == "not known"
     assert store.utc_now()[:10] in card_of(run, tmp_path).text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0.001 %"), (7e-9, "0.001 %"), (0.00121, "0.13 %"), (0.02, "2 %"), (0.9999, "100 %")]
+)
+def test_distances_are_bounds(share, text):
+    assert at_most(share) == text
 
 
 def test_a_table_has_one_rule_and_a_line_a_row():
