@@ -120,7 +120,7 @@ def _form_of(run: Run, step: int, weights: Path, *, merge: bool) -> tuple[Form, 
     folder, _ = model_folder(settings.model.path)
     if folder is None:
         raise ModelError(f"model.path={settings.model.path} is not there; bring it back, or download it again")
-    quantised = getattr(settings.model, "quantization", "none")
+    quantised = settings.model.quantization
     if quantised != "none":
         raise ModelError(
             f"{run.folder}: the run worked with a base model in {quantised} (model.quantization), and merged into "

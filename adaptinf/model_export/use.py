@@ -32,7 +32,7 @@ def _python(request: Request, made: Made, base: ModelName, name: str) -> str:
     remote = ", trust_remote_code=True" if request.run.settings.model.trust_remote_code else ""
     reader = "processor" if asking.has_vision else "tokenizer"
     place = "model.device, model.dtype" if asking.has_vision else "model.device"
-    names = ", ".join(sorted([asking.model_class, asking.reader_class, "GenerationConfig"]))
+    names = ", ".join(sorted([asking.model_class, asking.reader_class, "GenerationConfig", *_quantised_names(request)]))
     lines = [
         *(["from PIL import Image"] if asking.has_vision else []),
         f"from transformers import {names}",
@@ -59,11 +59,25 @@ def _without_ends(asking: Asking) -> list[str]:
 
 def _loading(request: Request, made: Made, base: ModelName, remote: str) -> list[str]:
     """Return the lines that load the model: an adapter with PEFT where transformers alone does not load it."""
-    load, end = f"{made.asking.model_class}.from_pretrained", f', dtype="{made.dtype}"{remote})'
+    bits = ", quantization_config=quantization" if _quantised_names(request) else ""
+    load, end = f"{made.asking.model_class}.from_pretrained", f', dtype="{made.dtype}"{bits}{remote})'
     if made.failed:
-        return ["from peft import PeftModel", "", *_with_peft(request, load, end, base)]
+        return ["from peft import PeftModel", "", *_quantised(request, made), *_with_peft(request, load, end, base)]
     note = "  # loads its base model, and puts it on that" if request.form == "adapter" else ""
-    return [f"model = {load}(folder{end}{note}"]
+    return [*_quantised(request, made), f"model = {load}(folder{end}{note}"]
+
+
+def _quantised_names(request: Request) -> list[str]:
+    """Return what the code needs for a base model whose weights the run held in few bits; nothing for others."""
+    return ["BitsAndBytesConfig"] if request.run.settings.model.quantization != "none" else []
+
+
+def _quantised(request: Request, made: Made) -> list[str]:
+    """Return the line with the settings of bitsandbytes that the run had."""
+    kind = request.run.settings.model.quantization
+    four = f'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="{made.dtype}"'
+    options = {"none": "", "8bit": "load_in_8bit=True", "4bit": four}[kind]
+    return [f"quantization = BitsAndBytesConfig({options})"] if options else []
 
 
 def _with_peft(request: Request, load: str, end: str, base: ModelName) -> list[str]:
@@ -99,9 +113,12 @@ def _question(asking: Asking, reader: str) -> list[str]:
 def _peft(request: Request, made: Made, base: ModelName) -> str:
     if made.failed:
         return "transformers alone does not load this adapter, so PEFT puts it on its base model here."
-    lines = _with_peft(request, f"{made.asking.model_class}.from_pretrained", f', dtype="{made.dtype}")', base)
+    bits = ", quantization_config=quantization" if _quantised_names(request) else ""
+    end = f', dtype="{made.dtype}"{bits})'
+    lines = _with_peft(request, f"{made.asking.model_class}.from_pretrained", end, base)
     code = _fenced("python", ["from peft import PeftModel", "", *lines])
-    return f"The same with PEFT, which can also merge the adapter (`model.merge_and_unload()`):\n\n{code}"
+    also = "" if _quantised_names(request) else ", which can also merge the adapter (`model.merge_and_unload()`)"
+    return f"The same with PEFT{also}:\n\n{code}"
 
 
 def _prompt_lines(request: Request, asking: Asking) -> str:
@@ -113,6 +130,9 @@ def _prompt_lines(request: Request, asking: Asking) -> str:
         lines.append(f"- The base model came with {left}; the tests were made without, so they are not in that file.")
     if asking.writes_today:
         lines.append(f"- The chat template writes the date; the tests had {request.run.settings.model.date}.")
+    if request.run.settings.model.quantization != "none":
+        bits = request.run.settings.model.quantization
+        lines.append(f"- Training and tests had the base model in {bits}; with other weights some answers differ.")
     if asking.opening is None:
         lines.append("- The run's prompts are not those that the chat template writes for an answer to come.")
     elif asking.opening:

@@ -23,6 +23,7 @@ from adaptinf.errors import ModelError
 from adaptinf.models.asking import Asking
 from adaptinf.models.files import adapter_files, files_beside_weights, model_folder
 from adaptinf.models.folders import ADAPTER_FILE, json_settings
+from adaptinf.models.kernels import check_loaded, load_options
 from adaptinf.models.loading import Learner, load, load_reader
 from adaptinf.models.memory import release
 from adaptinf.models.merged import ROUNDING_OF_MERGING, are_equal, last_logits, trial_prompts
@@ -178,8 +179,11 @@ def _with_peft(model: ModelConfig, out: Path) -> Learner:
 def _with_auto(model: ModelConfig, out: Path, asking: Asking) -> Learner:
     """Return the model as `from_pretrained` of its Auto class gives it, which loads the base by its name."""
     device = pick_device(model.device)
-    dtype = pick_dtype(model.dtype, device)
+    # The base model's own configuration is not looked at: it was when the run's model was made.
+    options = load_options(model, None, device)
     # Any: an Auto class.
     auto: Any = getattr(transformers, asking.model_class)
-    loaded = auto.from_pretrained(out, dtype=dtype, trust_remote_code=model.trust_remote_code)
-    return load_reader(model).with_model(loaded.to(device).eval())
+    dtype, remote = pick_dtype(model.dtype, device), model.trust_remote_code
+    loaded = auto.from_pretrained(out, dtype=dtype, trust_remote_code=remote, **options)
+    check_loaded(model, loaded)
+    return load_reader(model).with_model((loaded if "device_map" in options else loaded.to(device)).eval())

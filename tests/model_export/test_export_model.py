@@ -418,6 +418,27 @@ def test_nothing_is_merged_into_quantised_weights(text, tmp_path, call, monkeypa
     assert "its weights are quantised (bitsandbytes), so nothing can be merged into them" in line
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["4bit", "8bit"])
+def test_an_adapter_on_few_bits_comes_out_as_one_and_is_merged_into_nothing(kind, tmp_path, call, monkeypatch, capsys):
+    pytest.importorskip("bitsandbytes")
+    run = made(tmp_path / "made", "text", "continue", quantization=kind)
+    assert "worked with a base model in" in refused(call, run.folder, "--merge", "--out", tmp_path / "out")
+    found = api.export_model(run.folder, out=tmp_path / "out")
+    assert (found.form, found.same_tokens) == ("adapter", True)
+    assert not any("cannot load the adapter" in note for note in found.notes)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"- Training and tests had the base model in {kind}; with other weights" in card
+    (item,) = [test.items[0] for test in read_tests(run.settings.evaluation) if test.config.skill == "sums"]
+    question = str(item.messages[0]["content"][0]["text"])
+    code = code_of(card).replace(json.dumps("What is 2 + 3?"), json.dumps(question))
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(code.replace("max_new_tokens=64", "max_new_tokens=3"), "card", "exec"), {})
+    assert capsys.readouterr().out.strip() == predictions(run, 1)[item.id]
+
+
 def test_an_adapter_that_would_be_another_model_is_not_written(images, tmp_path, monkeypatch):
     from adaptinf.models import exported
 
