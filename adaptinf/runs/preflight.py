@@ -11,7 +11,7 @@ from adaptinf.evaluation.engines import engine_problem
 from adaptinf.evaluation.harness.tests import harness_problems
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import Run, given_adapter, trainer_command
+from adaptinf.runs import Run, column_names, given_adapter, trainer_command
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, with_options
@@ -47,7 +47,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
     with registry.scope(config.plugins):
         problems += _unknown_names(config)
-        problems += _wrong_options(config)
+        problems += _wrong_options(config) or column_names.problems(config, folder)
         problems += _wrong_metrics(config)
         problems += trainer_command.problems(config)
     problems += _wrong_training(config.training) if config.training.command is None else []
@@ -100,7 +100,7 @@ def _unknown_names(config: RunConfig) -> list[str]:
     named = [(registry.selector, config.selection.method)]
     fixed = (config.selection.choose or "").partition("fixed:")[2]
     scorers = [*config.selection.scorers, *([fixed] if fixed else [])]
-    # A column of the data is known when the data are read: see `runs/columns.py`.
+    # For a column of the data see `runs/column_names.py`.
     measured = [name for name in scorers if not column_of(name)]
     wrong = [
         f"{line}; or {PREFIX}NAME, a column of the data"
