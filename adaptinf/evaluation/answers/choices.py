@@ -51,6 +51,8 @@ def _from_value(value: Any) -> dict[str, str]:
 
 def _read(text: str) -> Any:
     """Return the value of a text that is JSON or, as MMMU has its options, a literal of Python; None for another."""
+    if not text.lstrip().startswith(("[", "{")):
+        return None
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
@@ -105,4 +107,5 @@ def _texts(question: str, run: list[tuple[str, re.Match[str]]]) -> dict[str, str
 def label_of_text(text: str, choices: Mapping[str, str]) -> str | None:
     """Return the label of the one option with a text; None: no option has it, or several have."""
     found = [label for label, choice in choices.items() if normalised(choice) == normalised(text)]
-    return found[0] if len(found) == 1 else None
+    # An option may be an image, without a text.
+    return found[0] if len(found) == 1 and text.strip() else None

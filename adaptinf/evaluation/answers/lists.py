@@ -18,7 +18,7 @@ def same_items(prediction: str, answer: str) -> float:
     """Return the harmonic mean of precision and recall over the items of two lists; order and case do not count."""
     predicted, right = Counter(_items(prediction)), Counter(_items(answer))
     if not predicted or not right:
-        return float(predicted == right)
+        return float(predicted == right and bool(prediction.strip()))
     return 2.0 * (predicted & right).total() / (predicted.total() + right.total())
 
 

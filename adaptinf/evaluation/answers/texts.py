@@ -10,9 +10,9 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30f
 
 
 def normalised(text: str) -> str:
-    """Return the text in lower case, one space between words, without a full stop at the end."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"\s+", " ", plain).strip().rstrip(".。").strip()
+    """Return the text in lower case, one space between words, without a full stop at the end unless that is all."""
+    plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return plain.rstrip(".。").strip() or plain
 
 
 def words_of(text: str) -> list[str]:

@@ -44,7 +44,10 @@ def vqa_accuracy(item: Item) -> float:
 
 @lru_cache(maxsize=10_000)
 def plain(text: str) -> str:
-    """Return a text as VQA compares it: lower case, no punctuation and articles, numbers up to ten in digits."""
+    """Return a text as VQA compares it: lower case, no punctuation and articles, numbers up to ten in digits.
+
+    A text of nothing else stays, so that an empty prediction is no answer to "a".
+    """
     line = " ".join(text.lower().split())
     has_grouped = _IN_NUMBER.search(line) is not None
     bare = line
@@ -53,7 +56,7 @@ def plain(text: str) -> str:
         is_removed = has_grouped or f"{mark} " in line or f" {mark}" in line
         bare = bare.replace(mark, "" if is_removed else " ")
     words = [_NUMBERS.get(word, word) for word in _FULL_STOP.sub("", bare).split()]
-    return " ".join(_short(word) for word in words if word not in _ARTICLES)
+    return " ".join(_short(word) for word in words if word not in _ARTICLES) or line
 
 
 def _short(word: str) -> str:

@@ -113,6 +113,17 @@ def test_naming_every_option_is_not_rewarded_by_the_tolerant_score(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=25, deadline=None)
+@given(
+    answer=st.one_of(plain, st.sampled_from(["a", ".", ",", "[]", "the", "?"])), blank=st.sampled_from(["", " ", "\n"])
+)
+def test_an_empty_prediction_is_never_right(metric: str, answer: str, blank: str) -> None:
+    meta = {"question": "Which?\nA. cat\nB. \nC. dog"}
+    for item in judged(metric, [Item(blank, (answer,), meta)] if answer.strip() else []):
+        assert scores_of(metric, [item]).tolerant[0] == 0.0
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_has_a_line_and_a_type_and_a_default_for_each_option(metric):
     line = (inspect.getdoc(registry.metric[metric]) or "").splitlines()[0]
     assert line.startswith("Return ") and line.endswith(".")
