@@ -38,9 +38,9 @@ class Call:
         args, kwargs = tree_map(lambda value: tokens_of(value, number, shape), (self.args, self.kwargs))
         return args, kwargs
 
-    def of_first_token(self, shape: tuple[int, int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return what the module is given for the first token of a batch of B x S tokens."""
-        args, kwargs = tree_map(lambda value: first_token_of(value, shape), (self.args, self.kwargs))
+    def of_first_token(self, number: int, shape: tuple[int, int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what the module is given for the first token of one sample of a batch of B x S tokens."""
+        args, kwargs = tree_map(lambda value: first_token_of(value, number, shape), (self.args, self.kwargs))
         return args, kwargs
 
 
@@ -60,11 +60,12 @@ def tokens_of(value: Any, number: int, shape: tuple[int, int]) -> Any:
     return value[number * shape[1] : (number + 1) * shape[1]]
 
 
-def first_token_of(value: Any, shape: tuple[int, int]) -> Any:
-    """Return the first token of the first sample, of a tensor as in `tokens_of`."""
+def first_token_of(value: Any, number: int, shape: tuple[int, int]) -> Any:
+    """Return the first token of one sample, of a tensor as in `tokens_of`."""
     if not isinstance(value, Tensor):
         return value
-    return value[:1, :1] if layout_of(value, shape) == "rows" else value[:1]
+    own = tokens_of(value, number, shape)
+    return own[:, :1] if layout_of(value, shape) == "rows" else own[:1]
 
 
 def layout_of(value: Tensor, shape: tuple[int, int]) -> Literal["rows", "flat"] | None:

@@ -29,6 +29,8 @@ WRAPPED = ".base_layer"
 """What PEFT puts into the names of whatever has an adapter."""
 RANK_BOUND = {torch.float32: 1e-3}
 """Type of a weight -> largest share of a gradient that may be no outer product, as rounding; of other types 0.05."""
+MOST_ALIKE = 0.999
+"""Largest cosine of the factors of two different tokens' gradients."""
 ROUNDING = {torch.float32: 1e-4}
 """Type of outputs -> largest relative difference between alone and together; of other types 0.02."""
 
@@ -150,11 +152,27 @@ def _is_unit(block: nn.Module, unit: str, calls: list[tuple[Call, Tensor]] | Non
 
 
 def _is_product(weight: nn.Parameter, module: nn.Module, call: Call) -> bool:
-    """Return whether one token's gradient is one outer product of every expert that the token reaches."""
-    args, kwargs = call.of_first_token(TRIAL_SHAPE)
-    (gradient,) = weight_gradients(module, args, kwargs, [weight])
-    bound = RANK_BOUND.get(weight.dtype, 0.05)
-    return gradient is not None and bool(gradient.any()) and all(_is_outer_product(part, bound) for part in gradient)
+    """Return whether each expert's matrix is multiplied by a token.
+
+    The gradient of one token is then one outer product, of which both factors differ from token to token; of a table
+    that is added, one factor is always the same.
+    """
+    bound, factors = RANK_BOUND.get(weight.dtype, 0.05), []
+    for number in range(TRIAL_SHAPE[0]):
+        args, kwargs = call.of_first_token(number, TRIAL_SHAPE)
+        (gradient,) = weight_gradients(module, args, kwargs, [weight], number)
+        reached = [part.float() for part in gradient if bool(part.any())] if gradient is not None else []
+        if not reached or not all(_is_outer_product(part, bound) for part in reached):
+            return False
+        factors.append(_factors(reached[0]))
+    cosines = [torch.cosine_similarity(one, other, dim=0).abs() for one, other in zip(*factors, strict=True)]
+    return all(float(cosine) < MOST_ALIKE for cosine in cosines)
+
+
+def _factors(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the two factors of an outer product: its column and its row with the largest number."""
+    largest = int(matrix.abs().argmax())
+    return matrix[:, largest % matrix.shape[1]], matrix[largest // matrix.shape[1]]
 
 
 def weight_gradients(
@@ -162,11 +180,12 @@ def weight_gradients(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     weights: list[nn.Parameter],
-    slope: Tensor | None = None,
+    slope: Tensor | int,
 ) -> list[Tensor | None]:
     """Return the gradients of some weights of a module in one call; None of one that is not used.
 
-    `slope` is that of its first output, by default random. With an adapter it is the gradient of the sum of both.
+    `slope` is that of its first output, or the seed of a random one. With an adapter it is the gradient of the sum of
+    both.
     """
     before = [weight.requires_grad for weight in weights]
     try:
@@ -174,8 +193,8 @@ def weight_gradients(
             weight.requires_grad_(True)
         with torch.enable_grad():
             output = first_tensor(module(*args, **kwargs))
-            if slope is None:
-                slope = torch.randn(output.shape, generator=torch.Generator().manual_seed(0)).to(output)
+            if isinstance(slope, int):
+                slope = torch.randn(output.shape, generator=torch.Generator().manual_seed(slope))
             found = torch.autograd.grad(output, weights, slope.reshape(output.shape).to(output), allow_unused=True)
     finally:
         for weight, was in zip(weights, before, strict=True):
@@ -184,11 +203,7 @@ def weight_gradients(
 
 
 def _is_outer_product(matrix: Tensor, bound: float) -> bool:
-    """Return whether a matrix is one outer product, or zero: the product of its largest row and column."""
-    matrix = matrix.float()
-    largest = int(matrix.abs().argmax())
-    row, column = matrix[largest // matrix.shape[1]], matrix[:, largest % matrix.shape[1]]
-    pivot = matrix.flatten()[largest]
-    if not pivot:
-        return True
+    """Return whether a matrix that is not zero is one outer product."""
+    column, row = _factors(matrix)
+    pivot = matrix.flatten()[matrix.abs().argmax()]
     return bool((torch.outer(column, row / pivot) - matrix).norm() <= bound * matrix.norm())

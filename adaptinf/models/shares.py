@@ -45,8 +45,8 @@ class Shares:
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers of weights and the share that is trained, for `info.json`."""
-        experts = ("expert_weights", "adapted_expert_weights")
-        numbers = {name: own for name, own in asdict(self).items() if own or name not in experts}
+        left_out = () if self.expert_weights else ("expert_weights", "adapted_expert_weights")
+        numbers = {name: own for name, own in asdict(self).items() if name not in left_out}
         return {**numbers, "trained_share": self.trained_share}
 
     def lines(self, *, has_adapter: bool) -> list[str]:
@@ -64,8 +64,10 @@ class Shares:
 
 
 def as_percent(share: float) -> str:
-    """Return a share in words, with two digits that count."""
-    digits = 0 if share == 0 else max(0, min(4, 1 - math.floor(math.log10(100 * share))))
+    """Return a share in words: one digit after the point, of small shares two digits that count."""
+    if share <= 0:
+        return "0 %"
+    digits = max(1, min(4, 1 - math.floor(math.log10(100 * share))))
     return f"{100 * share:.{digits}f} %"
 
 

@@ -27,6 +27,7 @@ from adaptinf.models.chat import IGNORED, traits_of, without_images
 from adaptinf.models.trial import try_model
 from adaptinf.training import train
 from tests.helpers.contract.ground import Ground, end_tokens, row_of, squeezed, turns
+from tests.helpers.contract.kinds import check_experts, check_kinds
 from tests.helpers.families.family import NUM_BLOCKS
 
 SEED = 5
@@ -273,6 +274,8 @@ CHECKS: dict[str, Callable[[Ground], None]] = {
     "a cut": check_cut,
     "projector": check_projector,
     "checkpointing": check_checkpointing,
+    "experts": check_experts,
+    "kinds of adapters": check_kinds,
 }
 """What is checked -> how."""
 OF_IMAGES = ("a cut", "projector")
