@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptinf.config import ExtractionConfig, SkillConfig, TrainingConfig
+from adaptinf.config import ExtractionConfig, LoraConfig, ModelConfig, SkillConfig, TrainingConfig
 from adaptinf.data import Features
 from adaptinf.doctor.exactness import autograd_error
 from adaptinf.errors import ModelError
@@ -18,11 +18,13 @@ from adaptinf.extraction.meter import open_meter
 from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.models.kernels import complaints, gradient_error, is_quantised_layer
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.memory import gpu
 from adaptinf.training import train
 from tests.extraction.reference import with_adapter
 from tests.helpers.conversations import conversation, say
+from tests.helpers.families import FAMILIES
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -159,3 +161,47 @@ def test_the_whole_loop_runs(call, tmp_path):
     code, _, said = call("demo", "--out", tmp_path / "demo", "--methods", "adapt_plus,adapt", "--steps", "2", "--quiet")
     assert code == 0, said
     assert (tmp_path / "demo" / "report.html").exists()
+
+
+@pytest.mark.parametrize("kind", ["8bit", "4bit"])
+def test_an_adapter_on_quantised_weights_learns_and_its_gradients_are_autograds(
+    learner, ragged_samples, tmp_path, kind
+):
+    pytest.importorskip("bitsandbytes")
+    settings = {"device": "cuda", "dtype": "bfloat16", "quantization": kind}
+    narrow = load(learner.config.model_copy(update=settings))
+    assert max(gradient_error(layer, torch.bfloat16) for layer in quantised_layers(narrow)) <= 0.02
+    error = autograd_error(with_adapter(narrow), ExtractionConfig(dim=256), ragged_samples[:3], seed=0)
+    assert error is not None and error <= 0.1
+    adapted = begin_adapter(load(narrow.config), seed=0)
+    config = TrainingConfig(learning_rate=1e-2, batch_size=2, epochs=15)
+    log = train(ragged_samples, adapted, config, out=tmp_path, seed=1).log
+    assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+
+
+def quantised_layers(learner):
+    return [module for module in learner.model.modules() if is_quantised_layer(module)]
+
+
+def test_flash_attention_gives_what_the_default_gives_up_to_its_type(learner, ragged_samples, tmp_path):
+    config = learner.config.model_copy(update={"device": "cuda", "dtype": "bfloat16"})
+    flash = config.model_copy(update={"attention": "flash_attention_2"})
+    if reasons := complaints(flash):
+        pytest.skip(reasons[0])
+    found = [measured(load(one), ragged_samples, tmp_path / one.attention, vector="hidden") for one in (config, flash)]
+    assert_alike(*found, cosine=0.98, score=5e-2)
+
+
+def test_gradients_of_fused_experts_are_autograds(ragged_samples, tmp_path):
+    FAMILIES["qwen3_moe"].write(tmp_path)
+    lora = LoraConfig(rank=4, alpha=8, experts=True)
+    text_only = [sample for sample in ragged_samples if not sample.images]
+    for dtype, bound in (("float32", 1e-3), ("bfloat16", 0.1)):
+        moe = load(ModelConfig(path=str(tmp_path), device="cuda", dtype=dtype, lora=lora, max_length=512))
+        adapted = begin_adapter(moe, seed=0)
+        with torch.no_grad():
+            for name, weight in adapted.model.named_parameters():
+                if "lora_B" in name:
+                    weight.normal_(std=0.05)
+        error = autograd_error(adapted, ExtractionConfig(dim=256), text_only, seed=0)
+        assert error is not None and error <= bound

@@ -28,6 +28,7 @@ from adaptinf.formats.reading import read_entry
 from adaptinf.models import Learner, LearnerRecipe
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.mixing import kinds_of
+from adaptinf.models.shares import shares_of
 from adaptinf.models.trial import try_model
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
@@ -94,6 +95,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
         samples = usable(learner, samples)
         device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
         yield Check("model", f"{learner.config.path} on {device}", True)
+        yield _share_check(learner, config)
         for own in try_model(learner).findings:
             yield Check(own.name, own.seen, own.is_good, own.way_out)
         bar.advance()
@@ -105,6 +107,14 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
         yield from _autograd_checks(learner, config, samples)
         bar.advance()
     yield from _forecast(config, num_rows, speed, bytes_a_row, out)
+
+
+def _share_check(learner: Learner, config: RunConfig) -> Check:
+    """Return which share of the weights an adapter trains, and what gets none."""
+    learnt, *left_out = shares_of(learner).lines(has_adapter=True)
+    if config.training.tune == "full":
+        return Check("weights", "tune: full trains language model and projector", True)
+    return Check("weights", learnt, True, "; ".join(left_out))
 
 
 def _trial_learner(config: RunConfig) -> Learner:

@@ -357,3 +357,30 @@ def test_one_image_folder_is_the_same_with_and_without_a_list(tmp_path: Path) ->
     assert one == listed and one.stream[0].images == "y" and one.evaluation[0].image_folders == ("y",)
     with pytest.raises(ConfigError, match="must name at least one folder"):
         load(tmp_path, text.replace("IMAGES", "[]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {lora: {experts: true, dora: true}}", "model.lora: experts: true and dora: true do not go together"),
+        ("model: {lora: {experts: true, pissa: true}}", "model.lora: experts: true and pissa: true do not go"),
+        ("model: {lora: {experts: true, dropout: 0.1}}", "model.lora: experts: true and dropout do not go together"),
+        ("model: {lora: {dora: true, pissa: true}}", "model.lora: dora: true and pissa: true do not go together"),
+        ("model: {quantization: 4bit, lora: {pissa: true}}", "quantization: 4bit and lora.pissa: true do not go"),
+        ("model: {quantization: 8bit, projector: trained}", "quantization: 8bit and projector: trained do not go"),
+        ("{model: {quantization: 4bit}, training: {tune: full}}", "training.tune: full changes weights"),
+        ("{model: {quantization: 4bit}, training: {adapter: merge}}", "set training.adapter: continue"),
+        (
+            "{model: {lora: {experts: true}}, extraction: {vector: zeroth_order}}",
+            "zeroth_order moves the factors of plain adapters, not those of model.lora.experts",
+        ),
+        ("{model: {lora: {dora: true}}, extraction: {vector: zeroth_order}}", "not those of model.lora.dora"),
+        ("{model: {lora: {pissa: true}}, training: {command: ./train}}", "pissa: true is of the built-in trainer"),
+        ("model: {attention: flash}", "model.attention='flash'"),
+        ("model: {quantization: 2bit}", "model.quantization='2bit'"),
+    ],
+)
+def test_settings_of_the_model_that_cannot_work_together_are_refused_by_name(tmp_path, text, message):
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(write(tmp_path, text))
+    assert message in str(caught.value), str(caught.value)

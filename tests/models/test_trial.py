@@ -60,7 +60,7 @@ def test_an_adapter_that_is_never_applied_is_refused(learner):
     layer.forward = layer.base_layer.forward
     found = findings(adapted)["adapters"]
     assert not found.is_good and found.seen.startswith("1 of 28 adapters get no gradient")
-    assert "layers.1.mlp.up_proj" in found.seen and found.way_out == "leave up_proj out of model.lora.target_modules"
+    assert "layers.1.mlp.up_proj" in found.seen and found.way_out == "name up_proj in model.lora.exclude_modules"
 
 
 def test_experts_without_a_token_in_the_trial_are_no_fault(learner):

@@ -52,3 +52,19 @@ def test_a_name_of_the_hub_without_a_network_is_one_line(tmp_path: Path, monkeyp
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
     (line,) = refusal(tmp_path, path="owner/toys")
     assert line.startswith("  stream: one: owner/toys is no file or folder, and the hub cannot be asked")
+
+
+def test_a_model_that_this_machine_cannot_hold_or_compute_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adaptinf.models import kernels
+
+    monkeypatch.setattr(kernels, "is_bitsandbytes_available", lambda: False)
+    path = write_lines(tmp_path / "a.jsonl", rows(0, 1))
+    model = {"path": str(tmp_path), "device": "cpu", "quantization": "8bit", "attention": "flash_attention_2"}
+    text = {"model": model, "stream": [{"name": "one", "path": str(path)}]}
+    with pytest.raises(ConfigError) as caught:
+        preflight.check(configuration.parse(text, where="test"), whole_stream=True)
+    first, second = str(caught.value).split("\n")[1:]
+    assert "model.quantization: 8bit needs bitsandbytes" in first and "pip install" in first
+    assert "model.attention: flash_attention_2 needs a GPU" in second and "model.attention: auto" in second

@@ -40,7 +40,7 @@ def adapters(learner: Learner) -> Finding | None:
             name="adapters",
             seen=f"{len(still or wrong)} of {len(weights)} adapters {what}: {names}",
             is_good=False,
-            way_out=f"leave {', '.join(last)} out of model.lora.target_modules",
+            way_out=f"name {', '.join(last)} in model.lora.exclude_modules",
         )
     return Finding(name="adapters", seen=f"all {len(weights)} get a gradient", is_good=True)
 

@@ -13,4 +13,4 @@ from tests.helpers.contract.checks import check_family
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
 silence_libraries()
-print(json.dumps(check_family(sys.argv[1], Path(sys.argv[2]))))
+print(json.dumps(check_family(sys.argv[1], Path(sys.argv[2]), sys.argv[3])))

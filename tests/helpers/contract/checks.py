@@ -274,23 +274,26 @@ CHECKS: dict[str, Callable[[Ground], None]] = {
     "a cut": check_cut,
     "projector": check_projector,
     "checkpointing": check_checkpointing,
-    "experts": check_experts,
-    "kinds of adapters": check_kinds,
 }
 """What is checked -> how."""
+OF_ADAPTERS: dict[str, Callable[[Ground], None]] = {"experts": check_experts, "kinds of adapters": check_kinds}
+"""What is checked of other adapters than plain ones -> how."""
 OF_IMAGES = ("a cut", "projector")
 """Checks for families that take images."""
 
 
-def check_family(name: str, folder: Path) -> dict[str, str]:
-    """Write the family's model into the folder; return {check: what is wrong, or an empty text}."""
+def check_family(name: str, folder: Path, checks: str = "all") -> dict[str, str]:
+    """Write the family's model into the folder; return {check: what is wrong, or an empty text}.
+
+    `checks` is `all`, or `adapters` for those of other adapters than plain ones.
+    """
     ground = Ground(name, folder)
     ground.family.write(folder / "model")
     if ground.family.refused is not None:
         return {"refusal": _outcome(check_refusal, ground)}
     return {
         what: _outcome(check, ground)
-        for what, check in CHECKS.items()
+        for what, check in (OF_ADAPTERS if checks == "adapters" else CHECKS).items()
         if ground.family.has_vision or what not in OF_IMAGES
     }
 
