@@ -32,12 +32,16 @@ if mode == "silent":
 scores = [float(number % 2 == 0) for number in range(count)]
 result = {
     "results": {task: {
-        "alias": task, "samples": count, "acc,none": told.get("score", sum(scores) / max(1, count)),
+        "alias": task, "acc,none": told.get("score", sum(scores) / max(1, count)),
         "acc_stderr,none": 0.25, "acc_stderr_clt,none": 0.2, "acc_stderr_clustered,none": "N/A",
     }},
-    "n-samples": {task: {"original": count, "effective": count}},
-    "versions": {task: 0.0},
-    "configs": {task: {"task": task}},
+    "n-samples": {task: {"original": told.get("original", count), "effective": told.get("effective", count)}},
+    "versions": {task: "Yaml"},
+    "configs": {task: {
+        "task": task, "doc_to_text": f"<function text at {hex(id(told))}>",
+        "generation_kwargs": {"until": told.get("until", ",")},
+        "metadata": [{"version": 0.0, "model": str(arguments)}],
+    }},
     "higher_is_better": {task: {"acc": told.get("better", True)}},
     "lmms_eval_version": told.get("version", "0.7.3"),
 }
@@ -67,7 +71,7 @@ class FakeHarness:
         self.behave(**behaviour)
 
     def behave(self, **behaviour: Any) -> None:
-        """Say how it behaves from now on: mode, score, items, task, version, better, logs, mark."""
+        """Say how it behaves from now on: mode, score, items, task, version, until, better, logs, mark, ..."""
         (self.folder / "behaviour.json").write_text(json.dumps(behaviour), encoding="utf-8")
 
     def entry(self, skill: str = "pope", model: str = "merged={merged}", **others: Any) -> dict[str, Any]:

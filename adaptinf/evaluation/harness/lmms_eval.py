@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from adaptinf.errors import DataError
 from adaptinf.evaluation.harness.reading import (
@@ -72,8 +75,8 @@ class Metric:
         return dict(self.content["results"][self.task])
 
 
-def read_lmms_eval(test: HarnessTest, output: Path) -> HarnessResult:
-    """Return the result in a folder that lmms-eval has written.
+def read_lmms_eval(test: HarnessTest, output: Path, installed: str) -> HarnessResult:
+    """Return the result in a folder that lmms-eval has written; `installed` is its version, empty: unknown.
 
     Raises:
         DataError: there is no results file, or several metrics could be meant; its score cannot be used.
@@ -95,7 +98,7 @@ def read_lmms_eval(test: HarnessTest, output: Path) -> HarnessResult:
         standard_error=math.nan if error is None else error / test.scale,
         num_items=num_items,
         metric=f"{LMMS_EVAL} {chosen.name}" + (f" of {test.scale:g}" if test.scale != 1 else ""),
-        version=_version(chosen),
+        version=_version(chosen, installed),
         items=items,
         notes=notes,
         files=(chosen.file, *samples),
@@ -133,20 +136,38 @@ def _chosen(test: HarnessTest, metrics: list[Metric], output: Path) -> Metric:
 
 def _num_items(chosen: Metric, test: HarnessTest, place: str) -> int:
     """Return the items that were tested; `effective` of n-samples is a share where --limit is one."""
-    counted = chosen.numbers.get("samples")
-    if counted is None:
-        counted = ((chosen.content.get("n-samples") or {}).get(chosen.task) or {}).get("effective")
+    counts = (chosen.content.get("n-samples") or {}).get(chosen.task) or {}
+    counted, share = chosen.numbers.get("samples", counts.get("effective")), number_in(counts.get("effective"))
+    if share is not None and 0 < share < 1:
+        counted = math.ceil(share * count_of(counts.get("original"), test, f"the number of samples of {place}"))
     # Groups of tasks have no number of their own in some versions.
     return 0 if counted is None else count_of(counted, test, f"the number of samples of {place}")
 
 
-def _version(chosen: Metric) -> str:
-    """Return the versions that decide what is asked: of the harness and of the task."""
+def _version(chosen: Metric, installed: str) -> str:
+    """Return what decides what is asked: version of the harness, version of the task, and a hash of its settings."""
     content = chosen.content
-    own = content.get("lmms_eval_version") or content.get("lm_eval_version") or ""
-    task = (content.get("versions") or {}).get(chosen.task)
-    parts = [f"lmms-eval {own}" if own else "", f"{chosen.task} {task}" if task is not None else ""]
+    # BRANCH@COMMIT is that of the folder in which the command ran, whatever this is.
+    written = str(content.get("lmms_eval_version") or content.get("lm_eval_version") or "")
+    own = installed or ("" if "@" in written else written)
+    parts = [f"lmms-eval {own}" if own else ""]
+    task = (content.get("configs") or {}).get(chosen.task)
+    if isinstance(task, dict):
+        number = _metadata_version(task.get("metadata")) or (content.get("versions") or {}).get(chosen.task, "")
+        parts.append(f"{chosen.task} {number} (settings {_settings_digest(task)})")
     return ", ".join(part for part in parts if part)
+
+
+def _metadata_version(metadata: Any) -> str:
+    """Return the version that a task gives itself, in a mapping or a list of mappings."""
+    entries = metadata if isinstance(metadata, list) else [metadata]
+    return next((str(entry["version"]) for entry in entries if isinstance(entry, dict) and "version" in entry), "")
+
+
+def _settings_digest(task: Mapping[str, Any]) -> str:
+    """Return eight hex digits of a task's settings, without metadata, which name the model, and places in memory."""
+    text = json.dumps({key: value for key, value in task.items() if key != "metadata"}, sort_keys=True)
+    return xxhash.xxh3_64_hexdigest(re.sub(r" at 0x[0-9a-f]+", "", text).encode())[:8]
 
 
 def _items(

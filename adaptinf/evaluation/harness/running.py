@@ -14,6 +14,7 @@ from typing import Any
 import xxhash
 
 from adaptinf.errors import AdaptError, DataError
+from adaptinf.evaluation.harness.installed import installed_version
 from adaptinf.evaluation.harness.json_keys import read_json_key
 from adaptinf.evaluation.harness.lmms_eval import read_lmms_eval
 from adaptinf.evaluation.harness.reading import HarnessResult
@@ -96,13 +97,18 @@ def place_of(part: Path, skill: str) -> Path:
     return part / FOLDER / name
 
 
-def read_result(test: HarnessTest, output: Path) -> HarnessResult:
+def read_result(test: HarnessTest, output: Path, installed: str = "") -> HarnessResult:
     """Return the result that a harness has written into a folder.
+
+    Args:
+        test: the harness.
+        output: the folder.
+        installed: version of the harness; empty: unknown.
 
     Raises:
         DataError: it cannot be used.
     """
-    return (read_lmms_eval if test.reads[0] == LMMS_EVAL else read_json_key)(test, output)
+    return read_lmms_eval(test, output, installed) if test.reads[0] == LMMS_EVAL else read_json_key(test, output)
 
 
 def kept_result(test: HarnessTest, part: Path) -> HarnessResult | None:
@@ -111,7 +117,7 @@ def kept_result(test: HarnessTest, part: Path) -> HarnessResult | None:
     if not (place / DONE).is_file():
         return None
     try:
-        return read_result(test, place / OUTPUT)
+        return read_result(test, place / OUTPUT, tables.read_json(place / DONE).get("installed", ""))
     except AdaptError:
         return None
 
@@ -169,9 +175,10 @@ def _key(test: HarnessTest, tested: StepModel) -> str:
 def _kept(test: HarnessTest, tested: StepModel, place: Path, check: Check, progress: Progress) -> HarnessResult | None:
     """Return the result that an earlier call has kept; None: there is none, or it can still not be used."""
     try:
-        if tables.read_json(place / DONE).get("key") != _key(test, tested):
+        done = tables.read_json(place / DONE)
+        if done.get("key") != _key(test, tested):
             return None
-        result = read_result(test, place / OUTPUT)
+        result = read_result(test, place / OUTPUT, done.get("installed", ""))
         check(test, result)
     except AdaptError as error:
         if (place / DONE).is_file():
@@ -188,16 +195,19 @@ def _run(
     shutil.rmtree(place / OUTPUT, ignore_errors=True)
     (place / OUTPUT).mkdir(parents=True)
     values = {**tested.values, **_model_values(test, tested, merged), "output": str((place / OUTPUT).absolute())}
+    words = test.command.filled(values)
+    installed = installed_version(words[0], folder)
     seconds = run_command(
-        test.command.filled(values),
+        words,
         place=test.command.place,
         folder=folder,
         log=place / LOG,
         timeout=test.timeout,
     )
-    store.write_json_whole(place / DONE, {"key": _key(test, tested), "seconds": round(seconds, 1)})
+    done = {"key": _key(test, tested), "seconds": round(seconds, 1), "installed": installed}
+    store.write_json_whole(place / DONE, done)
     try:
-        result = read_result(test, place / OUTPUT)
+        result = read_result(test, place / OUTPUT, installed)
     except DataError as error:
         ended = f"The command ended well after {format_seconds(seconds)}"
         raise DataError(f"{error}. {ended}. {log_tail(place / LOG)}") from error

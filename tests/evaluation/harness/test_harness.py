@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from adaptinf.config import RunConfig, SkillConfig, TrainingConfig, load, parse,
 from adaptinf.data import Evaluation
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.evaluation.harness.changes import changed_harness
+from adaptinf.evaluation.harness.installed import installed_version
 from adaptinf.evaluation.harness.joining import joined
 from adaptinf.evaluation.harness.running import StepModel, place_of, run_harnesses, tidy
 from adaptinf.evaluation.harness.tests import harness_problems, read_harnesses
@@ -61,7 +63,7 @@ def test_a_result_of_lmms_eval_becomes_a_score_with_items(tmp_path):
     (result,) = run(tmp_path, [harness.entry()]).values()
     assert (result.score, result.standard_error, result.num_items) == (0.5, 0.25, 4)
     assert result.metric == "lmms_eval tiny/acc,none"
-    assert result.version == "lmms-eval 0.7.3, tiny 0.0"
+    assert re.fullmatch(r"lmms-eval 0\.7\.3, tiny 0\.0 \(settings [0-9a-f]{8}\)", result.version)
     assert [item.prompt for item in result.items] == [f"Question {number}?" for number in range(4)]
     assert [item.score for item in result.items] == [1, 0, 1, 0]
     assert [item.prediction for item in result.items] == ["0", "no", "2", "no"]
@@ -144,6 +146,30 @@ def test_scores_on_another_scale_need_it_in_the_entry(tmp_path):
     assert result.metric == "lmms_eval tiny/acc,none of 2000"
     # The score is no mean of the items' scores, which are therefore not its scores.
     assert all(math.isnan(item.score) for item in result.items)
+
+
+def test_the_version_is_that_of_the_environment_of_the_program(tmp_path):
+    program = tmp_path / "venv/bin/lmms-eval"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "venv/lib/python3.11/site-packages/lmms_eval-0.7.9.dist-info").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(program)
+    (tmp_path / "script").write_text(f"#!{program.parent / 'python'}\n")
+    (tmp_path / "script").chmod(0o755)
+    for name in (str(program), "./venv/bin/lmms-eval", "./link", "./script"):
+        assert installed_version(name, tmp_path) == "0.7.9"
+    assert installed_version("sh", tmp_path) == installed_version("no-such-program", tmp_path) == ""
+    # What lmms-eval writes is the commit of the folder in which it runs.
+    harness = FakeHarness(tmp_path / "harness", version="main@0123abcd")
+    (result,) = run(tmp_path, [harness.entry()]).values()
+    assert result.version.startswith("tiny 0.0 (settings ")
+
+
+def test_a_share_of_the_items_is_counted(tmp_path):
+    harness = FakeHarness(tmp_path / "harness", items=3, effective=0.5, original=5)
+    (result,) = run(tmp_path, [harness.entry()]).values()
+    assert result.num_items == 3
 
 
 def test_samples_are_used_only_where_all_items_have_one(tmp_path):
@@ -332,7 +358,8 @@ def test_results_become_rows_of_the_matrix(tmp_path):
     ("behaviour", "entry", "phrase"),
     [
         ({"items": 5, "score": 0.5}, {}, "it counted 4 items, now 5"),
-        ({"version": "0.8.0"}, {}, "the version was lmms-eval 0.7.3, tiny 0.0, now lmms-eval 0.8.0, tiny 0.0"),
+        ({"version": "0.8.0"}, {}, "the version was lmms-eval 0.7.3, tiny 0.0 "),
+        ({"until": "."}, {}, "the version was lmms-eval 0.7.3, tiny 0.0 "),
         ({"task": "huge"}, {}, "the metric was lmms_eval tiny/acc,none, now lmms_eval huge/acc,none"),
         ({"logs": False}, {}, "its logged items differ"),
         ({}, {"scale": 2}, "scale was 1, now 2"),
