@@ -94,6 +94,8 @@ def show_status(found: Status) -> None:
     say(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
     for line in found.accepted:
         say(f"accepted: {line}")
+    for path in found.logs:
+        say(f"log of a test: {found.folder / path}")
     if found.newest_test is not None:
         say(*_test_lines(found.newest_test))
     for step in found.steps:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
+from adaptinf.evaluation.harness.running import logs_below
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.stored import StoredDataset, dataset_info, stored_datasets
@@ -100,6 +101,8 @@ class Status:
     """Estimate for the waiting steps; None before the first step is finished."""
     accepted: tuple[str, ...]
     """Changes of base model and tests that the user has accepted, a line each."""
+    logs: tuple[str, ...]
+    """Logs of the commands that test the model of the step under way, relative to the folder."""
     newest_test: NewestTest | None
     """The newest test: accuracies whatever the format, answers that were cut off; None: nothing is tested yet."""
     steps: tuple[StepStatus, ...]
@@ -147,9 +150,18 @@ def status_of(run: Run) -> Status:
         testing_base=folders.is_making(BASE_STEP, Evaluation),
         seconds_left=_seconds_left(len(run.settings.stream), folders.num_finished, seconds),
         accepted=tuple(change.line for change in accepted_changes(run)),
+        logs=tuple(_harness_logs(run, folders)),
         newest_test=newest_test(run, folders),
         steps=tuple(_step_statuses(run, folders, seconds, datasets)),
     )
+
+
+def _harness_logs(run: Run, folders: StepFolders) -> Iterator[str]:
+    """Yield where the commands that test a model have written, of evaluations that are not finished."""
+    for step in (BASE_STEP, folders.num_finished):
+        if folders.is_making(step, Evaluation):
+            for path in logs_below(store.part_of(run.stage_folder(step, Evaluation))):
+                yield path.relative_to(run.folder).as_posix()
 
 
 def _state_at_rest(run: Run) -> str:

@@ -155,6 +155,7 @@ def test_a_repaired_harness_goes_on(begun):
         harness.behave(**behaviour)
         with pytest.raises(error):
             run_all(run_of(folder, stream))
+        assert api.status(folder / "run").logs == ("steps/01/evaluation.part/harness/pope/log.txt",)
     harness.behave(items=4)
     # How it is read may be corrected, as long as the same is meant.
     text = stream.read_text()
@@ -162,6 +163,7 @@ def test_a_repaired_harness_goes_on(begun):
     assert stream.read_text() != text
     run_all(run_of(folder, stream))
     assert run_of(folder, stream).newest(Evaluation).breaks == {}
+    assert api.status(folder / "run").logs == ()
 
 
 def test_another_command_is_refused_until_it_is_accepted(begun):

@@ -97,6 +97,11 @@ def place_of(part: Path, skill: str) -> Path:
     return part / FOLDER / name
 
 
+def logs_below(part: Path) -> list[Path]:
+    """Return the logs of the harnesses of an evaluation."""
+    return sorted((part / FOLDER).glob(f"*/{LOG}"))
+
+
 def read_result(test: HarnessTest, output: Path, installed: str = "") -> HarnessResult:
     """Return the result that a harness has written into a folder.
 
