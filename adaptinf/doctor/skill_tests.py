@@ -16,9 +16,9 @@ from adaptinf.words import counted
 
 
 def check_tests(config: RunConfig) -> Iterator[Check]:
-    """Yield one check per skill with items: a test file without a usable item is bad, rejected rows are counted."""
+    """Yield one check per skill: a test file without a usable item is bad, as is a command that cannot be started."""
     with registry.scope(config.plugins):
-        for skill in (one for one in config.evaluation if one.command is None):
+        for skill in config.evaluation:
             name = f"tests of {skill.skill}"
             if skill.command is not None:
                 yield _harness_check(name, config, skill)

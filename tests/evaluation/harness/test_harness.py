@@ -14,6 +14,7 @@ import pytest
 
 from adaptinf.config import RunConfig, SkillConfig, TrainingConfig, load, parse, to_yaml
 from adaptinf.data import Evaluation
+from adaptinf.doctor.skill_tests import check_tests
 from adaptinf.errors import ConfigError, DataError
 from adaptinf.evaluation.harness.changes import changed_harness
 from adaptinf.evaluation.harness.installed import installed_version
@@ -301,6 +302,16 @@ def test_commands_are_checked_before_a_run(tmp_path):
         assert "is not known; write lmms_eval" in line
     (line,) = problems(tmp_path, "sh {output} {merged}", count="n")
     assert "count='n' is for reads: json:KEY" in line
+
+
+def test_doctor_says_which_program_tests_a_skill(tmp_path):
+    for command, is_good, text in (
+        ("sh {output} {merged}", True, "by sh"),
+        ("no-such-harness {output} {merged}", False, "is not on the PATH"),
+    ):
+        skill = SkillConfig(skill="pope", command=command, reads="lmms_eval")
+        (check,) = check_tests(RunConfig(evaluation=[skill], commands_folder=str(tmp_path)))
+        assert text in str(check) and check.is_good == is_good
 
 
 def test_an_entry_is_written_and_read_back_with_its_own_keys(tmp_path):
