@@ -24,6 +24,8 @@ TRIED_WIDTH = 2
 """Rows at once in a trial."""
 
 
+SHORT = 4
+"""Tokens of the longest answer below which rows hardly differ in when they end: whole batches are as fast."""
 POSSIBLE = 50.0
 """A word whose logit is so far below the largest one is never written."""
 
@@ -42,17 +44,19 @@ class _Seen:
 def find_way(task: Task, numbers: Sequence[int]) -> Way:
     """Return the fastest way whose answers to some prompts are those of plain `generate` one by one, rounding apart.
 
-    Of fewer than two prompts that is plain `generate` itself.
+    Of fewer than two prompts that is plain `generate` itself; of answers below SHORT tokens whole batches, if they are
+    right.
 
     Args:
-        task: the prompts; its way and its limits are not looked at.
+        task: the prompts; its way is not looked at.
         numbers: the prompts to try, at most as many as there are TRIED_TOKENS.
     """
     alone = dict(_alone(task, numbers)) if len(numbers) > 1 else {}
     if len(alone) < 2:
         return WHOLE
     limits = dict(zip(alone, TRIED_TOKENS, strict=False))
-    for way in WAYS[:-1]:
+    is_short = max(task.limits.values()) < SHORT
+    for way in [WHOLE] if is_short else WAYS[:-1]:
         tried = replace(task, way=way, limits=limits, width=TRIED_WIDTH, ends=frozenset(), min_shared=1)
         try:
             found = _whole(tried, list(alone)) if way == WHOLE else _by_way(tried, list(alone))
@@ -69,7 +73,7 @@ def find_way(task: Task, numbers: Sequence[int]) -> Way:
 
 def _alone(task: Task, numbers: Sequence[int]) -> Iterator[tuple[int, list[Tensor]]]:
     """Yield the logits of each prompt alone, of those that the model answers."""
-    tokens = max(TRIED_TOKENS)
+    tokens = min(max(TRIED_TOKENS), max(task.limits.values()))
     for number in numbers:
         try:
             yield number, _whole(replace(task, ends=frozenset(), limits={number: tokens}), [number])[number]
