@@ -15,6 +15,7 @@ from adaptinf.results.recording import record_of
 from adaptinf.runs import Run
 from adaptinf.runs.learners import learner_after
 from tests.helpers.fake_trainer import write_fake_trainer
+from tests.helpers.report_page import Page
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 from tests.helpers.text_model import write_text_model
 
@@ -75,6 +76,8 @@ def test_every_command_works_on_a_run_whose_trainer_is_outside(given, tmp_path, 
         assert code == 0, (command, said + err)
     card = (tmp_path / "exported-model" / "README.md").read_text(encoding="utf-8")
     assert "| trainer | a program outside of adaptinf (" in card and str(tmp_path) not in card
+    losses = [(row["step"], row["loss"]) for row in Page(folder / "report.html").rows("training")]
+    assert losses == [(1, 2.5), (1, 1.25), (2, 2.5), (2, 1.25)]
     assert call("run", stream, "--out", folder)[0] == 0, "a finished run is left as it is"
 
 

@@ -21,6 +21,7 @@ from adaptinf.report.scorers import histogram_figure, scorer_figure
 from adaptinf.report.skills import accuracy_figure, heat_map, matrix_figure
 from adaptinf.report.table import summary_table
 from adaptinf.report.thumbnails import Album
+from adaptinf.report.training import training_figure
 from adaptinf.report.vector_map import map_figure
 from adaptinf.runs import Run
 from adaptinf.runs.layout import REPORT
@@ -84,6 +85,7 @@ def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
         scorer_figure(shown),
         histogram_figure(shown),
         composition_figure(shown),
+        training_figure(facts),
         cost_figure(facts),
         *sample_figures,
     ]

@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --hide-scrollbars --disable-dev-shm-usage"
 ).split()
 SECONDS_TO_OPEN = 3.0
-CHARTS = ("accuracy", "pool", "deciders", "entropies", "histograms", "shares", "favours", "map", "time", "disk")
+CHARTS = ("accuracy", "pool", "deciders", "entropies", "histograms", "shares", "favours", "loss", "map", "time", "disk")
 CARDS = ("answers", "pairs", "gallery")
 DRAWN = """
 const figure = document.querySelector(`figure[data-figure="${arguments[0]}"]`);

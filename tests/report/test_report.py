@@ -60,7 +60,9 @@ def test_the_policy_lists_exactly_the_two_scripts(page):
 
 def test_sections_come_in_the_order_of_the_story(page):
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "section" and "id" in attributes]
-    assert ids == ["table", "skills", "answers", "pool", "scorers", "composition", "map", "pairs", "gallery", "cost"]
+    assert ids == [
+        "table", "skills", "answers", "pool", "scorers", "composition", "training", "map", "pairs", "gallery", "cost",
+    ]  # fmt: skip
     for question in ("Did the selection help?", "What was forgotten?", "What was selected?", "What was pruned?"):
         assert page.text.index(question) < page.text.index("Table")
     assert page.text.index("What did it cost?") < page.text.index("Table")
@@ -73,6 +75,16 @@ def test_the_pool_shrinks_by_what_was_pruned(page, runs):
         assert [row["before"] for row in rows] == [24, 16 + 16] and [row["after"] for row in rows] == [16, 16]
         pruned = [len(table(folder, step, "pruning", "pruned.parquet")["id"]) for step in ("00", "01")]
         assert [row["pruned"] for row in rows] == pruned
+
+
+def test_the_loss_of_each_step_is_that_of_its_log(page, runs):
+    for method, folder in runs.items():
+        for step in (1, 2):
+            path = folder / "steps" / f"{step - 1:02d}" / "model" / "trainer_log.json"
+            log = json.loads(path.read_text(encoding="utf-8"))
+            rows = [row for row in page.rows("training") if (row["run"], row["step"]) == (method, step)]
+            assert [row["loss"] for row in rows] == pytest.approx([record["loss"] for record in log], rel=1e-4)
+            assert rows[-1]["share"] == 1 and len(rows) == len(log) > 1
 
 
 def test_compositions_add_up_to_what_was_chosen(page, runs):

@@ -199,6 +199,24 @@ const charts = {
     });
   },
 
+  loss(canvas, allRows) {
+    const rows = ofRun(allRows);
+    const steps = unique(rows.map((row) => row.step)).sort((a, b) => a - b);
+    const traces = steps.map((step) => {
+      const own = rows.filter((row) => row.step === step);
+      return {
+        name: stepName(own[0]), x: own.map((row) => step - 1 + row.share), y: own.map((row) => row.loss), mode: own.length > 1 ? "lines" : "markers",
+        line: { color: color("c0"), width: 2 },
+        text: own.map((row) => `step ${step}${row.epoch === null ? "" : `, epoch ${number(row.epoch, 2)}`}: loss ${number(row.loss, 3)}`),
+        hovertemplate: "%{text}<extra></extra>",
+      };
+    });
+    return show(canvas, traces, {
+      showlegend: false, yaxis: { rangemode: "tozero" },
+      xaxis: { tickvals: steps.map((step) => step - 0.5), ticktext: steps.map((step) => stepName(rows.find((row) => row.step === step))), showgrid: false },
+    });
+  },
+
   time: (canvas, rows, figure) => byStage(canvas, rows, figure, "seconds", (value) => seconds(value), "seconds"),
   disk: (canvas, rows, figure) => byStage(canvas, rows, figure, "bytes", (value) => `${number(value / 1e6)} MB`, "MB"),
 };
