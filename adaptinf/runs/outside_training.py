@@ -102,7 +102,7 @@ def _merged(recipe: LearnerRecipe, part: Path, base: str) -> Path:
     if not folder.exists():
         unfinished = part_of(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
-        write_merged(recipe, unfinished, base=base)
+        write_merged(recipe.unquantised(), unfinished, base=base)
         os.rename(unfinished, folder)
     return folder
 

@@ -18,6 +18,8 @@ PASSED = ("epochs", "learning_rate")
 """Settings of the training that a command gets by a placeholder."""
 CHECKED = ("tune", "adapter", "command", "format", "timeout")
 """Settings of the training that say how the command is used; all others are the built-in trainer's."""
+MEASURED = ("rank", "alpha", "target_modules", "exclude_modules", "experts")
+"""Settings of `model.lora` that the first step is measured with; the trainer has its own."""
 NEW_ADAPTER = "pass {adapter}, or set training.adapter: merge"
 """What to do where a trainer begins a new adapter at each step."""
 
@@ -106,6 +108,10 @@ def _without_effect(config: RunConfig, command: Command) -> list[str]:
     model = config.model
     if model.projector != "frozen" and training.tune == "lora":
         found.append(f"model.projector={model.projector!r} has no effect with {PLACE}; let your trainer train it")
-    if model.lora.dropout != LoraConfig().dropout and model.adapter is None:
-        found.append(f"model.lora.dropout={model.lora.dropout} has no effect with {PLACE}; give it to your trainer")
+    given = model.lora if model.adapter is None else LoraConfig()
+    found += [
+        f"model.lora.{name}={getattr(given, name)!r} has no effect with {PLACE}; give it to your trainer"
+        for name in LoraConfig.model_fields
+        if name not in MEASURED and getattr(given, name) != getattr(LoraConfig(), name)
+    ]
     return found

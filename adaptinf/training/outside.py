@@ -12,6 +12,7 @@ from pathlib import Path
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Trained
 from adaptinf.errors import ModelError
+from adaptinf.models.kernels import is_quantised
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import release
 from adaptinf.outside import Command, run_command
@@ -67,7 +68,7 @@ def train_outside(task: Task, config: TrainingConfig, *, out: Path, progress: Pr
     else:
         _run(task, words, output, out, progress)
     try:
-        dtype = _save(output, out, task)
+        _save(output, out, task)
     except ModelError:
         # What it wrote is of no use, so it must train again once it is repaired.
         (out / ENDED).unlink(missing_ok=True)
@@ -86,7 +87,6 @@ def train_outside(task: Task, config: TrainingConfig, *, out: Path, progress: Pr
         "trainer": task.start.place,
         "optimizer_steps": told.num_steps,
         "final_loss": losses[-1] if losses else None,
-        "model_dtype": dtype,
     }
     return Trained(log=[dict(sorted(record.items())) for record in told.log], info=info)
 
@@ -111,8 +111,8 @@ def _has_ended(out: Path, words: list[str]) -> bool:
     return path.is_file() and (out / OUTPUT).is_dir() and tables.read_record(path).get("words") == words
 
 
-def _save(output: Path, out: Path, task: Task) -> str:
-    """Check what a trainer wrote and save it as every step's weights are; return the type of the model's weights."""
+def _save(output: Path, out: Path, task: Task) -> None:
+    """Check what a trainer wrote, and save it as every step's weights are."""
     start = task.start
     learner = read_written(output, start)
     task.check(learner)
@@ -123,8 +123,8 @@ def _save(output: Path, out: Path, task: Task) -> str:
     save_weights(learner, out)
     if start.tune == "lora":
         check_complete(out, output, dtype, start.place)
-        check_merge(learner, start.place)
-    return str(dtype).removeprefix("torch.")
+        if not is_quantised(learner.model):  # beside quantised weights an adapter stays as it is
+            check_merge(learner, start.place)
 
 
 def _doubts(told: Told, task: Task, config: TrainingConfig) -> list[str]:

@@ -25,12 +25,10 @@ from adaptinf.models.loading import Learner
 from adaptinf.models.passes import is_same, uncut
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.models.trial.attention import conversations
+from adaptinf.training.continued import MIN_COSINE, adapter_layers, check_continued, cosine
 from adaptinf.training.weights_files import check_files, check_kind, have_same_weights, named_base, tensors
 from adaptinf.words import counted, one_line, shortened
 
-MIN_COSINE = 0.5
-"""Least median cosine of an adapter's A with that of the step before: of a new one it is near 0, of one that was
-trained further near 1."""
 MERGE_TIMES = 10.0
 """An adapter is added to weights that may be rounded: its outputs differ by more than those of two equal batches."""
 
@@ -49,16 +47,6 @@ class Start:
     """Name of the setting with the trainer's command, for messages."""
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One layer's adapter."""
-
-    down: Tensor
-    """Its A, on the CPU."""
-    rank: int
-    scaling: float
-
-
 def read_written(folder: Path, start: Start) -> Learner:
     """Return the learner that a trainer made, as it is to be saved.
 
@@ -73,14 +61,14 @@ def read_written(folder: Path, start: Start) -> Learner:
     _check_kind_of_adapter(folder, start.place)
     _check_base(folder, start)
     before = start.recipe.make()
-    outputs, layers = _outputs(before), _layers(before)
+    outputs, layers = _outputs(before), adapter_layers(before)
     former = _weights(before) if layers else None
     if layers:
         del before  # two models may not fit into memory
         before = replace(start.recipe, continued=None).make()
     learner = load_adapter(before, folder)
     if layers:
-        _check_continued(_layers(learner), layers, start.place)
+        check_continued(adapter_layers(learner), layers, start.place)
     _check_moved(_weights(learner) if former is not None else None, former, outputs, _outputs(learner), start)
     return learner
 
@@ -119,7 +107,7 @@ def _read_model(folder: Path, start: Start) -> Learner:
     device, former = before.device, _state(before.model)
     trained = replace(before, model=found.to(device).eval())
     now = _state(found)
-    cosines = [_cosine(now[name], former[name]) for name, value in former.items() if value.dim() > 1]
+    cosines = [cosine(now[name], former[name]) for name, value in former.items() if value.dim() > 1]
     if median(cosines) < MIN_COSINE:
         raise ModelError(
             f"{start.place} wrote a model of the same shape that was not trained from {start.model} (median cosine of "
@@ -213,37 +201,6 @@ def _check_kind_of_adapter(folder: Path, place: str) -> None:
         raise ModelError(f"{place} wrote an adapter of the kind {kind}; only LoRA adapters can be used")
 
 
-def _check_continued(now: dict[str, _Layer], before: dict[str, _Layer], place: str) -> None:
-    """Check that an adapter is that of the step before, trained further.
-
-    Raises:
-        ModelError: it is on other layers, has another rank or scale, or its A points elsewhere.
-    """
-    why = _difference(now, before)
-    if why is None:
-        cosine = median(_cosine(now[name].down, layer.down) for name, layer in before.items())
-        if cosine < MIN_COSINE:
-            why = f"its A has a median cosine of {cosine:.2f} with that of the step before"
-    if why is not None:
-        raise ModelError(
-            f"{place}: the trainer began a new adapter; pass {{adapter}}, or set training.adapter: merge ({why})"
-        )
-
-
-def _difference(now: dict[str, _Layer], before: dict[str, _Layer]) -> str | None:
-    """Return how the settings of two adapters differ, in words; None: they do not."""
-    if now.keys() != before.keys():
-        other = min(now.keys() ^ before.keys())
-        return f"it is on {counted(len(now), 'layer')}, before on {len(before)}, and {other} is on one of the two lists"
-    for name, layer in before.items():
-        if now[name].rank != layer.rank:
-            return f"its rank is {now[name].rank}, before {layer.rank}"
-        if abs(now[name].scaling - layer.scaling) > 1e-6 * abs(layer.scaling):
-            alpha, former = (one.scaling * one.rank for one in (now[name], layer))
-            return f"its alpha is {alpha:g}, before {former:g}"
-    return None
-
-
 def _check_moved(
     now: dict[str, Tensor] | None, former: dict[str, Tensor] | None, before: list[Tensor], after: list[Tensor],
     start: Start,
@@ -272,17 +229,6 @@ def _outputs(learner: Learner) -> list[Tensor]:
     return [whole.model(**batch.inputs, use_cache=False).logits.cpu() for _, batch in conversations(whole)]
 
 
-def _layers(learner: Learner) -> dict[str, _Layer]:
-    """Return the layers with an adapter by their name; embeddings too, whose factors have names of their own."""
-    found = {}
-    for name, module in learner.model.named_modules():
-        for factors in ("lora_A", "lora_embedding_A"):
-            for adapter, factor in getattr(module, factors, {}).items():
-                weight = getattr(factor, "weight", factor).detach().float().cpu()
-                found[name] = _Layer(weight, int(module.r[adapter]), float(module.scaling[adapter]))
-    return found
-
-
 def _weights(learner: Learner) -> dict[str, Tensor]:
     """Return the weights of an adapter, on the CPU."""
     return {
@@ -293,8 +239,3 @@ def _weights(learner: Learner) -> dict[str, Tensor]:
 
 def _state(model: Any) -> dict[str, Tensor]:
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}
-
-
-def _cosine(one: Tensor, other: Tensor) -> float:
-    first, second = one.float().flatten(), other.float().flatten()
-    return float(torch.nn.functional.cosine_similarity(first, second, dim=0))

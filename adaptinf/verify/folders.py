@@ -32,6 +32,7 @@ LOSES_LESS = {
     (POOL_STAGE, store.REJECTED): "which rows were rejected at step {step}, and why; the samples are whole",
     (POOL_STAGE, REPAIRED_FILE): "what the reader changed in samples of step {step}; the samples are whole",
     (Trained.stage, Trained.LOG): "the log of the training of step {step}; the weights are whole",
+    (Trained.stage, Trained.OUTPUT): "what the trainer of step {step} printed; the weights are whole",
     (Evaluation.stage, Evaluation.PREDICTIONS): "the answers {after}; the accuracies are whole",
     (Evaluation.stage, store.REJECTED): "which test rows were rejected {after}",
 }

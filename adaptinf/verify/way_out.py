@@ -86,12 +86,17 @@ def damages(run: Run, found: Examination, recipes: Recipes) -> Iterator[Damage]:
     yield from found.others
 
 
+LOGS = frozenset({Trained.LOG, Trained.OUTPUT})
+"""Files beside the weights that nothing but a person reads."""
+
+
 def is_removable(place: Place, problems: list[Problem], recipes: Recipes) -> bool:
     """Tell whether a damaged folder is worth removing, as it can be made again.
 
     Weights that are whole are kept where only the log beside them is damaged.
     """
-    is_log = place.stage == Trained.stage and {problem.path.name for problem in problems} == {Trained.LOG}
+    names = {problem.path.name for problem in problems}
+    is_log = place.stage == Trained.stage and bool(names) and names <= LOGS
     return recipes.obstacle(place) is None and not is_log
 
 
@@ -100,7 +105,7 @@ def _damage(run: Run, place: Place, problem: Problem, names: frozenset[str], rec
     can_be_made = obstacle is None
     if obstacle is not None:
         way_out = _bring_back(place, obstacle)
-    elif place.stage == Trained.stage and names == {Trained.LOG}:
+    elif place.stage == Trained.stage and names and names <= LOGS:
         can_be_made = False
         way_out = (
             f"bring back a copy; nothing else needs it. To train again for it: delete {folder}, then {run_command(run)}"
