@@ -163,6 +163,12 @@ def test_a_killed_step_is_finished_as_the_old_version_finishes_it(old, asked, do
     assert made[0] == made[1]
     matrices = [json.loads((path / "matrix.json").read_text()) for path in (step / "evaluation", expected)]
     assert matrices[0]["scores"][:3] == matrices[1]["scores"][:3] and len(matrices[0]["scores"]) == 4
+    # What the old version did not record stays unknown beside what this version adds.
+    *former, now = matrices[0]["tolerant"]
+    assert all(value is None for row in former for value in row) and None not in now
+    assert asked("status", old)["steps"][1]["average_tolerant"] is None
+    done("report", old)
+    assert "not known, in whole or in part" in Page(old / "report.html").text
 
 
 def test_corrections_hold_and_the_next_dataset_is_added_and_learnt(old, asked, done):

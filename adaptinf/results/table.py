@@ -8,12 +8,12 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from adaptinf.results import fairness
-from adaptinf.results.both_scores import FIELDS, STRICT, TOLERANT, both_scores, both_scores_json, both_scores_table
-from adaptinf.results.columns import COLUMN, COLUMNS, cell, interval_of, paired_test_text
-from adaptinf.results.intervals import PairedTest
+from adaptinf.results.both_scores import both_scores_json, both_scores_table
+from adaptinf.results.columns import COLUMNS, interval_of
 from adaptinf.results.paired import PairedDifference, paired_difference
 from adaptinf.results.per_skill import SkillLine, skill_lines, skill_table
 from adaptinf.results.records import RunRecord
+from adaptinf.results.row_forms import DIFFERENCES, TESTS, as_numbers, as_text, html_table, numbers_of
 from adaptinf.results.summary import Summary, summaries
 from adaptinf.selection.traits import methods_with_role
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 MARK = "†"
 """Follows the name of a row that trained on fewer samples than the others."""
-DIFFERENCES = {"macro": "accuracy", "micro": "micro"}
-"""Field of `PairedDifference` -> its name in a heading."""
-TESTS = (*DIFFERENCES, "tolerant", "format_only")
-"""Fields of `PairedDifference` that are tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ class ResultsRow:
             **{column.field: interval_of(column, self.members)._asdict() for column in COLUMNS},
             "fewer_samples": self.num_fewer,
             "strict_and_tolerant": both_scores_json(self.members),
-            "against_random_replay": found and {name: _test(getattr(found, name)) for name in TESTS},
+            "against_random_replay": found and {name: numbers_of(getattr(found, name)) for name in TESTS},
         }
 
 
@@ -122,7 +118,7 @@ class ResultsTable:
         """
         import pandas as pd
 
-        rows = [_as_numbers(row) for row in self.rows]
+        rows = [{"method": row.method, **as_numbers(row.members, row.against)} for row in self.rows]
         return pd.DataFrame(rows, index=pd.Index([row.name for row in self.rows], name="name"))
 
     def _repr_html_(self) -> str:
@@ -130,12 +126,14 @@ class ResultsTable:
         head = "".join(f'<th title="{escape(column.meaning)}">{escape(column.heading)}</th>' for column in COLUMNS)
         head += "".join(f"<th>{name} against {escape(self.baseline)}</th>" for name in DIFFERENCES.values())
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in [row.label, *_as_text(row)]) + "</tr>"
+            "<tr>"
+            + "".join(f"<td>{escape(text)}</td>" for text in [row.label, *as_text(row.members, row.against)])
+            + "</tr>"
             for row in self.rows
         )
         notes = "".join(f"<li>{escape(line)}</li>" for line in self.note_lines())
         table = f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{body}</tbody></table>"
-        others = "".join(_html_table(rows) for rows in (self.both_scores, skill_table(self.skills)) if len(rows) > 1)
+        others = "".join(html_table(rows) for rows in (self.both_scores, skill_table(self.skills)) if len(rows) > 1)
         return f"{table}{others}<ul>{notes}</ul>"
 
     def note_lines(self, *, with_relative_gain: bool = True) -> list[str]:
@@ -224,38 +222,3 @@ def _results_row(
         against=found if isinstance(found, PairedDifference) else None,
         num_fewer=max(fewer.get(first.name, [0])),
     )
-
-
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    cells = ["".join(f"<td>{escape(text)}</td>" for text in row) for row in body]
-    titles = "".join(f"<th>{escape(text)}</th>" for text in head)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody><tr>{'</tr><tr>'.join(cells)}</tr></tbody></table>"
-
-
-def _test(found: PairedTest) -> dict[str, float]:
-    mean, low, high = (100.0 * value for value in found.interval)
-    return {"points": mean, "low": low, "high": high, "p_value": found.p_value, "effect": found.effect}
-
-
-def _as_numbers(row: ResultsRow) -> dict[str, Any]:
-    numbers: dict[str, Any] = {"method": row.method, "seeds": len(row.members)}
-    for column in COLUMNS:
-        mean, low, high = interval_of(column, row.members)
-        numbers |= {column.field: mean, f"{column.field}_low": low, f"{column.field}_high": high}
-    both = both_scores(row.members) or {STRICT: [], TOLERANT: []}
-    numbers |= {
-        f"{field}_{score}": interval_of(COLUMN[field], own).mean for score, own in both.items() for field in FIELDS
-    }
-    for field in TESTS:
-        test = None if row.against is None else _test(getattr(row.against, field))
-        for name, key in (("", "points"), ("_low", "low"), ("_high", "high"), ("_p_value", "p_value")):
-            numbers[f"{field}_difference{name}"] = float("nan") if test is None else test[key]
-    return numbers
-
-
-def _as_text(row: ResultsRow) -> list[str]:
-    differences = [
-        "–" if row.against is None else paired_test_text(getattr(row.against, field)) for field in DIFFERENCES
-    ]
-    return [*(cell(column, row.members) for column in COLUMNS), *differences]
