@@ -218,6 +218,7 @@ def processes_with(mark: str) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_run_leaves_no_process_and_goes_on(begun):
     folder, harness, stream = begun

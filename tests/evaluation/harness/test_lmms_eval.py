@@ -17,7 +17,7 @@ from adaptinf.runs import Run
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import rows, write_dataset, write_stream, write_test
 
-pytestmark = [pytest.mark.slow, pytest.mark.heavy]
+pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.timeout(1200)]
 
 PACKAGES = [
     "lmms-eval==0.7.3", "aiohappyeyeballs", "aiohttp", "aiosignal", "chardet", "DataProperty", "evaluate", "frozenlist",
