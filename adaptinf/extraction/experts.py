@@ -19,6 +19,7 @@ from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.calls import Call, tokens_of
 from adaptinf.models.experts import fused_experts, weight_gradients, weights_in, wrappers_in
 from adaptinf.models.loading import Learner
+from adaptinf.models.shares import is_added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ def units_of(learner: Learner, layers: list[int]) -> list[Unit]:
     adapters = {(layer, name): own for layer in layers for name, own in wrappers_in(blocks[layer]).items()}
     lora = learner.config.lora
     chosen = list(adapters)
-    if learner.adapter_fingerprint is None and lora.experts:
+    has_adapter = any(is_added(name) for name, _ in learner.model.named_parameters())
+    if lora.experts and not has_adapter:
         left_out = lora.exclude_modules or ()
         chosen = [place for place in places if place[0] in layers and place[1].split(".")[-1] not in left_out]
     if unknown := [f"{layer}.{name}" for layer, name in chosen if (layer, name) not in places]:

@@ -17,7 +17,7 @@ from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
 from adaptinf.errors import DataError, ModelError
 from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
-from adaptinf.models.kernels import check_gradients
+from adaptinf.models.kernels import attention_of, check_gradients
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.models.pissa import make_plain
 from adaptinf.models.shares import shares_of
@@ -107,6 +107,8 @@ def train(
         "optimizer_steps": trainer.state.global_step,
         "final_loss": log[-1]["loss"] if log else None,
         **shares.as_json(),
+        "attention": attention_of(learner.model),
+        "quantization": learner.config.quantization,
         **left_out,
     }
     return Trained(log=log, info=info)

@@ -30,7 +30,7 @@ def checks_of(stream, *overrides):
 def test_a_sound_model_passes_and_every_figure_is_there(stream):
     checks = checks_of(stream)
     assert set(checks) == {
-        "model", "token ids", "positions", "end token", "image tokens", "causality", "mask", "mixed batches",
+        "model", "weights", "token ids", "positions", "end token", "image tokens", "causality", "mask", "mixed batches",
         "adapters", "batches", "sketch", "gradient", "padding", "speed", "device", "whole pool", "whole run",
     }  # fmt: skip
     assert all(check.is_good for check in checks.values())
