@@ -55,7 +55,7 @@ CUT = {"max_new_tokens": 1}
 """A limit that cuts most answers off."""
 
 
-def tests_of(folder: Path) -> list[dict]:
+def entries_of(folder: Path) -> list[dict]:
     """Write the tests, and return their entries."""
     people = [{**row(n, "Colour?", "", skill="x"), "answers": ["red"] * 7 + ["blue"] * 3} for n in range(4)]
     people = [{**one, "conversations": one["conversations"][:1]} for one in people]
@@ -80,7 +80,7 @@ def tests_of(folder: Path) -> list[dict]:
 def stream(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("any")
     datasets = [write_dataset(folder, name, rows(10, word=name)) for name in ("one", "two")]
-    return write_stream(folder / "stream.yaml", datasets, tests_of(folder))
+    return write_stream(folder / "stream.yaml", datasets, entries_of(folder))
 
 
 @pytest.fixture(scope="module")

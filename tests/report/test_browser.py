@@ -32,7 +32,8 @@ CARDS = ("answers", "pairs", "gallery")
 DRAWN = """
 const figure = document.querySelector(`figure[data-figure="${arguments[0]}"]`);
 const canvas = figure.querySelector(".canvas");
-const marks = [...canvas.querySelectorAll(".point, .points path")].filter((one) => one.getBoundingClientRect().width);
+const drawn = [...canvas.querySelectorAll(".point, .points path, .lines path")];
+const marks = drawn.filter((one) => one.getBoundingClientRect().width);
 return {state: figure.dataset.state, marks: marks.length, wide: canvas.getBoundingClientRect().width,
         traces: (canvas.data || []).map((trace) => Math.max(trace.x.length, trace.y.length))};
 """
