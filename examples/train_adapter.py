@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
 from datasets import Image, List, load_dataset
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
@@ -47,6 +48,8 @@ settings = SFTConfig(
     logging_steps=1,
     save_steps=50,
     report_to="none",
+    bf16=torch.cuda.is_available(),
+    use_cpu=not torch.cuda.is_available(),
 )
 trainer = SFTTrainer(model=model, args=settings, train_dataset=rows, peft_config=lora)
 # The state is written last, so a checkpoint that has one is whole.

@@ -179,7 +179,8 @@ def test_trl_trains_on_images_and_each_step_begins_an_adapter_on_the_merged_mode
     for step in (0, 1):
         text = Trained.outputs(made.stage_folder(step, Trained))[0].read_text(encoding="utf-8")
         assert "Training completed" in text and trained(made, step).info["final_loss"] > 0
-    assert "merged" in text, "the second step starts from the merged model"
+    first, second = (load_file(made.stage_folder(step, Trained) / "adapter_model.safetensors") for step in (0, 1))
+    assert max(float((second[key] - first[key]).abs().max()) for key in first if "lora_A" in key) > 0.05, "a new one"
 
 
 @pytest.mark.parametrize("name", ["script", "llamafactory", "swift"])
@@ -189,7 +190,7 @@ def test_an_adapter_is_trained_further_over_two_steps(stream, tmp_path, name):
         command = training["command"].replace("/envs/trl/bin/torchrun --nproc_per_node 4 train_adapter.py", "")
         script = ROOT / "examples" / "train_adapter.py"
         program = f"{environment('trl') / 'torchrun'} --nproc_per_node 1 {script}"
-        training = {**training, "command": f"env ACCELERATE_USE_CPU=true {program} {command} --rank 4 --batch_size 2"}
+        training = {**training, "command": f"{program} {command} --rank 4 --batch_size 2"}
     elif name == "llamafactory":
         where = environment("llamafactory")
         options = "--lora_rank 4 --lora_alpha 8 --per_device_train_batch_size 2"

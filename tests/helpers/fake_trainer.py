@@ -88,9 +88,6 @@ elif way == "whole_model":
     for name, weight in weights.items():
         weights[name] = weight + (rng.normal(size=weight.shape) * 0.002).astype(np.float32)
     save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
-elif way == "once_killed" and attempt == 1:
-    print("waiting", flush=True)
-    time.sleep(600)
 elif way != "nothing":
     write_adapter(output)
 """
