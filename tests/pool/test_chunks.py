@@ -162,7 +162,8 @@ def test_a_worker_that_is_killed_stops_the_add_which_can_go_on(
         part = tmp_path / "part"
         options: dict[str, Any] = {"images": "reference", "on_bad_row": "reject", "origin": {}, "part": part}
         with pytest.raises(
-            StoreError, match=r"was killed \(SIGKILL\) at .*data.jsonl \(from .*\).*run the same command"
+            StoreError,
+            match=r"3 workers died at .*data.jsonl \(from .*\), .* \(SIGKILL\).*same command goes on",
         ):
             add_chunks(tmp_path / "pool", 0, reading, **options)
         assert chunk_folder(part, 0).exists()
