@@ -253,8 +253,8 @@ def resolve_dataset(item: SourceConfigs, base: Path) -> SourceConfigs:
 
 def _resolve_path(path: str, base: Path) -> str:
     """Return an absolute path for a file that exists; anything else (a hub name) as it stands."""
-    for folder in (base, Path.cwd()):
-        if path and (folder / path).exists():
+    for folder in (base, Path()):  # the second one is the current folder
+        if path and os.path.exists(os.path.join(folder, path)):
             return str((folder / path).resolve())
     return path
 
@@ -263,8 +263,8 @@ def _resolve_pattern(path: str, base: Path) -> str:
     """Return an absolute path for a file, or a pattern that files match; an address or a hub name as it stands."""
     if "://" in path:
         return path
-    for folder in (base, Path.cwd()):
-        if glob.has_magic(path) and not (folder / path).exists():
+    for folder in (base, Path.cwd()) if glob.has_magic(path) else ():
+        if not (folder / path).exists():
             # Only the pattern's own wildcards count, not brackets in the name of the folder.
             pattern = os.path.join(glob.escape(str(folder.resolve())), path)
             if next(glob.iglob(pattern, recursive=True), None) is not None:

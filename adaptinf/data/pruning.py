@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +64,15 @@ class Pruning:
         }
 
 
+class PruningCounts(NamedTuple):
+    """What a pruning did, in numbers."""
+
+    pruned: int
+    """Samples that it took away."""
+    kept: int
+    """Samples in the pool afterwards."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SavedPruning:
     """A step's pruning as saved in the run folder: by id, without the samples that stay."""
@@ -95,13 +104,13 @@ class SavedPruning:
     @classmethod
     def load_num_kept(cls, folder: Path) -> int:
         """Return the number of samples in the pool afterwards; nothing else is read."""
-        num_kept: int = tables.read_record(folder / store.INFO, kept=int)["kept"]
-        return num_kept
+        return cls.load_counts(folder).kept
 
     @classmethod
-    def load_num_pruned(cls, folder: Path) -> int:
-        """Return the number of pruned samples, which is read from the end of the table."""
-        return tables.num_rows(folder / cls.SAMPLES)
+    def load_counts(cls, folder: Path) -> PruningCounts:
+        """Return the numbers of samples that were pruned and that stayed, from info.json alone."""
+        info = tables.read_record(folder / store.INFO, rows=int, kept=int)
+        return PruningCounts(pruned=info["rows"], kept=info["kept"])
 
     @classmethod
     def load_ids(cls, folder: Path) -> pa.ChunkedArray:

@@ -165,8 +165,14 @@ def arrival_of(folder: Path) -> tuple[int, str] | None:
 
 def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
     """Return the finished datasets of a pool, in order of arrival."""
-    folders = sorted(pool_folder.absolute().iterdir()) if pool_folder.is_dir() else []
-    named = [(arrival_of(folder), folder) for folder in folders if folder.is_dir()]
+    if not pool_folder.is_dir():
+        return []
+    with os.scandir(pool_folder) as entries:
+        # Of a link the file system is asked, which `is_dir` would do with an error where it leads to itself.
+        names = [entry.name for entry in entries if (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir())]
+    whole = pool_folder.absolute()
+    folders = [whole / name for name in sorted(names)]
+    named = [(arrival_of(folder), folder) for folder in folders]
     found = [StoredDataset(*arrival, folder) for arrival, folder in named if arrival]
     return sorted(found, key=lambda dataset: dataset.index)
 

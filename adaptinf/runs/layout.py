@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,9 +29,20 @@ STAGES = tuple(kind.stage for kind in ARTIFACTS)
 """Folders of a step, in the order they are made; the last one is written by every step."""
 
 
-@lru_cache(maxsize=2**14)  # commands ask for each of thousands of steps a dozen times
+# Commands ask for each of thousands of steps and its stages a dozen times.
+@lru_cache(maxsize=2**14)
 def _step_folder(folder: Path, step: int) -> Path:
     return folder / BASE if step == BASE_STEP else folder / STEPS / f"{step:02d}"
+
+
+@lru_cache(maxsize=2**16)
+def _stage_folder(folder: Path, step: int, stage: str) -> Path:
+    return _step_folder(folder, step) / stage
+
+
+@lru_cache(maxsize=16)
+def _pool_folder(folder: Path) -> Path:
+    return folder / POOL
 
 
 class Layout:
@@ -41,7 +54,7 @@ class Layout:
     @property
     def pool_folder(self) -> Path:
         """Folder of the datasets."""
-        return self.folder / POOL
+        return _pool_folder(self.folder)
 
     @property
     def steps_folder(self) -> Path:
@@ -98,7 +111,7 @@ class Layout:
 
     def stage_folder(self, step: int, stage: type[store.Artifact]) -> Path:
         """Return the folder of a stage's artifact."""
-        return self.step_folder(step) / stage.stage
+        return _stage_folder(self.folder, step, stage.stage)
 
     def has(self, step: int, *stages: type[store.Artifact]) -> bool:
         """Tell whether these stages of a step are finished."""
@@ -107,9 +120,14 @@ class Layout:
     @property
     def num_finished(self) -> int:
         """Number of steps that are finished: the newest with a pruning, and all before it, whatever they have lost."""
-        numbered = [folder for folder in self.steps_folder.glob("*") if folder.name.isdigit()]
-        newest_first = sorted(numbered, key=lambda folder: int(folder.name), reverse=True)
-        finished = (int(folder.name) for folder in newest_first if (folder / SavedPruning.stage).exists())
+        names = list[str]()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names = [name for name in os.listdir(self.steps_folder) if name.isdigit()]
+        finished = (
+            int(name)
+            for name in sorted(names, key=int, reverse=True)
+            if (self.steps_folder / name / SavedPruning.stage).exists()
+        )
         return 1 + next(finished, -1)
 
     @property

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
+from adaptinf.data.pruning import PruningCounts
 from adaptinf.evaluation.harness.running import logs_below
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import STAGE as POOL_STAGE
@@ -136,6 +137,8 @@ def status_of(run: Run) -> Status:
     check_datasets(run)
     seconds, holder, folders = run.seconds(), lock.holder(run.folder), StepFolders.of(run)
     datasets = {dataset: dataset_info(dataset.folder) for dataset in stored_datasets(run.pool_folder)}
+    pruned = [step for step in range(len(run.settings.stream)) if folders.has(step, SavedPruning)]
+    prunings = {step: SavedPruning.load_counts(run.stage_folder(step, SavedPruning)) for step in pruned}
     return Status(
         folder=run.folder,
         state="running" if holder else _state_at_rest(run),
@@ -145,14 +148,14 @@ def status_of(run: Run) -> Status:
         cap=run.cap,
         steps_finished=folders.num_finished,
         steps_waiting=len(run.settings.stream) - folders.num_finished,
-        **_pool_status(run, folders, datasets),
+        **_pool_status(run, datasets, prunings),
         disk_bytes=store.folder_bytes(run.folder),
         testing_base=folders.is_making(BASE_STEP, Evaluation),
         seconds_left=_seconds_left(len(run.settings.stream), folders.num_finished, seconds),
         accepted=tuple(change.line for change in accepted_changes(run)),
         logs=tuple(_harness_logs(run, folders)),
         newest_test=newest_test(run, folders),
-        steps=tuple(_step_statuses(run, folders, seconds, datasets)),
+        steps=tuple(_step_statuses(run, folders, seconds, datasets, prunings)),
     )
 
 
@@ -179,7 +182,9 @@ def _is_finished(run: Run, step: int, stage: str) -> bool:
     return (run.dataset_folder(step) if stage == POOL_STAGE else run.step_folder(step) / stage).exists()
 
 
-def _pool_status(run: Run, folders: StepFolders, infos: Mapping[StoredDataset, dict[str, Any]]) -> dict[str, Any]:
+def _pool_status(
+    run: Run, infos: Mapping[StoredDataset, dict[str, Any]], prunings: Mapping[int, PruningCounts]
+) -> dict[str, Any]:
     """Return the number of samples in the pool, pruned and restored, and the withdrawn datasets.
 
     The numbers follow from what the folders say of themselves: no row of a dataset is read.
@@ -187,11 +192,9 @@ def _pool_status(run: Run, folders: StepFolders, infos: Mapping[StoredDataset, d
     withdrawn, restored = withdrawn_datasets(run.pool_folder), restored_ids(run.pool_folder)
     datasets = [dataset for dataset in infos if dataset.name not in withdrawn]
     num_stored = sum(infos[dataset]["rows"] for dataset in datasets)
-    steps = range(len(run.settings.stream))
-    prunings = [run.stage_folder(step, SavedPruning) for step in steps if folders.has(step, SavedPruning)]
-    num_pruned, num_restored = sum(map(SavedPruning.load_num_pruned, prunings)), 0
+    num_pruned, num_restored = sum(counts.pruned for counts in prunings.values()), 0
     if withdrawn or restored:
-        ids = _pruned_of(prunings, withdrawn)
+        ids = _pruned_of([run.stage_folder(step, SavedPruning) for step in prunings], withdrawn)
         num_restored = pc.sum(pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))).as_py() or 0
         num_pruned = len(ids) - num_restored
     return {
@@ -216,6 +219,7 @@ def _step_statuses(
     folders: StepFolders,
     seconds: Mapping[tuple[int, str], float],
     datasets: Mapping[StoredDataset, dict[str, Any]],
+    prunings: Mapping[int, PruningCounts],
 ) -> Iterator[StepStatus]:
     """Yield the state of every step; what all of them ask for is looked up once, as there may be thousands."""
     lost, spent = defaultdict[int, list[str]](list), defaultdict[int, list[float]](list)
@@ -237,16 +241,11 @@ def _step_statuses(
             under_way=tuple(kind.stage for kind in ARTIFACTS if folders.is_making(step, kind)),
             lost=tuple(lost[step]),
             finished=step < folders.num_finished,
-            kept=_kept(run, folders, step),
+            kept=prunings[step].kept if step in prunings else None,
             average_accuracy=averages.strict,
             average_tolerant=averages.tolerant,
             seconds=round(sum(spent[step]), 1) if spent[step] else None,
         )
-
-
-def _kept(run: Run, folders: StepFolders, step: int) -> int | None:
-    is_there = folders.has(step, SavedPruning)
-    return SavedPruning.load_num_kept(run.stage_folder(step, SavedPruning)) if is_there else None
 
 
 def _seconds_left(num_steps: int, done: int, seconds: Mapping[tuple[int, str], float]) -> float | None:

@@ -28,8 +28,8 @@ class StepFolders:
     def of(cls, run: Layout) -> StepFolders:
         """Return what the steps of a run hold now: each folder is listed once."""
         steps = [BASE_STEP, *(int(name) for name in _names(run.steps_folder) if name.isdigit())]
-        folders = {step: run.step_folder(step) for step in steps}
-        names = {step: _names(folder) for step, folder in folders.items() if folder.exists()}
+        folders = {step: _listed(run.step_folder(step)) for step in steps}
+        names = {step: found for step, found in folders.items() if found is not None}
         return cls(names=names, num_finished=run.num_finished)
 
     def has(self, step: int, *stages: type[store.Artifact]) -> bool:
@@ -53,8 +53,15 @@ class StepFolders:
 
 def _names(folder: Path) -> frozenset[str]:
     """Return what stands in a folder, without links to nothing; nothing where there is no folder."""
+    return _listed(folder) or NOTHING
+
+
+def _listed(folder: Path) -> frozenset[str] | None:
+    """Return the same; None where nothing is in the folder's place."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
         return NOTHING

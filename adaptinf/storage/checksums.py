@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from adaptinf.errors import StoreError
+from adaptinf.storage.paths import read_ordinary
 
 CHECKSUMS = "checksums.json"
 """Name of the file of the checksums inside a finished folder."""
@@ -102,11 +102,12 @@ def read(path: Path) -> Checksums | None:
 
 def _read_text(path: Path) -> str | None:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("not a file")
+        content = read_ordinary(path)
     except FileNotFoundError:
         return None
-    return path.read_bytes().decode("ascii")
+    if content is None:
+        raise ValueError("not a file, or one that is being written")
+    return content.decode("ascii")
 
 
 def _parsed(text: str) -> Checksums:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +19,9 @@ _known: dict[tuple[str, FileState], str] = {}
 """What this process has hashed; nothing but a saving of time."""
 
 
-def file_state(path: Path) -> FileState:
+def file_state(path: str | Path) -> FileState:
     """Return what changes when a file is written or replaced; cheap, as nothing is read."""
-    state = path.stat()
+    state = os.stat(path)
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 

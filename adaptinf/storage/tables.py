@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ Columns = dict[str, np.ndarray]
 """A table as named columns of equal length; text columns are numpy arrays of `str` objects."""
 FEW_ROWS = 10_000
 """Rows that one thread reads faster than several."""
+SMALL_BYTES = 4096
+"""Bytes of a table up to which what was read of it is kept, for others of the same content."""
 MAX_CAUSE = 200
 """Characters of a library's reason that a message holds at most."""
 
@@ -75,17 +79,35 @@ def read_texts(path: Path, *names: str) -> list[pa.ChunkedArray]:
     Raises:
         StoreError: as `read_table`.
     """
-    check_file(path)
-    with as_written(path, "cannot be read as Parquet"), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    is_small = _is_small(path)
+    if not is_small:
+        check_file(path)
+    with as_written(path, "cannot be read as Parquet"):
+        found = _texts_of_small(read_bytes(path), names) if is_small else _texts(path, names)
+    _require(path, [name for name in names if name not in found], "column")
+    return [found[name] for name in names]
+
+
+def _is_small(path: Path) -> bool:
+    try:
+        return os.path.getsize(path) <= SMALL_BYTES
+    except OSError:  # which opening it explains
+        return False
+
+
+@lru_cache(maxsize=256)  # of tables without rows a run may have thousands, all of the same bytes
+def _texts_of_small(content: bytes, names: tuple[str, ...]) -> dict[str, pa.ChunkedArray]:
+    return _texts(pa.BufferReader(content), names)
+
+
+def _texts(source: Path | pa.BufferReader, names: tuple[str, ...]) -> dict[str, pa.ChunkedArray]:
+    """Return those of the columns that a Parquet file has, as text."""
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:
         num_rows, known = file.metadata.num_rows, file.schema_arrow.names
         given = [name for name in names if name in known]
-        # A table without rows, of which a run may have thousands, has nothing to decode.
         table = file.read(given, use_threads=num_rows > FEW_ROWS) if num_rows else None
-        found = [
-            pa.chunked_array([], pa.string()) if table is None else table[name].cast(pa.string()) for name in given
-        ]
-    _require(path, [name for name in names if name not in given], "column")
-    return found
+        none = pa.chunked_array([], pa.string())
+        return {name: none if table is None else table[name].cast(pa.string()) for name in given}
 
 
 def column_names(path: Path) -> list[str]:
@@ -97,17 +119,6 @@ def column_names(path: Path) -> list[str]:
     check_ordinary(path)
     with as_written(path, "cannot be read as Parquet"):
         return list(pq.read_schema(path).names)
-
-
-def num_rows(path: Path) -> int:
-    """Return the number of rows of a Parquet file, of which the end alone is read.
-
-    Raises:
-        StoreError: the file is missing, or its end is damaged.
-    """
-    check_ordinary(path)
-    with as_written(path, "cannot be read as Parquet"):
-        return int(pq.read_metadata(path).num_rows)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ turns the comparison off for a block: what such a block reads may be damaged wit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +21,7 @@ from adaptinf.storage import checksums
 from adaptinf.storage.checksums import CHECKSUMS, WAY_OUT, Checksums, FileSums
 from adaptinf.storage.digests import FileState, file_state
 from adaptinf.storage.inspection import problem_of
-from adaptinf.storage.paths import why_no_file
+from adaptinf.storage.paths import read_ordinary, why_no_file
 
 _State = tuple[str, FileState]
 """Path and state of a file: while they stay, its content does."""
@@ -76,13 +77,12 @@ def read_bytes(path: Path) -> bytes:
         StoreError: as `check_file`.
         OSError: it cannot be read.
     """
-    check_ordinary(path)
+    state = _state(path)
     found = _checksums(path.parent) if is_checking() else None
     sums = None if found is None else found.files.get(path.name)
-    state = _state(path)
     if sums is not None and len(sums.blocks) == 1 and state is not None and state not in _SEEN:
-        data = path.read_bytes()
-        if _is_whole(data, sums):
+        data = read_ordinary(path)
+        if data is not None and _is_whole(data, sums):
             _SEEN[state] = {0}
             return data
     check_file(path)
@@ -184,20 +184,22 @@ def _check_blocks(path: Path, found: Checksums, name: str, wanted: range) -> Non
         _SEEN.setdefault(state, set()).update(left)
 
 
-def _state(path: Path) -> _State | None:
+def _state(path: str | Path) -> _State | None:
     """Return what tells whether a file has changed; None where it cannot be looked at, which reading it explains."""
+    # Texts, as thousands of small files are looked at by some commands, and making a Path takes longer than its state.
+    text = os.fspath(path)
     try:
-        return str(path.absolute()), file_state(path)
+        return text if os.path.isabs(text) else os.path.join(os.getcwd(), text), file_state(text)
     except OSError:
         return None
 
 
 def _checksums(folder: Path) -> Checksums | None:
     """Return the checksums of a folder, read again only when they have changed; None for a folder without."""
-    state = _state(folder / CHECKSUMS)
-    return checksums.load(folder) if state is None else _loaded(folder, state)
+    state = _state(os.path.join(folder, CHECKSUMS))
+    return checksums.load(folder) if state is None else _loaded(os.fspath(folder), state)
 
 
 @lru_cache(maxsize=2**14)  # several stages of thousands of steps, some of whose files are read later than others
-def _loaded(folder: Path, _: _State) -> Checksums | None:
-    return checksums.load(folder)
+def _loaded(folder: str, _: _State) -> Checksums | None:
+    return checksums.load(Path(folder))

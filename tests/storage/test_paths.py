@@ -13,7 +13,7 @@ from adaptinf.errors import ConfigError, DataError
 from adaptinf.formats import read
 from adaptinf.registry import scope
 from adaptinf.select_files.array_files import read_rows
-from adaptinf.storage.paths import why_no_file
+from adaptinf.storage.paths import read_ordinary, why_no_file
 
 KINDS = {
     "fifo.json": ("is no ordinary file", os.mkfifo),
@@ -72,3 +72,28 @@ def test_a_name_that_is_no_utf_8_is_quoted_without_what_stands_around_it(call, t
 def test_a_file_without_rows_is_a_dataset_without_rows_however_it_is_written(tmp_path, text):
     (tmp_path / "a.jsonl").write_text(text)
     assert list(read(tmp_path / "a.jsonl")) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"one", bytes(range(256)) * 1000])
+def test_a_file_is_read_whole_in_one_piece_or_in_several(tmp_path, monkeypatch, content):
+    (tmp_path / "file").write_bytes(content)
+    assert read_ordinary(tmp_path / "file") == content
+    whole = os.read
+    monkeypatch.setattr(os, "read", lambda file, count: whole(file, min(count, 1000)))
+    assert read_ordinary(str(tmp_path / "file")) == content
+
+
+@pytest.mark.parametrize("pieces", [[b"longe"], [b"3", b""]])
+def test_a_file_that_grows_or_shrinks_while_it_is_read_is_not_taken(tmp_path, monkeypatch, pieces):
+    (tmp_path / "file").write_bytes(b"four")
+    left = iter(pieces)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", lambda *_: next(left))
+        assert read_ordinary(tmp_path / "file") is None
+
+
+def test_what_is_no_ordinary_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert read_ordinary(tmp_path / "pipe") is None and read_ordinary(tmp_path) is None
+    with pytest.raises(FileNotFoundError):
+        read_ordinary(tmp_path / "gone")

@@ -238,3 +238,22 @@ def test_columns_of_texts_are_read_as_arrow_has_them_and_a_missing_one_is_named(
     (tmp_path / "table.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match="cannot be read as Parquet"):
         tables.read_texts(tmp_path / "table.parquet", "id")
+
+
+@pytest.mark.parametrize("num_rows", [0, 2, 2000])
+def test_of_tables_of_the_same_content_each_is_compared_with_its_checksum(tmp_path, num_rows):
+    for name in ("one", "two", "three"):
+        part = store.begin(tmp_path / name)
+        tables.write_table(part / "table.parquet", {"id": tables.text_array([str(row) for row in range(num_rows)])})
+        store.finish(tmp_path / name)
+    paths = [tmp_path / name / "table.parquet" for name in ("one", "two", "three")]
+    assert (paths[0].stat().st_size > tables.SMALL_BYTES) == (num_rows == 2000)
+    damaged = bytearray(paths[1].read_bytes())
+    damaged[-20] ^= 1
+    paths[1].write_bytes(damaged)
+    paths[2].unlink()
+    assert len(tables.read_texts(paths[0], "id")[0]) == num_rows
+    with pytest.raises(StoreError, match=r"two/table\.parquet is damaged"):
+        tables.read_texts(paths[1], "id")
+    with pytest.raises(StoreError, match=r"three/table\.parquet is missing"):
+        tables.read_texts(paths[2], "id")

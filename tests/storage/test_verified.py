@@ -180,7 +180,7 @@ def test_flips_in_tables_and_arrays_without_checksums_end_in_a_value_or_in_one_s
                     assert "\n" not in str(error)
 
 
-OPENED = (tables.read_array, tables.read_json, tables.read_table, tables.num_rows, store.read_lines)
+OPENED = (tables.read_array, tables.read_json, tables.read_table, tables.read_texts, store.read_lines)
 
 
 @pytest.mark.parametrize("read", OPENED)
