@@ -26,22 +26,29 @@ def allowed_answers(sample: Sample) -> tuple[str, ...]:
     return answers_of(sample.meta.get(ANSWERS)) or (right_answer(sample),)
 
 
-def item_of(sample: Sample, prediction: str = "") -> Item:
-    """Return a test item with what a model answers to it."""
-    return Item(prediction, allowed_answers(sample), ItemMeta(sample))
+def item_of(sample: Sample, prediction: str = "", *, asked: set[str] | None = None) -> Item:
+    """Return a test item with what a model answers to it.
+
+    Args:
+        sample: the item.
+        prediction: what a model answers.
+        asked: where the further keys of the row that a metric looks at are noted; None: nowhere.
+    """
+    return Item(prediction, allowed_answers(sample), ItemMeta(sample, asked))
 
 
 # Any: a value of a row can be of any type.
 class ItemMeta(Mapping[str, Any]):
     """The further keys of a row, its question, and the size of its images, which is read when it is asked for."""
 
-    def __init__(self, sample: Sample) -> None:
-        """Wrap a sample."""
-        self._sample = sample
+    def __init__(self, sample: Sample, asked: set[str] | None = None) -> None:
+        """Wrap a sample; keys of its row that are asked for are added to `asked`."""
+        self._sample, self._asked = sample, set[str]() if asked is None else asked
 
     def __getitem__(self, key: str) -> Any:
         """Return a value of the row, or one that its item has."""
         if key in self._sample.meta:
+            self._asked.add(key)
             return self._sample.meta[key]
         if key == QUESTION:
             return question_of(self._sample)
@@ -51,6 +58,7 @@ class ItemMeta(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keys."""
+        self._asked.update(self._sample.meta)
         found = [*self._sample.meta, QUESTION, *([] if self._image_size is None else [IMAGE_SIZE])]
         return iter(dict.fromkeys(found))
 

@@ -46,8 +46,9 @@ def item_digest(item: Sample, test: SkillTest) -> str:
     # Nothing is added where the last turn alone is right and no option is set, as digests of earlier versions have it.
     answers, options = list(allowed_answers(item)), test.config.metric_options
     more = [] if answers == [right_answer(item)] and not options else [answers, options]
-    value = [*asked, test.config.metric, test.config.max_new_tokens, *more]
-    return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True).encode())
+    seen = {key: item.meta[key] for key in test.asked if key in item.meta}
+    value = [*asked, test.config.metric, test.config.max_new_tokens, *more, *([seen] if seen else [])]
+    return xxhash.xxh3_64_hexdigest(json.dumps(value, sort_keys=True, default=str).encode())
 
 
 def _image_digest(image: Path | ImageContent) -> str:

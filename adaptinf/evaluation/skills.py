@@ -16,6 +16,7 @@ from adaptinf.errors import ConfigError, DataError, ModelError
 from adaptinf.evaluation.allowed import item_of
 from adaptinf.evaluation.answers import answer_problem, remarks_on, scores_of
 from adaptinf.evaluation.answers.judge import Judge
+from adaptinf.formats.answered import ANSWERS
 from adaptinf.formats.reading import broken_file, read_entry
 from adaptinf.sources import source_problem
 from adaptinf.storage.paths import why_no_file
@@ -36,6 +37,8 @@ class SkillTest:
     """Conversations that end with the right answer."""
     rejected: tuple[Rejected, ...]
     """Rows that cannot be used; they are counted and shown, and never tested."""
+    asked: frozenset[str] = frozenset()
+    """Further keys of the rows that the metric looks at, such as `choices`: they decide scores as answers do."""
 
 
 def read_tests(skills: Sequence[SkillConfig], data: DataConfig | None = None) -> list[SkillTest]:
@@ -54,9 +57,9 @@ def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     rows = list(read_entry(skill, data, source=skill.skill, seed=0, are_tests=True))
     if broken := [row for row in rows if isinstance(row, Rejected) and row.ends_file]:
         raise DataError(f"evaluation of {skill.skill}: {broken_file(broken[0])}; correct the file")
-    items, rejected = [], []
+    items, rejected, asked = [], [], set[str]()
     for number, row in enumerate(rows):
-        problem = None if isinstance(row, Rejected) else item_problem(row, skill.metric, skill.metric_options)
+        problem = None if isinstance(row, Rejected) else item_problem(row, skill.metric, skill.metric_options, asked)
         if isinstance(row, Rejected):
             rejected.append(row)
         elif problem:
@@ -66,7 +69,7 @@ def _read_test(skill: SkillConfig, data: DataConfig) -> SkillTest:
     if not items:
         first = f"; the first of {len(rejected)} rejected rows: {rejected[0].reason}" if rejected else ""
         raise DataError(f"evaluation of {skill.skill}: {skill.path} has no usable item{first}")
-    return SkillTest(config=skill, items=tuple(items), rejected=tuple(rejected))
+    return SkillTest(config=skill, items=tuple(items), rejected=tuple(rejected), asked=frozenset(asked - {ANSWERS}))
 
 
 def metric_of(skill: SkillConfig) -> Judge:
@@ -82,11 +85,13 @@ def metric_of(skill: SkillConfig) -> Judge:
 
 
 # Any: what a metric's options take is between it and its caller.
-def item_problem(item: Sample, metric: str, options: Mapping[str, Any] | None = None) -> str | None:
-    """Return why a sample cannot be a test item under a metric; None: it can."""
+def item_problem(
+    item: Sample, metric: str, options: Mapping[str, Any] | None = None, asked: set[str] | None = None
+) -> str | None:
+    """Return why a sample cannot be a test item under a metric; None: it can. `asked` as in `item_of`."""
     if item.messages[-1]["role"] != "assistant":
         return "the last turn is not the assistant's, so there is no right answer"
-    return answer_problem(metric, item_of(item), **(options or {}))
+    return answer_problem(metric, item_of(item, asked=asked), **(options or {}))
 
 
 def introductions(

@@ -36,3 +36,18 @@ def test_every_allowed_answer_and_every_option_counts(tmp_path):
         digest(tmp_path, {**row, "answers": ["[1, 2, 3, 4]", "[1, 2, 3, 6]"]}, metric="iou"),
     ]
     assert len(set(found)) == 3
+
+
+def test_what_else_of_a_row_a_metric_looks_at_counts(tmp_path):
+    row = {"query": "Which?", "response": "B", "source": "one"}
+    sized = {"query": "Where?", "response": "[1, 2, 3, 4]", "height": 90}
+    pairs = [
+        ({**row, "choices": ["red", "blue"]}, {**row, "choices": ["blue", "red"]}, {"metric": "multiple_choice"}),
+        ({**row, "A": "red", "B": "blue"}, {**row, "A": "blue", "B": "red"}, {"metric": "multiple_choice"}),
+        ({**sized, "width": 100}, {**sized, "width": 200}, {"metric": "iou", "boxes": "pixels"}),
+        ({**sized, "width": 100}, {**sized, "width": 200}, {"metric": "iou", "boxes": "0-1000"}),
+    ]
+    for one, other, settings in pairs:
+        assert digest(tmp_path, one, **settings) != digest(tmp_path, other, **settings)
+        assert digest(tmp_path, one, **settings) == digest(tmp_path, {**one, "source": "two"}, **settings)
+    assert digest(tmp_path, {**row, "choices": ["a", "b"]}) == digest(tmp_path, row), "exact looks at nothing else"

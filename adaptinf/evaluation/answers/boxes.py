@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 Box = tuple[float, float, float, float]
 """Four numbers; x1, y1, x2, y2 unless another form is named."""
@@ -15,6 +16,8 @@ _FOUR = rf"({_NUMBER}){_BETWEEN}({_NUMBER}){_BETWEEN}({_NUMBER}){_BETWEEN}({_NUM
 _KEYED = re.compile(rf"(?<!\w)(?:bbox_2d|bbox|box)[\"']?\s*[:=]\s*[\[(\s]*{_FOUR}", re.IGNORECASE)
 _TAGGED = re.compile(rf"<\|?box(?:_start)?\|?>[\[({{\s]*{_FOUR}", re.IGNORECASE)
 _LISTED = re.compile(rf"[\[(]\s*{_FOUR}\s*[\])]")
+# Further lists behind the first one, in the same key or tag: [[x1, y1, x2, y2], [x1, y1, x2, y2]].
+_NEXT = re.compile(rf"(?:\s*[\])])+\s*,?(?:\s*[\[(])+\s*{_FOUR}(?=\s*[\])])")
 _RUN = re.compile(rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER})*")
 
 
@@ -25,10 +28,18 @@ def boxes_in(text: str) -> list[Box]:
     exactly four numbers, of which the first alone counts.
     """
     for pattern in (_KEYED, _TAGGED, _LISTED):
-        if found := pattern.findall(text):
-            return [_box(numbers) for numbers in found]
+        if found := [box for first in pattern.finditer(text) for box in _with_next(text, first)]:
+            return found
     runs = (re.findall(_NUMBER, run[0]) for run in _RUN.finditer(text))
     return [_box(run) for run in runs if len(run) == 4][:1]
+
+
+def _with_next(text: str, first: re.Match[str]) -> Iterator[Box]:
+    """Yield a box, and those of the lists that follow it under the same key or tag."""
+    found: re.Match[str] | None = first
+    while found:
+        yield _box(found.groups())
+        found = _NEXT.match(text, found.end()) if first.re is not _LISTED else None
 
 
 def box_in(text: str) -> Box | None:
@@ -36,6 +47,6 @@ def box_in(text: str) -> Box | None:
     return next(iter(boxes_in(text)), None)
 
 
-def _box(numbers: list[str] | tuple[str, ...]) -> Box:
+def _box(numbers: Sequence[str]) -> Box:
     x1, y1, x2, y2 = map(float, numbers)
     return x1, y1, x2, y2

@@ -15,12 +15,16 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 KEYS = ("choices", "options")
 """Keys of a row with its options: a list of texts, an object of letters, or `{label: [...], text: [...]}`."""
 _MARK = re.compile(r"(?:^|(?<=[\s:;,]))(?:\(([A-Z]|[1-9])\)|\[([A-Z]|[1-9])\]|([A-Z]|[1-9])[.):](?=\s))\s*")
+# At the beginning of lines alone, as (a) and (b) within a sentence are parts of a figure.
+_SMALL_MARK = re.compile(r"^[ \t]*(?:\(([a-z])\)|\[([a-z])\]|([a-z])[.):](?=\s))\s*", re.MULTILINE)
+_BARE_LABEL = re.compile(r"[(\[]?([A-Za-z]|[1-9])[)\].:]?")
 
 
 def choices_of(meta: Mapping[str, Any]) -> dict[str, str]:
     """Return label -> text of each option; empty where the row names none.
 
     Sought under `choices` or `options`, in columns A, B, C, ..., and in the question: `A. cat`, `(A) cat`, `A) cat`.
+    Labels that are letters are capital ones.
     """
     for key in KEYS:
         if found := _from_value(meta.get(key)):
@@ -39,14 +43,21 @@ def _from_value(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         labels, texts = value.get("label"), value.get("text")
         if isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts):
-            return {str(label): str(text) for label, text in zip(labels, texts, strict=True)}
+            return _capital({str(label): str(text) for label, text in zip(labels, texts, strict=True)})
         if all(isinstance(text, str) and len(str(label)) == 1 for label, text in value.items()):
-            return {str(label): text for label, text in value.items()}
+            return _capital({str(label): text for label, text in value.items()})
         return {}
     if isinstance(value, list) and 1 < len(value) <= len(LETTERS):
         if all(isinstance(text, str | int | float) for text in value):
             return dict(zip(LETTERS, _without_marks(list(map(str, value))), strict=False))
     return {}
+
+
+def _capital(choices: dict[str, str]) -> dict[str, str]:
+    """Return options with capital letters for labels such as b, (B) or B., as predictions name them in any case."""
+    marks = [_BARE_LABEL.fullmatch(label.strip()) for label in choices]
+    labels = [mark[1].upper() for mark in marks if mark]
+    return dict(zip(labels, choices.values(), strict=True)) if len(set(labels)) == len(choices) else choices
 
 
 def _read(text: str) -> Any:
@@ -63,34 +74,34 @@ def _read(text: str) -> Any:
 
 def _without_marks(texts: list[str]) -> list[str]:
     """Return options without their letters, if each begins with its own."""
-    found = [_MARK.match(text) for text in texts]
-    labels = [next(filter(None, one.groups())) if one else "" for one in found]
+    found = [_MARK.match(text) or _SMALL_MARK.match(text) for text in texts]
+    labels = [next(filter(None, one.groups())).upper() if one else "" for one in found]
     if labels != list(LETTERS[: len(texts)]):
         return texts
     return [text[one.end() :] if one else text for text, one in zip(texts, found, strict=True)]
 
 
 def _from_question(question: str) -> dict[str, str]:
-    """Return the last run of marks A, B, C, ... or 1, 2, 3, ... with what stands behind each."""
+    """Return the last run of marks A, B, C, ... or 1, 2, 3, ... or a, b, c, ... with what stands behind each."""
     best: dict[str, str] = {}
-    for labels in (LETTERS, "123456789"):
-        for run in _runs(question, labels):
+    for mark, labels in ((_MARK, LETTERS), (_MARK, "123456789"), (_SMALL_MARK, LETTERS.lower())):
+        for run in _runs(question, mark, labels):
             if len(run) > 1:
-                best = run
+                best = _capital(run)
         if best:
             return best
     return best
 
 
-def _runs(question: str, labels: str) -> Iterator[dict[str, str]]:
-    marks = [(next(filter(None, one.groups())), one) for one in _MARK.finditer(question)]
+def _runs(question: str, mark: re.Pattern[str], labels: str) -> Iterator[dict[str, str]]:
+    marks = [(next(filter(None, one.groups())), one) for one in mark.finditer(question)]
     run: list[tuple[str, re.Match[str]]] = []
-    for label, mark in marks:
+    for label, one in marks:
         if run and label == labels[len(run) % len(labels)] and len(run) < len(labels):
-            run.append((label, mark))
+            run.append((label, one))
         elif label == labels[0]:
             yield _texts(question, run)
-            run = [(label, mark)]
+            run = [(label, one)]
     yield _texts(question, run)
 
 

@@ -23,6 +23,8 @@ _MARKED = re.compile(
 _ALONE = re.compile(r"(?<![\w'])([A-Z])(?![\w'])")
 # An article, or the first person, or the options A and I: nobody can tell.
 _WORD = re.compile(r"(?<![\w'])([AI])(?=\s+[a-z])")
+# Before the text of an option, nobody can tell what is denied: "It isn't a cat."
+_DENIAL = re.compile(r"\bnot\b|n['\u2019]t\b|\bnever\b|\bcannot\b", re.IGNORECASE)
 _STATED = re.compile(
     r"\b(?i:answer)\s*(?:is|:|=)\s*:?\s*[(\[*]*([A-Z]|[1-9])(?![\w'])(?!\s*(?:,|/|or\b|and\b))"
     r"(?!\s+(?!(?:because|since|as|for)\b)[a-z])"
@@ -34,11 +36,11 @@ def _in_sentence(item: Item, **_: object) -> Iterator[str]:
     choices, text = choices_of(item.meta), item.prediction
     labels = set(choices or LETTERS)
     named = {label for label in _STATED.findall(text) if label in labels} or _named_labels(text, labels)
-    if not named:
+    if not named and not _DENIAL.search(text):
         named = _named_texts(text, choices)
     if len(named) == 1:
         (label,) = named
-        if not re.search(rf"\bnot\s+\(?(?:option\s+)?{label}\b", text):
+        if not re.search(rf"(?:{_DENIAL.pattern})\s+(?:be\s+)?\(?(?:option\s+)?{label}\b", text, re.IGNORECASE):
             yield label
 
 

@@ -109,7 +109,9 @@ def answer_problem(metric: str, item: Item, **options: Any) -> str | None:
     judge = Judge.named(metric, options)
     try:
         # One prediction is compared with every answer.
-        judge.scores([item.saying(item.answers[0])])
+        said = item.saying(item.answers[0])
+        judge.scores([said])
+        judge.candidates(said)
     except DataError as error:
         return str(error)
     return None

@@ -20,6 +20,8 @@ SHOWN = 80
 """Characters of a value that a message shows."""
 MAX_BYTES = 2**30
 """Bytes of the largest result file that is read."""
+MAX_ITEMS = 10**12
+"""More items than any harness has: a larger number is something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +112,10 @@ def count_of(value: object, test: HarnessTest, place: str) -> int:
     """Return a number of items.
 
     Raises:
-        DataError: it is no whole number above 0.
+        DataError: it is no whole number above 0, or more than MAX_ITEMS.
     """
     number = number_in(value)
-    if number is None or number <= 0 or number != int(number):
+    if number is None or not 0 < number <= MAX_ITEMS or number != int(number):
         shown = shortened(repr(value), SHOWN)
         raise DataError(f"evaluation of {test.skill}: {place} is {shown}, which is no number of items")
     return int(number)

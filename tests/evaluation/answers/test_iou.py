@@ -131,6 +131,22 @@ def test_several_right_boxes_are_found_one_by_one():
     assert score("iou", keyed([50, 50, 60, 60], [0, 0, 10, 10]), [keyed([0, 0, 10, 10])]) == 0.0
 
 
+@pytest.mark.parametrize(
+    "two",
+    [
+        "<box>[[10, 20, 110, 220], [300, 20, 400, 90]]</box>",
+        "<box>(10,20),(110,220)</box><box>(300,20),(400,90)</box>",
+        "<box>[[[10, 20], [110, 220]], [[300, 20], [400, 90]]]</box>",
+        '{"bbox": [[10, 20, 110, 220], [300, 20, 400, 90]]}',
+        "[[10, 20, 110, 220], [300, 20, 400, 90]]",
+    ],
+)
+def test_boxes_that_share_a_tag_or_a_key_all_count(two):
+    assert score("iou", "[10, 20, 110, 220]", [two]) == pytest.approx(2 / 3)
+    assert score("iou", "[[10, 20, 110, 220], [300, 20, 400, 90]]", [two]) == 1.0
+    assert score("iou", two, [two]) == 1.0
+
+
 def test_odd_predictions_are_counted():
     def odd(prediction: str, answer: str = "[20, 20, 60, 80]", **options: str) -> list[str]:
         return remarks_on("iou", [Item(prediction, (answer,), SIZE), Item(answer, (answer,), SIZE)], **options)

@@ -22,6 +22,8 @@ OPTIONS = {"A": "a cat", "B": "a dog", "C": "a big dog", "D": "none of these"}
         "What is it?\n(A) a cat\n(B) a dog\n(C) a big dog\n(D) none of these",
         "What is it? (A) a cat (B) a dog (C) a big dog (D) none of these",
         "What is it? A) a cat, B) a dog, C) a big dog, D) none of these",
+        "What is it?\n(a) a cat\n(b) a dog\n(c) a big dog\n(d) none of these",
+        "What is it?\na. a cat\nb. a dog\nc. a big dog\nd. none of these",
         "Context: A. Smith drew it. What is it?\nOptions: A: a cat\nB: a dog\nC: a big dog\nD: none of these",
     ],
 )
@@ -35,6 +37,8 @@ def test_options_are_read_from_the_question(question):
         {"choices": list(OPTIONS.values())},
         {"options": json.dumps(list(OPTIONS.values()))},
         {"options": OPTIONS},
+        {"options": {label.lower(): text for label, text in OPTIONS.items()}},
+        {"choices": {"label": [f"({label.lower()})" for label in OPTIONS], "text": list(OPTIONS.values())}},
         {"options": str(list(OPTIONS.values()))},
         {"choices": {"label": list(OPTIONS), "text": list(OPTIONS.values())}},
         {"choices": [f"{label}. {text}" for label, text in OPTIONS.items()]},
@@ -121,3 +125,15 @@ def test_without_options_letters_are_compared():
 def test_an_answer_that_is_no_option_is_an_error_of_the_data(answer, meta, reason):
     with pytest.raises(DataError, match=reason):
         score("multiple_choice", "B", [answer], meta=meta)
+
+
+@pytest.mark.parametrize(
+    "prediction", ["It isn't a cat.", "That is not a dog.", "The answer isn't B.", "It cannot be B"]
+)
+def test_an_option_that_is_denied_is_not_named(prediction):
+    for answer in ("A", "B"):
+        assert scores_of("multiple_choice", [Item(prediction, (answer,), META)]).tolerant[0] == 0.0
+
+
+def test_figures_within_a_sentence_are_no_options():
+    assert choices_of({"question": "What do (a) and (b) have in common?"}) == {}
