@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import GenerationConfig
@@ -17,6 +18,8 @@ GIVEN = ("max_length", "max_new_tokens", "use_cache", "transformers_version")
 """Settings for which every evaluation has its own value, or that change no token."""
 CUSTOM = "custom_generate"
 """Stands for code in the model's folder that would generate in its own way (`custom_generate`)."""
+_ASIDE: WeakKeyDictionary[torch.nn.Module, Any] = WeakKeyDictionary()
+"""Model -> its own settings, while they are set aside: what ends an answer is the same then (Any: it may have none)."""
 
 
 @contextmanager
@@ -30,6 +33,8 @@ def greedy_settings(model: torch.nn.Module) -> Iterator[None]:
     # A wrapped model, and an inner one that generates on its behalf, have settings of their own.
     own = {module: vars(module)["generation_config"] for module in model.modules() if _has_settings(module)}
     code = {module: vars(module)["generate"] for module in model.modules() if "generate" in vars(module)}
+    is_outer = model not in _ASIDE
+    _ASIDE.setdefault(model, getattr(model, "generation_config", None))
     for module, settings in own.items():
         module.generation_config = neutral(settings)
     for module in code:
@@ -40,8 +45,21 @@ def greedy_settings(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module, settings in own.items():
             module.generation_config = settings
+        if is_outer:
+            del _ASIDE[model]
         for module, generate in code.items():
             module.generate = generate
+
+
+def own_settings(model: Any) -> Any:
+    """Return the settings of generation that a model came with, also while they are set aside; None: it has none.
+
+    Args:
+        model: Any, as a learner without weights has one too.
+    """
+    if isinstance(model, torch.nn.Module) and model in _ASIDE:
+        return _ASIDE[model]
+    return getattr(model, "generation_config", None)
 
 
 def overridden(model: Any) -> dict[str, Any]:
@@ -50,7 +68,7 @@ def overridden(model: Any) -> dict[str, Any]:
     Args:
         model: it has a `generation_config`; Any, as a learner without weights has one too.
     """
-    settings = getattr(model, "generation_config", None)
+    settings = own_settings(model)
     found: dict[str, Any] = {}
     if isinstance(settings, GenerationConfig):
         usual, own = GenerationConfig().to_dict(), settings.to_dict()

@@ -18,8 +18,9 @@ from adaptinf.evaluation.answering import work
 from adaptinf.evaluation.generation import evaluate, generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.models import load
+from adaptinf.models.chat import traits_of
 from adaptinf.models.decoding import near_ties
-from adaptinf.models.greedy import greedy_settings
+from adaptinf.models.greedy import greedy_settings, overridden
 from adaptinf.models.loading import load_reader
 from tests.helpers.conversations import conversation, say
 from tests.helpers.text_model import TEMPLATE, write_text_model
@@ -309,6 +310,15 @@ def test_settings_that_only_the_models_own_code_reads_are_kept(learner, monkeypa
     with greedy_settings(learner.model):
         inside = learner.model.generation_config
         assert (inside.bos_token_id, inside.repetition_penalty, inside.chat_format) == (3, None, "own")
+
+
+def test_end_tokens_are_the_same_while_the_models_settings_are_set_aside(learner, monkeypatch):
+    monkeypatch.setattr(learner.model, "generation_config", GenerationConfig(eos_token_id=[5, 6], num_beams=3))
+    before, settings = traits_of(learner), overridden(learner.model)
+    assert {5, 6} <= before.ends
+    with greedy_settings(learner.model), greedy_settings(learner.model):
+        assert (traits_of(learner), overridden(learner.model)) == (before, settings)
+    assert (traits_of(learner), learner.model.generation_config.num_beams) == (before, 3)
 
 
 def test_the_end_token_is_no_part_of_an_answer_where_it_is_not_flagged_as_special(tmp_path):

@@ -8,6 +8,7 @@ from adaptinf.models.chat.exchange import ANSWER, QUESTION, trial
 from adaptinf.models.chat.template import Span, render
 from adaptinf.models.chat.tokens import end_after, tokenise, tokens_of
 from adaptinf.models.chat.turns import Forms, Unusable, turns_of
+from adaptinf.models.greedy import own_settings
 from adaptinf.models.loading import Learner
 
 
@@ -30,8 +31,7 @@ def added_tokens(learner: Learner) -> frozenset[int]:
 
 def named_stops(learner: Learner) -> frozenset[int]:
     """Return the ids of the end tokens that the model and its tokenizer name."""
-    config = getattr(learner.model, "generation_config", None)
-    named = getattr(config, "eos_token_id", None)
+    named = getattr(own_settings(learner.model), "eos_token_id", None)
     several = named if isinstance(named, list | tuple) else [named]
     return frozenset(int(token) for token in [*several, learner.tokenizer.eos_token_id] if token is not None)
 
