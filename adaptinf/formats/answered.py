@@ -6,6 +6,9 @@ such a row: the first allowed answer takes the place of a last answer that is mi
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +27,9 @@ ANSWERS = "answers"
 _ANSWER_KEYS = ("answer", "text", "raw")
 """Keys of the text of an answer that is an object; the first one present is used."""
 _TEXT_ONLY = ("csv", "tsv")
-"""Kinds of files that have a list as the text of its JSON."""
+"""Kinds of files that have a list as text: that of its JSON, or what Python prints."""
+_LIST_OF_TEXTS = re.compile(r"\s*\[\s*['\"{]")
+_WITHOUT_COMMA = re.compile(r"['\"]\s+['\"]")
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,36 @@ class AnsweredRows:
 
     def _value(self, value: Any) -> Any:
         """Return a cell, a list also where it is written as text; None where it is empty."""
-        if not self.are_texts:
+        if not self.are_texts or not isinstance(value, str):
             return value
-        found = listed(value)
-        is_list = isinstance(found, list) and all(isinstance(item, str | Mapping) for item in found)
-        is_empty = isinstance(value, str) and not value.strip()
-        return None if is_empty else found if is_list else value
+        return None if not value.strip() else _list_in(value)
+
+
+def _list_in(text: str) -> Any:
+    """Return the list that a text is, of JSON or as Python writes it; else the text, as that of a box.
+
+    Raises:
+        BadRow: it begins like a list of texts, but is none; a list of an array, `['a' 'b']`, has no commas.
+    """
+    if not text.lstrip().startswith("["):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if read is json.loads or not _WITHOUT_COMMA.search(text):
+            return text if found and all(map(_is_numeric, found)) else found
+    if _LIST_OF_TEXTS.match(text):
+        raise BadRow(f"{ANSWERS} is {shown(text)}, which begins like a list, but is none; write it as JSON")
+    return text
+
+
+def _is_numeric(value: Any) -> bool:
+    """Tell whether a value is a number, or a list of numbers such as a box."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_numeric, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def filled(row: Mapping[str, Any], answer: str = "-", column: str | None = None) -> Mapping[str, Any]:

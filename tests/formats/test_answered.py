@@ -111,6 +111,25 @@ def test_tables_have_lists_of_answers(tmp_path):
     assert answers_in(tmp_path / "t.csv") == expected
 
 
+def test_a_table_of_texts_has_lists_as_python_prints_them(tmp_path):
+    cells = {
+        "['red', \"it's\"]": ("red", "it's"),
+        "[{'answer': 'red', 'answer_id': 1}]": ("red",),
+        "[[1, 2, 3, 4], [5, 6, 7, 8]]": ("[[1, 2, 3, 4], [5, 6, 7, 8]]",),
+        "[red]": ("[red]",),
+        "['a' 'b']": "begins like a list, but is none",
+        '["a", "b"': "begins like a list, but is none",
+        '["a", 2]': "answers holds 2, not a text",
+        "[None]": "answers holds None, not a text",
+        "[]": "an empty list",
+    }
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["query", "answers"], *(["Which?", cell] for cell in cells)])
+    for row, expected in zip(read(tmp_path / "t.csv"), cells.values(), strict=True):
+        found = row.reason if isinstance(row, Rejected) else allowed_answers(row)
+        assert expected in found if isinstance(expected, str) else found == expected
+
+
 def test_a_text_that_looks_like_a_list_stays_a_text_where_files_have_lists(tmp_path):
     path = written(tmp_path / "t.json", [{"query": "?", "answers": '["red", "blue"]'}])
     assert answers_in(path) == [('["red", "blue"]',)]
