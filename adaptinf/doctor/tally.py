@@ -95,19 +95,21 @@ class Tally:
     def _add_rare(self, sample: Sample, judged: Judged | None) -> None:
         """Count what an ordinary row has nothing of."""
         if judged:
-            self._add_item(sample, judged)
-            sample = replace(sample, unread=tuple(key for key in sample.unread if key != ANSWERS))
+            read = self._add_item(sample, judged)
+            sample = replace(sample, unread=tuple(key for key in sample.unread if key not in read))
         self.noticed.add_sample(sample, self.num_samples)
         self.columns.add(sample.meta)
         if sample.meta.get("skill"):
             self.skills[str(sample.meta["skill"])] += 1
 
-    def _add_item(self, sample: Sample, judged: Judged) -> None:
-        """Count the allowed answers of a test item, and what is wrong with them."""
-        if problem := item_problem(sample, judged.metric, judged.options):
+    def _add_item(self, sample: Sample, judged: Judged) -> set[str]:
+        """Count the allowed answers of a test item, and what is wrong with them; return the keys that tests read."""
+        read = {ANSWERS}
+        if problem := item_problem(sample, judged.metric, judged.options, read):
             self.noticed.add_test_problem(problem, judged.metric, self.num_samples)
         else:
             self.num_allowed[len(allowed_answers(sample))] += 1
+        return read
 
     def merge(self, other: Tally) -> None:
         """Count what another one has counted of later rows, whose numbers in their files are settled."""

@@ -138,6 +138,12 @@ def test_a_metric_names_right_answers_that_it_cannot_read(written: Any) -> None:
     assert counts(found) == {"no test item: the right answer ... holds no box of four numbers": 2}
 
 
+def test_a_key_that_the_metric_reads_is_not_called_unused(written: Any) -> None:
+    path = written([{"query": "Which?", "response": "B", "choices": ["red", "blue"], "source": "x"}])
+    assert counts(validate(path, metric="multiple_choice")) == {"unused key: source": 1}
+    assert counts(validate(path, metric="exact")) == {"unused key: choices": 1, "unused key: source": 1}
+
+
 def test_allowed_answers_are_judged_with_the_options_of_the_metric(written: Any, call: Any) -> None:
     rows = [
         {"query": "Where?", "answers": ["[0.1, 0.2, 0.3, 0.4]", "[0.1, 0.2, 0.3, 0.5]"]},

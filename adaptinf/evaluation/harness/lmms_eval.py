@@ -74,6 +74,11 @@ class Metric:
         """All numbers of its task."""
         return dict(self.content["results"][self.task])
 
+    def of_task(self, key: str) -> Any:
+        """Return what an object of the file, such as `configs`, holds for the task; None: nothing, or no object."""
+        found = self.content.get(key)
+        return found.get(self.task) if isinstance(found, dict) else None
+
 
 def read_lmms_eval(test: HarnessTest, output: Path, installed: str) -> HarnessResult:
     """Return the result in a folder that lmms-eval has written; `installed` is its version, empty: unknown.
@@ -83,8 +88,8 @@ def read_lmms_eval(test: HarnessTest, output: Path, installed: str) -> HarnessRe
     """
     chosen = _chosen(test, list(_metrics(json_files(output, test, RESULTS))), output)
     place = f"{chosen.name} of {chosen.file}"
-    better = chosen.content.get("higher_is_better") or {}
-    if (better.get(chosen.task) or {}).get(chosen.metric) is False:
+    better = chosen.of_task("higher_is_better")
+    if isinstance(better, dict) and better.get(chosen.metric) is False:
         raise DataError(
             f"evaluation of {test.skill}: {place} is better when it is lower, so a gain would count as forgetting; "
             "name another metric"
@@ -95,7 +100,7 @@ def read_lmms_eval(test: HarnessTest, output: Path, installed: str) -> HarnessRe
     items, notes, samples = _items(chosen, test, output, num_items, score)
     return HarnessResult(
         score=score,
-        standard_error=math.nan if error is None else error / test.scale,
+        standard_error=math.nan if error is None or error < 0 else error / test.scale,
         num_items=num_items,
         metric=f"{LMMS_EVAL} {chosen.name}" + (f" of {test.scale:g}" if test.scale != 1 else ""),
         version=_version(chosen, installed),
@@ -131,12 +136,16 @@ def _chosen(test: HarnessTest, metrics: list[Metric], output: Path) -> Metric:
     listed += f" and {more} more" if more > 0 else ""
     if not named:
         raise DataError(f"{where}: {metrics[0].file} has no {shortened(wanted, 80)!r}; it has {listed}")
+    if len({one.name for one in named}) == 1:
+        names = ", ".join(one.file.relative_to(output).as_posix() for one in named[:NAMED])
+        raise DataError(f"{where}: {len(named)} files in {output} have {named[0].name}: {names}; let it write one")
     raise DataError(f"{where}: {len(named)} metrics could be meant; name one, reads: lmms_eval:TASK/METRIC: {listed}")
 
 
 def _num_items(chosen: Metric, test: HarnessTest, place: str) -> int:
     """Return the items that were tested; `effective` of n-samples is a share where --limit is one."""
-    counts = (chosen.content.get("n-samples") or {}).get(chosen.task) or {}
+    found = chosen.of_task("n-samples")
+    counts = found if isinstance(found, dict) else {"effective": found}
     counted, share = chosen.numbers.get("samples", counts.get("effective")), number_in(counts.get("effective"))
     if share is not None and 0 < share < 1:
         counted = math.ceil(share * count_of(counts.get("original"), test, f"the number of samples of {place}"))
@@ -151,9 +160,9 @@ def _version(chosen: Metric, installed: str) -> str:
     written = str(content.get("lmms_eval_version") or content.get("lm_eval_version") or "")
     own = installed or ("" if "@" in written else written)
     parts = [f"lmms-eval {own}" if own else ""]
-    task = (content.get("configs") or {}).get(chosen.task)
+    task = chosen.of_task("configs")
     if isinstance(task, dict):
-        number = _metadata_version(task.get("metadata")) or (content.get("versions") or {}).get(chosen.task, "")
+        number = _metadata_version(task.get("metadata")) or chosen.of_task("versions") or ""
         parts.append(f"{chosen.task} {number} (settings {_settings_digest(task)})")
     return ", ".join(part for part in parts if part)
 

@@ -226,6 +226,21 @@ def read_json(tmp_path, files, **entry):
     return read_result(test, output)
 
 
+@pytest.mark.parametrize("strange", [[1], 4, "4", None])
+@pytest.mark.parametrize("key", ["n-samples", "versions", "configs", "higher_is_better"])
+def test_parts_of_another_shape_are_unknown(tmp_path, key, strange):
+    results = {"results": {"t": {"acc,none": 0.5, "acc_stderr,none": -1.0}}}
+    for value in (strange, {"t": strange} if key != "n-samples" else {"t": {"original": 4}}):
+        result = read_json(tmp_path, {"1_results.json": json.dumps({**results, key: value})}, reads="lmms_eval")
+        assert (result.score, result.num_items, math.isnan(result.standard_error)) == (0.5, 0, True)
+
+
+def test_two_files_with_one_metric_are_named(tmp_path):
+    text = json.dumps({"results": {"t": {"acc,none": 0.5}}})
+    with pytest.raises(DataError, match=r"2 files in .* have t/acc,none: 1_results.json, 2_results.json; let it"):
+        read_json(tmp_path, {"1_results.json": text, "2_results.json": text}, reads="lmms_eval")
+
+
 def test_a_key_of_any_json_file_is_a_score(tmp_path):
     content = json.dumps({"a": {"b": [{"c": 81.0}], "n": 20}, "x.y": 0.5, "version": "1.2"})
     files = {"out.json": content, "other.json": json.dumps({"b": 1})}
