@@ -81,6 +81,13 @@ def test_every_command_works_on_a_run_whose_trainer_is_outside(given, tmp_path, 
     assert call("run", stream, "--out", folder)[0] == 0, "a finished run is left as it is"
 
 
+def test_a_trainer_may_train_its_adapter_in_place(given, tmp_path, call):
+    stream, folder = given(tmp_path, "trains_in_place"), tmp_path / "run"
+    assert call("run", stream, "--out", folder)[0] == 0
+    code, said, err = call("verify", folder)
+    assert code == 0, said + err
+
+
 def test_a_failure_is_one_message_and_the_same_command_goes_on_after_the_repair(given, tmp_path, call):
     stream, folder = given(tmp_path, "exit"), tmp_path / "run"
     code, _, err = call("run", stream, "--out", folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -13,17 +13,20 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.models.blocks import lora_targets
 from adaptinf.models.experts import expert_targets
-from adaptinf.models.folders import ADAPTER_FILE
+from adaptinf.models.folders import ADAPTER_FILE, json_settings
 from adaptinf.models.kernels import is_quantised
 from adaptinf.models.loading import Learner
+from adaptinf.models.memory import is_out_of_memory
 from adaptinf.models.pissa import factors_of, parted, saved_rank
 from adaptinf.models.projector import projector_names
 from adaptinf.models.structure import linears_in
 from adaptinf.models.vision import vision_linears
-from adaptinf.words import one_line
+from adaptinf.words import one_line, shortened
 
 MAX_CAUSE = 500
 """Characters of a reason at most: torch lists every weight that does not fit."""
+SAMPLED = 4096
+"""Elements of each weight of the model that are compared before and after an adapter is loaded."""
 
 
 def begin_adapter(learner: Learner, seed: int) -> Learner:
@@ -105,8 +108,11 @@ def load_adapter(learner: Learner, folder: Path) -> Learner:
     """Return the learner with a saved adapter that can be trained further.
 
     Raises:
-        ModelError: the adapter was made for another model, or it cannot be read.
+        ModelError: the adapter was made for another model, it cannot be read, this PEFT does not know a setting of it,
+            or it changes the weights that it is beside, as one that began as a part of them does.
     """
+    _check_known_settings(folder)
+    held = [(weight, weight.flatten()[:SAMPLED].clone()) for weight in learner.model.parameters() if weight.dim() > 1]
     try:
         with warnings.catch_warnings():
             # Weights that find no place would stay as they are drawn, which is only warned about.
@@ -118,7 +124,29 @@ def load_adapter(learner: Learner, folder: Path) -> Learner:
             f"the adapter {folder} cannot be loaded onto {learner.config.path}: {cause[:MAX_CAUSE]}; was it trained "
             "on this model?"
         ) from error
+    if not all(torch.equal(weight.flatten()[:SAMPLED], first) for weight, first in held):
+        how = json_settings(folder / ADAPTER_FILE).get("init_lora_weights")
+        raise ModelError(
+            f"the adapter {folder} changes the weights of {learner.config.path} when it is loaded "
+            f"(init_lora_weights={shortened(str(how))}): it means nothing beside the weights as they are; let its "
+            "trainer convert it with save_pretrained(..., path_initial_model_for_weight_conversion=...)"
+        )
     return learner.with_model(model.eval())
+
+
+def _check_known_settings(folder: Path) -> None:
+    """Check that PEFT knows the settings of an adapter: those of a later version it would leave out.
+
+    Raises:
+        ModelError: it does not know one that is set.
+    """
+    known = {field.name for field in fields(LoraConfig)}
+    unknown = [name for name, value in json_settings(folder / ADAPTER_FILE).items() if value and name not in known]
+    if unknown:
+        raise ModelError(
+            f"{folder / ADAPTER_FILE}: the installed PEFT does not know the setting {shortened(unknown[0])!r}, and "
+            "would apply the adapter without it; update peft, or let the trainer remove what has no effect"
+        )
 
 
 def continue_adapter(learner: Learner, folder: Path) -> Learner:
@@ -145,14 +173,23 @@ def merge_adapter(learner: Learner) -> Learner:
     """Return the learner with its adapter merged into the weights.
 
     Raises:
-        ModelError: the weights are quantised, so that most of the adapter would be rounded away.
+        ModelError: the weights are quantised, so that most of the adapter would be rounded away; or PEFT cannot merge
+            an adapter of this kind.
     """
     if is_quantised(learner.model):
         raise ModelError(
             f"an adapter cannot be merged into the quantised weights of {learner.config.path}, which would round most "
             "of it away; set model.quantization: none, or name the unquantised model"
         )
-    return learner.with_model(learner.model.merge_and_unload().eval())
+    try:
+        return learner.with_model(learner.model.merge_and_unload().eval())
+    except (RuntimeError, ValueError, NotImplementedError) as error:  # what PEFT refuses with
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"an adapter cannot be merged into the weights of {learner.config.path}: {one_line(error)[:MAX_CAUSE]}; "
+            "train another kind of adapter"
+        ) from error
 
 
 def unfreeze_all(learner: Learner) -> None:

@@ -19,9 +19,10 @@ from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.outside import Command
 from adaptinf.pool import Pool
 from adaptinf.runs import Run
+from adaptinf.runs.damage import weights_folder
 from adaptinf.runs.learners import learner_before
 from adaptinf.runs.trainer_command import PLACE, folder_of, timeout_of
-from adaptinf.runs.trainer_data import clear, unreadable_images, write_trainer_data
+from adaptinf.runs.trainer_data import adapter_to_train, clear, unreadable_images, write_trainer_data
 from adaptinf.storage.store import part_of
 from adaptinf.training.outside import Task, train_outside
 from adaptinf.training.written import Start
@@ -66,7 +67,7 @@ def train_with_command(
         "data": str(data.file),
         "images": str(data.folder),
         "model": start.model,
-        "adapter": str(start.recipe.continued or ""),
+        "adapter": adapter_to_train(start.recipe.continued, part),
         "seed": str(run.seed(Trained.stage, step) % SEEDS),
         "epochs": str(training.epochs),
         "learning_rate": str(training.learning_rate),
@@ -93,7 +94,8 @@ def _start(run: Run, step: int, part: Path) -> Start:
     model = recipe.model.path
     if recipe.merged:
         model = str(_merged(recipe, part, run.settings.model.path))
-    return Start(recipe=recipe, model=model, tune=training.tune, place=PLACE)
+    earlier = tuple(weights_folder(run, older) for older in range(step))
+    return Start(recipe=recipe, model=model, tune=training.tune, place=PLACE, earlier=earlier)
 
 
 def _merged(recipe: LearnerRecipe, part: Path, base: str) -> Path:

@@ -12,6 +12,7 @@ from adaptinf.errors import DataError
 from adaptinf.formats import write
 from adaptinf.formats.writing import fitted, keeps_loss_flags, text_suffix, write_companions
 from adaptinf.images.opening import LARGEST_LIMIT, examine
+from adaptinf.models.files import adapter_files
 from adaptinf.pool.prepared import IMAGES, PreparedSamples
 from adaptinf.progress import Progress
 from adaptinf.training.unreadable import UnreadableInARow
@@ -19,6 +20,8 @@ from adaptinf.words import counted
 
 DATA = "data"
 """Folder of the data file, with nothing else in it than the trainer needs."""
+ADAPTER = "adapter"
+"""Folder of the copy of the adapter that the trainer goes on with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,24 @@ def write_trainer_data(samples: Sequence[Sample], part: Path, format: str, progr
     return TrainerData(file=file, num_samples=count)
 
 
+def adapter_to_train(adapter: Path | None, part: Path) -> str:
+    """Return a copy of an adapter that a trainer may train in place, or an empty text where there is none.
+
+    The adapter itself is that of an earlier step, or the user's.
+    """
+    if adapter is None:
+        return ""
+    folder = part / ADAPTER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in adapter_files(adapter):
+        shutil.copyfile(adapter / name, folder / name)
+    return str(folder)
+
+
 def clear(part: Path) -> None:
     """Remove what was written for a trainer."""
-    for name in (DATA, IMAGES):
+    for name in (DATA, IMAGES, ADAPTER):
         shutil.rmtree(part / name, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Trained
 from adaptinf.errors import ModelError
+from adaptinf.models.files import model_files, model_folder
 from adaptinf.models.kernels import is_quantised
 from adaptinf.models.loading import Learner
 from adaptinf.models.memory import release
@@ -20,7 +21,8 @@ from adaptinf.progress import Progress
 from adaptinf.storage import tables
 from adaptinf.training import save_weights
 from adaptinf.training.outside_log import Told, read_told
-from adaptinf.training.written import Start, check_complete, check_merge, read_written
+from adaptinf.training.same_weights import check_complete, check_new
+from adaptinf.training.written import Start, check_merge, read_written
 from adaptinf.words import counted
 
 OUTPUT, CHECKPOINTS = "output", "checkpoints"
@@ -62,7 +64,9 @@ def train_outside(task: Task, config: TrainingConfig, *, out: Path, progress: Pr
     """
     output, checkpoints = out / OUTPUT, out / CHECKPOINTS
     words = task.command.filled({**task.values, "output": str(output), "checkpoints": str(checkpoints)})
-    checkpoints.mkdir(exist_ok=True)
+    if not checkpoints.is_dir():
+        _remove(checkpoints)
+        checkpoints.mkdir()
     if _has_ended(out, words):
         progress.note(f"{task.start.place} ended well before; what it wrote is looked at again")
     else:
@@ -77,7 +81,7 @@ def train_outside(task: Task, config: TrainingConfig, *, out: Path, progress: Pr
     for line in _doubts(told, task, config):
         progress.note(f"warning: {task.start.place}: {line}")
     for place in (output, checkpoints):
-        shutil.rmtree(place)
+        _remove(place)
     (out / ENDED).unlink()
     losses = [record["loss"] for record in told.log]
     info = {
@@ -94,8 +98,9 @@ def train_outside(task: Task, config: TrainingConfig, *, out: Path, progress: Pr
 def _run(task: Task, words: list[str], output: Path, out: Path, progress: Progress) -> None:
     """Run the command on an empty output folder, and note that it has ended well."""
     (out / ENDED).unlink(missing_ok=True)
-    shutil.rmtree(output, ignore_errors=True)
+    _remove(output)
     output.mkdir()
+    before = _state_of_model(task.start.model)
     # The trainer needs the memory that this process has for the model that it measured with.
     gc.collect()
     release()
@@ -103,7 +108,43 @@ def _run(task: Task, words: list[str], output: Path, out: Path, progress: Progre
     with progress.stage("train", None, unit="attempts") as bar:
         run_command(words, place=task.start.place, folder=task.folder, log=log, timeout=task.timeout)
         bar.advance()
+    _check_left_alone(before, task)
+    if output.is_symlink() or not output.is_dir():
+        raise ModelError(
+            f"{task.start.place} removed {{output}} ({output}) or put something else in its place; let the trainer "
+            "write into the folder that is there"
+        )
     tables.write_json(out / ENDED, {"words": words})
+
+
+def _state_of_model(model: str) -> dict[Path, tuple[int, int]]:
+    """Return size and time of change of each file of a model; empty where it is not on this machine yet."""
+    folder, _ = model_folder(model)
+    files = [] if folder is None else [folder / name for name in model_files(folder, runs_code=False)]
+    return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()}
+
+
+def _check_left_alone(before: Mapping[Path, tuple[int, int]], task: Task) -> None:
+    """Check that a trainer has not written into the model that it was given.
+
+    Raises:
+        ModelError: it has.
+    """
+    now = _state_of_model(task.start.model)
+    changed = [file for file, state in before.items() if now.get(file) != state]
+    if changed:
+        raise ModelError(
+            f"{task.start.place} changed {changed[0]}, a file of the {{model}} that it was to start from; bring the "
+            "former file back, and let the trainer write into {output} alone"
+        )
+
+
+def _remove(path: Path) -> None:
+    """Remove what a trainer left at a place, also where that is no folder any more; a link's target stays."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _has_ended(out: Path, words: list[str]) -> bool:
@@ -117,6 +158,7 @@ def _save(output: Path, out: Path, task: Task) -> None:
     learner = read_written(output, start)
     task.check(learner)
     dtype = learner.model.dtype
+    check_new(output, start, dtype)
     if start.tune == "lora":
         # The trainer may have had a copy, or a merged model that is gone after the step.
         learner.model.active_peft_config.base_model_name_or_path = start.recipe.model.path

@@ -6,28 +6,26 @@ that no place was found for. So the files are loaded as every later stage loads 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-import xxhash
 from peft import get_peft_model_state_dict
 from torch import Tensor
 
 from adaptinf.errors import ModelError
 from adaptinf.models.adapters import load_adapter, merge_adapter
-from adaptinf.models.files import adapter_files, model_folder
+from adaptinf.models.files import model_folder
 from adaptinf.models.folders import ADAPTER_FILE, json_settings
 from adaptinf.models.loading import Learner
 from adaptinf.models.passes import is_same, uncut
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.models.trial.attention import conversations
 from adaptinf.training.continued import MIN_COSINE, adapter_layers, check_continued, cosine
-from adaptinf.training.weights_files import check_files, check_kind, have_same_weights, named_base, tensors
-from adaptinf.words import counted, one_line, shortened
+from adaptinf.training.weights_files import check_files, check_kind, have_same_weights, named_base
+from adaptinf.words import one_line, shortened
 
 MERGE_TIMES = 10.0
 """An adapter is added to weights that may be rounded: its outputs differ by more than those of two equal batches."""
@@ -45,6 +43,8 @@ class Start:
     """As `training.tune`."""
     place: str
     """Name of the setting with the trainer's command, for messages."""
+    earlier: tuple[Path, ...] = ()
+    """Folders of what earlier steps trained."""
 
 
 def read_written(folder: Path, start: Start) -> Learner:
@@ -161,42 +161,11 @@ def _check_base(folder: Path, start: Start) -> None:
         )
 
 
-def check_complete(saved: Path, written: Path, dtype: torch.dtype, place: str) -> None:
-    """Check that each weight of a trainer's adapter went through the model into the saved one, whatever its name.
-
-    Loading does not say which weights it has no place for.
-
-    Args:
-        saved: folder of the adapter as this package saved it.
-        written: folder of the adapter as the trainer wrote it.
-        dtype: of the model, to which weights may have been rounded.
-        place: name of the setting with the trainer's command.
-
-    Raises:
-        ModelError: some are lost.
-    """
-    kept = {_digest(value, dtype) for _, value in _adapter_weights(saved)}
-    lost = [name for name, value in _adapter_weights(written) if _digest(value, dtype) not in kept]
-    if lost:
-        raise ModelError(
-            f"{place} wrote an adapter with {counted(len(lost), 'weight')} that no layer of the model takes, the "
-            f"first: {shortened(lost[0], 120)}; was it trained on this model, and with which version of PEFT?"
-        )
-
-
-def _adapter_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    for name in adapter_files(folder):
-        yield from tensors(folder / name)
-
-
-def _digest(value: Tensor, dtype: torch.dtype) -> tuple[tuple[int, ...], bytes]:
-    """Return shape and hash of a weight as the model would hold it."""
-    plain = value.detach().to("cpu", dtype).contiguous().flatten()
-    return tuple(value.shape), xxhash.xxh3_128_digest(plain.view(torch.uint8).numpy().tobytes())
-
-
 def _check_kind_of_adapter(folder: Path, place: str) -> None:
-    kind = json_settings(folder / ADAPTER_FILE).get("peft_type")
+    settings = json_settings(folder / ADAPTER_FILE)
+    if not settings:
+        raise ModelError(f"{place} wrote {ADAPTER_FILE}, which cannot be read as settings; let PEFT save the adapter")
+    kind = settings.get("peft_type")
     if kind != "LORA":
         raise ModelError(f"{place} wrote an adapter of the kind {kind}; only LoRA adapters can be used")
 

@@ -59,6 +59,11 @@ def write_adapter(folder, base=model):
     targets = sorted({name.split(".")[-3] for name in weights if "lora_A" in name})
     settings = {"peft_type": "IA3" if way == "other_kind" else "LORA", "r": rank, "lora_alpha": alpha,
                 "target_modules": targets, "base_model_name_or_path": base, "task_type": "CAUSAL_LM"}
+    settings |= {"pissa": {"init_lora_weights": "pissa_niter_4"}, "new_setting": {"new_scaling": 3.0, "new_kind": None},
+                 "biases": {"lora_bias": True}}.get(way, {})
+    if way == "biases":
+        weights |= {name.replace("weight", "bias"): np.full(len(value), 0.1, np.float32)
+                    for name, value in weights.items() if name.endswith("lora_B.weight")}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     if way == "truncated":
         save_file(weights, folder / "adapter_model.safetensors")
@@ -88,8 +93,20 @@ elif way == "whole_model":
     for name, weight in weights.items():
         weights[name] = weight + (rng.normal(size=weight.shape) * 0.002).astype(np.float32)
     save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
+elif way in ("removes_output", "links_output", "links_checkpoints"):
+    place = checkpoints if way == "links_checkpoints" else output
+    write_adapter(output)
+    os.rename(place, place.with_name("moved"))
+    if way != "removes_output":
+        place.symlink_to("moved")
+elif way == "stale":
+    for path in Path(os.environ["STALE"]).glob("adapter_*"):
+        (output / path.name).write_bytes(path.read_bytes())
 elif way != "nothing":
     write_adapter(output)
+    changed = {"trains_in_place": [adapter, "adapter_model.safetensors"], "changes_model": [model, "config.json"]}
+    if way in changed and Path(*changed[way]).is_file():
+        Path(*changed[way]).write_bytes(Path(*changed[way]).read_bytes() + b" ")
 """
 
 PLACES = "{data} {images} {model} {adapter} {output} {checkpoints} {seed} {epochs} {learning_rate} {step}"

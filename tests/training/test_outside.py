@@ -55,19 +55,21 @@ def first(model, tmp_path_factory) -> Path:
     return folder
 
 
-def start_of(model: Path, adapter: Path | None = None, *, tune: str = "lora") -> Start:
+def start_of(model: Path, adapter: Path | None = None, *, tune: str = "lora", earlier=()) -> Start:
     config = ModelConfig(path=str(model), dtype="float32", lora=LoraConfig(rank=4, alpha=8), max_length=256)
     recipe = LearnerRecipe(model=config, continued=adapter)
-    return Start(recipe=recipe, model=str(model), tune=tune, place="training.command")
+    return Start(recipe=recipe, model=str(model), tune=tune, place="training.command", earlier=tuple(earlier))
 
 
-def train(model: Path, out: Path, way="well", *, adapter=None, tune="lora", timeout=60.0, progress=None, epochs=1):
+def train(
+    model: Path, out: Path, way="well", *, adapter=None, tune="lora", timeout=60.0, progress=None, epochs=1, earlier=()
+):
     """Train with the fake trainer in some way."""
     (out / "data").mkdir(parents=True, exist_ok=True)
     data = out / "data" / "data.jsonl"
     data.write_text("{}\n" * 3, encoding="utf-8")
     command = Command.parse(write_fake_trainer(out, way), place="training.command", known=PLACEHOLDERS)
-    start, seed = start_of(model, adapter, tune=tune), 2 if adapter else 1
+    start, seed = start_of(model, adapter, tune=tune, earlier=earlier), 2 if adapter else 1
     given = {"data": data, "images": data.parent, "model": model, "adapter": adapter or "", "seed": seed, "step": 0}
     values = {name: str(value) for name, value in given.items()} | {"epochs": str(epochs), "learning_rate": "0.1"}
     task = Task(
@@ -127,6 +129,14 @@ WRONG = {
     "other_kind": (ModelError, "adapter of the kind IA3; only LoRA"),
     "whole_model": (ModelError, "wrote a whole model, but training.tune=lora expects a LoRA adapter"),
     "no_step": (ModelError, "change no output of the model; did it take any step"),
+    "pissa": (
+        ModelError,
+        r"changes the weights of .* when it is loaded .init_lora_weights=pissa_niter_4.: it means",
+    ),
+    "new_setting": (ModelError, "PEFT does not know the setting 'new_scaling', and would apply the adapter without it"),
+    "biases": (ModelError, "cannot be merged into the weights of .*: Impossible to merge LoRA with `lora_bias=True`"),
+    "removes_output": (ModelError, r"removed \{output\} .* or put something else in its place; let the trainer write"),
+    "links_output": (ModelError, r"removed \{output\} .* or put something else in its place; let the trainer write"),
 }
 
 
@@ -138,7 +148,7 @@ def test_what_cannot_be_used_is_refused_by_its_name(model, tmp_path, way):
     assert (tmp_path / CHECKPOINTS / "1").is_dir(), "what the trainer may go on from is kept"
 
 
-@pytest.mark.parametrize("way", ["exit", "nan"])
+@pytest.mark.parametrize("way", ["exit", "nan", "links_output"])
 def test_after_a_repair_the_next_attempt_begins_with_an_empty_output_folder(model, tmp_path, way):
     with pytest.raises((ConfigError, ModelError)):
         train(model, tmp_path, way)
@@ -175,6 +185,24 @@ def test_an_adapter_on_fewer_layers_than_before_is_a_new_one(model, first, tmp_p
 def test_the_adapter_of_the_step_before_unchanged_is_refused(model, first, tmp_path):
     with pytest.raises(ModelError, match="wrote the adapter of the step before unchanged; did it train at all"):
         train(model, tmp_path, "unchanged", adapter=first)
+
+
+def test_the_weights_of_an_earlier_step_are_refused(model, first, tmp_path, monkeypatch):
+    monkeypatch.setenv("STALE", str(first))
+    with pytest.raises(ModelError, match="wrote the weights of an earlier step, those in .*, unchanged; does it copy"):
+        train(model, tmp_path, "stale", earlier=[first])
+    train(model, tmp_path, adapter=first, earlier=[first])
+
+
+def test_a_model_that_its_trainer_writes_into_is_named(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "copy")
+    with pytest.raises(ModelError, match=r"changed .*copy/config.json, a file of the \{model\} that it was to"):
+        train(copy, tmp_path / "out", "changes_model")
+
+
+def test_checkpoints_may_be_a_link_to_another_disk(model, tmp_path):
+    train(model, tmp_path, "links_checkpoints")
+    assert (tmp_path / "moved" / "1").is_dir() and not (tmp_path / CHECKPOINTS).is_symlink()
 
 
 def test_the_base_of_an_adapter_is_compared_by_its_weights_not_by_its_path(model, tmp_path, monkeypatch):
