@@ -312,6 +312,13 @@ def test_settings_that_only_the_models_own_code_reads_are_kept(learner, monkeypa
         assert (inside.bos_token_id, inside.repetition_penalty, inside.chat_format) == (3, None, "own")
 
 
+def test_settings_that_a_folder_writes_out_and_that_change_nothing_are_not_set_aside(learner, monkeypatch):
+    usual = {"do_sample": False, "num_beams": 1, "temperature": 1.0, "top_k": 50, "repetition_penalty": 1.0}
+    settings = GenerationConfig(**usual, output_attentions=False, max_time=1.0)
+    monkeypatch.setattr(learner.model, "generation_config", settings)
+    assert overridden(learner.model) == {"max_time": 1.0}
+
+
 def test_end_tokens_are_the_same_while_the_models_settings_are_set_aside(learner, monkeypatch):
     monkeypatch.setattr(learner.model, "generation_config", GenerationConfig(eos_token_id=[5, 6], num_beams=3))
     before, settings = traits_of(learner), overridden(learner.model)
