@@ -74,7 +74,9 @@ def overridden(model: Any) -> dict[str, Any]:
         usual, own = GenerationConfig().to_dict(), settings.to_dict()
         # What the library takes where nothing is set, as many folders write it out: do_sample: false, num_beams: 1.
         off = GenerationConfig._get_default_generation_params()
-        is_other = {name for name, value in own.items() if name in usual and value is not False and value != usual[name]}
+        is_other = {
+            name for name, value in own.items() if name in usual and value is not False and value != usual[name]
+        }
         is_other = {name for name in is_other if name not in off or own[name] != off[name]}
         found = {name: own[name] for name in sorted(is_other - {*TOKENS, *GIVEN}) if not name.startswith("_")}
     if "generate" in vars(model) and hasattr(type(model), "generate"):

@@ -19,7 +19,7 @@ from adaptinf.evaluation.generation import evaluate, generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.models import load
 from adaptinf.models.chat import traits_of
-from adaptinf.models.decoding import near_ties
+from adaptinf.models.decoding import near_ties, stretches_at
 from adaptinf.models.greedy import greedy_settings, overridden
 from adaptinf.models.loading import load_reader
 from tests.helpers.conversations import conversation, say
@@ -310,6 +310,37 @@ def test_settings_that_only_the_models_own_code_reads_are_kept(learner, monkeypa
     with greedy_settings(learner.model):
         inside = learner.model.generation_config
         assert (inside.bos_token_id, inside.repetition_penalty, inside.chat_format) == (3, None, "own")
+
+
+@pytest.mark.parametrize(
+    ("rope", "most"),
+    [
+        ({"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [1.0, 3.0, 5.0, 9.0]}, 40),
+        ({"rope_type": "dynamic"}, 64),
+        ({"rope_type": "default"}, None),
+    ],
+    ids=lambda value: value["rope_type"] if isinstance(value, dict) else "",
+)
+def test_items_are_answered_alone_where_long_ones_would_change_the_positions_of_others(tmp_path, rope, most):
+    folder = write_text_model(tmp_path, initializer_range=0.15)
+    path = folder / "config.json"
+    original = {"original_max_position_embeddings": most} if rope["rope_type"] == "longrope" else {}
+    rope = {**rope, **original, "rope_theta": 10000.0, "factor": 4.0}
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "rope_parameters": rope, "max_position_embeddings": 64})
+    )
+    learner = load(ModelConfig(path=str(folder), device="cpu", dtype="float32"))
+    assert stretches_at(learner.model) == most
+    items = [conversation(str(size), say("user", "w" * size), say("assistant", "!")) for size in (1, 9, 14, 20)]
+
+    def answered(limit, asked=items):
+        test = SkillTest(config=SkillConfig(skill="s", path="x.json", max_new_tokens=limit), items=asked, rejected=[])
+        return generate(learner, [test])
+
+    together = answered(50)
+    assert (together.info["decoding"] == "one by one") == (most is not None)
+    assert together.texts == tuple(text for item in items for text in answered(50, [item]).texts)
+    assert answered(6).info["decoding"] != "one by one", "no item can be that long"
 
 
 def test_settings_that_a_folder_writes_out_and_that_change_nothing_are_not_set_aside(learner, monkeypatch):

@@ -18,7 +18,18 @@ from adaptinf.evaluation.answering.units import Plan, Unit, families_of, units_o
 from adaptinf.evaluation.kept import Answer, keep_answer
 from adaptinf.images import Unopened
 from adaptinf.models.chat import placed, prompt_text, prompts_of_usable, traits_of
-from adaptinf.models.decoding import WAYS, NearTies, Prompted, Task, Watch, Way, decode, find_way
+from adaptinf.models.decoding import (
+    ALONE,
+    WAYS,
+    NearTies,
+    Prompted,
+    Task,
+    Watch,
+    Way,
+    decode,
+    find_way,
+    stretches_at,
+)
 from adaptinf.models.greedy import greedy_settings, overridden
 from adaptinf.models.lengths import auto_batch_tokens, token_lengths
 from adaptinf.models.loading import Learner
@@ -70,7 +81,7 @@ class Answerer:
         """Return how all items are answered; the way of decoding is found by a trial with some of them."""
         learner, items = self.learner, self.work.items
         lengths, kinds = token_lengths(items, learner), kinds_of(learner, items)
-        way = self._way(tried_rows(items, lengths, kinds))
+        way = ALONE if self._stretches(lengths) else self._way(tried_rows(items, lengths, kinds))
         units = units_of(
             items,
             self.work.limits,
@@ -116,6 +127,12 @@ class Answerer:
         if self.work.on_answer is not None:
             self.work.on_answer(1)
         return answer
+
+    def _stretches(self, lengths: np.ndarray) -> bool:
+        """Tell whether a long item would change the positions of others in its batch, at its end if not before."""
+        most = stretches_at(self.learner.model)
+        # Estimates hold the right answers as well, so they are rather too long.
+        return most is not None and bool((lengths + np.array(self.work.limits, dtype=np.int64) > most).any())
 
     def _way(self, rows: Sequence[int]) -> Way:
         with torch.inference_mode(), greedy_settings(self.learner.model):

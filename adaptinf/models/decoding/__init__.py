@@ -6,7 +6,21 @@ common is read once (`prefix`). Which of this a model's cache allows is found by
 
 from adaptinf.models.decoding.loop import Prompted, Task, Watch, Written, decode
 from adaptinf.models.decoding.near_ties import NearTies
+from adaptinf.models.decoding.stretching import stretches_at
 from adaptinf.models.decoding.trial import SHORT, find_way
-from adaptinf.models.decoding.ways import WAYS, Way
+from adaptinf.models.decoding.ways import ALONE, WAYS, Way
 
-__all__ = ["SHORT", "WAYS", "NearTies", "Prompted", "Task", "Watch", "Way", "Written", "decode", "find_way"]
+__all__ = [
+    "ALONE",
+    "SHORT",
+    "WAYS",
+    "NearTies",
+    "Prompted",
+    "Task",
+    "Watch",
+    "Way",
+    "Written",
+    "decode",
+    "find_way",
+    "stretches_at",
+]
