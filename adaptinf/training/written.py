@@ -6,6 +6,7 @@ that no place was found for. So the files are loaded as every later stage loads 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -21,7 +22,9 @@ from adaptinf.models.files import model_folder
 from adaptinf.models.folders import ADAPTER_FILE, json_settings
 from adaptinf.models.loading import Learner
 from adaptinf.models.passes import is_same, uncut
+from adaptinf.models.quiet import quiet_libraries
 from adaptinf.models.recipe import LearnerRecipe
+from adaptinf.models.stored import quantisation_in
 from adaptinf.models.trial.attention import conversations
 from adaptinf.training.continued import MIN_COSINE, adapter_layers, check_continued, cosine
 from adaptinf.training.weights_files import check_files, check_kind, have_same_weights, named_base
@@ -91,30 +94,70 @@ def check_merge(learner: Learner, place: str) -> None:
 
 
 def _read_model(folder: Path, start: Start) -> Learner:
-    """Return the learner with a whole model that was trained further; processor and tokenizer are those of before."""
+    """Return the learner with a whole model that was trained further; processor and tokenizer are those of before.
+
+    So is the configuration, which is also what the model is exported with.
+    """
     before = start.recipe.make()
-    outputs = _outputs(before)
-    try:
-        found, loading = type(before.model).from_pretrained(
-            folder, dtype=before.model.dtype, local_files_only=True, output_loading_info=True
-        )
-    except Exception as error:  # as many kinds as for a model
-        cause = shortened(one_line(error), 300)
-        raise ModelError(f"{start.place} wrote a model that cannot be loaded as {start.model}: {cause}") from error
-    _check_shapes(before.model, found, loading, start)
-    # Which tokens end an answer is the model's; a trainer may save none of them.
-    found.generation_config = before.model.generation_config
-    device, former = before.device, _state(before.model)
-    trained = replace(before, model=found.to(device).eval())
-    now = _state(found)
+    outputs, theirs = _outputs(before), _outputs_of_own_settings(folder, before, start)
+    trained = _with_weights(folder, before, copy.deepcopy(before.model.config), start)
+    former, now = _state(before.model), _state(trained.model)
     cosines = [cosine(now[name], former[name]) for name, value in former.items() if value.dim() > 1]
     if median(cosines) < MIN_COSINE:
         raise ModelError(
             f"{start.place} wrote a model of the same shape that was not trained from {start.model} (median cosine of "
             f"its weights {median(cosines):.2f}); pass {{model}} to the trainer"
         )
-    _check_moved(now, former, outputs, _outputs(trained), start)
+    after = _outputs(trained)
+    if theirs is not None and not all(is_same(one, other) for one, other in zip(after, theirs, strict=True)):
+        raise ModelError(
+            f"{start.place} wrote a model with other settings in config.json than {start.model}, with which its "
+            "weights give other outputs; let the trainer keep the configuration of {model}"
+        )
+    _check_moved(now, former, outputs, after, start)
     return trained
+
+
+def _outputs_of_own_settings(folder: Path, before: Learner, start: Start) -> list[Tensor] | None:
+    """Return the outputs of a trainer's model with its own config.json; None: that is the one of before."""
+    how = quantisation_in(folder)
+    if how is not None:
+        raise ModelError(
+            f"{start.place} wrote a model whose weights are quantised ({how}); let the trainer save plain weights, and "
+            "no quantization_config"
+        )
+    config = before.model.config
+    try:
+        own = type(config).from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # as many kinds as for a model
+        cause = shortened(one_line(error), 300)
+        raise ModelError(f"{start.place} wrote a config.json that cannot be read: {cause}") from error
+    return None if own.to_dict() == config.to_dict() else _outputs(_with_weights(folder, before, own, start))
+
+
+def _with_weights(folder: Path, before: Learner, config: Any, start: Start) -> Learner:
+    """Return a learner with a trainer's weights under some configuration of the model.
+
+    Raises:
+        ModelError: they cannot be loaded, or are not those of a model of the same shape.
+    """
+    try:
+        with quiet_libraries():
+            found, loading = type(before.model).from_pretrained(
+                folder,
+                config=config,
+                dtype=before.model.dtype,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named below
+            )
+    except Exception as error:  # as many kinds as for a model
+        cause = shortened(one_line(error), 300)
+        raise ModelError(f"{start.place} wrote a model that cannot be loaded as {start.model}: {cause}") from error
+    _check_shapes(before.model, found, loading, start)
+    # Which tokens end an answer is the model's; a trainer may save none of them.
+    found.generation_config = before.model.generation_config
+    return replace(before, model=found.to(before.device).eval())
 
 
 def _check_shapes(before: Any, found: Any, loading: dict[str, Any], start: Start) -> None:

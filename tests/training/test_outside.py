@@ -243,6 +243,32 @@ def test_a_whole_model_is_trained_further_and_one_of_another_shape_or_origin_is_
         train(model, tmp_path / "missing", "whole_model", tune="full")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rms_norm_eps": 0.5}, r"other settings in config.json than .* with which its weights give other outputs"),
+        ({"vocab_size": 999}, r"of another shape than .*: .* is \(999, 32\), expected"),
+        ({"num_attention_heads": 8, "head_dim": 8}, r"of another shape than .*: .*_proj.weight is"),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+            "quantised .bitsandbytes.;",
+        ),
+        ({"use_cache": False, "dtype": "bfloat16"}, None),
+    ],
+)
+def test_a_whole_model_keeps_the_configuration_of_its_base(model, tmp_path, settings, message):
+    written = shutil.copytree(model, tmp_path / "written")
+    weights = {name: value + 0.001 for name, value in load_file(written / "model.safetensors").items()}
+    save_file(weights, written / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((written / "config.json").read_text(encoding="utf-8"))
+    (written / "config.json").write_text(json.dumps({**config, **settings}), encoding="utf-8")
+    if message is None:
+        assert read_written(written, start_of(model, tune="full")).model.config.use_cache
+    else:
+        with pytest.raises(ModelError, match=message):
+            read_written(written, start_of(model, tune="full"))
+
+
 def test_a_trainer_that_hangs_is_ended_with_everything_that_it_has_started(model, tmp_path):
     began = time.monotonic()
     with pytest.raises(
