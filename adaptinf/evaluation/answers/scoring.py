@@ -12,7 +12,7 @@ import numpy as np
 from adaptinf.errors import DataError
 from adaptinf.evaluation.answers.item import Item
 from adaptinf.evaluation.answers.judge import SHOWN_CHARACTERS, Judge
-from adaptinf.evaluation.answers.unwrapped import unwrapped
+from adaptinf.evaluation.answers.unwrapped import is_only_thought, unwrapped
 from adaptinf.words import counted, shortened
 
 
@@ -53,6 +53,8 @@ def scores_of(metric: str, items: Sequence[Item], **options: Any) -> Scores:
 
 def _further(judge: Judge, item: Item) -> list[str]:
     """Return what a prediction may mean besides what it is."""
+    if is_only_thought(item.prediction):
+        return []
     texts = unwrapped(item.prediction)
     own = [candidate for text in texts for candidate in judge.candidates(item.saying(text))]
     return [text for text in dict.fromkeys([*texts, *own]) if text != item.prediction]

@@ -16,6 +16,7 @@ MAX_LAYERS = 8
 _ANSWER_KEYS = ("answer", "final_answer", "prediction", "response", "output", "result", "text")
 _FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)\n?\s*```", re.DOTALL)
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_OPEN_THOUGHT = re.compile(r"\s*<think(?:ing)?>(?!.*</think(?:ing)?>)", re.DOTALL | re.IGNORECASE)
 _TAGGED = re.compile(r"<(answer|final_answer|response|output)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 _INTRODUCED = re.compile(
@@ -27,6 +28,11 @@ _ARTICLE = re.compile(r"^(?:an?|the) +([^\n]+)$", re.IGNORECASE)
 _YES_NO = re.compile(r"^(yes|no)\b(?=\s*[,.;:!]|\s*$)", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "\u300c": "\u300d"}
 _EMPHASIS = ("***", "**", "__", "*", "_")
+
+
+def is_only_thought(prediction: str) -> bool:
+    """Tell whether a prediction was cut off within its thoughts, so that it says nothing yet."""
+    return _OPEN_THOUGHT.match(prediction) is not None
 
 
 def unwrapped(prediction: str) -> list[str]:

@@ -137,3 +137,10 @@ def test_an_option_that_is_denied_is_not_named(prediction):
 
 def test_figures_within_a_sentence_are_no_options():
     assert choices_of({"question": "What do (a) and (b) have in common?"}) == {}
+
+
+def test_thoughts_that_were_cut_off_name_no_option():
+    items = [Item(text, ("B",), META) for text in ("<think>B looks right", "<think>A?</think>B", "<thinking>\n(B)")]
+    assert scores_of("multiple_choice", items).tolerant.tolist() == [0.0, 1.0, 0.0]
+    assert scores_of("exact", [Item("<think>The answer is red", ("red",))]).tolerant.tolist() == [0.0]
+    assert scores_of("contains", [Item("<think>The answer is red", ("red",))]).tolerant.tolist() == [1.0]
