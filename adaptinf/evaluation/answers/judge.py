@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from adaptinf import registry
-from adaptinf.errors import ConfigError
+from adaptinf.errors import AdaptError, ConfigError
 from adaptinf.evaluation.answers.item import Item
-from adaptinf.words import known_names, shortened
+from adaptinf.words import known_names, one_line, shortened
 
 # Any in this module: what a metric's options take is between it and its caller.
 
@@ -109,7 +109,7 @@ class Judge:
         one = self.scorer(items)
         if one is not None:
             return np.array([one(item) for item in items], dtype=np.float64)
-        found = list(self.function(items, **self.options))
+        found = self._asked(lambda: list(self.function(tuple(items), **self.options)))
         if len(found) != len(items):
             raise ConfigError(f"metric {self.name} gives {len(found)} scores to {len(items)} items; repair it")
         return np.array([self._checked(value) for value in found], dtype=np.float64)
@@ -117,9 +117,10 @@ class Judge:
     def scorer(self, items: Sequence[Item]) -> Callable[[Item], float] | None:
         """Return what gives one of the items, with any prediction, its score; None: all items are scored together."""
         if self.shape != "items":
-            return lambda item: self._checked(self._score(item))
-        found = self.function(items, **self.options) if items else self._score
-        return (lambda item: self._checked(found(item))) if callable(found) else None
+            return lambda item: self._checked(self._asked(lambda: self._score(item)))
+        # A tuple, as a metric that sorts a list in place would give the scores to other items.
+        found = self._asked(lambda: self.function(tuple(items), **self.options)) if items else self._score
+        return (lambda item: self._checked(self._asked(lambda: found(item)))) if callable(found) else None
 
     def candidates(self, item: Item) -> list[str]:
         """Return the further texts that the metric itself sees in a prediction."""
@@ -136,6 +137,16 @@ class Judge:
         if self.shape == "item":
             return self.function(item, **self.options)
         return max(self.function(item.prediction, answer, **self.options) for answer in item.answers)
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        """Return what a call of the metric gives."""
+        try:
+            return call()
+        except AdaptError:
+            raise
+        except Exception as error:  # a metric may be a file of the user's: it can raise anything
+            cause = f"{type(error).__name__}: {shortened(one_line(error), SHOWN_CHARACTERS)}"
+            raise ConfigError(f"metric {self.name} fails ({cause}); repair it") from error
 
     def _checked(self, value: Any) -> float:
         try:

@@ -77,6 +77,24 @@ def test_a_score_outside_of_0_to_1_is_refused_by_name(value):
             score("odd", "a", ["b"])
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda prediction, answer: 1 / 0,
+        lambda item: item.meta["choices"],
+        lambda items: items.sort(),
+        lambda items: lambda item: item.nothing,
+    ],
+)
+def test_a_metric_that_fails_is_named_with_the_error(function):
+    with registry.scope():
+        registry.metric("broken")(function)
+        with pytest.raises(
+            ConfigError, match=r"metric broken fails \((ZeroDivision|Key|Attribute)Error: .*; repair it"
+        ):
+            scores_of("broken", [Item("a", ("b",))])
+
+
 def test_a_function_that_cannot_be_called_as_a_metric_is_refused():
     with registry.scope():
         registry.metric("three")(lambda prediction, answer, other: 1.0)
