@@ -262,7 +262,7 @@ def test_a_key_of_any_json_file_is_a_score(tmp_path):
         ({"a.json": "[" * 10**5}, {}, "is no JSON"),
         ({"a.json": '{"acc": 1}'}, {"count": "n"}, "has no key 'n'"),
         ({"a.json": '{"acc": 1, "n": 1.5}'}, {"count": "n"}, "is 1.5, which is no number of items"),
-        ({"a.json": '{"acc": 1, "n": 1e300}'}, {"count": "n"}, "is 1e+300, which is no number of items"),
+        ({"a.json": '{"acc": 1, "n": 1e300}'}, {"count": "n"}, "is 1e.300, which is no number of items"),
     ],
 )
 def test_json_that_cannot_be_used_is_refused(tmp_path, files, entry, message):
