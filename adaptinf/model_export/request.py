@@ -13,7 +13,7 @@ from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.base import KeptBase
 from adaptinf.runs.damage import weights_folder
 from adaptinf.runs.identity import identities, listed
-from adaptinf.runs.layout import EXPORTS
+from adaptinf.runs.layout import CONFIG, EXPORTS
 from adaptinf.storage import drafts, space
 from adaptinf.words import format_bytes
 
@@ -119,7 +119,10 @@ def _form_of(run: Run, step: int, weights: Path, *, merge: bool) -> tuple[Form, 
         return "whole", None
     folder, _ = model_folder(settings.model.path)
     if folder is None:
-        raise ModelError(f"model.path={settings.model.path} is not there; bring it back, or download it again")
+        raise ModelError(
+            f"model.path={settings.model.path} is not there; bring it back, or download it again; if it has moved, "
+            f"name its new place as model.path in {run.folder / CONFIG}"
+        )
     quantised = settings.model.quantization
     if quantised != "none":
         raise ModelError(
