@@ -43,8 +43,9 @@ META = {"question": "Which?\nA. cat\nB. dog\nC. a red ball\nD. 7.5"}
 
 
 def judged(metric: str, items: list[Item]) -> list[Item]:
-    """Return the items whose answers the metric can judge."""
-    return [item for item in items if item.answers and answer_problem(metric, item) is None]
+    """Return the items whose answers the metric can judge; rows with an empty answer are no test items."""
+    whole = [item for item in items if item.answers and all(answer.strip() for answer in item.answers)]
+    return [item for item in whole if answer_problem(metric, item) is None]
 
 
 @pytest.mark.parametrize("metric", METRICS)
