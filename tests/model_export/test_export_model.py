@@ -404,8 +404,6 @@ def test_a_base_model_that_moved_is_found_and_one_that_changed_is_refused(text, 
     shutil.rmtree(base)
     line = refused(call, folder, "--merge", "--out", tmp_path / "other")
     assert not (tmp_path / "other").exists()
-    shutil.rmtree(base)
-    line = refused(call, folder, "--merge", "--out", tmp_path / "gone")
     assert f"if it has moved, name its new place as model.path in {config}" in line
 
 
