@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -200,10 +201,15 @@ def test_workers_that_die_while_they_begin_end_the_work(tmp_path, two):
 
 
 def test_an_interrupt_leaves_no_process(tmp_path, two):
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, 3.0)
-    with pytest.raises(KeyboardInterrupt), two.open(Marking(tmp_path)) as workers:
-        list(workers.map(slow, range(4)))
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    timer = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), two.open(Marking(tmp_path)) as workers:
+            list(workers.map(slow, range(4)))
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, before)
     assert children() == set()
 
 

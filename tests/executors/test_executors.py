@@ -169,7 +169,9 @@ def test_a_worker_has_as_many_threads_as_its_work_says(other):
             assert list(workers.map(threads_of_torch, [None])) == [number]
 
 
-@pytest.mark.parametrize("name", registry.executor.names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.ray if name == "ray" else ()) for name in registry.executor.names()]
+)
 def test_every_executor_keeps_order_and_closes_the_work(name, tmp_path):
     executor = make_executor(RunConfig(executor=name))
     with executor.open(Adding(10, tmp_path)) as workers:
