@@ -130,7 +130,6 @@ def _send(process: int, number: int) -> None:
 
 def _answer(value: dict[str, Any]) -> None:
     try:
-        sys.stdout.write(json.dumps(value) + "\n")
-        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), (json.dumps(value) + "\n").encode())
     except OSError:
         pass  # nobody waits any more

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import tests.helpers.fake_vllm as fake_vllm
 from adaptinf.config import LoraConfig, ModelConfig, RunConfig, SkillConfig
 from adaptinf.errors import ModelError
 from adaptinf.evaluation.answering import served
@@ -18,7 +19,6 @@ from adaptinf.evaluation.generation import evaluate, generate
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.models import LearnerRecipe, load
 from adaptinf.models.adapters import begin_adapter
-from tests.helpers import fake_vllm
 from tests.helpers.conversations import conversation, say
 from tests.helpers.families import FAMILIES
 from tests.helpers.text_model import write_text_model
