@@ -20,6 +20,7 @@ from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
 from adaptinf.models.kernels import attention_of, check_gradients
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.models.pissa import make_plain
+from adaptinf.models.rounding import lost_by_merging, rounding_line
 from adaptinf.models.shares import shares_of
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
@@ -96,6 +97,9 @@ def train(
     if sum(map(len, left_out.values())) < len(samples):
         for line in end(watch, learner):
             progress.note(line)
+    lost = lost_by_merging(learner.model) if has_adapter else None
+    if line := rounding_line(lost, learner.model.dtype):
+        progress.note(line)
     save_weights(learner, out)
     shutil.rmtree(checkpoints, ignore_errors=True)
     # A resumed Trainer has its keys in another order.
@@ -109,6 +113,7 @@ def train(
         **shares.as_json(),
         "attention": attention_of(learner.model),
         "quantization": learner.config.quantization,
+        **({} if lost is None else {"lost_by_merging": round(lost, 4)}),
         **left_out,
     }
     return Trained(log=log, info=info)
