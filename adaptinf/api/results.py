@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from adaptinf.history.records import SampleHistory
     from adaptinf.model_export import ExportedModel
     from adaptinf.results.outcomes import WrittenReport
+    from adaptinf.runs import Run
     from adaptinf.runs.overrule import Correction
 
 
@@ -62,14 +64,9 @@ def explain(folder: PathLike, id: str, *, verify: bool = True) -> SampleHistory:
         StoreError: a file of the run is damaged.
     """
     from adaptinf.history.explain import sample_history
-    from adaptinf.runs import Run, unchecked
-    from adaptinf.runs.damage import check_complete
 
-    opened = Run.open(Path(folder))
-    if verify:
-        check_complete(opened)
-    with unchecked.reading("explain", opened, verify=verify):
-        return sample_history(opened, id)
+    with _to_explain(folder, verify=verify) as run:
+        return sample_history(run, id)
 
 
 def explain_test(folder: PathLike, id: str, *, verify: bool = True) -> ItemHistory:
@@ -82,6 +79,14 @@ def explain_test(folder: PathLike, id: str, *, verify: bool = True) -> ItemHisto
         StoreError: a file of the run is damaged.
     """
     from adaptinf.history.items import item_history
+
+    with _to_explain(folder, verify=verify) as run:
+        return item_history(run, id)
+
+
+@contextmanager
+def _to_explain(folder: PathLike, *, verify: bool) -> Iterator[Run]:
+    """Yield a run of which nothing is gone, or, without `verify`, as it is, which is recorded."""
     from adaptinf.runs import Run, unchecked
     from adaptinf.runs.damage import check_complete
 
@@ -89,7 +94,7 @@ def explain_test(folder: PathLike, id: str, *, verify: bool = True) -> ItemHisto
     if verify:
         check_complete(opened)
     with unchecked.reading("explain", opened, verify=verify):
-        return item_history(opened, id)
+        yield opened
 
 
 def export(

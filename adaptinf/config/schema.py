@@ -384,7 +384,7 @@ class SkillConfig(SourceConfig):
     """With `reads: json:KEY`, the key of the number of items; null: unknown."""
     scale: float | None = Field(default=None, gt=0)
     """Largest value that the score of a command can have, such as 100 for percent; null: 1."""
-    timeout: str | None = None
+    timeout: Annotated[str | None, AfterValidator(_duration)] = None
     """Longest time of one run of the command, such as 30m or 12h; null: as long as it takes."""
 
     @property
@@ -392,13 +392,6 @@ class SkillConfig(SourceConfig):
         """Keys that have no meaning for this skill: those of the other way to test one."""
         own = {"skill", "introduced_at", *(HARNESS_KEYS if self.command is not None else ())}
         return frozenset(HARNESS_KEYS) if self.command is None else frozenset(type(self).model_fields) - own
-
-    @field_validator("timeout")
-    @classmethod
-    def _is_a_duration(cls, timeout: str | None) -> str | None:
-        if timeout is not None:
-            seconds_of(timeout)
-        return timeout
 
     @model_validator(mode="after")
     def _is_tested_in_one_way(self) -> SkillConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -286,6 +287,33 @@ class Dispatcher(Generic[W]):
         seat.worker, seat.call = self.kind.start(seat.number), None
         seat.state, seat.heard_at = "opening", time.monotonic()
         seat.worker.begin(self.parcel)
+
+
+@contextmanager
+def kept_open(dispatcher: Dispatcher[W], kept: list[W]) -> Iterator[Dispatcher[W]]:
+    """Open the work for the block in workers that are kept from one work to the next.
+
+    Args:
+        dispatcher: the work.
+        kept: the workers that are there; afterwards those that have closed the work, none where the block failed.
+    """
+    there, left_over = kept[: dispatcher.num_workers], kept[dispatcher.num_workers :]
+    kept.clear()
+    for worker in left_over:
+        worker.end()
+    try:
+        dispatcher.begin(there)
+        yield dispatcher
+        kept.extend(dispatcher.finish())
+    except BaseException:  # Ctrl-C too: no worker is left behind
+        dispatcher.end()
+        raise
+
+
+def end_kept(kept: list[W]) -> None:
+    """End workers, of which then none is kept."""
+    while kept:
+        kept.pop().end()
 
 
 def shard_name(shard: Any) -> str:

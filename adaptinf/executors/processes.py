@@ -15,7 +15,7 @@ from typing import Any
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.executors.devices import worker_environments
-from adaptinf.executors.dispatch import Dispatcher
+from adaptinf.executors.dispatch import Dispatcher, end_kept, kept_open
 from adaptinf.executors.interface import Tool, Work, Workers
 from adaptinf.executors.local import LocalExecutor
 from adaptinf.executors.packing import UNSENDABLE, packed
@@ -55,21 +55,14 @@ class ProcessesExecutor:
             ConfigError: the work cannot be sent, as this program itself defines some of its plug-ins.
         """
         kind = ProcessWorkers(self.environments)
-        opened = Dispatcher(kind, packed(work, "processes"), len(self.environments), self.timeout, note=self.note)
-        kept, self._kept = self._kept, []
-        try:
-            opened.begin(kept)
-            yield opened
-            self._kept = opened.finish()
-        except BaseException:  # Ctrl-C too: no process is left behind
-            opened.end()
-            raise
+        parcel = packed(work, "processes")
+        dispatcher = Dispatcher(kind, parcel, len(self.environments), self.timeout, note=self.note)
+        with kept_open(dispatcher, self._kept) as workers:
+            yield workers
 
     def close(self) -> None:
         """End the processes."""
-        kept, self._kept = self._kept, []
-        for worker in kept:
-            worker.end()
+        end_kept(self._kept)
 
 
 @executor("processes")

@@ -20,7 +20,7 @@ from typing import Any
 
 from adaptinf.config import RayConfig, RunConfig
 from adaptinf.errors import ConfigError
-from adaptinf.executors.dispatch import Dispatcher, Message
+from adaptinf.executors.dispatch import Dispatcher, Message, end_kept, kept_open
 from adaptinf.executors.interface import Tool, Work, Workers
 from adaptinf.executors.packing import packed
 from adaptinf.executors.worker import opened
@@ -161,24 +161,16 @@ class RayExecutor:
             ConfigError: no cluster answers, or it has too little for the workers; or the work cannot be sent.
         """
         _join(self.settings.address)
-        number, kept = self._num_workers(), self._kept
-        if not kept:
+        number, kind = self._num_workers(), RayWorkers(self._options())
+        if not self._kept:
             self._say_what_is_busy(number)
-        opened_work = Dispatcher(RayWorkers(self._options()), packed(work, "ray"), number, self.timeout, note=self.note)
-        self._kept = []
-        try:
-            opened_work.begin(kept)
-            yield opened_work
-            self._kept = opened_work.finish()
-        except BaseException:  # Ctrl-C too: no actor is left behind
-            opened_work.end()
-            raise
+        dispatcher = Dispatcher(kind, packed(work, "ray"), number, self.timeout, note=self.note)
+        with kept_open(dispatcher, self._kept) as workers:
+            yield workers
 
     def close(self) -> None:
         """End the actors; the connection to the cluster stays until this process ends, as making it takes seconds."""
-        kept, self._kept = self._kept, []
-        for worker in kept:
-            worker.end()
+        end_kept(self._kept)
 
     def _gpus(self) -> float:
         ray = _ray()
