@@ -1,0 +1,49 @@
+"""Section `training`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from adaptinf.config.schema.section import Duration, Section
+
+
+class TrainingConfig(Section):
+    """Training on the selected samples."""
+
+    tune: Literal["lora", "full"] = "lora"
+    """lora: an adapter on the language model; full: all weights of language model and projector (very small models)."""
+    adapter: Literal["continue", "merge"] = "continue"
+    """continue: one adapter is trained over all steps; merge: each step merges its adapter and starts a new one."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the selected samples."""
+    learning_rate: float = Field(default=2.0e-4, gt=0)
+    """Peak learning rate."""
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    """Share of the optimiser steps before the peak; the first of w such steps has 1 / (w + 1) of the peak."""
+    lr_scheduler: str = "cosine"
+    """How the learning rate falls after the peak: cosine, linear, constant_with_warmup, ..., as transformers has it."""
+    optimizer: str = "adamw_torch_fused"
+    """Optimiser, by the names that TrainingArguments has for `optim`: adamw_torch, adafactor, adamw_bnb_8bit, ..."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of all weights but biases and norms."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are clipped to this norm; 0: they are not clipped."""
+    batch_size: int = Field(default=128, ge=1)
+    """Samples per optimiser step."""
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Samples on the device at once, at most: the largest divisor of batch_size up to here; the rest is accumulated."""
+    gradient_checkpointing: bool = False
+    """Recompute activations: about a third more time for much less memory."""
+    report_to: list[str] = []
+    """Loggers of the Trainer: tensorboard, wandb, trackio, ... (metrics.jsonl is always written)."""
+    # Any: what each field takes is between transformers and its user; a trial before the run checks them.
+    arguments: dict[str, Any] = {}
+    """Any other field of transformers' TrainingArguments, e.g. {adam_beta2: 0.95}; those with a setting are refused."""
+    command: str | None = None
+    """Your own trainer in place of the built-in one, with placeholders such as {data}; see docs/trainers.md."""
+    format: str = "sharegpt"
+    """Format of the data file that the command reads (`adaptinf list`)."""
+    timeout: Duration = None
+    """Longest time of one run of the command, such as 90m or 12h; null: as long as it takes."""
