@@ -58,7 +58,7 @@ INSIDE = [
     Kill("pool/01-two", "adaptinf.pool.columns:Columns.add", call=10),
     Kill("steps/01/features", "adaptinf.extraction.work:_measure_batches", call=3),
     Kill("steps/01/model", "adaptinf.training.trainer:Reporter.on_save", call=2),
-    Kill("steps/01/pruning", "adaptinf.pipeline:prune", after=True),
+    Kill("steps/01/pruning", "adaptinf.pipeline.choosing:prune", after=True),
 ]
 """In the order of a run: each process takes up what the one before left, and dies in turn."""
 

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from adaptinf import config as configuration
-from adaptinf import pipeline, registry
+from adaptinf import registry
 from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.blocks import lora_targets
 from adaptinf.models.chat import encode
-from adaptinf.pipeline import run_all, run_step
+from adaptinf.pipeline import choosing, learning, measuring, run_all, run_step
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
 from adaptinf.report.facts import gather
@@ -83,13 +83,13 @@ def two_datasets(tmp_path_factory):
 
 def test_with_continue_a_step_starts_from_the_adapter_of_the_step_before(two_datasets, tmp_path, monkeypatch):
     started = []
-    real = pipeline.train
+    real = learning.train
 
     def spy(samples, learner, *args, **options):
         started.append({name: weight.clone() for name, weight in learner.model.state_dict().items() if "lora_" in name})
         return real(samples, learner, *args, **options)
 
-    monkeypatch.setattr(pipeline, "train", spy)
+    monkeypatch.setattr(learning, "train", spy)
     made = run(tmp_path, two_datasets, training=LORA)
     assert all(not weight.any() for name, weight in started[0].items() if "lora_B" in name)
     saved = load_file(made.stage_folder(0, Trained) / "adapter_model.safetensors")
@@ -207,7 +207,7 @@ def test_every_method_takes_a_step(tmp_path, method):
     chosen = selected(made, 0)
     assert len(set(chosen)) == len(chosen) == (12 if method == "multitask" else 5)
     assert len(made.pool(1)) == 7
-    assert made.has(0, Features) == pipeline.needs_features(made)
+    assert made.has(0, Features) == measuring.needs_features(made)
     assert made.load(0, Evaluation).matrix.shape == (2, 1)
     assert {"check", *STAGES[3:]} <= {path.name for path in (made.folder / "steps" / "00").iterdir()}
 
@@ -219,7 +219,7 @@ def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_p
     for method in registry.selector.names():
         settings = made.config.selection.model_copy(update={"method": method, "budget": 4})
         other = dataclasses.replace(made, config=made.config.model_copy(update={"selection": settings}))
-        chosen = pipeline._select(other, 0, pool, features, clusters, np.ones(len(pool), dtype=bool))
+        chosen = choosing.choose(other, 0, pool, features, clusters, np.ones(len(pool), dtype=bool))
         assert len(set(chosen.ids)) == (10 if method == "multitask" else 4), method
 
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from adaptinf import config as configuration
-from adaptinf import pipeline, registry
+from adaptinf import registry
+from adaptinf.pipeline import learning
 from adaptinf.storage import lock, tables
 from tests.helpers.conversations import BASE_PATH
 from tests.helpers.streams import row, rows, write_dataset, write_stream, write_test
@@ -343,7 +344,7 @@ def test_what_ends_a_run_decides_its_exit_code(call, tmp_path, dataset, monkeypa
 
     stream = write_stream(tmp_path / "s.yaml", [dataset], **QUICK)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train", fail)
+        patch.setattr(learning, "train", fail)
         found, _, err = call("run", stream, "--out", tmp_path / "run", "--quiet")
     assert found == code and said in err
     assert ("Traceback" in err) == (code == 1)
@@ -395,7 +396,7 @@ def test_a_disk_that_is_full_while_weights_are_written_is_the_users_to_mend(
 def test_a_damaged_file_of_a_finished_stage_is_named(call, tmp_path, dataset, monkeypatch, name):
     stream = write_stream(tmp_path / "s.yaml", [dataset])
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(learning, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
         assert call("run", stream, "--out", tmp_path / "run", "--quiet")[0] == 130
     path = tmp_path / "run" / "steps" / "00" / name
     path.unlink()

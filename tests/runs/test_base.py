@@ -199,16 +199,16 @@ def test_an_acceptance_that_was_killed_before_its_end_is_recorded_once(begun, mo
 
 
 def test_a_model_that_changes_while_a_stage_runs_is_noticed_before_the_stage_is_finished(begun, monkeypatch):
-    from adaptinf import pipeline
+    from adaptinf.pipeline import learning
 
-    real = pipeline.train
+    real = learning.train
 
     def train(*args, **options):
         made = real(*args, **options)
         changed_weight(begun / "model/model.safetensors")
         return made
 
-    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(learning, "train", train)
     with pytest.raises(StoreError, match="model.safetensors differs"):
         run_step(Run.open(begun / "run"), 1)
     assert not Run.open(begun / "run").has(1, Trained)

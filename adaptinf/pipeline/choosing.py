@@ -1,0 +1,64 @@
+"""The stages that choose: samples to train on, and samples that leave the pool."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptinf.data import Clusters, Features, Pruning, SavedPruning, Selection
+from adaptinf.pool import Pool
+from adaptinf.pruning import prune
+from adaptinf.runs import Run
+from adaptinf.selection import select, traits_of, with_options
+
+
+def choose(
+    run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
+) -> Selection:
+    """Choose what to train on among the usable samples of the pool."""
+    settings = run.settings.selection
+    needs = with_options(settings.method, run.selection_options).needs
+    rows = slice(None) if is_usable.all() else np.flatnonzero(is_usable)
+    return select(
+        None if features is None else {name: column[rows] for name, column in features.scores.items()},
+        None if clusters is None else clusters.labels[rows],
+        pool.ids[rows],
+        len(pool) if traits_of(settings.method).whole_pool else settings.budget,
+        method=settings.method,
+        seed=run.seed("selection", step),
+        # Taking rows copies them, and vectors may not fit into memory.
+        vectors=features.vectors[rows] if features is not None and "vectors" in needs else None,
+        embeddings=features.embeddings[rows] if features is not None and "embeddings" in needs else None,
+        centers=None if clusters is None else clusters.centers,
+        distances=None if clusters is None else clusters.distances[rows],
+        arrived=pool.arrived[rows],
+        skills=pool.skills[rows] if np.any(pool.skills != "") else None,
+        current_step=step,
+        **run.selection_options,
+    )
+
+
+def prune_pool(
+    run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
+) -> SavedPruning:
+    """Prune the pool to the cap; without embeddings samples are removed uniformly at random."""
+    cap = len(pool) if run.cap is None else run.cap
+    # Samples that cannot be trained on are pruned first, as those without a cluster.
+    labels = np.where(is_usable, np.zeros(len(pool), np.int64) if clusters is None else clusters.labels, -1)
+    embeddings = None if features is None else features.embeddings
+    # Restored samples are never pruned (docs/pruning.md); the others share the rest of the cap.
+    is_free = ~np.isin(pool.ids, list(pool.restored))
+    free = slice(None) if is_free.all() else np.flatnonzero(is_free)
+    with run.progress.stage("prune", len(pool)) as bar:
+        among_free: Pruning = prune(
+            None if embeddings is None else embeddings[free],
+            labels[free],
+            pool.ids[free],
+            max(0, cap - int((~is_free).sum())),
+            seed=run.seed("pruning", step),
+            order=run.settings.pruning.order,
+            allocation=run.settings.pruning.allocation,
+        )
+        bar.advance(len(pool))
+    pruning = among_free.in_rows(np.flatnonzero(is_free), len(pool))
+    run.log_metrics(step, SavedPruning.stage, {"kept": len(pruning.kept), "removed": len(pruning.removed)})
+    return SavedPruning(table=pruning.table(pool.ids, labels), num_kept=len(pruning.kept))

@@ -1,0 +1,45 @@
+"""The stages that change or test the model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from adaptinf.data import Evaluation, Selection, Trained
+from adaptinf.evaluation import metrics
+from adaptinf.evaluation.skills import SkillTest
+from adaptinf.executors import Executor
+from adaptinf.pipeline.measuring import needs_features
+from adaptinf.pipeline.watched import with_model
+from adaptinf.pool import Pool
+from adaptinf.runs import Run
+from adaptinf.runs.learners import learner_before
+from adaptinf.runs.outside_training import train_with_command
+from adaptinf.runs.tested import averages_of
+from adaptinf.runs.testing import evaluate_step
+from adaptinf.runs.trainer_command import command_of
+from adaptinf.training import save_weights, train
+
+
+def learn(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> Trained:
+    """Train on the selected samples, with the built-in trainer or a command."""
+    if not len(selection.ids):
+        # An empty dataset at the start of a stream: nothing to train on, the model stays unchanged.
+        save_weights(learner_before(run, step).make(), part)
+        return Trained(info={"samples": 0, "optimizer_steps": 0})
+    command = command_of(run.settings)
+    if command is not None:
+        return train_with_command(run, step, pool, selection.ids, command, part, is_measured=needs_features(run))
+    samples = pool.view(selection.ids)
+    seed = run.seed("model", step)
+    learner = learner_before(run, step).make()
+    return train(samples, learner, run.settings.training, out=part, seed=seed, progress=run.progress)
+
+
+def test_model(run: Run, step: int, tests: list[SkillTest], executor: Executor) -> None:
+    """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
+    evaluation = with_model(run, step, Evaluation, partial(evaluate_step, run, step, tests, executor))
+    averages = averages_of(evaluation.scores)
+    micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
+    numbers = {"average_accuracy": averages.strict, "micro_accuracy": micro, "average_tolerant": averages.tolerant}
+    run.log_metrics(step, Evaluation.stage, numbers)
