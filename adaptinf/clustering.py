@@ -23,7 +23,7 @@ from adaptinf.arrays.seeded import checked_ids, derive_seed, hash_ids, id_order,
 from adaptinf.arrays.tiles import as_rows, blocks, unit_rows, usable_rows
 from adaptinf.data import Clusters
 from adaptinf.errors import ConfigError
-from adaptinf.executors import Executor, LocalExecutor
+from adaptinf.executors import Executor, LocalExecutor, named_losses
 
 FIT_BYTES = 2**29
 """At most 512 MiB of float32 rows are fitted."""
@@ -88,7 +88,7 @@ def cluster(
         fit_MD = fit_MD[_subset(len(fit_MD), _fit_rows(num_clusters, rows_ND.shape[1]), seed)]
         centers_KD = _fit(fit_MD, num_clusters, seed).cluster_centers_ if num_clusters else fit_MD[:0]
 
-    assign = partial(_assign, rows_ND, order, executor or LocalExecutor())
+    assign = partial(_assign, rows_ND, names, order, executor or LocalExecutor())
     centers_KD, assigned = _assign_and_repair(rows_ND, order, np.asarray(centers_KD, dtype=np.float32), assign)
     info |= {"seed": seed, "fit_rows": len(fit_MD), "unscored": len(rows_ND) - len(usable)}
     return Clusters(labels=assigned.labels, centers=centers_KD, distances=assigned.distances, ids=names, info=info)
@@ -221,7 +221,9 @@ def _assign_and_repair(
     return centers_KD, assigned
 
 
-def _assign(rows_ND: np.ndarray, order: np.ndarray, executor: Executor, centers_KD: np.ndarray) -> Assigned:
+def _assign(
+    rows_ND: np.ndarray, names: np.ndarray, order: np.ndarray, executor: Executor, centers_KD: np.ndarray
+) -> Assigned:
     """Return the nearest center of every row, read in blocks of id order."""
     labels = np.full(len(rows_ND), -1, dtype=np.int64)
     distances = np.full(len(rows_ND), np.nan, dtype=np.float32)
@@ -229,8 +231,14 @@ def _assign(rows_ND: np.ndarray, order: np.ndarray, executor: Executor, centers_
         return Assigned(labels, distances)
     work = AssignWork(rows=MappedArray(rows_ND), order=order, centers_KD=centers_KD)
     shards = work.shards()
-    with executor.open(work) as workers:
+    with executor.open(work) as workers, named_losses(lambda shard: names[_rows_of(shard, order)].tolist()):
         for shard, found in zip(shards, workers.map(Assigner.assign, shards), strict=True):
-            rows = order[shard[0].start : shard[-1].stop]
+            rows = _rows_of(shard, order)
             labels[rows], distances[rows] = found
     return Assigned(labels, distances)
+
+
+def _rows_of(shard: Sequence[slice], order: np.ndarray) -> np.ndarray:
+    """Return the row numbers of a shard: consecutive blocks of places in `order`."""
+    rows: np.ndarray = order[shard[0].start : shard[-1].stop]
+    return rows

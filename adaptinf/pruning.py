@@ -14,18 +14,18 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from adaptinf.arrays.budgets import allocate, checked_count
-from adaptinf.arrays.near_duplicates import greedy_order, one_pass_order
+from adaptinf.arrays.mapped import MappedArray
+from adaptinf.arrays.near_duplicates import RemovalOrder
+from adaptinf.arrays.pruning_work import ClusterShard, Members, Part, PruneWork, Sides, shards_of
 from adaptinf.arrays.seeded import checked_ids, derive_seed, hash_ids, id_order, seeded_keys
-from adaptinf.arrays.threads import Spread, in_threads
-from adaptinf.arrays.tiles import UnitRows, as_array, as_rows, nearest, tied, usable_rows
+from adaptinf.arrays.tiles import as_array, as_rows, tied, usable_rows
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
+from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses
 from adaptinf.words import check_name
 
 ORDERS = ("greedy", "semdedup")
 ALLOCATIONS = ("balanced", "global")
-LARGE_CLUSTER = 16_384
-"""Clusters of more members are processed by all cores together, smaller ones by one core each."""
 
 Result = TypeVar("Result")
 
@@ -46,24 +46,33 @@ class Embedded(NamedTuple):
 
     source: np.ndarray
     """N x H, rows in the caller's order."""
+    names: np.ndarray
+    """N ids, in the caller's order."""
     by_id: np.ndarray
     """N row numbers of the caller, in id order."""
     usable_N: np.ndarray
     """N bools: finite and not all zero."""
 
     @classmethod
-    def of(cls, source: np.ndarray, by_id: np.ndarray) -> Embedded:
-        """Return the embeddings for a source and its id order."""
-        return cls(source, by_id, usable_rows(source)[by_id])
+    def of(cls, source: np.ndarray, names: np.ndarray, by_id: np.ndarray) -> Embedded:
+        """Return the embeddings for a source, its ids and their order."""
+        return cls(source, names, by_id, usable_rows(source)[by_id])
 
     def comparable(self, rows: np.ndarray) -> np.ndarray:
         """Return those of the rows whose embeddings are usable."""
         found: np.ndarray = rows[self.usable_N[rows]]
         return found
 
-    def units(self, rows: np.ndarray) -> UnitRows:
-        """Return the rows, scaled to unit length."""
-        return UnitRows(self.source, self.by_id[rows])
+
+class How(NamedTuple):
+    """How similar samples are removed."""
+
+    order: str
+    """As in `prune`."""
+    allocation: str
+    """As in `prune`."""
+    executor: Executor
+    """Where clusters are worked on."""
 
 
 def prune(
@@ -75,6 +84,7 @@ def prune(
     seed: int = 0,
     order: str = "greedy",
     allocation: str = "balanced",
+    executor: Executor | None = None,
 ) -> Pruning:
     """Return which rows stay, exactly min(cap, N), and which are removed; independent of the order of the rows.
 
@@ -92,6 +102,7 @@ def prune(
             most similar sample earlier in the seeded order, whether or not it stays.
         allocation: how clusters share the cap: `balanced` (equally, water-filled, as in the paper) or `global` (the
             most similar pairs of all clusters).
+        executor: where clusters are worked on; None: this process.
 
     Raises:
         ConfigError: order or allocation is unknown, the cap is not a whole number, or embeddings have no labels.
@@ -111,8 +122,9 @@ def prune(
     if embeddings is None:
         removals = _joined([removals, _random(labels_N, keys_N, excess)])
     elif excess:
-        embedded = Embedded.of(_checked_embeddings(embeddings, len(names)), by_id)
-        similar = _similar(embedded, labels_N, keys_N, excess, seed=seed, order=order, allocation=allocation)
+        embedded = Embedded.of(_checked_embeddings(embeddings, len(names)), names, by_id)
+        how = How(order, allocation, executor or LocalExecutor())
+        similar = _similar(embedded, labels_N, keys_N, excess, seed=seed, how=how)
         removals = _joined([removals, similar])
     return _as_pruning(removals, by_id)
 
@@ -146,34 +158,41 @@ def _random(labels_N: np.ndarray, keys_N: np.ndarray, excess: int) -> Removals:
 
 
 def _similar(
-    embedded: Embedded, labels_N: np.ndarray, keys_N: np.ndarray, excess: int, *, seed: int, order: str, allocation: str
+    embedded: Embedded, labels_N: np.ndarray, keys_N: np.ndarray, excess: int, *, seed: int, how: How
 ) -> Removals:
     """Return `excess` removals from all clusters, the most similar first."""
     clusters = _members(labels_N, keys_N)
     limits = np.full(len(clusters), excess)
-    if allocation == "balanced":
+    if how.allocation == "balanced":
         sizes = np.array([len(members) for members in clusters])
         limits = sizes - allocate(sizes, int(sizes.sum()) - excess, seed=derive_seed(seed, "cap"))
 
-    def removals_of(number: int, spread: Spread) -> Removals:
-        return _remove(embedded, clusters[number], int(limits[number]), spread, order=order)
+    with how.executor.open(PruneWork(embeddings=MappedArray(embedded.source), order=how.order)) as workers:
+        parts = [
+            Members(number, embedded.by_id[embedded.comparable(clusters[number])], int(limits[number]))
+            for number in np.flatnonzero(limits).tolist()
+        ]
+        found = _by_cluster(workers, PruneWork.remove, parts, embedded)
+        removals = [_removals(embedded, clusters[part.cluster], found[part.cluster], part.limit) for part in parts]
+        merged = _merged(removals, keys_N, excess)
+        if how.order == "greedy":
+            return _with_nearest_kept(merged, embedded, clusters, workers)
+    return merged
 
-    removals = _merged(_cluster_by_cluster(removals_of, np.flatnonzero(limits), clusters), keys_N, excess)
-    if order == "greedy":
-        return _with_nearest_kept(removals, embedded, clusters)
-    return removals
 
-
-def _cluster_by_cluster(
-    work: Callable[[int, Spread], Result], numbers: np.ndarray, clusters: list[np.ndarray]
-) -> list[Result]:
-    """Return work(number, spread) of each cluster; in parallel are small clusters, and the tiles of a large one."""
-    sizes = np.array([len(clusters[number]) for number in numbers])
-    # The largest first, so that no core is still busy with a large cluster when the others have finished.
-    small = numbers[sizes <= LARGE_CLUSTER][np.argsort(-sizes[sizes <= LARGE_CLUSTER], kind="stable")].tolist()
-    done = {number: work(number, in_threads) for number in numbers[sizes > LARGE_CLUSTER].tolist()}
-    done |= zip(small, in_threads(lambda number: work(number, map), small), strict=True)
-    return [done[number] for number in numbers.tolist()]
+def _by_cluster(
+    workers: Workers[PruneWork],
+    work: Callable[[PruneWork, ClusterShard[Part]], Sequence[Result]],
+    parts: Sequence[Part],
+    embedded: Embedded,
+) -> dict[int, Result]:
+    """Return the number of each cluster -> what the work gives for it, in any worker."""
+    shards = shards_of(parts, embedded.source.shape[1])
+    done: dict[int, Result] = {}
+    with named_losses(lambda shard: embedded.names[shard.rows].tolist()):
+        for shard, found in zip(shards, workers.map(work, shards), strict=True):
+            done |= zip((part.cluster for part in shard.parts), found, strict=True)
+    return done
 
 
 def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
@@ -184,12 +203,9 @@ def _members(labels_N: np.ndarray, keys_N: np.ndarray) -> list[np.ndarray]:
     return np.split(in_order, borders)
 
 
-def _remove(embedded: Embedded, members: np.ndarray, limit: int, spread: Spread, *, order: str) -> Removals:
-    """Return the first `limit` removals of one cluster, whose members are given in seeded order."""
+def _removals(embedded: Embedded, members: np.ndarray, found: RemovalOrder, limit: int) -> Removals:
+    """Return the first `limit` removals of one cluster: those that were found, then members that cannot be compared."""
     comparable = embedded.comparable(members)
-    order_of = greedy_order if order == "greedy" else one_pass_order
-    found = order_of(embedded.units(comparable), limit, spread)
-
     pairs = Removals(comparable[found.positions], found.similarity, comparable[found.neighbour])
     staying = np.setdiff1d(members, pairs.rows, assume_unique=True)
     rest = members[np.isin(members, staying)][::-1]
@@ -204,21 +220,26 @@ def _merged(parts: list[Removals], keys_N: np.ndarray, excess: int) -> Removals:
     return Removals(*(column[in_order] for column in together))
 
 
-def _with_nearest_kept(removals: Removals, embedded: Embedded, clusters: list[np.ndarray]) -> Removals:
+def _with_nearest_kept(
+    removals: Removals, embedded: Embedded, clusters: list[np.ndarray], workers: Workers[PruneWork]
+) -> Removals:
     """Return the removals with the most similar sample of the cluster that stays as neighbour, and its cosine."""
     place = np.full(len(embedded.by_id), -1, dtype=np.int64)
     place[removals.rows] = np.arange(len(removals.rows))
     similarity = np.full(len(removals.rows), -np.inf)
     neighbour = np.full(len(removals.rows), -1, dtype=np.int64)
-
-    def look_up(number: int, spread: Spread) -> None:
-        comparable = embedded.comparable(clusters[number])
+    sides: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for number, members in enumerate(clusters):
+        comparable = embedded.comparable(members)
         removed, kept = comparable[place[comparable] >= 0], comparable[place[comparable] < 0]
         if len(removed) and len(kept):
-            found = nearest(embedded.units(removed), embedded.units(kept), spread)
-            similarity[place[removed]], neighbour[place[removed]] = found.similarity, kept[found.position]
+            sides[number] = removed, kept
 
-    _cluster_by_cluster(look_up, np.arange(len(clusters)), clusters)
+    by_id = embedded.by_id
+    parts = [Sides(number, by_id[removed], by_id[kept]) for number, (removed, kept) in sides.items()]
+    for number, found in _by_cluster(workers, PruneWork.nearest_kept, parts, embedded).items():
+        removed, kept = sides[number]
+        similarity[place[removed]], neighbour[place[removed]] = found.similarity, kept[found.position]
     return Removals(removals.rows, similarity, neighbour)
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptinf import pruning
 from adaptinf.arrays import near_duplicates as removal
-from adaptinf.arrays import threads, tiles
+from adaptinf.arrays import pruning_work, threads, tiles
 from adaptinf.arrays.budgets import allocate
+from adaptinf.arrays.pruning_work import Members
 from adaptinf.arrays.seeded import derive_seed, hash_ids, seeded_keys
 from adaptinf.data import Pruning
 from adaptinf.errors import ConfigError, DataError
@@ -119,7 +119,8 @@ test_greedy_equals_its_slow_definition_often = often(greedy_cases(check_greedy_e
 
 SMALL_TILES = [
     (removal, "TILE_ROWS", 16), (removal, "TILE_COLUMNS", 7), (removal, "STRIP_ROWS", 5),
-    (tiles, "TILE_ROWS", 9), (tiles, "TILE_COLUMNS", 8), (tiles, "HELD_BYTES", 500), (pruning, "LARGE_CLUSTER", 10),
+    (tiles, "TILE_ROWS", 9), (tiles, "TILE_COLUMNS", 8), (tiles, "HELD_BYTES", 500),
+    (pruning_work, "SHARD_OPERATIONS", 12_000),
 ]  # fmt: skip
 
 
@@ -135,7 +136,8 @@ def test_tiles_and_threads_change_no_bit(
     whole = prune(embeddings, labels, names(150), 40, order=order, allocation=allocation)
     for module, name, value in SMALL_TILES:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(threads, "num_blas_threads", lambda: num_threads)
+    for module in (threads, pruning_work):
+        monkeypatch.setattr(module, "num_blas_threads", lambda: num_threads)
     tiled = prune(embeddings, labels, names(150), 40, order=order, allocation=allocation)
     for field in ("kept", "removed", "neighbour", "similarity"):
         np.testing.assert_array_equal(getattr(whole, field), getattr(tiled, field))
@@ -339,3 +341,14 @@ def test_wrong_input_is_refused_with_the_way_out() -> None:
         prune(rows[:2], labels, ids, 1)
     with pytest.raises(DataError, match="'a' occurs twice"):
         prune(rows, labels, list("aba"), 1)
+
+
+def test_clusters_share_shards_up_to_a_size_and_a_large_one_is_a_shard_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pruning_work, "SHARD_OPERATIONS", 4 * 100)
+    parts = [Members(number, np.arange(size), 1) for number, size in enumerate([3, 20, 8, 6, 5, 0])]
+    shards = pruning_work.shards_of(parts, dim=4)
+    assert [str(shard) for shard in shards] == ["cluster 1", "clusters 2, 3", "clusters 4, 0, 5"]
+    assert str(pruning_work.ClusterShard(tuple(parts * 2))).endswith("4 and 7 more")
+    assert pruning_work.shards_of([], dim=4) == []

@@ -28,7 +28,7 @@ from adaptinf.evaluation.skills import (
     score_answers,
     without_refused,
 )
-from adaptinf.executors import Executor, LocalExecutor, Work, Workers
+from adaptinf.executors import Executor, LocalExecutor, Work, Workers, named_losses
 from adaptinf.models.decoding import SHORT, WAYS
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
@@ -220,7 +220,8 @@ def _answered(
             progress.note(f"{len(known):,} of {counted(len(work.items), 'test item')} were answered before")
         with progress.stage("evaluate", len(work.items) - len(known), unit="items") as bar:
             counter.bar = bar
-            found = known | {answer.row: answer for answer in _new(plan.units, known, workers, bar, executor)}
+            with named_losses(lambda unit: [work.items[row].id for row in unit.rows]):
+                found = known | {answer.row: answer for answer in _new(plan.units, known, workers, bar, executor)}
     return Answered(tuple(found[row] for row in range(len(work.items))), plan.stops_at, plan.info)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from adaptinf.errors import StoreError
+from adaptinf.executors.losses import LostShard
 from adaptinf.words import counted, format_seconds, shortened
 
 MAX_TRIES = 3
@@ -65,15 +66,6 @@ class WorkerKind(Protocol[W]):
     def hear(self, workers: Sequence[W], seconds: float | None) -> list[tuple[W, Message]]:
         """Wait until some workers have said something, at most so many seconds, and return what."""
         ...
-
-
-class LostShard(StoreError):
-    """A shard that ended each worker that it was given to."""
-
-    # Any: a shard is of whatever kind the work takes.
-    def __init__(self, message: str, shard: Any) -> None:
-        super().__init__(message)
-        self.shard = shard
 
 
 @dataclass(eq=False)

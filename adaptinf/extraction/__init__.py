@@ -13,8 +13,8 @@ import torch
 
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, HasIds, Sample
-from adaptinf.errors import DataError, StoreError
-from adaptinf.executors import Executor, LocalExecutor, LostShard, Workers
+from adaptinf.errors import DataError
+from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses
 from adaptinf.extraction.cuts import Cutter, Shard, left_over
 from adaptinf.extraction.plan import Plan
 from adaptinf.extraction.shards import (
@@ -36,9 +36,6 @@ from adaptinf.models.refusals import InARow, check_share
 from adaptinf.progress import Progress, Silent
 from adaptinf.storage import store, tables
 from adaptinf.words import counted
-
-NAMED_SAMPLES = 5
-"""Samples of a shard that a message names."""
 
 
 def extract(
@@ -159,13 +156,8 @@ def _reports(workers: Workers[Extractor], shards: Iterator[Shard], samples: Sequ
     Raises:
         StoreError: a shard ended every worker that was given it; its samples are named.
     """
-    try:
+    with named_losses(lambda shard: [samples[row].id for batch in shard.batches for row in batch]):
         yield from workers.map(Extractor.measure, shards)
-    except LostShard as error:
-        rows = [row for batch in error.shard.batches for row in batch]
-        named = ", ".join(samples[row].id for row in rows[:NAMED_SAMPLES])
-        more = f" and {len(rows) - NAMED_SAMPLES:,} more" if len(rows) > NAMED_SAMPLES else ""
-        raise StoreError(f"{error}; its samples: {named}{more}") from error
 
 
 def _measured(

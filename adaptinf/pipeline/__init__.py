@@ -115,7 +115,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     with_model(run, step, Trained, partial(learn, run, step, pool, selection))
     if run.settings.evaluation and is_tested:
         test_model(run, step, tests, executor)
-    run.once(step, SavedPruning, lambda _: prune_pool(run, step, pool, features, clusters, is_usable))
+    run.once(step, SavedPruning, lambda _: prune_pool(run, step, pool, features, clusters, is_usable, executor))
     drop_old_arrays(run, step)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptinf.data import Clusters, Features, Pruning, SavedPruning, Selection
+from adaptinf.executors import Executor
 from adaptinf.pool import Pool
 from adaptinf.pruning import prune
 from adaptinf.runs import Run
@@ -38,7 +39,13 @@ def choose(
 
 
 def prune_pool(
-    run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
+    run: Run,
+    step: int,
+    pool: Pool,
+    features: Features | None,
+    clusters: Clusters | None,
+    is_usable: np.ndarray,
+    executor: Executor,
 ) -> SavedPruning:
     """Prune the pool to the cap; without embeddings samples are removed uniformly at random."""
     cap = len(pool) if run.cap is None else run.cap
@@ -57,6 +64,7 @@ def prune_pool(
             seed=run.seed("pruning", step),
             order=run.settings.pruning.order,
             allocation=run.settings.pruning.allocation,
+            executor=executor,
         )
         bar.advance(len(pool))
     pruning = among_free.in_rows(np.flatnonzero(is_free), len(pool))

@@ -14,7 +14,7 @@ import pytest
 
 from adaptinf import registry
 from adaptinf.errors import DataError
-from adaptinf.executors.dispatch import LostShard
+from adaptinf.executors import LostShard
 from adaptinf.executors.processes import open_workers
 from adaptinf.executors.reporting import advanced
 from adaptinf.registry import dataset_format

@@ -18,7 +18,14 @@ def test_a_run_in_another_process_writes_the_same_bytes(place, here, monkeypatch
     names = {"features/vectors.npy", "features/scores.parquet", "clusters/assignments.parquet"}
     assert {f"steps/01/{name}" for name in names} | {"base/evaluation/predictions.parquet"} <= here.keys()
     assert len(asked) == 2, "one executor per step"
-    done = {"Extractor.plan", "Extractor.measure", "Assigner.assign", "_answer"}
+    done = {
+        "Extractor.plan",
+        "Extractor.measure",
+        "Assigner.assign",
+        "PruneWork.remove",
+        "PruneWork.nearest_kept",
+        "_answer",
+    }
     assert all(done <= executor.num_shards.keys() for executor in asked)
     assert b"mean_entropy_of_mine" in here["steps/00/features/scores.parquet"]
 
