@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from adaptinf import registry
-from adaptinf.executors.interface import Work
+from adaptinf.executors.interface import Shard, Work
 from adaptinf.storage import verified
+
+Result = TypeVar("Result", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,14 @@ class _Parcel:
     """Pickled by itself: it may refer to plug-ins, which have to be loaded before."""
     checks_files: bool
     """Whether files are compared with their checksums (`verified.checking`)."""
+
+
+class Pending(Protocol[Result]):
+    """A result that will be there later, such as a future."""
+
+    def result(self) -> Result:
+        """Wait for the result and return it, or raise what the worker raised."""
+        ...
 
 
 def pack(work: Work[Any]) -> bytes:
@@ -56,3 +67,48 @@ def opened(parcel: bytes) -> Iterator[Any]:
         work: Work[Any] = pickle.loads(unpacked.work)
         with work.open() as tool:
             yield tool
+
+
+@dataclass
+class _Held:
+    parcel: bytes
+    tool: Any = None
+    is_open: bool = False
+
+
+_held: list[_Held] = []
+"""The work of a process that belongs to a pool; at most one."""
+_open = ExitStack()
+
+
+def hold(parcel: bytes) -> None:
+    """Keep packed work for `do`: the initializer of a process pool.
+
+    It is opened by the first `do`, because what an initializer raises does not reach the process that asks for results.
+    """
+    _held[:] = [_Held(parcel)]
+
+
+def do(function: Callable[[Any, Shard], Any], shard: Shard) -> Any:
+    """Return `function(tool, shard)` with the work that `hold` kept (Any: of whatever kind the function returns)."""
+    (held,) = _held
+    if not held.is_open:
+        held.tool, held.is_open = _open.enter_context(opened(held.parcel)), True
+    return function(held.tool, shard)
+
+
+def in_order(submit: Callable[[Shard], Pending[Result]], shards: Iterable[Shard], *, ahead: int) -> Iterator[Result]:
+    """Submit the shards one after another and yield their results in the same order.
+
+    Args:
+        submit: begins a shard somewhere and returns at once.
+        shards: taken as results arrive.
+        ahead: shards that are under way at once, at least 1.
+    """
+    waiting: deque[Pending[Result]] = deque()
+    for shard in shards:
+        waiting.append(submit(shard))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

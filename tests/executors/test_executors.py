@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from adaptinf.clustering import cluster
 from adaptinf.config import ExtractionConfig, ModelConfig, RunConfig
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.evaluation.generation import AnswerWork, generate
-from adaptinf.executors import LocalExecutor, make_executor
+from adaptinf.executors import LocalExecutor, make_executor, worker
 from adaptinf.extraction import extract
 from adaptinf.models import LearnerRecipe
 from adaptinf.progress import Silent
@@ -88,6 +89,26 @@ def test_relative_paths_count_from_the_working_directory_of_the_sender(other, tm
     with other.open(Adding(1, Path("."))):
         pass
     assert (tmp_path / "closed").exists()
+
+
+def test_results_come_in_order_with_a_few_shards_under_way():
+    begun: list[int] = []
+
+    def submit(shard: int) -> Future[int]:
+        begun.append(shard)
+        future: Future[int] = Future()
+        future.set_result(-shard)
+        return future
+
+    results = worker.in_order(submit, iter(range(6)), ahead=3)
+    assert next(results) == 0 and begun == [0, 1, 2]
+    assert list(results) == [-1, -2, -3, -4, -5]
+
+
+def test_the_held_work_of_a_pool_is_opened_once(tmp_path):
+    worker.hold(worker.pack(Adding(5, tmp_path)))
+    assert [worker.do(add, shard)[0] for shard in (1, 2)] == [6, 7]
+    assert not (tmp_path / "closed").exists()
 
 
 def test_a_process_with_other_plug_ins_refuses_work_and_names_them(other, tmp_path):
