@@ -25,10 +25,10 @@ from adaptinf.models.shares import shares_of
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
 from adaptinf.training.arguments import training_arguments
-from adaptinf.training.collator import Collator
+from adaptinf.training.batches import MicroBatches
+from adaptinf.training.order import Order
 from adaptinf.training.trainer import (
     LEFT_OUT_FILE,
-    IndexedSamples,
     Reporter,
     ResumingTrainer,
     newest_checkpoint,
@@ -78,22 +78,22 @@ def train(
         progress.note(line)
     watch = begin(learner, has_adapter=has_adapter)
     checkpoints = out / "checkpoints"
-    collator = Collator(learner, len(samples))
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner)
-        trainer = _trainer(samples, learner, arguments, collator, bar)
+        micro_batches = MicroBatches(samples, learner, _order(arguments, len(samples)))
+        trainer = _trainer(micro_batches, arguments, bar)
         resumed = newest_checkpoint(checkpoints, progress)
         if resumed:
             # Batches before the checkpoint are not made again, so what they left out must be read.
-            collator.restore(tables.read_json(resumed / LEFT_OUT_FILE))
+            micro_batches.left_out.restore(tables.read_json(resumed / LEFT_OUT_FILE))
         _run(trainer, resumed)
-    if len(collator.unreadable) == len(samples):
+    left_out = micro_batches.left_out.as_json()
+    if len(left_out["unreadable"]) == len(samples):
         raise DataError(
-            f"no image of {', '.join(sorted(collator.unreadable)[:3])} can be opened; put the image folder back, or, "
+            f"no image of {', '.join(left_out['unreadable'][:3])} can be opened; put the image folder back, or, "
             "if it has moved, name its new place with adaptinf relocate RUN OLD NEW"
         )
     learner.model.eval()
-    left_out = collator.left_out()
     if sum(map(len, left_out.values())) < len(samples):
         for line in end(watch, learner):
             progress.note(line)
@@ -124,16 +124,24 @@ def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, l
     return training_arguments(config, num_samples, out, seed, is_bfloat16=is_bfloat16, device=learner.device.type)
 
 
-def _trainer(
-    samples: Sequence[Sample], learner: Learner, arguments: TrainingArguments, collator: Collator, bar: Bar
-) -> ResumingTrainer:
-    has_adapter = hasattr(learner.model, "peft_config")
+def _order(arguments: TrainingArguments, num_samples: int) -> Order:
+    micro = arguments.per_device_train_batch_size
+    return Order(
+        num_rows=num_samples,
+        batch_size=micro * arguments.gradient_accumulation_steps,
+        micro_batch_size=micro,
+        seed=arguments.data_seed,
+    )
+
+
+def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar) -> ResumingTrainer:
+    model = micro_batches.learner.model
+    reporter = Reporter(bar, len(micro_batches), arguments, micro_batches.left_out)
     trainer = ResumingTrainer(
-        model=learner.model,
+        model=model,
         args=arguments,
-        train_dataset=IndexedSamples(samples),
-        data_collator=collator,
-        callbacks=[Reporter(bar, len(samples), arguments, collator), *([TrainsTheAdapter()] if has_adapter else [])],
+        train_dataset=micro_batches,
+        callbacks=[reporter, *([TrainsTheAdapter()] if hasattr(model, "peft_config") else [])],
     )
     # It prints what the bar shows; the log is kept in trainer_log.json.
     trainer.remove_callback(PrinterCallback)

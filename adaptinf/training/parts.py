@@ -24,17 +24,13 @@ def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {PARTS: parts, "labels": labels}
 
 
-def loss_of_parts(parts: list[dict[str, Any]], loss_of: Callable[[dict[str, Any]], Tensor], *, is_sum: bool) -> Tensor:
-    """Return the loss of a batch, as if its parts had been one.
+def num_predicted(batch: dict[str, Any]) -> int:
+    """Return the number of tokens of a batch that have a loss; nothing predicts the first of a row."""
+    return int((batch["labels"][:, 1:] != IGNORED).sum())
 
-    Args:
-        parts: batches.
-        loss_of: gives the loss of one.
-        is_sum: whether that is a share of a sum over all tokens of the optimiser step; else it is the part's own mean.
-    """
-    counts = [int((part["labels"][:, 1:] != IGNORED).sum()) for part in parts]
-    whole = max(1, sum(counts))
-    losses = [loss_of(part) * (1.0 if is_sum else count / whole) for part, count in zip(parts, counts, strict=True)
-              if count]  # fmt: skip
-    # Every part must have a gradient, so a batch without any label is passed through whole.
-    return torch.stack(losses).sum() if losses else loss_of(parts[0])
+
+def loss_of_parts(parts: list[dict[str, Any]], loss_of: Callable[[dict[str, Any]], Tensor]) -> Tensor:
+    """Return the sum of the losses of a batch's parts, each a share of the loss of its optimiser step."""
+    losses = [loss_of(part) for part in parts if num_predicted(part)]
+    # There must be a gradient, so a batch without any label is passed through too; its mean loss would be 0 / 0.
+    return torch.stack(losses).sum() if losses else loss_of(parts[0]).nan_to_num()

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from adaptinf.data import Sample
 from adaptinf.errors import ModelError, StoreError
 from adaptinf.progress import Bar, Progress
 from adaptinf.storage import checksums, space, tables
 from adaptinf.storage.inspection import inspect
-from adaptinf.training.collator import Collator
-from adaptinf.training.parts import PARTS, loss_of_parts
+from adaptinf.training.batches import MicroBatches, MicroBatchLoader
+from adaptinf.training.left_out import LeftOut
+from adaptinf.training.parts import PARTS, loss_of_parts, num_predicted
 from adaptinf.training.schedule import moving_scheduler
 
 LEFT_OUT_FILE = "left_out.json"
@@ -61,6 +61,8 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     """The `Trainer`, whose every step moves, and which resumes a whole model with the weights of its checkpoint."""
 
     lr_scheduler: Any
+    loss_is_scaled_for_ga = True
+    """Read by the `Trainer`: it does not divide the loss by the number of micro-batches."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # The Trainer compares the names of weights literally, but a checkpoint has the family's older names (LLaVA's
@@ -72,18 +74,32 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, local_files_only=True)
         model.load_state_dict(saved.state_dict())
 
+    def get_train_dataloader(self) -> MicroBatchLoader:
+        """Return the micro-batches of the training; one resumed in the middle of an epoch skips the first ones."""
+        micro_batches: MicroBatches = self.train_dataset
+        return MicroBatchLoader(micro_batches, pin_memory=self.args.dataloader_pin_memory)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """Return the answer tokens of an optimiser step, also for a model that does not ask for them."""
+        found = super()._get_num_items_in_batch(batch_samples, device)
+        if found is not None:
+            return found
+        count = torch.tensor(sum(map(num_predicted, batch_samples)), device=device)
+        return self.accelerator.gather(count).sum() if self.args.average_tokens_across_devices else count
+
     def compute_loss(self, model: Any, inputs: Any, *args: Any, num_items_in_batch: Any = None, **options: Any) -> Any:
-        """Return the loss; that of a batch without any answer token is 0, not 0 / 0."""
-        if num_items_in_batch is not None:
-            num_items_in_batch = max(num_items_in_batch, 1)
-        if PARTS in inputs:
-            whole = super().compute_loss
-            return loss_of_parts(
-                inputs[PARTS],
-                lambda part: whole(model, part, *args, num_items_in_batch=num_items_in_batch, **options),
-                is_sum=self.model_accepts_loss_kwargs and num_items_in_batch is not None,
-            )
-        return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **options)
+        """Return a micro-batch's share of the mean loss of all answer tokens of the optimiser step.
+
+        That of an optimiser step without any answer token is 0, not 0 / 0.
+        """
+        num_items = max(num_items_in_batch, 1)
+        whole = super().compute_loss
+        parts = inputs.get(PARTS, [inputs])
+        if self.model_accepts_loss_kwargs:
+            return loss_of_parts(parts, lambda part: whole(model, part, *args, num_items_in_batch=num_items, **options))
+        # The model gives the mean loss of its own tokens; gradients of processes are averaged.
+        share = (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1) / num_items
+        return loss_of_parts(parts, lambda part: whole(model, part, *args, **options) * (num_predicted(part) * share))
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule of the learning rate, in which every step moves the weights."""
@@ -98,25 +114,12 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
             super()._save_checkpoint(*args, **options)
 
 
-class IndexedSamples(Dataset[Sample]):
-    """A sequence of samples as a torch dataset."""
-
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, row: int) -> Sample:
-        return self.samples[int(row)]
-
-
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Moves the bar, completes checkpoints, and stops on a loss that is not finite."""
 
-    def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments, collator: Collator) -> None:
+    def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments, left_out: LeftOut) -> None:
         self.bar = bar
-        self.collator = collator
+        self.left_out = left_out
         self.total = num_samples * arguments.num_train_epochs
         self.done = 0.0
 
@@ -129,7 +132,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Complete the checkpoint: its checksums are written last."""
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        tables.write_json(checkpoint / LEFT_OUT_FILE, self.collator.left_out())
+        tables.write_json(checkpoint / LEFT_OUT_FILE, self.left_out.as_json())
         checksums.seal(checkpoint)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:

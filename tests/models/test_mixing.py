@@ -14,8 +14,8 @@ from adaptinf.models import load
 from adaptinf.models import mixing as mixed
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.mixing import Mixing, groups_of, kinds_of, mixing_of
-from adaptinf.training.collator import Collator
-from adaptinf.training.parts import PARTS, loss_of_parts
+from adaptinf.training.collator import collate
+from adaptinf.training.parts import PARTS, loss_of_parts, num_predicted
 from tests.helpers.conversations import conversation, say
 from tests.helpers.families import FAMILIES
 
@@ -68,9 +68,9 @@ def test_the_trial_looks_through_dropout(mllama):
 @pytest.mark.parametrize(("together", "sizes"), [("images", [3, 2, 1]), ("alone", [1] * 6)])
 def test_a_training_batch_in_parts_has_the_gradient_of_the_whole(learner, ragged_samples, monkeypatch, together, sizes):
     model = begin_adapter(learner, seed=0)
-    whole = Collator(model, len(ragged_samples))(ragged_samples)
+    whole = collate(model, ragged_samples).inputs
     force(monkeypatch, together)
-    parts = Collator(model, len(ragged_samples))(ragged_samples)
+    parts = collate(model, ragged_samples).inputs
     assert [len(part["labels"]) for part in parts[PARTS]] == sizes
     count = int((whole["labels"] != -100).sum())
     assert int((parts["labels"] != -100).sum()) == count
@@ -83,7 +83,10 @@ def test_a_training_batch_in_parts_has_the_gradient_of_the_whole(learner, ragged
     for is_sum in (True, False):
         shares = {"num_items_in_batch": count} if is_sum else {}
         loss = loss_of_parts(
-            parts[PARTS], lambda part, own=shares: model.model(**part, **own, use_cache=False).loss, is_sum=is_sum
+            parts[PARTS],
+            lambda part, own=shares: (
+                model.model(**part, **own, use_cache=False).loss * (1.0 if own else num_predicted(part) / count)
+            ),
         )
         torch.testing.assert_close(gradient(loss), expected, rtol=1e-3, atol=1e-6)
 
