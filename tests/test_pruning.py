@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.arrays import near_duplicates as removal
-from adaptinf.arrays import pruning_work, threads, tiles
+from adaptinf.arrays import pruning_work, splitting, threads, tiles
 from adaptinf.arrays.budgets import allocate
 from adaptinf.arrays.pruning_work import Members
 from adaptinf.arrays.seeded import derive_seed, hash_ids, seeded_keys
@@ -352,3 +352,73 @@ def test_clusters_share_shards_up_to_a_size_and_a_large_one_is_a_shard_of_its_ow
     assert [str(shard) for shard in shards] == ["cluster 1", "clusters 2, 3", "clusters 4, 0, 5"]
     assert str(pruning_work.ClusterShard(tuple(parts * 2))).endswith("4 and 7 more")
     assert pruning_work.shards_of([], dim=4) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    num_rows=st.integers(0, 120),
+    cap=st.integers(0, 130),
+    seed=st.integers(0, 999),
+    mode=modes,
+    duplicates=st.booleans(),
+)
+def test_a_large_cluster_is_pruned_in_parts_to_the_exact_cap(
+    num_rows: int, cap: int, seed: int, mode: tuple[str, str], duplicates: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    embeddings, labels = rng.standard_normal((num_rows, 3)), rng.integers(-1, 2, num_rows)
+    if duplicates:
+        embeddings = np.round(embeddings)  # many equal rows, and zero rows
+    ids, shuffle = np.array(names(num_rows), dtype=object), rng.permutation(num_rows)
+    options: dict[str, Any] = {"seed": seed, "order": mode[0], "allocation": mode[1]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitting, "PART_ROWS", 12)
+        pruned = prune(embeddings, labels, ids, cap, **options)
+        shuffled = prune(embeddings[shuffle], labels[shuffle], ids[shuffle], cap, **options)
+
+    assert sorted([*pruned.kept, *pruned.removed]) == list(range(num_rows)) and len(pruned.kept) == min(cap, num_rows)
+    assert shuffle[shuffled.removed].tolist() == pruned.removed.tolist()
+    assert np.where(shuffled.neighbour < 0, -1, shuffle[shuffled.neighbour]).tolist() == pruned.neighbour.tolist()
+    of_cluster = {int(label): set(np.flatnonzero(labels == label).tolist()) for label in np.unique(labels)}
+    for row, neighbour in zip(pruned.removed.tolist(), pruned.neighbour.tolist(), strict=True):
+        assert neighbour == -1 or neighbour in of_cluster[int(labels[row])]
+        if mode[0] == "greedy" and neighbour >= 0:
+            assert neighbour in pruned.kept
+    if len(pruned.removed) > (labels < 0).sum() and (labels >= 0).sum() > 30:
+        assert pruned.divided.parts > pruned.divided.clusters >= 1
+
+
+def test_each_part_is_pruned_by_the_definition_and_the_most_similar_pairs_of_all_parts_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embeddings, labels = np.random.default_rng(3).standard_normal((90, 4)), np.zeros(90, int)
+    monkeypatch.setattr(splitting, "PART_ROWS", 40)
+    in_order = np.argsort(seeded_keys(hash_ids(names(90)), 0, "prune"))
+    parts = [in_order[part] for part in splitting.split(embeddings, in_order)]
+    of_part = np.empty(90, dtype=int)
+    for number, part in enumerate(parts):
+        of_part[part] = number
+    pruned = prune(embeddings, labels, names(90), 50)
+    # The parts as clusters of their own, pruned by one ranking of all pairs, are the same thing.
+    assert pruned.removed.tolist() == slow_prune(embeddings, of_part, 50, 0, "global")
+    assert pruned.divided == (1, 90, len(parts))
+
+
+def test_copies_that_fill_several_parts_leave_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "PART_ROWS", 40)
+    embeddings = np.concatenate([np.ones((100, 3)), np.random.default_rng(0).standard_normal((30, 3))])
+    pruned = prune(embeddings, np.zeros(130, int), names(130), 34)
+    assert 1 <= sum(row < 100 for row in pruned.kept.tolist()) <= 6
+    last = prune(embeddings, np.zeros(130, int), names(130), 1)
+    assert len(last.kept) == 1 and (last.neighbour == last.kept[0]).all()
+
+
+def test_samples_that_must_stay_count_towards_the_cap_and_are_not_compared() -> None:
+    embeddings = np.repeat(np.eye(3), 4, axis=0)
+    stays = np.zeros(12, dtype=bool)
+    stays[[0, 1, 4]] = True
+    pruned = prune(embeddings, np.zeros(12, int), names(12), 6, stays=stays)
+    assert {0, 1, 4} <= set(pruned.kept.tolist()) and len(pruned.kept) == 6
+    assert {row // 4 for row in pruned.kept.tolist() if not stays[row]} == {0, 1, 2}
+    assert not set(pruned.neighbour.tolist()) & {0, 1, 4}
+    assert len(prune(embeddings, np.zeros(12, int), names(12), 2, stays=stays).kept) == 3

@@ -24,7 +24,7 @@ NAMED_CLUSTERS = 5
 
 
 class Members(NamedTuple):
-    """Comparable members of one cluster."""
+    """Comparable members of one cluster, or of a part of it."""
 
     cluster: int
     """Number of the cluster."""
@@ -32,6 +32,8 @@ class Members(NamedTuple):
     """Their row numbers in seeded order."""
     limit: int
     """How many may be removed."""
+    part: int = 0
+    """Which part of the cluster."""
 
     @property
     def num_pairs(self) -> int:
@@ -40,7 +42,7 @@ class Members(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """The two sides of one cluster after pruning."""
+    """The two sides of one cluster, or of a part of it, after pruning."""
 
     cluster: int
     """Number of the cluster."""
@@ -48,6 +50,8 @@ class Sides(NamedTuple):
     """Row numbers of those that were removed."""
     kept: np.ndarray
     """Row numbers of those that stay."""
+    part: int = 0
+    """Which part of the cluster."""
 
     @property
     def num_pairs(self) -> int:
@@ -94,7 +98,7 @@ def shards_of(parts: Sequence[Part], dim: int) -> list[ClusterShard[Part]]:
     found: list[ClusterShard[Part]] = []
     open_shard: list[Part] = []
     operations = 0
-    for part in sorted(parts, key=lambda part: (-part.num_pairs, part.cluster)):
+    for part in sorted(parts, key=lambda part: (-part.num_pairs, part.cluster, part.part)):
         if open_shard and operations + part.num_pairs * dim > SHARD_OPERATIONS:
             found.append(ClusterShard(tuple(open_shard)))
             open_shard, operations = [], 0

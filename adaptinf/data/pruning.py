@@ -5,6 +5,7 @@ Shapes: N samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -15,9 +16,33 @@ import pyarrow as pa
 from adaptinf.storage import store, tables
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.storage.tables import Columns
+from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Divided(NamedTuple):
+    """The clusters that were too large for all of their pairs to be compared."""
+
+    clusters: int = 0
+    """Their number."""
+    samples: int = 0
+    """Samples in them."""
+    parts: int = 0
+    """Parts that these were compared in."""
+
+    @classmethod
+    def of(cls, clusters: Sequence[Sequence[np.ndarray]]) -> Divided:
+        """Return the numbers for clusters, each given as its parts."""
+        several = [parts for parts in clusters if len(parts) > 1]
+        return cls(len(several), sum(len(part) for parts in several for part in parts), sum(map(len, several)))
+
+    @property
+    def line(self) -> str:
+        """What was done, as a sentence."""
+        of = counted(self.clusters, "cluster")
+        return f"{of} of {self.samples:,} samples compared in {self.parts:,} parts; pairs across parts are not compared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +57,8 @@ class Pruning:
     """Row number of the sample that `removed[i]` is most similar to; -1 where there is none."""
     similarity: np.ndarray
     """float32 cosine of `removed[i]` and its neighbour; NaN without a neighbour."""
+    divided: Divided = Divided()
+    """Clusters that were compared in parts."""
 
     def __repr__(self) -> str:
         return f"Pruning({len(self.kept):,} kept, {len(self.removed):,} removed)"
@@ -43,13 +70,6 @@ class Pruning:
     def _repr_html_(self) -> str:
         """Return the removed samples as notebooks show them."""
         return as_html(repr(self), self.to_pandas())
-
-    def in_rows(self, rows: np.ndarray, num_rows: int) -> Pruning:
-        """Return this pruning of `rows` (ascending) as a pruning of all `num_rows` rows; the others stay."""
-        removed = rows[self.removed]
-        neighbour = np.where(self.neighbour >= 0, rows[self.neighbour] if len(rows) else -1, -1).astype(np.int64)
-        kept = np.setdiff1d(np.arange(num_rows, dtype=np.int64), removed, assume_unique=True)
-        return Pruning(kept=kept, removed=removed, neighbour=neighbour, similarity=self.similarity)
 
     def table(self, ids: np.ndarray, labels: np.ndarray) -> Columns:
         """Return pruned.parquet's columns: id, cluster, neighbour (id or empty), neighbour_stayed, similarity."""
@@ -84,6 +104,8 @@ class SavedPruning:
     """Columns of pruned.parquet: id, cluster, neighbour, neighbour_stayed, similarity."""
     num_kept: int
     """Number of samples in the pool afterwards."""
+    divided: Divided = Divided()
+    """Clusters that were compared in parts; zeros for a pruning of an earlier version."""
 
     @property
     def num_found(self) -> int:
@@ -93,13 +115,19 @@ class SavedPruning:
     def save(self, folder: Path) -> None:
         """Write pruned.parquet and info.json."""
         tables.write_table(folder / self.SAMPLES, self.table)
-        tables.write_json(folder / store.INFO, {"rows": len(self.table["id"]), "kept": self.num_kept})
+        counts = {"rows": len(self.table["id"]), "kept": self.num_kept}
+        tables.write_json(folder / store.INFO, {**counts, "divided": self.divided._asdict()})
 
     @classmethod
     def load(cls, folder: Path) -> SavedPruning:
         """Return the saved table."""
         columns = ("id", "cluster", "neighbour", "neighbour_stayed", "similarity")
-        return cls(table=tables.read_table(folder / cls.SAMPLES, *columns), num_kept=cls.load_num_kept(folder))
+        info = tables.read_record(folder / store.INFO, rows=int, kept=int)
+        return cls(
+            table=tables.read_table(folder / cls.SAMPLES, *columns),
+            num_kept=info["kept"],
+            divided=Divided(**info.get("divided", {})),
+        )
 
     @classmethod
     def load_num_kept(cls, folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaptinf.data import Clusters, Features, Pruning, SavedPruning, Selection
+from adaptinf.data import Clusters, Features, SavedPruning, Selection
 from adaptinf.executors import Executor
 from adaptinf.pool import Pool
 from adaptinf.pruning import prune
@@ -52,21 +52,21 @@ def prune_pool(
     # Samples that cannot be trained on are pruned first, as those without a cluster.
     labels = np.where(is_usable, np.zeros(len(pool), np.int64) if clusters is None else clusters.labels, -1)
     embeddings = None if features is None else features.embeddings
-    # Restored samples are never pruned (docs/pruning.md); the others share the rest of the cap.
-    is_free = ~np.isin(pool.ids, list(pool.restored))
-    free = slice(None) if is_free.all() else np.flatnonzero(is_free)
     with run.progress.stage("prune", len(pool)) as bar:
-        among_free: Pruning = prune(
-            None if embeddings is None else embeddings[free],
-            labels[free],
-            pool.ids[free],
-            max(0, cap - int((~is_free).sum())),
+        pruning = prune(
+            embeddings,
+            labels,
+            pool.ids,
+            cap,
             seed=run.seed("pruning", step),
             order=run.settings.pruning.order,
             allocation=run.settings.pruning.allocation,
             executor=executor,
+            # Restored samples are never pruned (docs/pruning.md); the others share the rest of the cap.
+            stays=pool.is_restored if pool.restored else None,
         )
         bar.advance(len(pool))
-    pruning = among_free.in_rows(np.flatnonzero(is_free), len(pool))
+    if pruning.divided.parts:
+        run.progress.note(pruning.divided.line)
     run.log_metrics(step, SavedPruning.stage, {"kept": len(pruning.kept), "removed": len(pruning.removed)})
-    return SavedPruning(table=pruning.table(pool.ids, labels), num_kept=len(pruning.kept))
+    return SavedPruning(table=pruning.table(pool.ids, labels), num_kept=len(pruning.kept), divided=pruning.divided)

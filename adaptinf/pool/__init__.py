@@ -98,6 +98,17 @@ class Pool:
         """Return the samples' ids and origins as notebooks show them."""
         return as_html(repr(self), self.to_pandas())
 
+    @property
+    def is_restored(self) -> np.ndarray:
+        """N bools: which samples were pruned and restored."""
+        found = np.zeros(len(self.ids), dtype=bool)
+        wanted = tables.text_array(sorted(self.restored))
+        positions = np.searchsorted(self.ids, wanted)
+        is_there = positions < len(self.ids)
+        is_there[is_there] = self.ids[positions[is_there]] == wanted[is_there]
+        found[positions[is_there]] = True
+        return found
+
     def view(self, ids: Iterable[str]) -> PoolView:
         """Return a sequence that reads each sample from disk when it is accessed.
 

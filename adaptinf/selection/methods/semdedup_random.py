@@ -5,12 +5,14 @@ After Abbas et al. 2023. Shapes: n usable members of one cluster.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from adaptinf.arrays.near_duplicates import one_pass_order
+from adaptinf.arrays.near_duplicates import RemovalOrder, one_pass_order
+from adaptinf.arrays.splitting import split
 from adaptinf.arrays.threads import in_threads
 from adaptinf.arrays.tiles import UnitRows, blocks, unit_rows, usable_rows
 from adaptinf.errors import ConfigError
@@ -55,18 +57,30 @@ def similarity_to_preferred(candidates: Candidates) -> np.ndarray:
 
     Preferred are those farther from the mean of the cluster's unit embeddings (the paper keeps what is hard), of equals
     the one earlier in seeded order; never the earlier arrival. M does not ask whether the preferred one is a duplicate
-    itself. A candidate without a usable embedding is compared with none.
+    itself. A candidate without a usable embedding is compared with none; in a large cluster, each with its part of it.
     """
     assert candidates.labels is not None and candidates.embeddings is not None
-    usable = usable_rows(candidates.embeddings)
-    keys = candidates.keys("ties")
-    similarity = np.full(len(candidates), -np.inf)
+    embeddings, keys = candidates.embeddings, candidates.keys("ties")
+    usable = usable_rows(embeddings)
+    parts: list[np.ndarray] = []
     for group in groups_of(candidates.labels):
         members = group.rows[usable[group.rows]]
-        hardest_first = members[np.lexsort((keys[members], _closeness(candidates.embeddings, members)))]
-        found = one_pass_order(UnitRows(candidates.embeddings, hardest_first), len(members), in_threads)
-        similarity[hardest_first[found.positions]] = found.similarity
+        parts += _hardest_first(embeddings, members[np.argsort(keys[members], kind="stable")])
+
+    def one_pass(part: np.ndarray) -> RemovalOrder:
+        return one_pass_order(UnitRows(embeddings, part), len(part))
+
+    similarity = np.full(len(candidates), -np.inf)
+    for part, found in zip(parts, in_threads(one_pass, parts), strict=True):
+        similarity[part[found.positions]] = found.similarity
     return similarity
+
+
+def _hardest_first(embeddings: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield a cluster in the parts that are compared, those farthest from its mean first; `members` in seeded order."""
+    closeness = _closeness(embeddings, members)
+    for places in split(embeddings, members):
+        yield members[places[np.argsort(closeness[places], kind="stable")]]
 
 
 def _closeness(embeddings: np.ndarray, members: np.ndarray) -> np.ndarray:
