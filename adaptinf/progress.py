@@ -15,6 +15,10 @@ class Bar(Protocol):
         """Report that `count` more items are done."""
         ...
 
+    def beside(self, text: str) -> None:
+        """Report in a few words how those are that do the work; they stand beside the counts from now on."""
+        ...
+
     def took(self, seconds: float) -> None:
         """Report the seconds that the stage took in another process, whose messages may arrive late."""
         ...
@@ -34,6 +38,9 @@ class Progress(Protocol):
 
 class _NoBar:
     def advance(self, count: int = 1) -> None:
+        """Do nothing."""
+
+    def beside(self, text: str) -> None:
         """Do nothing."""
 
     def took(self, seconds: float) -> None:

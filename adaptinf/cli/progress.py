@@ -51,6 +51,15 @@ class _Timed:
     started: float = field(default_factory=time.monotonic)
     seconds: float | None = None
     """Seconds of the stage, where another process measured them."""
+    said_beside: str = ""
+    """What stands beside the counts."""
+
+    def beside(self, text: str) -> None:
+        self.said_beside = text
+
+    def counts(self, total: int | None, unit: str, now: float) -> str:
+        line = counts_line(self.done, total, unit, now - self.started)
+        return f"{line}, {self.said_beside}" if self.said_beside else line
 
     def took(self, seconds: float) -> None:
         self.seconds = seconds
@@ -79,7 +88,7 @@ class _LineBar(_Timed):
             self.stream.flush()
 
     def line(self, now: float) -> str:
-        return f"{self.title}: {counts_line(self.done, self.total, self.unit, now - self.started)}"
+        return f"{self.title}: {self.counts(self.total, self.unit, now)}"
 
 
 @dataclass(frozen=True)
@@ -159,5 +168,5 @@ class _RichBar(_Timed):
 
     def advance(self, count: int = 1) -> None:
         self.done += count
-        said = counts_line(self.done, self.total, self.unit, time.monotonic() - self.started)
+        said = self.counts(self.total, self.unit, time.monotonic())
         self.bars.update(self.task, completed=self.done, said=said)

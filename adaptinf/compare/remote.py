@@ -38,6 +38,9 @@ class _RemoteBar:
     def advance(self, count: int = 1) -> None:
         self.remote.queue.put(("advance", self.remote.name, count))
 
+    def beside(self, text: str) -> None:
+        self.remote.queue.put(("beside", self.remote.name, text))
+
     def took(self, seconds: float) -> None:
         """Do nothing: `stage` measures the seconds itself."""
 
@@ -59,6 +62,8 @@ class Relay:
             self._open[name] = (context, context.__enter__())
         elif kind == "advance":
             self._open[name][1].advance(value)
+        elif kind == "beside":
+            self._open[name][1].beside(value)
         else:
             context, bar = self._open.pop(name)
             bar.took(value)

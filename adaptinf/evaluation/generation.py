@@ -28,7 +28,7 @@ from adaptinf.evaluation.skills import (
     score_answers,
     without_refused,
 )
-from adaptinf.executors import Executor, LocalExecutor, Work, Workers, named_losses
+from adaptinf.executors import Executor, LocalExecutor, Work, Workers, named_losses, watched
 from adaptinf.models.decoding import SHORT, WAYS
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
@@ -273,7 +273,7 @@ def _new(
         for unit in units
         if not known.keys() >= set(unit.rows)
     ]
-    for answers in workers.map(_answer, waiting):
+    for answers in watched(workers, _answer, waiting, bar):
         if not executor.is_in_process:
             bar.advance(len(answers))
         yield from answers

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Mapping
 
 from adaptinf.config import RunConfig
-from adaptinf.errors import ConfigError
-from adaptinf.words import counted
+from adaptinf.errors import ConfigError, ModelError
+from adaptinf.words import counted, one_line
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 """The variable that says which GPUs a process sees."""
+OWN_GPU = "ADAPTINF_WORKER_GPU"
+"""The variable that says which GPU a worker was given: without it, it would work on the CPU and say nothing."""
 
 
 def worker_environments(settings: RunConfig) -> list[Mapping[str, str]]:
@@ -35,7 +39,38 @@ def worker_environments(settings: RunConfig) -> list[Mapping[str, str]]:
             f"workers: {number}, but this machine has {counted(len(gpus), 'GPU')}, and each worker needs one of its "
             "own; set workers: auto"
         )
-    return [{VISIBLE_GPUS: gpu} for gpu in gpus[:number]]
+    return [{VISIBLE_GPUS: gpu, OWN_GPU: gpu} for gpu in gpus[:number]]
+
+
+def check_own_gpu() -> None:
+    """Check, in a worker that was given a GPU, that the GPU is still there.
+
+    Raises:
+        ModelError: it is not.
+    """
+    gpu = os.environ.get(OWN_GPU)
+    if gpu is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ModelError(
+            f"GPU {gpu} has disappeared: its worker on {socket.gethostname()} sees none; look at nvidia-smi, and run "
+            "the same command again with as many workers as there are GPUs (workers: auto)"
+        )
+
+
+def broken_gpu(error: Exception) -> str | None:
+    """Return what an error says of a GPU that this process can no longer use; None: it is of another kind.
+
+    After any error of CUDA but a lack of memory, nothing that the process does on the GPU succeeds.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or isinstance(error, torch.OutOfMemoryError):
+        return None
+    text = one_line(error)
+    is_broken = isinstance(error, RuntimeError) and "CUDA error" in text and "out of memory" not in text
+    return f"can no longer use its GPU ({text})" if is_broken else None
 
 
 def _visible_gpus() -> list[str]:

@@ -7,113 +7,23 @@ itself, and what it writes takes its place when it is complete.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal
 
 from adaptinf.errors import StoreError
+from adaptinf.executors.calls import Call, Queue
 from adaptinf.executors.losses import LostShard
+from adaptinf.executors.talking import Message, W, WorkerKind
 from adaptinf.words import counted, format_seconds, shortened
 
 MAX_TRIES = 3
 """Workers that one shard may take with it before the work ends with an error that names the shard."""
 AHEAD = 2
 """Shards per worker that may be finished before an earlier one is."""
-
-
-class Message(NamedTuple):
-    """What a worker says."""
-
-    kind: Literal["ready", "done", "failed", "progress", "died"]
-    """The work is open; a shard is done; opening or a shard raised; items are done; the worker is gone."""
-    # Any: a result is of whatever kind the function returns.
-    value: Any = None
-    """The result, the exception, the number of items, or how the worker ended."""
-
-
-class Worker(Protocol):
-    """One process or actor that work is done in."""
-
-    def begin(self, parcel: bytes) -> None:
-        """Have it open packed work; it answers `ready` or `failed`."""
-        ...
-
-    def call(self, function: Callable[[Any, Any], Any], shard: Any) -> None:
-        """Have it call a function on a shard; it answers `done` or `failed`, and `progress` before."""
-        ...
-
-    def finish(self) -> None:
-        """Have it close its work, and wait until it has."""
-        ...
-
-    def end(self) -> None:
-        """End it, whatever it does."""
-        ...
-
-
-W = TypeVar("W", bound=Worker)
-
-
-class WorkerKind(Protocol[W]):
-    """How workers of one kind are started and heard."""
-
-    def start(self, number: int) -> W:
-        """Start worker `number`, which counts from 0, in the place of one that died if there was one."""
-        ...
-
-    def hear(self, workers: Sequence[W], seconds: float | None) -> list[tuple[W, Message]]:
-        """Wait until some workers have said something, at most so many seconds, and return what."""
-        ...
-
-
-@dataclass(eq=False)
-class _Call:
-    number: int
-    shard: Any
-    tries: int = 0
-    num_reported: int = 0
-    """Items that this try has reported."""
-
-
-@dataclass(eq=False)
-class _Queue:
-    """The shards of one `map`: those not taken yet, those that are to be done again, and results that wait."""
-
-    numbered: Iterator[tuple[int, Any]]
-    again: deque[_Call] = field(default_factory=deque)
-    done: dict[int, Message] = field(default_factory=dict)
-    turn: int = 0
-    """Number of the next result."""
-    num_taken: int = 0
-    is_exhausted: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether every result has been given."""
-        return self.is_exhausted and self.turn == self.num_taken
-
-    def take(self, ahead: int) -> _Call | None:
-        """Return what to do next; None: nothing, or results of `ahead` shards wait for an earlier one."""
-        if self.again:
-            return self.again.popleft()
-        if self.is_exhausted or self.num_taken >= self.turn + ahead:
-            return None
-        item = next(self.numbered, None)
-        if item is None:
-            self.is_exhausted = True
-            return None
-        self.num_taken += 1
-        return _Call(*item)
-
-    def next_result(self) -> Any:
-        """Return the next result, or raise what its shard raised."""
-        message = self.done.pop(self.turn)
-        self.turn += 1
-        if message.kind == "failed":
-            raise message.value
-        return message.value
+REPLACEMENT_SECONDS = 60.0
+"""How long the end of a work waits for workers that replace dead ones: where a machine is lost, they never begin."""
 
 
 @dataclass(eq=False)
@@ -121,8 +31,12 @@ class _Seat(Generic[W]):
     number: int
     worker: W
     state: Literal["opening", "idle", "busy", "ended"] = "opening"
-    call: _Call | None = None
+    call: Call | None = None
     heard_at: float = field(default_factory=time.monotonic)
+    num_failed_starts: int = 0
+    """Workers of this seat that died, one after another, while they opened the work."""
+    is_replaced: bool = False
+    """Whether its worker replaces one that died."""
 
 
 @dataclass(eq=False)
@@ -143,7 +57,8 @@ class Dispatcher(Generic[W]):
     """Shows a line of text."""
     seats: list[_Seat[W]] = field(default_factory=list)
     """One per worker."""
-    _failed_starts: int = 0
+    _queue: Queue | None = None
+    """That of the `map` under way."""
 
     def begin(self, workers: Sequence[W] = ()) -> None:
         """Have workers open the work, those that are there already and new ones; who is ready gets shards."""
@@ -160,8 +75,7 @@ class Dispatcher(Generic[W]):
             StoreError: workers die while they open it.
         """
         while any(seat.state == "opening" for seat in self.seats):
-            for seat, message in self._hear():
-                self._take_in(seat, message, None)
+            self._listen(None)
 
     def map(self, function: Callable[[Any, Any], Any], shards: Iterable[Any]) -> Iterator[Any]:
         """Yield the result of each shard in order; what a shard raises is raised when its turn comes.
@@ -173,21 +87,33 @@ class Dispatcher(Generic[W]):
         for seat in self.seats:
             if seat.state == "ended":
                 self._start(seat)
-        queue = _Queue(enumerate(shards))
+        queue = self._queue = Queue.of(shards)
         try:
             while not queue.is_over:
                 self._give_out(queue, function)
                 if queue.turn in queue.done:
                     yield queue.next_result()
                 elif not queue.is_over:
-                    for seat, message in self._hear():
-                        self._take_in(seat, message, queue)
+                    self._listen(queue)
         finally:
+            self._queue = None
             self._end([seat for seat in self.seats if seat.state == "busy"])
+
+    def state(self) -> str:
+        """Return how many workers there are and what waits, in a few words."""
+        loading = sum(seat.state == "opening" for seat in self.seats)
+        words = [counted(sum(seat.state != "ended" for seat in self.seats), "worker")]
+        words += [f"{loading} loading"] if loading else []
+        return ", ".join(words + ([] if self._queue is None else self._queue.waiting))
 
     def finish(self) -> list[W]:
         """Have every worker close the work, and return the workers."""
-        self.wait_until_ready()
+        late = time.monotonic() + REPLACEMENT_SECONDS
+        while opening := [seat for seat in self.seats if seat.state == "opening"]:
+            if time.monotonic() >= late and all(seat.is_replaced for seat in opening):
+                self._end(opening)
+                break
+            self._listen(None, late)
         live = [seat.worker for seat in self.seats if seat.state == "idle"]
         for worker in live:
             worker.finish()
@@ -202,40 +128,37 @@ class Dispatcher(Generic[W]):
             seat.worker.end()
             seat.state, seat.call = "ended", None
 
-    def _give_out(self, queue: _Queue, function: Callable[[Any, Any], Any]) -> None:
+    def _give_out(self, queue: Queue, function: Callable[[Any, Any], Any]) -> None:
         """Give each idle worker a shard, as long as there are any and not too many wait for an earlier one."""
         for seat in self.seats:
             if seat.state == "idle" and (call := queue.take(AHEAD * len(self.seats))) is not None:
-                self._give(seat, call, function)
+                call.tries, call.num_reported = call.tries + 1, 0
+                seat.state, seat.call, seat.heard_at = "busy", call, time.monotonic()
+                seat.worker.call(function, call.shard)
 
-    def _give(self, seat: _Seat[W], call: _Call, function: Callable[[Any, Any], Any]) -> None:
-        call.tries, call.num_reported = call.tries + 1, 0
-        seat.state, seat.call, seat.heard_at = "busy", call, time.monotonic()
-        seat.worker.call(function, call.shard)
+    def _listen(self, queue: Queue | None, until: float | None = None) -> None:
+        """Wait for messages, at most until some time, and take them in; `queue` is None while nobody has a shard."""
+        for seat, message in self._hear(until):
+            self._take_in(seat, message, queue)
 
-    def _hear(self) -> list[tuple[_Seat[W], Message]]:
+    def _hear(self, until: float | None) -> list[tuple[_Seat[W], Message]]:
         """Wait for messages, and make one of each worker that has been silent for too long."""
-        waited = [seat for seat in self.seats if seat.state != "idle"]
-        left = None
-        if self.timeout is not None:
-            first = min(seat.heard_at for seat in waited)
-            left = max(0.0, first + self.timeout - time.monotonic())
+        waited = [seat for seat in self.seats if seat.state in ("opening", "busy")]
+        ends = [until] if until is not None and until > time.monotonic() else []
+        ends += [min(seat.heard_at for seat in waited) + self.timeout] if self.timeout is not None else []
+        left = max(0.0, min(ends) - time.monotonic()) if ends else None
         by_worker = {id(seat.worker): seat for seat in waited}
-        heard = [
-            (by_worker[id(worker)], message)
-            for worker, message in self.kind.hear([seat.worker for seat in waited], left)
-        ]
+        found = self.kind.hear([seat.worker for seat in waited], left)
+        heard = [(by_worker[id(worker)], message) for worker, message in found]
         now = time.monotonic()
         for seat, _ in heard:
             seat.heard_at = now
         for seat in waited:
             if self.timeout is not None and now - seat.heard_at >= self.timeout:
-                seat.worker.end()
                 heard.append((seat, Message("died", f"said nothing for {format_seconds(self.timeout)} and was ended")))
         return heard
 
-    def _take_in(self, seat: _Seat[W], message: Message, queue: _Queue | None) -> None:
-        """Take note of what a worker says; `queue` is None while no worker has a shard."""
+    def _take_in(self, seat: _Seat[W], message: Message, queue: Queue | None) -> None:
         call = seat.call
         if message.kind == "progress":
             self._report(call, message.value)
@@ -245,21 +168,21 @@ class Dispatcher(Generic[W]):
             self._end([seat])
             raise message.value
         else:
-            seat.state, seat.call = "idle", None
-            self._failed_starts = 0
+            seat.state, seat.call, seat.num_failed_starts = "idle", None, 0
             if call is not None and queue is not None:
+                if message.num_items:
+                    self._report(call, message.num_items)
                 queue.done[call.number] = message
 
-    def _replace(self, seat: _Seat[W], how: str, queue: _Queue | None) -> None:
+    def _replace(self, seat: _Seat[W], how: str, queue: Queue | None) -> None:
         """Put a new worker into the place of one that died, and let its shard be done again."""
         call = seat.call
+        seat.worker.end()
         if call is None or queue is None:
-            self._failed_starts += 1
-            if self._failed_starts >= MAX_TRIES:
-                raise StoreError(
-                    f"{counted(MAX_TRIES, 'worker')} died while they loaded what they need, the last one {how}, "
-                    "perhaps for lack of memory; set fewer workers, or run the same command again"
-                )
+            seat.num_failed_starts += 1
+            if seat.num_failed_starts >= MAX_TRIES:
+                self._give_up(seat, how)
+                return
         elif call.tries >= MAX_TRIES:
             queue.done[call.number] = Message("failed", _lost(call, how))
         else:
@@ -268,8 +191,22 @@ class Dispatcher(Generic[W]):
             self._report(call, -call.num_reported)
             queue.again.append(call)
         self._start(seat)
+        seat.is_replaced = True
 
-    def _report(self, call: _Call | None, count: int) -> None:
+    def _give_up(self, seat: _Seat[W], how: str) -> None:
+        """Go on without a seat of which no worker can begin, if there are others that work.
+
+        Raises:
+            StoreError: there are none.
+        """
+        line = f"{counted(MAX_TRIES, 'worker')} died while they loaded what they need, the last one {how}"
+        seat.state, seat.call = "ended", None
+        live = sum(other.state in ("idle", "busy") for other in self.seats)
+        if not live:
+            raise StoreError(f"{line}, perhaps for lack of memory; set fewer workers, or run the same command again")
+        self.note(f"{line}; going on with {counted(live, 'worker')}")
+
+    def _report(self, call: Call | None, count: int) -> None:
         """Report items that a shard has done, or, below 0, that have to be done again."""
         if call is not None:
             call.num_reported += count
@@ -313,7 +250,7 @@ def shard_name(shard: Any) -> str:
     return shortened(str(shard))
 
 
-def _lost(call: _Call, how: str) -> LostShard:
+def _lost(call: Call, how: str) -> LostShard:
     return LostShard(
         f"{counted(call.tries, 'worker')} died at {shard_name(call.shard)}, the last one {how}, "
         "perhaps for lack of memory; what else was finished is kept, and the same command goes on from there",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from adaptinf import registry
 from adaptinf.config import RunConfig
+from adaptinf.progress import Bar
 
 Tool = TypeVar("Tool")
 Opened = TypeVar("Opened", covariant=True)
@@ -37,6 +38,32 @@ class Workers(Protocol[Opened]):
                 speed of earlier ones.
         """
         ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """Workers that say how they are: an optional method of workers."""
+
+    def state(self) -> str:
+        """Return how many workers there are and what waits, in a few words."""
+        ...
+
+
+def watched(
+    workers: Workers[Tool], function: Callable[[Tool, Shard], Summary], shards: Iterable[Shard], bar: Bar
+) -> Iterator[Summary]:
+    """Yield what `workers.map` does, and show with each result how the workers are, where there are several.
+
+    Args:
+        workers: the workers.
+        function: as for `map`.
+        shards: as for `map`.
+        bar: shows the stage.
+    """
+    for result in workers.map(function, shards):
+        if isinstance(workers, Watched):
+            bar.beside(workers.state())
+        yield result
 
 
 class Executor(Protocol):
@@ -68,6 +95,46 @@ class Prepared(Protocol):
             folder: of the run.
             note: shows a line of text, for example that a worker died.
         """
+        ...
+
+
+class ReadPaths(NamedTuple):
+    """Paths that work reads and writes."""
+
+    folder: Path
+    """The folder that is written to."""
+    files: Mapping[str, int]
+    """Each path that is read -> its bytes; of a folder -1."""
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """An executor whose workers read files together with this machine's, or in its place: an optional method."""
+
+    def open_readers(
+        self, work: Work[Tool], number: int, on_progress: Callable[[int], None], reads: ReadPaths
+    ) -> AbstractContextManager[Workers[Tool]] | None:
+        """Return a context manager that gives workers without a device; None: this machine reads as well by itself.
+
+        Args:
+            work: what to open.
+            number: how many workers have something to do.
+            on_progress: called with the count of each `advanced`.
+            reads: what every worker has to see.
+
+        Raises:
+            ConfigError: a worker does not see them, or cannot be sent the work.
+        """
+        ...
+
+
+class OpenReaders(Protocol):
+    """A way to open work that reads files."""
+
+    def __call__(
+        self, work: Work[Tool], number: int, on_progress: Callable[[int], None], reads: ReadPaths
+    ) -> AbstractContextManager[Workers[Tool]]:
+        """Return a context manager that gives workers with the work opened; arguments as in `Reads`."""
         ...
 
 

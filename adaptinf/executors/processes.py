@@ -16,7 +16,7 @@ from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.executors.devices import worker_environments
 from adaptinf.executors.dispatch import Dispatcher, end_kept, kept_open
-from adaptinf.executors.interface import Tool, Work, Workers
+from adaptinf.executors.interface import Executor, ReadPaths, Reads, Tool, Work, Workers
 from adaptinf.executors.local import LocalExecutor
 from adaptinf.executors.packing import UNSENDABLE, packed
 from adaptinf.executors.reporting import reporting
@@ -89,6 +89,30 @@ def open_workers(work: Work[Tool], num_processes: int, on_progress: Callable[[in
         else:
             stack.enter_context(reporting(on_progress))
             yield stack.enter_context(LocalExecutor().open(work))
+
+
+@contextmanager
+def open_readers(
+    work: Work[Tool],
+    number: int,
+    on_progress: Callable[[int], None],
+    reads: ReadPaths,
+    executor: Executor | None = None,
+) -> Iterator[Workers[Tool]]:
+    """Yield workers that read files: those of the executor where it has other machines, else one per core of this one.
+
+    Args:
+        work: what to open.
+        number: how many workers have something to do.
+        on_progress: called with the count of each `advanced`.
+        reads: what they read and write.
+        executor: the run's; None: this machine.
+    """
+    with ExitStack() as stack:
+        theirs = None
+        if number > 1 and isinstance(executor, Reads):
+            theirs = executor.open_readers(work, number, on_progress, reads)
+        yield stack.enter_context(theirs or open_workers(work, min(usable_cores(), number), on_progress))
 
 
 def _started(

@@ -20,9 +20,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from adaptinf.errors import AdaptError
-from adaptinf.executors.dispatch import Message
+from adaptinf.executors.devices import broken_gpu, check_own_gpu
 from adaptinf.executors.lifetime import end_with_parent
 from adaptinf.executors.reporting import reporting
+from adaptinf.executors.talking import Message
 from adaptinf.executors.worker import opened
 
 
@@ -127,6 +128,7 @@ def _answer_all(connection: Connection) -> None:
             kind, *given = connection.recv()
             try:
                 if kind == "open":
+                    check_own_gpu()
                     tool = work.enter_context(opened(*given))
                     message = Message("ready")
                 elif kind == "call":
@@ -140,7 +142,7 @@ def _answer_all(connection: Connection) -> None:
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
             except Exception as error:  # of any kind: it is raised again in the process that waits
-                message = Message("failed", portable(error))
+                message = failed(error)
             connection.send(message)
 
 
@@ -148,6 +150,12 @@ def free_gpu_memory() -> None:
     """Give back what torch holds of a GPU's memory, which the run's own process may need meanwhile."""
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def failed(error: Exception) -> Message:
+    """Return how a worker says that opening or a shard raised an error: as its end where its GPU is of no more use."""
+    broken = broken_gpu(error)
+    return Message("failed", portable(error)) if broken is None else Message("died", broken)
 
 
 def portable(error: Exception) -> Exception:

@@ -14,7 +14,7 @@ import torch
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, HasIds, Sample
 from adaptinf.errors import DataError
-from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses
+from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses, watched
 from adaptinf.extraction.cuts import Cutter, Shard, left_over
 from adaptinf.extraction.plan import Plan
 from adaptinf.extraction.shards import (
@@ -33,7 +33,7 @@ from adaptinf.extraction.work import ExtractionWork, Extractor, ShardReport
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
 from adaptinf.models.refusals import InARow, check_share
-from adaptinf.progress import Progress, Silent
+from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import store, tables
 from adaptinf.words import counted
 
@@ -150,14 +150,16 @@ def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path, p
     return Plan.load(folder / PLAN_FILE)
 
 
-def _reports(workers: Workers[Extractor], shards: Iterator[Shard], samples: Sequence[Sample]) -> Iterator[ShardReport]:
+def _reports(
+    workers: Workers[Extractor], shards: Iterator[Shard], samples: Sequence[Sample], bar: Bar
+) -> Iterator[ShardReport]:
     """Yield the report of each measured shard.
 
     Raises:
         StoreError: a shard ended every worker that was given it; its samples are named.
     """
     with named_losses(lambda shard: [samples[row].id for batch in shard.batches for row in batch]):
-        yield from workers.map(Extractor.measure, shards)
+        yield from watched(workers, Extractor.measure, shards, bar)
 
 
 def _measured(
@@ -177,7 +179,7 @@ def _measured(
     cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)
     with progress.stage("extract", len(work.samples)) as bar:
         bar.advance(sum(summary.num_rows for summary in summaries))
-        for report in _reports(workers, cutter.shards(left), work.samples):
+        for report in _reports(workers, cutter.shards(left), work.samples, bar):
             cutter.learn(len(report.file.batches), report.seconds)
             bar.advance(report.summary.num_rows)
             files.append(report.file)

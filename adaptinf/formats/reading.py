@@ -185,6 +185,15 @@ class Reading:
         """The parts that can be read by themselves."""
         return chunks_of(self.found, with_images=self.with_images)
 
+    @property
+    def local_paths(self) -> dict[str, int]:
+        """Path of each file and image folder on this machine's file systems -> its bytes; of a folder -1."""
+        files = [Path(shard.url) for shard in self.found.shards if not shard.is_remote]
+        return {
+            **{str(path): path.stat().st_size for path in files if path.is_file()},
+            **{str(path.absolute()): -1 for path in (*self.folders, *self.roots) if path.is_dir()},
+        }
+
     def is_much(self, chunks: Sequence[Chunk]) -> bool:
         """Return whether chunks are worth processes of their own."""
         return is_much(self.found, chunks, with_images=self.with_images)

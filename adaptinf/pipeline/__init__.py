@@ -18,6 +18,7 @@ from adaptinf.data import Evaluation, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import SkillTest, read_tests
 from adaptinf.executors import Executor, make_executor
+from adaptinf.executors.processes import open_readers
 from adaptinf.pipeline.choosing import choose, prune_pool
 from adaptinf.pipeline.learning import learn, test_model
 from adaptinf.pipeline.measuring import check_dataset, drop_old_arrays, find_clusters, measure, needs_features
@@ -79,7 +80,7 @@ def make_missing(run: Run) -> None:
     with run.plugins(), closing(_executor(run)) as executor:
         for step in [one.step for one in lost if one.stage is None]:
             run.progress.note(f"{run.dataset_folder(step)} is missing: reading it again")
-            join(run, step)
+            join(run, step, readers=partial(open_readers, executor=executor))
         # The base model is tested at the beginning of each step.
         for step in sorted({max(one.step, 0) for one in lost if one.stage is not None}):
             names = [kind.stage for kind in missing_stages(run, step, at_rest=True)] or [Evaluation.stage]
@@ -102,7 +103,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     check_tests(run, tests)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     _note_rejected(run, tests)
-    join(run, step)
+    join(run, step, readers=partial(open_readers, executor=executor))
     pool = run.pool(step)
     columns = named_columns(run, step, pool)
     check_dataset(run, step, pool)

@@ -14,7 +14,9 @@ import pyarrow as pa
 from adaptinf import __version__, registry
 from adaptinf.data import Rejected, Sample
 from adaptinf.errors import ConfigError, DataError
-from adaptinf.executors.processes import open_workers, usable_cores
+from adaptinf.executors import watched
+from adaptinf.executors.interface import OpenReaders, ReadPaths
+from adaptinf.executors.processes import open_readers
 from adaptinf.formats.reading import Reading, broken_file, num_rows
 from adaptinf.formats.rows import Draft, Item
 from adaptinf.pool.chunk_results import (
@@ -32,7 +34,7 @@ from adaptinf.pool.columns import Columns
 from adaptinf.pool.content import ContentHash, former_hash, is_former, rows_of
 from adaptinf.pool.image_store import ImageNames
 from adaptinf.pool.merging import DATA_FILE, Merge, without_numbers
-from adaptinf.progress import Progress, Silent
+from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.sources import fingerprints
 from adaptinf.sources.chunks import Chunk
 from adaptinf.storage import store, tables
@@ -64,11 +66,13 @@ def add_chunks(
     part: Path,
     progress: Progress | None = None,
     origin: Mapping[str, Any],
+    readers: OpenReaders = open_readers,
 ) -> dict[str, Any]:
     """Write dataset number `index` into the folder `part` and return its info.json; the caller renames the folder.
 
-    Its chunks are read on all cores. Those that a killed call has finished are taken as they are, unless the files or
-    the settings have changed since. The same rows give the same bytes, however often the work began.
+    Its chunks are read on all cores, and by the machines of a Ray cluster. Those that a killed call has finished are
+    taken as they are, unless the files or the settings have changed since. The same rows give the same bytes, however
+    often the work began.
 
     Args:
         pool_folder: where the finished datasets are.
@@ -81,6 +85,7 @@ def add_chunks(
         part: the unfinished folder.
         progress: shows the rows as they are read.
         origin: entries of info.json on where the rows come from: path, images, format.
+        readers: opens the work in workers, as `open_readers` does, which stays on this machine.
 
     Raises:
         ConfigError: the name is in use, or cannot be the name of a folder.
@@ -92,22 +97,23 @@ def add_chunks(
     work = ChunkWork(reading=reading, part=part.absolute(), images=images, stops=on_bad_row == "stop")
     merge = Merge(part, reading.source)
     with (progress or Silent()).stage(f"add {reading.source}", num_rows(reading.chunks), "rows") as bar:
-        for result in _results(work, bar.advance):
+        for result in _results(work, bar, readers):
             _check(merge.bad_row(result), reading.source, on_bad_row, allow_broken)
             merge.add(result)
     return _merged(merge, index, images, origin)
 
 
-def _results(work: ChunkWork, on_progress: Callable[[int], None]) -> Iterator[ChunkResult]:
+def _results(work: ChunkWork, bar: Bar, readers: OpenReaders) -> Iterator[ChunkResult]:
     """Yield the results of all chunks in order; those that are not there yet are made."""
     known = {chunk.number: _known(work.part, chunk) for chunk in work.reading.chunks}
     wanted = [chunk for chunk in work.reading.chunks if known[chunk.number] is None]
-    num_processes = min(usable_cores(), len(wanted)) if work.reading.is_much(wanted) else 1
-    with open_workers(work, num_processes, on_progress) as workers:
-        made = workers.map(write_chunk, wanted)
+    number = len(wanted) if work.reading.is_much(wanted) else 1
+    reads = ReadPaths(work.part, work.reading.local_paths)
+    with readers(work, number, bar.advance, reads) as workers:
+        made = watched(workers, write_chunk, wanted, bar)
         for found in known.values():
             if found is not None:
-                on_progress(found.counts.rows + found.counts.rejected)
+                bar.advance(found.counts.rows + found.counts.rejected)
             yield next(made) if found is None else found
 
 

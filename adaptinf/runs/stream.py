@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 from adaptinf.config import DatasetConfig
 from adaptinf.data import Checked
 from adaptinf.data.checked import CONTENT
-from adaptinf.errors import DataError, StoreError
+from adaptinf.errors import ConfigError, DataError, StoreError
+from adaptinf.executors import Work, Workers, make_executor
+from adaptinf.executors.interface import OpenReaders, ReadPaths
+from adaptinf.executors.processes import open_readers
 from adaptinf.formats.reading import Reading, prepared_entry
 from adaptinf.formats.unread_images import NAME_IMAGES, may_be_image
 from adaptinf.pool.content import is_former
@@ -73,7 +77,7 @@ def add(run: Run, dataset: DatasetConfig) -> Added:
     with run.plugins():
         # The whole pool is read below, so one that is damaged is refused before anything is written.
         run.pool(step - 1)
-        info = join(run, step, needs_rows=True)
+        info = join(run, step, needs_rows=True, readers=partial(_readers_of, run))
         findings = first_findings(run, step)
     # Only now: a dataset that cannot be read must not stand in the way of the next one.
     run.write_config()
@@ -94,33 +98,53 @@ def name_from(source: str, subset: str | None = None) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:MAX_NAME].strip("-._") or "dataset"
 
 
-def join(run: Run, step: int, *, needs_rows: bool = False) -> dict[str, Any]:
+@contextmanager
+def _readers_of(
+    run: Run, work: Work[Any], number: int, on_progress: Callable[[int], None], reads: ReadPaths
+) -> Iterator[Workers[Any]]:
+    """Yield workers as `open_readers` does; where the run's executor cannot read, a line says that this machine does.
+
+    A dataset may be added where no step could run, such as on the login node of a cluster.
+    """
+    with ExitStack() as stack:
+        opened = None
+        if number > 1:
+            try:
+                executor = stack.enter_context(closing(make_executor(run.settings)))
+                opened = stack.enter_context(open_readers(work, number, on_progress, reads, executor))
+            except ConfigError as error:
+                run.progress.note(f"{error}; this machine reads the dataset by itself")
+        yield opened or stack.enter_context(open_readers(work, number, on_progress, reads))
+
+
+def join(run: Run, step: int, *, needs_rows: bool = False, readers: OpenReaders = open_readers) -> dict[str, Any]:
     """Add dataset number `step` to the pool, unless it is there, and return its info.json.
 
     Args:
         run: the run.
         step: number of the dataset.
         needs_rows: whether a dataset without a row that can be used is refused; in a stream it is a step without news.
+        readers: opens the work of reading.
 
     Raises:
         DataError: the file cannot be read, or has a bad row under `on_bad_row: stop`.
     """
     if not run.dataset_folder(step).exists():
-        _make_dataset(run, step, needs_rows)
+        _make_dataset(run, step, needs_rows, readers)
     info = dataset_info(run.dataset_folder(step))
     # Also where it is there: a process that made it may have been killed before this line.
     run.log_metrics(step, STAGE, {"rows": info["rows"], "rejected": info["rejected"], "repaired": info["repaired"]})
     return info
 
 
-def _make_dataset(run: Run, step: int, needs_rows: bool) -> None:
+def _make_dataset(run: Run, step: int, needs_rows: bool, readers: OpenReaders) -> None:
     """Make the folder of dataset number `step`, and say what is worth knowing about its rows."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     _refuse_other_dataset(run, step)
     reading = _reading(run, step)
     with run.shared(step, STAGE, folder):
         if not folder.exists():
-            _add(run, step, reading, needs_rows)
+            _add(run, step, reading, needs_rows, readers)
     info = dataset_info(folder)
     if info["rejected"]:
         rejected = counted(info["rejected"], "row")
@@ -167,12 +191,14 @@ def _keys_of_images(dataset: StoredDataset, info: Mapping[str, Any]) -> list[str
     return list(dict.fromkeys(key for meta in metas for key, value in meta.items() if may_be_image(value)))
 
 
-def _add(run: Run, step: int, reading: Reading | None, needs_rows: bool) -> None:
+def _add(run: Run, step: int, reading: Reading | None, needs_rows: bool, readers: OpenReaders) -> None:
     """Write the dataset's folder."""
     folder, dataset = run.dataset_folder(step), run.settings.stream[step]
     part = store.begin(folder)
     write = (
-        partial(add_dataset, name=dataset.name, rows=()) if reading is None else partial(add_chunks, reading=reading)
+        partial(add_dataset, name=dataset.name, rows=())
+        if reading is None
+        else partial(add_chunks, reading=reading, readers=readers)
     )
     with run.logged(step, STAGE, part):
         info = write(

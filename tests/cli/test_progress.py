@@ -48,6 +48,21 @@ def test_a_long_stage_in_a_log_says_now_and_then_what_is_left(monkeypatch):
     assert last.startswith("extract: 40 samples in 40.0 s (1")
 
 
+def test_how_the_workers_are_stands_beside_the_counts(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Lines(stream).stage("extract", 100) as bar:
+        bar.started = bar.last_line = now[0]
+        for state in ("2 workers, 1 loading", "2 workers"):
+            now[0] += 20.0
+            bar.beside(state)
+            bar.advance(20)
+    first, second, last = stream.getvalue().splitlines()
+    assert first == "extract: 20/100 samples (1.0/s, 1 min 20 s left), 2 workers, 1 loading"
+    assert second.endswith("left), 2 workers") and "worker" not in last
+
+
 @pytest.mark.parametrize(
     ("rate", "text"),
     [

@@ -29,6 +29,9 @@ class Recorder:
     def advance(self, count=1):
         self.said.append(count)
 
+    def beside(self, text):
+        self.said.append(text)
+
     def took(self, seconds):
         self.seconds = seconds
 
@@ -42,11 +45,19 @@ def test_what_a_worker_sends_arrives_in_the_parent():
     with remote.stage("train", 8, "steps") as bar:
         bar.advance(3)
         remote.note("hello")
+        bar.beside("2 workers")
         bar.advance(5)
     relay = Relay(shown)
     while not messages.empty():
         relay.show(messages.get())
-    assert shown.said == [("begin", "adapt: train", 8, "steps"), 3, "adapt: hello", 5, ("end", "adapt: train")]
+    assert shown.said == [
+        ("begin", "adapt: train", 8, "steps"),
+        3,
+        "adapt: hello",
+        "2 workers",
+        5,
+        ("end", "adapt: train"),
+    ]
 
 
 def test_a_stage_of_a_worker_ends_with_the_seconds_that_it_took_there(monkeypatch):

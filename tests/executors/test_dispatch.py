@@ -16,9 +16,10 @@ import pytest
 
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError, StoreError
-from adaptinf.executors import LostShard, make_executor
-from adaptinf.executors.dispatch import MAX_TRIES, Dispatcher, Message
+from adaptinf.executors import LostShard, dispatch, make_executor
+from adaptinf.executors.dispatch import MAX_TRIES, Dispatcher
 from adaptinf.executors.processes import ProcessesExecutor
+from adaptinf.executors.talking import Message
 
 NUM_SHARDS = 8
 
@@ -150,11 +151,12 @@ class Desk:
     """A worker within this process: it answers when it is heard, but for shard `hangs_at` never."""
 
     hangs_at: int | None
+    beginning: Message | None = Message("ready")
     answer: Message | None = None
     is_ended: bool = False
 
     def begin(self, parcel: bytes) -> None:
-        self.answer = Message("ready")
+        self.answer = self.beginning
 
     def call(self, function: Callable[[Any, Any], Any], shard: Any) -> None:
         self.answer = None if shard == self.hangs_at else Message("done", function(None, shard))
@@ -168,12 +170,17 @@ class Desk:
 
 @dataclass
 class Desks:
-    """Starts `Desk`s; the first one hangs at shard 0."""
+    """Starts `Desk`s, which count from 0; those that are named hang at shard 0, or do not begin."""
 
+    hang: set[int] = field(default_factory=set)
+    dies_at_once: set[int] = field(default_factory=set)
+    never_begins: set[int] = field(default_factory=set)
     all: list[Desk] = field(default_factory=list)
 
     def start(self, number: int) -> Desk:
-        self.all.append(Desk(None if self.all else 0))
+        own = len(self.all)
+        beginning = Message("died", "fell") if own in self.dies_at_once else Message("ready")
+        self.all.append(Desk(0 if own in self.hang else None, None if own in self.never_begins else beginning))
         return self.all[-1]
 
     def hear(self, workers: Sequence[Desk], seconds: float | None) -> list[tuple[Desk, Message]]:
@@ -185,7 +192,7 @@ class Desks:
 
 
 def test_a_silent_worker_is_ended_in_time_and_replaced():
-    desks, notes = Desks(), list[str]()
+    desks, notes = Desks(hang={0}), list[str]()
     dispatcher = Dispatcher(desks, b"", 2, 0.2, note=notes.append)
     dispatcher.begin()
     assert list(dispatcher.map(lambda _, shard: shard + 1, range(5))) == [1, 2, 3, 4, 5]
@@ -231,31 +238,60 @@ def test_work_that_cannot_be_sent_is_refused_with_the_way_out(two):
             pass
 
 
-@pytest.mark.parametrize("device", ["cuda:1", "cuda:0"])
-def test_a_single_gpu_is_for_a_single_worker(device):
-    settings = RunConfig(executor="processes", workers=2, model={"device": device})
-    with pytest.raises(ConfigError, match=f"workers: 2, but model.device={device} is a single GPU"):
-        make_executor(settings)
-
-
-def test_each_worker_has_a_gpu_of_its_own_and_more_workers_are_refused(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert made_for_gpus("auto") == [{"CUDA_VISIBLE_DEVICES": str(number)} for number in range(3)]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-7")
-    assert made_for_gpus(2) == [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "5"}]
-    with pytest.raises(ConfigError, match="workers: 4, but this machine has 3 GPUs"):
-        made_for_gpus(4)
-
-
-def made_for_gpus(workers: int | str) -> list[dict[str, str]]:
-    executor = make_executor(RunConfig.model_validate({"executor": "processes", "workers": workers}))
-    assert isinstance(executor, ProcessesExecutor)
-    return [dict(environment) for environment in executor.environments]
-
-
 @pytest.mark.parametrize("timeout", ["30", "0s", "soon"])
 def test_a_timeout_without_a_unit_or_of_nothing_is_refused(timeout):
     with pytest.raises(ValueError, match="worker_timeout"):
         RunConfig(worker_timeout=timeout)
+
+
+def test_a_worker_that_can_never_begin_is_given_up_while_others_work():
+    notes: list[str] = []
+    desks = Desks(dies_at_once={1, 2, 3})
+    dispatcher = Dispatcher(desks, b"", 2, note=notes.append)
+    dispatcher.begin()
+    assert list(dispatcher.map(lambda _, shard: shard + 1, range(9))) == list(range(1, 10))
+    assert notes == ["3 workers died while they loaded what they need, the last one fell; going on with 1 worker"]
+    assert dispatcher.state() == "1 worker" and len(dispatcher.finish()) == 1
+
+
+def test_the_state_says_what_is_loading_and_what_waits():
+    dispatcher = Dispatcher(Desks(), b"", 2)
+    dispatcher.begin()
+    assert dispatcher.state() == "2 workers, 2 loading"
+    results = dispatcher.map(lambda _, shard: shard, range(7))
+    states = []
+    for _ in results:
+        states.append(dispatcher.state())
+    assert states[0] == "2 workers, 3 shards to do, 1 done ahead" and states[-1] == "2 workers"
+    assert dispatcher.state() == "2 workers"
+
+
+def test_the_end_of_a_work_does_not_wait_long_for_a_worker_that_replaces_a_dead_one(monkeypatch):
+    monkeypatch.setattr(dispatch, "REPLACEMENT_SECONDS", 0.2)
+    desks = Desks(dies_at_once={1}, never_begins={2})
+    dispatcher = Dispatcher(desks, b"", 2)
+    dispatcher.begin()
+    assert list(dispatcher.map(lambda _, shard: shard, range(3))) == [0, 1, 2]
+    assert len(dispatcher.finish()) == 1
+    assert [desk.is_ended for desk in desks.all] == [False, True, True]
+
+
+def test_a_worker_whose_gpu_fails_says_so_and_is_replaced(tmp_path, two):
+    (tmp_path / "gpu_2").touch()
+    notes: list[str] = []
+    two.prepare(tmp_path, notes.append)
+    with two.open(Marking(tmp_path)) as workers:
+        assert list(workers.map(on_a_gpu, range(4))) == [0, 1, 2, 3]
+    assert notes == [
+        "a worker can no longer use its GPU (CUDA error: device-side assert triggered) at 2; another one "
+        "does it again (try 2 of 3)"
+    ]
+
+
+def on_a_gpu(folder: Path, shard: int) -> int:
+    import torch
+
+    if _taken(folder / f"gpu_{shard}"):
+        assert torch.OutOfMemoryError
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    return shard

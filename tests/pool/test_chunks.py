@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from adaptinf.errors import DataError, StoreError
+from adaptinf.executors import processes
 from adaptinf.formats.reading import ChunkReader, prepared
 from adaptinf.pool import intake
 from adaptinf.pool.chunk_results import CHUNKS, ChunkResult, ChunkWriter, chunk_folder, write_chunk
@@ -74,7 +75,7 @@ def add(data: Path, folder: Path, **changes: Any) -> dict[str, Any]:
 def test_chunks_and_processes_change_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = add(data, tmp_path / "several")
     assert len(prepared(data).chunks) > 5
-    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
     assert add(data, tmp_path / "one process") == info
     assert content(tmp_path / "one process") == content(tmp_path / "several")
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 10**9)
@@ -137,7 +138,7 @@ def test_a_killed_add_goes_on_and_gives_the_same_bytes(
         return write_chunk(writer, chunk)
 
     monkeypatch.setattr(intake, "write_chunk", noted)
-    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
     add(data, killed, images=images)
     assert read and not {int(name) for name in finished} & set(read)
     assert content(killed) == content(tmp_path / "undisturbed")
@@ -156,7 +157,7 @@ def test_a_worker_that_is_killed_stops_the_add_which_can_go_on(
     )
     from adaptinf import registry
 
-    monkeypatch.setattr(intake, "usable_cores", lambda: 2)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 2)
     with registry.scope([plugin]):
         reading = prepared(data, "deadly", source="toy")
         part = tmp_path / "part"
@@ -176,7 +177,7 @@ def test_a_worker_that_is_killed_stops_the_add_which_can_go_on(
 def test_what_was_made_of_other_files_or_settings_is_made_anew(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
     merged = intake._merged
     monkeypatch.setattr(intake, "_merged", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -196,7 +197,7 @@ def test_what_was_made_of_other_files_or_settings_is_made_anew(
 def test_an_image_that_was_repaired_meanwhile_is_read_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "usable_cores", lambda: 1)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
     image = (tmp_path / "2.png").read_bytes()
     (tmp_path / "2.png").unlink()
     merged = intake._merged
