@@ -7,9 +7,9 @@ report can still show why a sample was pruned.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -21,6 +21,7 @@ from adaptinf.data import Sample, SavedPruning
 from adaptinf.errors import DataError
 from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import add_dataset
+from adaptinf.pool.ordering import in_id_order, joined, texts
 from adaptinf.pool.stored import StoredDataset, stored_datasets
 from adaptinf.storage import tables
 from adaptinf.storage.display import as_frame, as_html
@@ -64,24 +65,16 @@ class Pool:
         withdrawn = withdrawn_datasets(pool_folder, until=until)
         datasets = [dataset for dataset in arrived if dataset.name not in withdrawn]
         restored = restored_ids(pool_folder, until=until)
-        ids = _joined([dataset.table["id"] for dataset in datasets])
-        is_pruned = pc.is_in(ids, value_set=_pruned_ids(steps_folder, until))
-        is_restored = pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))
-        is_alive = pc.or_(pc.invert(is_pruned), is_restored).to_numpy()
-        order = pc.sort_indices(ids).to_numpy()
-        order = order[is_alive[order]]
-        lengths = [dataset.table.num_rows for dataset in datasets]
-        numbers = np.repeat(np.arange(len(datasets)), lengths)[order]
-        rows = np.concatenate([np.arange(length) for length in [0, *lengths]])[order]
+        found = in_id_order(datasets, partial(_is_alive, _pruned_ids(steps_folder, until), restored))
         return cls(
-            ids=_texts(ids)[order],
-            arrived=np.array([dataset.index for dataset in datasets], dtype=np.int64)[numbers],
-            skills=_texts(_joined([dataset.skills for dataset in datasets]))[order],
-            sources=tables.text_array([dataset.name for dataset in datasets])[numbers],
+            ids=texts(found.ids),
+            arrived=np.array([dataset.index for dataset in datasets], dtype=np.int64)[found.numbers],
+            skills=found.skills,
+            sources=tables.text_array([dataset.name for dataset in datasets])[found.numbers],
             datasets=tuple(datasets),
             withdrawn=tuple(dataset for dataset in arrived if dataset.name in withdrawn),
             restored=frozenset(restored),
-            locations=np.stack([numbers, rows], axis=1).astype(np.int64),
+            locations=np.stack([found.numbers, found.rows], axis=1),
         )
 
     def __len__(self) -> int:
@@ -98,15 +91,21 @@ class Pool:
         """Return the samples' ids and origins as notebooks show them."""
         return as_html(repr(self), self.to_pandas())
 
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Return the row of each id, int64; -1 for an id that is not in the pool."""
+        if ids is self.ids or (len(ids) == len(self.ids) and bool((ids == self.ids).all())):
+            return np.arange(len(ids))
+        if not len(self.ids):
+            return np.full(len(ids), -1, dtype=np.int64)
+        positions = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[positions] == ids, positions, -1).astype(np.int64)
+
     @property
     def is_restored(self) -> np.ndarray:
         """N bools: which samples were pruned and restored."""
+        rows = self.rows(tables.text_array(sorted(self.restored)))
         found = np.zeros(len(self.ids), dtype=bool)
-        wanted = tables.text_array(sorted(self.restored))
-        positions = np.searchsorted(self.ids, wanted)
-        is_there = positions < len(self.ids)
-        is_there[is_there] = self.ids[positions[is_there]] == wanted[is_there]
-        found[positions[is_there]] = True
+        found[rows[rows >= 0]] = True
         return found
 
     def view(self, ids: Iterable[str]) -> PoolView:
@@ -115,13 +114,12 @@ class Pool:
         Raises:
             DataError: an id is unknown or pruned.
         """
-        wanted = tables.text_array(list(ids))
-        positions = np.searchsorted(self.ids, wanted)
-        is_there = positions < len(self.ids)
-        is_there[is_there] = self.ids[positions[is_there]] == wanted[is_there]
-        if not is_there.all():
-            raise DataError(f"{wanted[~is_there][0]!r} is not in the pool: no dataset has this id, or it was pruned")
-        return PoolView(self.datasets, self.locations[positions])
+        wanted = tables.text_array(ids if isinstance(ids, np.ndarray) else list(ids))
+        rows = self.rows(wanted)
+        if (rows < 0).any():
+            missing = wanted[rows < 0][0]
+            raise DataError(f"{missing!r} is not in the pool: no dataset has this id, or it was pruned")
+        return PoolView(self.datasets, self.locations[rows])
 
     def skill_counts(self, num_datasets: int) -> dict[str, int]:
         """Return the number of samples per named skill in datasets 0..num_datasets-1, pruned ones included."""
@@ -181,18 +179,15 @@ class PoolView(Sequence[Sample]):
         return self.datasets[number].sample(row)
 
 
-def _joined(columns: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
-    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], type=pa.string())
-
-
-def _texts(column: pa.ChunkedArray) -> np.ndarray:
-    """Return an object array in which equal texts share one object: a million rows have only a few skills."""
-    encoded = column.combine_chunks().dictionary_encode()
-    values: np.ndarray = tables.text_array(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
-    return values
+def _is_alive(pruned: pa.ChunkedArray, restored: Collection[str], ids: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return which ids are not pruned, or restored; None where nothing is pruned."""
+    if not len(pruned):
+        return None
+    is_restored = pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))
+    return pc.or_(pc.invert(pc.is_in(ids, value_set=pruned)), is_restored)
 
 
 def _pruned_ids(steps_folder: Path, until: int | None) -> pa.ChunkedArray:
     folders = [folder for folder in steps_folder.glob(f"*/{SavedPruning.stage}") if folder.parent.name.isdigit()]
     wanted = [folder for folder in folders if until is None or int(folder.parent.name) < until]
-    return _joined(SavedPruning.load_ids(folder) for folder in wanted)
+    return joined(SavedPruning.load_ids(folder) for folder in wanted)

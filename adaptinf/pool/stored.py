@@ -10,14 +10,13 @@ import os
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,8 +28,6 @@ from adaptinf.pool.merging import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.relocation import Move, moves, relocated
 from adaptinf.storage import store, tables, verified
 
-UNKNOWN = "unknown"
-"""Value for what the data do not name: the true skill of an unlabelled sample."""
 FORMER_NAME = "mended"
 """Former name of repaired rows, as a key of info.json and as the name of their file; such folders are still read."""
 _DATASET_FOLDER = re.compile(r"(\d+)-(.+)(?<!\.part)")
@@ -175,70 +172,3 @@ def stored_datasets(pool_folder: Path) -> list[StoredDataset]:
     named = [(arrival_of(folder), folder) for folder in folders]
     found = [StoredDataset(*arrival, folder) for arrival, folder in named if arrival]
     return sorted(found, key=lambda dataset: dataset.index)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Catalogue:
-    """The origin of each id; texts and images stay on disk."""
-
-    ids: np.ndarray
-    """N ids, ascending."""
-    sources: np.ndarray
-    """N dataset names."""
-    arrived: np.ndarray
-    """N int64: number of the step at which each sample arrived."""
-    skills: np.ndarray
-    """N true skills; `unknown` where the data name none."""
-    locations: np.ndarray
-    """N x 2 int64: position in `datasets` and row in it."""
-    datasets: tuple[StoredDataset, ...]
-    """Every dataset that has arrived, in order."""
-
-    @classmethod
-    def of(cls, pool_folder: Path) -> Catalogue:
-        """Return the catalogue of a pool folder."""
-        datasets = stored_datasets(pool_folder)
-        counts = [item.table.num_rows for item in datasets]
-        ids = tables.text_array(_joined(item.table["id"] for item in datasets))
-        skills = tables.text_array(_joined(item.skills for item in datasets))
-        order = np.argsort(ids, kind="stable")
-        rows = np.concatenate([np.arange(count) for count in [0, *counts]]).astype(np.int64)
-        numbers = np.repeat(np.arange(len(datasets)), counts).astype(np.int64)
-        return cls(
-            ids=ids[order],
-            sources=tables.text_array([datasets[number].name for number in numbers[order]]),
-            arrived=np.array([datasets[number].index for number in numbers[order]], dtype=np.int64),
-            skills=np.where(skills == "", UNKNOWN, skills)[order].astype(object),
-            locations=np.stack([numbers, rows], axis=1)[order],
-            datasets=tuple(datasets),
-        )
-
-    @property
-    def has_skills(self) -> bool:
-        """Whether the data name the true skill of any sample."""
-        return bool((self.skills != UNKNOWN).any())
-
-    def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Return the row of each id, int64; -1 for an id of a dataset that is no longer in the pool folder."""
-        if not len(self.ids):
-            return np.full(len(ids), -1, np.int64)
-        positions = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(self.ids[positions] == ids, positions, -1).astype(np.int64)
-
-    def look_up(self, column: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Return the values of one of this catalogue's text columns for some ids; `unknown` for an unknown id."""
-        rows = self.rows(ids)
-        known = column[rows] if len(column) else np.full(len(ids), UNKNOWN, object)
-        return np.where(rows < 0, UNKNOWN, known).astype(object)
-
-    def sample(self, id: str) -> Sample | None:
-        """Return one sample, found by bisection; None when its dataset is no longer in the pool folder."""
-        row = int(self.rows(np.array([id], dtype=object))[0])
-        if row < 0:
-            return None
-        number, place = map(int, self.locations[row])
-        return self.datasets[number].sample(place)
-
-
-def _joined(columns: Iterable[pa.ChunkedArray]) -> list[str]:
-    return [value for column in columns for value in column.to_pylist()]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from adaptinf.data import Selection
+from adaptinf.pool.catalogue import UNKNOWN
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 
-KINDS = ("source", "arrived in step", "true skill")
+ARRIVED, SKILL = "arrived in step", "true skill"
+KINDS = ("source", ARRIVED, SKILL)
 """The ways in which samples are counted."""
 
 
@@ -24,15 +26,24 @@ def _rows(fact: RunFacts) -> list[FigureRow] | str:
     steps = fact.steps_with(Selection)
     if not steps:
         return "No step of this run has finished its selection yet."
-    kinds = [kind for kind in KINDS if kind != "true skill" or fact.catalogue.has_skills]
-    return [row for step in steps for kind in kinds for row in _rows_of(fact, step, kind)]
+    return [row for step in steps for row in _rows_of(fact, step)]
 
 
-def _rows_of(fact: RunFacts, step: int, kind: str) -> list[FigureRow]:
-    pool = _counted(fact, fact.run.pool(step).ids, kind)
-    chosen = _counted(fact, fact.load(step, Selection).ids, kind)
-    return [
-        {
+def _rows_of(fact: RunFacts, step: int) -> Iterator[FigureRow]:
+    pool, catalogue = fact.run.pool(step), fact.catalogue
+    rows = catalogue.rows(fact.load(step, Selection).ids)
+    in_pool = (pool.sources, pool.arrived, pool.skills)
+    everywhere = (catalogue.sources, catalogue.arrived, catalogue.skills)
+    for kind, of_pool, of_all in zip(KINDS, in_pool, everywhere, strict=True):
+        if kind != SKILL or catalogue.has_skills:
+            chosen = _counted(of_all[rows[rows >= 0]], kind)
+            chosen[UNKNOWN] += int((rows < 0).sum())
+            yield from _counts(step, kind, _counted(of_pool, kind), +chosen)
+
+
+def _counts(step: int, kind: str, pool: Counter[str], chosen: Counter[str]) -> Iterator[FigureRow]:
+    for name in sorted({*pool, *chosen}, key=lambda name: (-pool[name], name)):
+        yield {
             "step": step + 1,
             "by": kind,
             "name": name,
@@ -40,15 +51,11 @@ def _rows_of(fact: RunFacts, step: int, kind: str) -> list[FigureRow]:
             "pool": max(pool[name], chosen[name]),
             "chosen": chosen[name],
         }
-        for name in sorted({*pool, *chosen}, key=lambda name: (-pool[name], name))
-    ]
 
 
-def _counted(fact: RunFacts, ids: np.ndarray, kind: str) -> Counter[str]:
-    catalogue = fact.catalogue
-    if kind == "true skill":
-        return Counter(catalogue.look_up(catalogue.skills, ids))
-    if kind == "source":
-        return Counter(catalogue.look_up(catalogue.sources, ids))
-    names = np.array([f"{step + 1}" for step in catalogue.arrived], dtype=object)
-    return Counter(catalogue.look_up(names, ids))
+def _counted(values: np.ndarray, kind: str) -> Counter[str]:
+    """Return the number of samples per name."""
+    if kind == ARRIVED:
+        steps, counts = np.unique(values, return_counts=True)
+        return Counter({f"{step + 1}": count for step, count in zip(steps.tolist(), counts.tolist(), strict=True)})
+    return Counter({name or UNKNOWN: count for name, count in Counter(values.tolist()).items()})

@@ -37,17 +37,16 @@ def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
     stream = fact.run.config.stream
     rows: list[FigureRow] = []
     for step in steps:
-        pruning = fact.load(step, SavedPruning)
-        before, pruned = pruning.num_found, len(pruning.table["id"])
+        pruned, after = SavedPruning.load_counts(fact.run.stage_folder(step, SavedPruning))
         arrived = int((fact.catalogue.arrived == step).sum())
         rows.append(
             {
                 "step": step + 1,
                 "dataset": stream[step].name,
                 "arrived": arrived,
-                "before": before,
+                "before": after + pruned,
                 "pruned": pruned,
-                "after": before - pruned,
+                "after": after,
                 "cap": fact.run.cap if fact.run.cap is not None else "none",
             }
         )

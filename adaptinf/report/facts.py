@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.data.predictions import Stops, stops_of
-from adaptinf.pool.stored import Catalogue
+from adaptinf.pool.catalogue import Catalogue
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from adaptinf.data import Clusters, Features, Sample, SavedPruning, Selection
-from adaptinf.pool.stored import UNKNOWN
+from adaptinf.pool.catalogue import UNKNOWN
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.thumbnails import Album
 from adaptinf.storage.tables import text_array

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 
 from adaptinf.data import Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.evaluation.metrics import rare_skills
+from adaptinf.pool import Pool
 from adaptinf.results.items import THOUSAND, ItemScores
 from adaptinf.results.records import HF, MATRIX_DIGITS, RunRecord, StepRecord
 from adaptinf.runs import Run
@@ -130,30 +132,37 @@ def _skills_at(run: Run, step: int, rare: set[str]) -> tuple[float | None, float
     if selection is None:
         return None, None
     pool = run.pool(step)
-    skill_of = {id: skill for id, skill in zip(pool.ids, pool.skills, strict=True) if skill}
-    if not skill_of:
+    if not np.any(pool.skills != ""):
         return None, None
-    chosen = [skill_of.get(id, "") for id in selection.ids]
-    rare_share = round(sum(skill in rare for skill in chosen) / len(chosen), MATRIX_DIGITS) if chosen else None
-    return _agreement(run.load(step, Clusters), selection.clusters, skill_of), rare_share
+    chosen = _skills_of(pool, selection.ids)
+    is_rare = [skill in rare for skill in chosen]
+    rare_share = round(sum(is_rare) / len(chosen), MATRIX_DIGITS) if len(chosen) else None
+    return _agreement(run.load(step, Clusters), selection.clusters, pool), rare_share
 
 
-def _agreement(clusters: Clusters | None, chosen: tables.Columns, skill_of: Mapping[str, str]) -> float | None:
+def _skills_of(pool: Pool, ids: np.ndarray) -> np.ndarray:
+    """Return the true skill of each id; empty where it is not known, or the sample is not in the pool."""
+    rows = pool.rows(ids)
+    return np.where(rows >= 0, pool.skills[rows], "").astype(object)
+
+
+def _agreement(clusters: Clusters | None, chosen: tables.Columns, pool: Pool) -> float | None:
     if clusters is None:
         return None
     from sklearn.metrics import adjusted_rand_score
 
+    skills = _skills_of(pool, clusters.ids)
+    known = (clusters.labels >= 0) & (skills != "")
+    if not known.any():
+        return None
     # If the method joins clusters, the joint clusters are compared with the skills.
     names = chosen.get("joint", chosen["cluster"]).tolist()
     joint = dict(zip(chosen["cluster"].tolist(), names, strict=True))
-    pairs = [
-        (skill_of[id], joint.get(label, label))
-        for id, label in zip(clusters.ids, clusters.labels.tolist(), strict=True)
-        if label >= 0 and id in skill_of
-    ]
-    if not pairs:
-        return None
-    return round(float(adjusted_rand_score(*zip(*pairs, strict=True))), MATRIX_DIGITS)
+    labels, place = np.unique(clusters.labels[known], return_inverse=True)
+    joints = np.array([joint.get(label, label) for label in labels.tolist()])[place]
+    # As numbers: texts of a large pool take minutes to compare.
+    numbers = pa.array(skills[known], pa.large_string()).dictionary_encode().indices.to_numpy()
+    return round(float(adjusted_rand_score(numbers, joints)), MATRIX_DIGITS)
 
 
 @lru_cache(maxsize=64)

@@ -15,8 +15,8 @@ from adaptinf.errors import ConfigError, DataError, StoreError
 from adaptinf.formats import read
 from adaptinf.pipeline import run_all
 from adaptinf.pool import stored_datasets
+from adaptinf.pool.catalogue import Catalogue
 from adaptinf.pool.relocation import Move, moves, relocated
-from adaptinf.pool.stored import Catalogue
 from adaptinf.runs import Run, stream
 from adaptinf.runs.relocate import missing_images
 from tests.helpers.run_folders import content
