@@ -4,7 +4,8 @@ AdaptError                       anything the user can fix; the command line pri
 ├── ConfigError(ValueError)      stream.yaml, an option or an argument is wrong
 ├── DataError(ValueError)        a dataset, image or array is wrong
 ├── ModelError(ValueError)       a model, processor or chat template cannot do what the method needs
-└── StoreError                   a run folder is damaged, in use, or belongs to something else
+├── StoreError                   a run folder is damaged, in use, or belongs to something else
+└── Terminated                   the system asked this process to end; what was done is saved, exit code 143
 
 Every other exception is a bug of this package: it keeps its traceback, exit code 1.
 """
@@ -28,3 +29,7 @@ class ModelError(AdaptError, ValueError):
 
 class StoreError(AdaptError):
     """A run folder that is damaged, in use by another process, or made by something else."""
+
+
+class Terminated(AdaptError):
+    """The system has asked this process to end (SIGTERM), and it ends once its work is saved."""

@@ -17,6 +17,7 @@ LAYERS = (
     {"data", "arrays", "registry", "progress", "config"},
     {"sources"},
     {"formats", "models", "scoring", "executors"},
+    {"distributed"},
     {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
     {"runs"},
     {"pipeline", "history", "results", "doctor", "select_files", "verify"},
@@ -30,7 +31,10 @@ LAYERS = (
 """Folders and modules directly below adaptinf/, from the ground up. Those of one layer do not import each other."""
 
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
-USES_TORCH = {"models", "extraction", "training", "evaluation.generation", "evaluation.answering", "doctor", "compare"}
+USES_TORCH = {
+    "models", "extraction", "training", "evaluation.generation", "evaluation.answering", "doctor", "compare",
+    "distributed.peers",
+}  # fmt: skip
 """Others take arrays and give arrays; a stage that runs on a GPU imports torch inside the function that asks for it."""
 MODEL_LIBRARIES = ("torch", "peft", "transformers", "accelerate")
 MAX_AT_THE_ROOT = 11
@@ -114,7 +118,10 @@ def test_torch_is_imported_by_the_modules_that_run_models_only():
         # Only inside a function: the demo makes its own base model, clustering may ask for a GPU, workers get one each.
         statements = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         at_top = any(top(other) in MODEL_LIBRARIES for node in statements for other in imported(node))
-        may_be_lazy = top(name) in {"clustering", "demo"} or name in {"arrays.tiles", "executors.devices"}
+        may_be_lazy = top(name) in {"clustering", "demo", "distributed"} or name in {
+            "arrays.tiles",
+            "executors.devices",
+        }
         if uses and not allowed and (at_top or not may_be_lazy):
             wrong.append(name)
     assert wrong == []

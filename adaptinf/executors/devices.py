@@ -30,7 +30,7 @@ def worker_environments(settings: RunConfig) -> list[Mapping[str, str]]:
                 f"workers: {wanted}, but model.device={device} is a single GPU; set model.device: auto, or workers: 1"
             )
         return [{}]
-    gpus = _visible_gpus() if device in ("auto", "cuda") else []
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
     if not gpus:
         return [{} for _ in range(1 if wanted == "auto" else wanted)]
     number = len(gpus) if wanted == "auto" else wanted
@@ -73,7 +73,7 @@ def broken_gpu(error: Exception) -> str | None:
     return f"can no longer use its GPU ({text})" if is_broken else None
 
 
-def _visible_gpus() -> list[str]:
+def visible_gpus() -> list[str]:
     """Return the names of the GPUs that this process sees, as the variable takes them."""
     import torch
 

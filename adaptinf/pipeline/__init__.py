@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from adaptinf.data import Evaluation, SavedPruning, Selection, Trained
+from adaptinf.distributed.devices import num_devices
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.skills import SkillTest, read_tests
 from adaptinf.executors import Executor, make_executor
@@ -94,6 +95,8 @@ def make_missing(run: Run) -> None:
 
 
 def _executor(run: Run) -> Executor:
+    """Return the executor; devices that training asks for and that are not there are refused with it."""
+    num_devices(run.settings)
     return make_executor(run.settings, folder=run.folder, note=run.progress.note)
 
 
@@ -113,7 +116,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
     clusters = None if features is None else find_clusters(run, step, features, executor)
     selection = run.once(step, Selection, lambda _: choose(run, step, pool, features, clusters, is_usable))
-    with_model(run, step, Trained, partial(learn, run, step, pool, selection))
+    with_model(run, step, Trained, partial(learn, run, step, pool, selection, executor))
     if run.settings.evaluation and is_tested:
         test_model(run, step, tests, executor)
     run.once(step, SavedPruning, lambda _: prune_pool(run, step, pool, features, clusters, is_usable, executor))

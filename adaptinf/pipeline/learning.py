@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from adaptinf.data import Evaluation, Selection, Trained
+from adaptinf.distributed.devices import launcher, num_devices
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.executors import Executor
@@ -19,10 +20,11 @@ from adaptinf.runs.tested import averages_of
 from adaptinf.runs.testing import evaluate_step
 from adaptinf.runs.trainer_command import command_of
 from adaptinf.training import save_weights, train
+from adaptinf.training.ranks import TrainWork, train_in_ranks
 
 
-def learn(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> Trained:
-    """Train on the selected samples, with the built-in trainer or a command."""
+def learn(run: Run, step: int, pool: Pool, selection: Selection, executor: Executor, part: Path) -> Trained:
+    """Train on the selected samples, with the built-in trainer, in this process or on several devices, or a command."""
     if not len(selection.ids):
         # An empty dataset at the start of a stream: nothing to train on, the model stays unchanged.
         save_weights(learner_before(run, step).make(), part)
@@ -30,10 +32,13 @@ def learn(run: Run, step: int, pool: Pool, selection: Selection, part: Path) -> 
     command = command_of(run.settings)
     if command is not None:
         return train_with_command(run, step, pool, selection.ids, command, part, is_measured=needs_features(run))
-    samples = pool.view(selection.ids)
-    seed = run.seed("model", step)
-    learner = learner_before(run, step).make()
-    return train(samples, learner, run.settings.training, out=part, seed=seed, progress=run.progress)
+    samples, recipe, seed = pool.view(selection.ids), learner_before(run, step), run.seed("model", step)
+    number = num_devices(run.settings)
+    if number == 1:
+        return train(samples, recipe.make(), run.settings.training, out=part, seed=seed, progress=run.progress)
+    executor.close()  # its workers hold what the ranks need: a Ray cluster's GPUs, or memory of this machine's
+    work = TrainWork(samples=samples, recipe=recipe, config=run.settings.training, out=part.absolute(), seed=seed)
+    return train_in_ranks(work, launcher(run.settings, number), run.progress)
 
 
 def test_model(run: Run, step: int, tests: list[SkillTest], executor: Executor) -> None:

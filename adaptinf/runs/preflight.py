@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig, TrainingConfig
+from adaptinf.distributed.devices import RAY, num_devices
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.engines import engine_problem
 from adaptinf.evaluation.harness.tests import harness_problems
@@ -17,7 +18,7 @@ from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, with_options
 from adaptinf.sources import source_problem
 
-JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments")
+JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments", "fsdp", "deepspeed")
 """Settings of the training whose values belong to transformers; their defaults are known to be good."""
 
 
@@ -50,7 +51,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += _wrong_options(config) or column_names.problems(config, folder)
         problems += _wrong_metrics(config)
         problems += trainer_command.problems(config)
-    problems += _wrong_training(config.training) if config.training.command is None else []
+    problems += [] if config.training.command else [*_wrong_training(config.training), *_wrong_devices(config)]
     problems += _wrong_model(config.model)
     problems += [line for line in (engine_problem(config),) if line]
     if problems:
@@ -145,6 +146,17 @@ def _wrong_model(model: ModelConfig) -> list[str]:
         from adaptinf.models.kernels import complaints
 
         return complaints(model)
+
+
+def _wrong_devices(config: RunConfig) -> list[str]:
+    """Return a line if training asks for devices that this machine lacks; a Ray cluster is asked when it is joined."""
+    if config.executor == RAY or config.training.devices in ("auto", 1):
+        return []
+    try:
+        num_devices(config)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def _wrong_training(training: TrainingConfig) -> list[str]:

@@ -7,7 +7,7 @@ from adaptinf.models.loading import Learner
 
 # isort: split
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,9 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from adaptinf.config import TrainingConfig
 from adaptinf.data import Sample, Trained
-from adaptinf.errors import DataError, ModelError
+from adaptinf.distributed.peers import Peers
+from adaptinf.distributed.stopping import on_termination
+from adaptinf.errors import DataError, ModelError, Terminated
 from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
 from adaptinf.models.kernels import attention_of, check_gradients
 from adaptinf.models.memory import is_out_of_memory
@@ -27,6 +29,7 @@ from adaptinf.storage import tables
 from adaptinf.training.arguments import training_arguments
 from adaptinf.training.batches import MicroBatches
 from adaptinf.training.order import Order
+from adaptinf.training.together import StopRequest, Together, never, sharing_line
 from adaptinf.training.trainer import (
     LEFT_OUT_FILE,
     Reporter,
@@ -47,11 +50,13 @@ def train(
     out: Path,
     seed: int = 0,
     progress: Progress | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> Trained:
     """Train the learner in place on every sample, save the weights into `out`, and return the log.
 
     While it runs, checkpoints are written to `out`/checkpoints; a second call resumes from the newest complete one. A
-    sample whose images can no longer be opened, or that has no answer token, is left out and named in `info`.
+    sample whose images can no longer be opened, or that has no answer token, is left out and named in `info`. In a rank
+    of several (`training.ranks`) all train the same weights, and the first one saves them and returns the log.
 
     Args:
         samples: what to train on, in any order; it is shuffled by `seed`.
@@ -60,11 +65,13 @@ def train(
         out: folder for weights and checkpoints; made if missing.
         seed: of the order of the samples and of dropout.
         progress: where to report.
+        should_stop: asked at the end of each optimiser step, whether to save a checkpoint and to end, as on SIGTERM.
 
     Raises:
         DataError: there is no sample, or the images of all, or of many consecutive ones, cannot be opened.
         ModelError: the loss is not finite, the device ran out of memory, or the model cannot use too many samples.
         StoreError: weights or a checkpoint could not be written.
+        Terminated: it was asked to stop, and a checkpoint is saved.
     """
     if not len(samples):
         raise DataError("there is no sample to train on; the selection is empty")
@@ -77,22 +84,33 @@ def train(
     for line in shares.lines(has_adapter=has_adapter):
         progress.note(line)
     watch = begin(learner, has_adapter=has_adapter)
-    checkpoints = out / "checkpoints"
+    checkpoints, peers = out / "checkpoints", Peers.here()
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner)
-        micro_batches = MicroBatches(samples, learner, _order(arguments, len(samples)))
-        trainer = _trainer(micro_batches, arguments, bar)
-        resumed = newest_checkpoint(checkpoints, progress)
+        micro_batches = MicroBatches(samples, learner, _order(config, arguments, len(samples)))
+        if peers.are_several:
+            progress.note(sharing_line(micro_batches.order, peers.number))
+        stop = StopRequest(should_stop)
+        trainer = _trainer(micro_batches, arguments, bar, stop)
+        resumed = peers.once(lambda: newest_checkpoint(checkpoints, progress))
         if resumed:
             # Batches before the checkpoint are not made again, so what they left out must be read.
             micro_batches.left_out.restore(tables.read_json(resumed / LEFT_OUT_FILE))
-        _run(trainer, resumed)
+        with on_termination(stop.ask):
+            _run(trainer, resumed)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise Terminated(
+            f"stopped by SIGTERM after optimiser step {trainer.state.global_step} of {trainer.state.max_steps} of the "
+            "training; a checkpoint is saved, repeat the command to resume"
+        )
     left_out = micro_batches.left_out.as_json()
     if len(left_out["unreadable"]) == len(samples):
         raise DataError(
             f"no image of {', '.join(left_out['unreadable'][:3])} can be opened; put the image folder back, or, "
             "if it has moved, name its new place with adaptinf relocate RUN OLD NEW"
         )
+    if not peers.is_first:
+        return Trained()
     learner.model.eval()
     if sum(map(len, left_out.values())) < len(samples):
         for line in end(watch, learner):
@@ -113,6 +131,7 @@ def train(
         **shares.as_json(),
         "attention": attention_of(learner.model),
         "quantization": learner.config.quantization,
+        **({"devices": peers.number} if peers.are_several else {}),
         **({} if lost is None else {"lost_by_merging": round(lost, 4)}),
         **left_out,
     }
@@ -121,27 +140,32 @@ def train(
 
 def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, learner: Learner) -> TrainingArguments:
     is_bfloat16 = learner.model.dtype == torch.bfloat16
-    return training_arguments(config, num_samples, out, seed, is_bfloat16=is_bfloat16, device=learner.device.type)
+    arguments = training_arguments(
+        config, num_samples, out, seed, is_bfloat16=is_bfloat16, device=learner.device.type, number=Peers.here().number
+    )
+    # One process uses one device; of several that it sees the Trainer would use all, in threads.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
-def _order(arguments: TrainingArguments, num_samples: int) -> Order:
-    micro = arguments.per_device_train_batch_size
+def _order(config: TrainingConfig, arguments: TrainingArguments, num_samples: int) -> Order:
     return Order(
         num_rows=num_samples,
-        batch_size=micro * arguments.gradient_accumulation_steps,
-        micro_batch_size=micro,
+        batch_size=config.batch_size,
+        micro_batch_size=arguments.per_device_train_batch_size,
         seed=arguments.data_seed,
     )
 
 
-def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar) -> ResumingTrainer:
+def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar, stop: StopRequest) -> ResumingTrainer:
     model = micro_batches.learner.model
     reporter = Reporter(bar, len(micro_batches), arguments, micro_batches.left_out)
+    together = Together(Peers.here(), micro_batches, stop, is_sharded=bool(arguments.fsdp or arguments.deepspeed))
     trainer = ResumingTrainer(
         model=model,
         args=arguments,
         train_dataset=micro_batches,
-        callbacks=[reporter, *([TrainsTheAdapter()] if hasattr(model, "peft_config") else [])],
+        callbacks=[together, reporter, *([TrainsTheAdapter()] if hasattr(model, "peft_config") else [])],
     )
     # It prints what the bar shows; the log is kept in trainer_log.json.
     trainer.remove_callback(PrinterCallback)

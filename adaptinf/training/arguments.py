@@ -18,6 +18,7 @@ from transformers.utils import is_liger_kernel_available
 from adaptinf.config import TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.training.schedule import moving_scheduler, warmup_steps
+from adaptinf.training.sharding import sharding, sharding_problems
 from adaptinf.words import known_names, one_line
 
 CHECKPOINTS_PER_STAGE = 5
@@ -27,7 +28,7 @@ TRIED_STEPS = (1, 2, 100)
 
 CHECKPOINTS = "checkpoints are written, resumed from and removed without a setting"
 TESTS = "list skills under `evaluation:`; the Trainer evaluates nothing"
-ONE_PROCESS = "leave it out; training runs in one process"
+RANKS = "leave it out, and set training.devices; ranks exchange their gradients once per optimiser step"
 UPLOADS = "leave it out; nothing is uploaded, the weights are in steps/NN/model of the run folder"
 COLLATED = "leave it out; batches hold what the model takes, and every selected sample once an epoch"
 
@@ -65,8 +66,14 @@ OWN_FIELDS: dict[str, str] = {
         + ("per_device_eval_batch_size", "metric_for_best_model", "greater_is_better"),
         TESTS,
     ),
+    "fsdp": "set training.fsdp",
+    "fsdp_config": "set training.fsdp to its fields",
+    "deepspeed": "set training.deepspeed",
+    "average_tokens_across_devices": "leave it out; the loss is the mean over all answer tokens of an optimiser step",
     **dict.fromkeys(
-        ("local_rank", "deepspeed", "fsdp", "fsdp_config", "parallelism_config", "accelerator_config"), ONE_PROCESS
+        ("local_rank", "ddp_backend", "ddp_timeout", "ddp_find_unused_parameters", "ddp_bucket_cap_mb")
+        + ("ddp_broadcast_buffers", "ddp_static_graph", "parallelism_config", "accelerator_config"),
+        RANKS,
     ),
     **dict.fromkeys(
         ("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push")
@@ -83,12 +90,15 @@ OWN_FIELDS: dict[str, str] = {
 
 
 def training_arguments(
-    config: TrainingConfig, num_samples: int, out: Path, seed: int, *, is_bfloat16: bool, device: str
+    config: TrainingConfig, num_samples: int, out: Path, seed: int, *, is_bfloat16: bool, device: str, number: int = 1
 ) -> TrainingArguments:
-    """Return what the `Trainer` is told, checkpoints below `out`; `device` is the type of the device."""
-    micro = largest_divisor(config.batch_size, config.micro_batch_size)
-    accumulate = config.batch_size // micro
-    steps = math.ceil(math.ceil(num_samples / micro) / accumulate) * config.epochs
+    """Return what the `Trainer` is told, checkpoints below `out`.
+
+    `device` is the type of the device, `number` how many of them train together.
+    """
+    micro = micro_batch_size(config, number)
+    accumulate = math.ceil(config.batch_size // micro / number)
+    steps = math.ceil(num_samples / config.batch_size) * config.epochs
     ours: dict[str, Any] = {
         "output_dir": str(out),
         "per_device_train_batch_size": micro,
@@ -116,12 +126,19 @@ def training_arguments(
         "dataloader_pin_memory": device == "cuda",
         "use_cpu": device == "cpu",
     }
-    return TrainingArguments(**{**ours, **config.arguments})
+    return TrainingArguments(**{**ours, **sharding(config), **config.arguments})
 
 
-def largest_divisor(number: int, most: int) -> int:
-    """Return the largest divisor of a positive number that is at most `most`."""
-    return next(divisor for divisor in range(min(most, number), 0, -1) if number % divisor == 0)
+def micro_batch_size(config: TrainingConfig, number: int = 1) -> int:
+    """Return the samples that a device of `number` has at once, a divisor of the batch size.
+
+    It is the largest up to `micro_batch_size` that leaves none of the devices without work, or a smaller one down to
+    its half with which they take less time for a step.
+    """
+    most = min(config.micro_batch_size, max(1, config.batch_size // number))
+    divisors = [divisor for divisor in range(1, most + 1) if config.batch_size % divisor == 0]
+    near = [divisor for divisor in divisors if 2 * divisor >= divisors[-1]]
+    return min(near, key=lambda size: (math.ceil(config.batch_size // size / number) * size, -size))
 
 
 def complaints(config: TrainingConfig) -> list[str]:
@@ -130,6 +147,7 @@ def complaints(config: TrainingConfig) -> list[str]:
     Packages that the settings name are imported: those of loggers and of the optimiser.
     """
     found = [*_wrong_fields(config.arguments), *_unknown_names(config), *_missing_loggers(config.report_to)]
+    found += sharding_problems(config)
     return found or _refused(config)
 
 
@@ -176,7 +194,7 @@ def _missing_loggers(report_to: list[str]) -> list[str]:
 
 def _refused(config: TrainingConfig) -> list[str]:
     """Return what the libraries say when arguments, optimiser and schedule are made for a model of four weights."""
-    quiet = config.model_copy(update={"report_to": []})
+    quiet = config.model_copy(update={"report_to": [], "fsdp": False, "deepspeed": None})
     try:
         with TemporaryDirectory() as folder:
             for steps in TRIED_STEPS:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adaptinf.data import Sample
+from adaptinf.distributed.peers import Peers
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import kinds_of
-from adaptinf.training.collator import Collated, collate
+from adaptinf.training.collator import collate, empty_batch
 from adaptinf.training.estimates import Estimates
 from adaptinf.training.left_out import LeftOut, Outcome
 from adaptinf.training.order import Order
@@ -24,7 +26,7 @@ class Place(NamedTuple):
     step: int
     """Optimiser step of the epoch, from 0."""
     number: int
-    """Of the micro-batches of the step, from 0."""
+    """Of the micro-batches of the step, from 0; one that the step does not have is empty."""
 
 
 class GlobalBatch(NamedTuple):
@@ -37,7 +39,10 @@ class GlobalBatch(NamedTuple):
 
 
 class MicroBatches(Dataset[dict[str, Any]]):
-    """Makes micro-batches, which are asked for one after another, and records what they leave out."""
+    """Makes micro-batches, which are asked for one after another, and records what they leave out.
+
+    Each rank makes its own; what became of the samples of a step is known when the ranks have exchanged it at its end.
+    """
 
     def __init__(self, samples: Sequence[Sample], learner: Learner, order: Order) -> None:
         """`order` is of these samples."""
@@ -47,23 +52,39 @@ class MicroBatches(Dataset[dict[str, Any]]):
         self.left_out = LeftOut(len(samples))
         self._estimates = Estimates(learner)
         self._current: tuple[tuple[int, int], GlobalBatch] | None = None
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[tuple[int, int], dict[str, Outcome]] = {}
+        self._ids: dict[tuple[int, int], list[str]] = {}
 
     def __len__(self) -> int:
         """Return the number of samples, which the Trainer reports."""
         return len(self.samples)
 
     def __getitem__(self, place: Place) -> dict[str, Any]:
-        """Return a micro-batch as the model takes it.
+        """Return a micro-batch as the model takes it."""
+        batch = self._global_batch(place.epoch, place.step)
+        if place.number >= len(batch.micro_batches):
+            return empty_batch(self.learner)
+        collated = collate(self.learner, batch.micro_batches[place.number])
+        self._outcomes[place.epoch, place.step].update(collated.outcomes)
+        return collated.inputs
+
+    def taken(self) -> Mapping[str, Outcome]:
+        """Return what became of the samples of the oldest step that has not been recorded, those of this rank."""
+        return next(iter(self._outcomes.values()), {})
+
+    def record(self, outcomes: Sequence[Mapping[str, Outcome]]) -> None:
+        """Record what the oldest step left out, in the order of the permutation; `outcomes` are those of all ranks.
+
+        In a sorted batch, samples that are alike in their fault would follow one another.
 
         Raises:
             DataError: the images of many consecutive samples cannot be opened.
             ModelError: too many samples that the model cannot use, one after another or in all.
         """
-        batch = self._global_batch(place.epoch, place.step)
-        collated = collate(self.learner, batch.micro_batches[place.number])
-        self._record(batch, place.number, collated)
-        return collated.inputs
+        step = next(iter(self._outcomes))
+        found = {name: outcome for one in outcomes for name, outcome in one.items()}
+        self.left_out.add({name: found[name] for name in self._ids[step]})
+        del self._outcomes[step], self._ids[step]
 
     def _global_batch(self, epoch: int, step: int) -> GlobalBatch:
         if self._current is None or self._current[0] != (epoch, step):
@@ -72,30 +93,37 @@ class MicroBatches(Dataset[dict[str, Any]]):
             cut = self.order.micro_batches(self._estimates(samples), kinds_of(self.learner, samples))
             micro_batches = [[samples[position] for position in positions] for positions in cut]
             self._current = (epoch, step), GlobalBatch([sample.id for sample in samples], micro_batches)
-            self._outcomes = {}
+            self._outcomes[epoch, step], self._ids[epoch, step] = {}, self._current[1].ids
         return self._current[1]
-
-    def _record(self, batch: GlobalBatch, number: int, collated: Collated) -> None:
-        """Record a global batch once it is whole: in a sorted one, samples alike in their fault follow one another."""
-        self._outcomes.update(collated.outcomes)
-        if number == len(batch.micro_batches) - 1:
-            self.left_out.add({name: self._outcomes[name] for name in batch.ids})
 
 
 class Places(Sampler[list[Place]]):
-    """The places of an epoch's micro-batches, one at a time, as a batch sampler with `set_epoch`."""
+    """The places of an epoch's micro-batches, one at a time, as a batch sampler with `set_epoch`.
 
-    def __init__(self, order: Order) -> None:
+    Rank r of n takes micro-batches r, r + n, ... of each step, so that those that are trained on at once are of similar
+    length. A rank for which none is left gets an empty one.
+    """
+
+    def __init__(self, order: Order, peers: Peers) -> None:
         self.order = order
+        self.peers = peers
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.order.micro_batches_per_epoch
+        last = self.order.num_rows - (self.order.steps_per_epoch - 1) * self.order.batch_size
+        num_last = math.ceil(math.ceil(last / self.order.micro_batch_size) / self.peers.number)
+        return (self.order.steps_per_epoch - 1) * self._turns + num_last
+
+    @property
+    def _turns(self) -> int:
+        """Micro-batches of a rank in one step."""
+        return math.ceil(self.order.micro_batches_per_step / self.peers.number)
 
     def __iter__(self) -> Iterator[list[Place]]:
         """Yield them; nothing is read, so that a resumed training skips the first ones at no cost."""
         for index in range(len(self)):
-            yield [Place(self.epoch, *divmod(index, self.order.micro_batches_per_step))]
+            step, turn = divmod(index, self._turns)
+            yield [Place(self.epoch, step, turn * self.peers.number + self.peers.rank)]
 
     def set_epoch(self, epoch: int) -> None:
         """Go on with another epoch."""
@@ -106,7 +134,7 @@ class MicroBatchLoader(DataLoader[dict[str, Any]]):
     """Gives the Trainer the micro-batches of an epoch."""
 
     def __init__(self, micro_batches: MicroBatches, *, pin_memory: bool) -> None:
-        places = Places(micro_batches.order)
+        places = Places(micro_batches.order, Peers.here())
         super().__init__(micro_batches, batch_sampler=places, collate_fn=_single, pin_memory=pin_memory)
 
     def set_epoch(self, epoch: int) -> None:

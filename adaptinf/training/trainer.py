@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from adaptinf.distributed.peers import Peers
 from adaptinf.errors import ModelError, StoreError
 from adaptinf.progress import Bar, Progress
 from adaptinf.storage import checksums, space, tables
@@ -74,6 +76,23 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, local_files_only=True)
         model.load_state_dict(saved.state_dict())
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Leave a model that is not sharded unwrapped: `training_step` exchanges the gradients of several ranks.
+
+        DDP's wrapper counts the gradients of one forward pass; here a micro-batch may have several parts, a rank an
+        empty micro-batch, and a sample without an image reaches no projector.
+        """
+        super().create_accelerator_and_postprocess()
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Compute a micro-batch's gradients; after the last one of an optimiser step all ranks have the mean."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            Peers.here().average_gradients(model.parameters())
+        return loss
+
     def get_train_dataloader(self) -> MicroBatchLoader:
         """Return the micro-batches of the training; one resumed in the middle of an epoch skips the first ones."""
         micro_batches: MicroBatches = self.train_dataset
@@ -130,7 +149,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.done = now
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Complete the checkpoint: its checksums are written last."""
+        """Complete the checkpoint: its checksums are written last, once every rank has written its part."""
+        peers = Peers.here()
+        peers.wait()
+        if not peers.is_first:
+            return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         tables.write_json(checkpoint / LEFT_OUT_FILE, self.left_out.as_json())
         checksums.seal(checkpoint)

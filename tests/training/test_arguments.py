@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 from adaptinf.config import RunConfig, TrainingConfig
 from adaptinf.errors import ConfigError
 from adaptinf.runs import preflight
-from adaptinf.training.arguments import OWN_FIELDS, complaints, largest_divisor, training_arguments
+from adaptinf.training.arguments import OWN_FIELDS, complaints, micro_batch_size, training_arguments
 
 FREE = {"logging_steps", "dataloader_pin_memory"}
 """Fields that the program sets and a user may set otherwise: no weight depends on them."""
@@ -126,9 +126,38 @@ def test_a_run_is_refused_before_anything_is_measured(tmp_path):
 
 @given(number=st.integers(1, 300), most=st.integers(1, 400))
 def test_micro_batches_fill_a_batch_exactly(number, most):
-    micro = largest_divisor(number, most)
+    micro = micro_batch_size(TrainingConfig(batch_size=number, micro_batch_size=most))
     assert number % micro == 0 and micro <= most
     assert all(number % other for other in range(micro + 1, min(most, number) + 1))
+
+
+@given(number=st.integers(1, 300), most=st.integers(1, 400), devices=st.integers(1, 20))
+def test_no_device_of_several_is_without_a_micro_batch_of_a_step(number, most, devices):
+    devices = min(devices, number)
+    micro = micro_batch_size(TrainingConfig(batch_size=number, micro_batch_size=most), devices)
+    assert number % micro == 0 and micro <= most and number // micro >= devices
+    largest = max(size for size in range(1, min(most, number // devices) + 1) if number % size == 0)
+    assert largest <= 2 * micro
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, "zero_optimization.stage=3 is not taken"),
+        ({"deepspeed": "no_such.json"}, "no_such.json cannot be read as JSON"),
+        ({"fsdp": {"reshard_after": True}}, "has no such field; did you mean 'reshard_after_forward'"),
+        ({"fsdp": {"state_dict_type": "SHARDED_STATE_DICT"}}, "checkpoints and weights are saved whole"),
+        ({"arguments": {"fsdp": True}}, "set training.fsdp"),
+        ({"arguments": {"ddp_backend": "mpi"}}, "set training.devices"),
+    ],
+)
+def test_mistakes_in_what_shards_a_model_are_named(settings, line):
+    assert any(line in complaint for complaint in complaints(TrainingConfig(**settings)))
+
+
+def test_deepspeed_that_is_not_installed_is_asked_for():
+    config = TrainingConfig(deepspeed={"zero_optimization": {"stage": 2}})
+    assert complaints(config) == ["training.deepspeed needs DeepSpeed; install it: pip install deepspeed"]
 
 
 def test_fields_of_ours_are_fields_of_transformers_or_were():

@@ -95,6 +95,12 @@ class RunConfig(Section):
                 f"training.adapter: merge adds adapters to weights, and model.quantization: {kind} would round most of "
                 "them away; set training.adapter: continue"
             )
+        for name in ("fsdp", "deepspeed"):
+            if kind != "none" and getattr(training, name):
+                raise ValueError(
+                    f"training.{name} shards weights that model.quantization: {kind} has packed into bits; set one of "
+                    "them (quantised weights train on several devices without it)"
+                )
         if self.model.lora.pissa and training.command is not None:
             raise ValueError(
                 "model.lora.pissa: true is of the built-in trainer; leave training.command out, or set false"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adaptinf.config.schema.section import Duration, Section
 
@@ -34,6 +34,12 @@ class TrainingConfig(Section):
     """Samples per optimiser step."""
     micro_batch_size: int = Field(default=8, ge=1)
     """Samples on the device at once, at most: the largest divisor of batch_size up to here; the rest is accumulated."""
+    devices: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Devices that train together; auto: all GPUs (of this machine, with executor: ray of the cluster), on CPUs 1."""
+    fsdp: bool | dict[str, Any] = False
+    """Shard a model that does not fit on one GPU over the devices: true, or the fields of the Trainer's fsdp_config."""
+    deepspeed: str | dict[str, Any] | None = None
+    """The same by DeepSpeed: its configuration, or the file with it; see docs/training.md."""
     gradient_checkpointing: bool = False
     """Recompute activations: about a third more time for much less memory."""
     report_to: list[str] = []
@@ -47,3 +53,12 @@ class TrainingConfig(Section):
     """Format of the data file that the command reads (`adaptinf list`)."""
     timeout: Duration = None
     """Longest time of one run of the command, such as 90m or 12h; null: as long as it takes."""
+
+    @model_validator(mode="after")
+    def _sharded_in_one_way(self) -> TrainingConfig:
+        if self.fsdp and self.deepspeed:
+            raise ValueError("fsdp and deepspeed do not go together: both shard the model; set one of them")
+        for name in ("fsdp", "deepspeed"):
+            if getattr(self, name) and self.devices == 1:
+                raise ValueError(f"{name} shards the model over several devices, and devices: 1; set devices: auto")
+        return self

@@ -1,0 +1,82 @@
+"""Models that do not fit on one device: `training.fsdp` and `training.deepspeed`, the Trainer's own fields."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from adaptinf.config import TrainingConfig
+from adaptinf.words import one_line
+
+OWN_FSDP_FIELDS = {
+    "version": "sharding is that of FSDP2",
+    "state_dict_type": "checkpoints and weights are saved whole",
+}
+"""Fields of `fsdp_config` that are not taken from `training.fsdp` -> why."""
+
+
+def sharding(config: TrainingConfig, blocks: list[str] | None = None) -> dict[str, Any]:
+    """Return the fields of `TrainingArguments` that say how a model is shared out among devices; none if it is not.
+
+    Args:
+        config: settings of the training.
+        blocks: names of the classes of the decoder's blocks. Each of these is a unit of FSDP unless the user names
+            others; a vision tower is not cut up, as samples without images do not run through it.
+    """
+    if config.deepspeed:
+        return {"deepspeed": config.deepspeed}
+    if not config.fsdp:
+        return {}
+    own = {} if config.fsdp is True else dict(config.fsdp)
+    return {"fsdp": True, "fsdp_config": {**({"transformer_layer_cls_to_wrap": blocks} if blocks else {}), **own}}
+
+
+def sharding_problems(config: TrainingConfig) -> list[str]:
+    """Return a line per mistake in the settings of FSDP or DeepSpeed."""
+    return _of_deepspeed(config.deepspeed) + (_of_fsdp(config.fsdp) if isinstance(config.fsdp, dict) else [])
+
+
+def _of_deepspeed(value: str | dict[str, Any] | None) -> list[str]:
+    if value is None:
+        return []
+    found = []
+    if importlib.util.find_spec("deepspeed") is None:
+        found.append("training.deepspeed needs DeepSpeed; install it: pip install deepspeed")
+    try:
+        settings = json.loads(Path(value).read_text(encoding="utf-8")) if isinstance(value, str) else value
+    except (OSError, ValueError) as error:
+        return [*found, f"training.deepspeed: {value} cannot be read as JSON: {one_line(error)}"]
+    stage = settings.get("zero_optimization", {}).get("stage") if isinstance(settings, dict) else None
+    if stage not in (0, 1, 2):
+        found.append(
+            f"training.deepspeed: zero_optimization.stage={stage!r} is not taken: samples with and without images run "
+            "through different layers, which stage 3 waits for; set 1 or 2, or training.fsdp: true"
+        )
+    return found
+
+
+def _of_fsdp(fields: dict[str, Any]) -> list[str]:
+    known = known_fsdp_fields()
+    found = []
+    for name in (str(field).removeprefix("fsdp_") for field in fields):
+        if name in OWN_FSDP_FIELDS:
+            found.append(f"training.fsdp.{name} is not taken: {OWN_FSDP_FIELDS[name]}")
+        elif known and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+            found.append(f"training.fsdp.{name}: the Trainer's fsdp_config has no such field; {hint}")
+    return found
+
+
+def known_fsdp_fields() -> set[str]:
+    """Return the fields of `fsdp_config` that `TrainingArguments` reads: it ignores all others without a word."""
+    reads = getattr(TrainingArguments, "_process_fsdp_args", None)
+    source = "" if reads is None else inspect.getsource(reads)
+    return {name for name in re.findall(r'fsdp_config(?:\.\w+)?[\[(]"(\w+)"', source) if not name.startswith("xla")}
