@@ -126,6 +126,12 @@ PLUS = [
 ]
 """Ablation: adapt_plus with one part replaced, by the published one or another."""
 
+
+def refreshed(name: str) -> list[ComparisonRow]:
+    """Return a method, and the same with a part of the earlier samples measured again at each step."""
+    return [method(name), *(variant(f"{name}-{one}", name, extraction__refresh=one) for one in (0.5, 0.25, "new"))]
+
+
 EXPERIMENTS = {
     "main": Experiment(
         stream="mini-liit-quick",
@@ -168,6 +174,8 @@ EXPERIMENTS = {
         seeds=range(3),
         rows=[*map(method, ("random_replay", "adapt", "adapt_plus", "oracle"))],
     ),
+    "refresh": Experiment(stream="mini-liit-quick", seeds=range(5), rows=refreshed("adapt_plus")),
+    "refresh-adapt": Experiment(stream="mini-liit-quick", seeds=range(3), rows=refreshed("adapt")),
     "text": Experiment(
         stream="mini-liit-text",
         seeds=range(3),

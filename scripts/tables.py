@@ -1,8 +1,8 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
 In a page, a table is marked by `<!-- table: main short -->` and `<!-- end of table -->`: the name of an experiment and
-the form, which is `short` or `long` (as from `adaptinf compare`), `clusters` or `forgetting`. An example of a table of
-some rows and seeds that is compared with another row than random replay:
+the form, which is `short` or `long` (as from `adaptinf compare`), `clusters`, `forgetting` or `cost`. An example of a
+table of some rows and seeds that is compared with another row than random replay:
 `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
 """
 
@@ -84,6 +84,38 @@ def clusters_table(saved: SavedComparison, _: str | None) -> str:
     return markdown_table([head, *rows])
 
 
+def cost_table(saved: SavedComparison, _: str | None) -> str:
+    """Return the accuracies of each row, and what the selection of the last step cost, as a share of the first row's.
+
+    Shares are means over the seeds that both rows have, each of the two runs of one seed.
+    """
+    head = [
+        "method",
+        "macro",
+        "rare",
+        "seeds",
+        "last step: rows measured, %",
+        "selection, s",
+        "selection, % of the first",
+    ]
+    found, rows = _by_row(saved), []
+    first = {record.seed: record.steps[-1].selection_seconds for record in found[0][1]} if found else {}
+    for name, records in found:
+        last = [record.steps[-1] for record in records]
+        measured = [100.0 * (step.pool if step.measured is None else step.measured) / step.pool for step in last]
+        shares = [
+            100.0 * step.selection_seconds / first[record.seed]
+            for record, step in zip(records, last, strict=True)
+            if first.get(record.seed)
+        ]
+        members = [summarise(record) for record in records]
+        seconds = [step.selection_seconds for step in last]
+        means = (number(float(np.mean(one))) if one else "–" for one in (measured, seconds, shares))
+        cells = [cell(COLUMN["macro"], members), cell(COLUMN["rare"], members), str(len(records))]
+        rows.append([name, *cells, *means])
+    return markdown_table([head, *rows])
+
+
 def _by_row(saved: SavedComparison) -> list[tuple[str, list[RunRecord]]]:
     """Return the rows that have runs, in order, with their runs."""
     found = [(name, [record for record in saved.records if record.name == name]) for name in saved.rows]
@@ -102,6 +134,7 @@ FORMS: dict[str, Callable[[SavedComparison, str | None], str]] = {
     "long": lambda saved, baseline: long_table(results_table(saved.records, saved.rows, baseline)),
     "clusters": clusters_table,
     "forgetting": forgetting_table,
+    "cost": cost_table,
 }
 """Form of a table -> function that writes it."""
 

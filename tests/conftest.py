@@ -47,6 +47,7 @@ HEAVY_PLACES = (
     "test_old_run_folders.py",
     "test_outside_trainer.py",
     "test_pipeline.py",
+    "test_refresh.py",
     "training",
     "verify",
 )

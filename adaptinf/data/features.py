@@ -28,6 +28,9 @@ class Features:
 
     stage: ClassVar[str] = "features"
     SCORES: ClassVar[str] = "scores.parquet"
+    MEASURED_AT: ClassVar[str] = "measured_at"
+    REFRESH: ClassVar[str] = "refresh"
+    """Key of info.json: what was measured and what carried over, and how far the model has moved on."""
     VECTORS: ClassVar[str] = "vectors.npy"
     EMBEDDINGS: ClassVar[str] = "embeddings.npy"
 
@@ -43,13 +46,16 @@ class Features:
     """Model fingerprint, layer, dim, seed, counts."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Id of each sample that cannot be trained on -> why; they are unscored."""
+    measured_at: np.ndarray | None = None
+    """N int64, the step whose model measured each sample (`extraction.refresh`); None: all were measured at once."""
 
     def save(self, folder: Path) -> None:
         """Write scores.parquet and info.json, and the arrays unless extraction has already written them there."""
         for name, array in ((self.VECTORS, self.vectors), (self.EMBEDDINGS, self.embeddings)):
             if not (folder / name).exists():
                 tables.write_array(folder / name, array)
-        tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores})
+        ages = {} if self.measured_at is None else {self.MEASURED_AT: self.measured_at}
+        tables.write_table(folder / self.SCORES, {"id": self.ids, **self.scores, **ages})
         if self.unusable:
             save_unusable(folder, self.unusable)
         arrays = {"rows": len(self.ids), "dim": self.vectors.shape[1], "embedding_dim": self.embeddings.shape[1]}
@@ -59,7 +65,9 @@ class Features:
     def load(cls, folder: Path) -> Features:
         """Return the saved features, arrays memory-mapped."""
         scores = tables.read_table(folder / cls.SCORES, "id")
-        ids = scores.pop("id")
+        ids, ages = scores.pop("id"), scores.get(cls.MEASURED_AT)
+        # Scores are fractions: earlier versions have no ages, but may have a scorer of this name.
+        measured_at = None if ages is None or ages.dtype.kind != "i" else scores.pop(cls.MEASURED_AT)
         arrays = [
             tables.read_array(path) if verified.is_there(path) else np.zeros((len(ids), 0), np.float16)
             for path in (folder / cls.VECTORS, folder / cls.EMBEDDINGS)
@@ -72,7 +80,18 @@ class Features:
             scores=scores,
             info=info,
             unusable=load_unusable(folder),
+            measured_at=measured_at,
         )
+
+    @classmethod
+    def num_measured(cls, folder: Path) -> int:
+        """Return how many samples were measured for the saved features; the others were carried over."""
+        info = tables.read_record(folder / store.INFO, rows=int)
+        return int(info.get(cls.REFRESH, {}).get("measured", info["rows"]))
+
+    def steps_measured_at(self, step: int) -> np.ndarray:
+        """Return N int64, the step whose model measured each sample; `step` is that of these features."""
+        return np.full(len(self.ids), step, np.int64) if self.measured_at is None else self.measured_at
 
     def check_arrays(self, folder: Path) -> None:
         """Check the arrays, all of their bytes, before a stage uses them.

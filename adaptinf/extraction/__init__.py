@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ def extract(
     executor: Executor | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    pool_size: int | None = None,
+    known_refused: Collection[str] = (),
 ) -> Features:
     """Measure every sample with the model as it is now, and leave the features in the folder `out`.
 
@@ -63,6 +65,8 @@ def extract(
         executor: where shards are worked on; None: this process.
         seed: of the sketch, of the directions of `zeroth_order` and of virtual adapters.
         progress: where to report.
+        pool_size: rows of the pool that `samples` are a part of, which too many refused ones are a share of; None: all.
+        known_refused: ids that were refused before, so that they are no reason to stop now.
 
     Returns:
         Features with N rows; `vectors` N x dim float16 of unit norm, `embeddings` N x H float16, memory-mapped.
@@ -77,6 +81,7 @@ def extract(
     executor, progress = executor or LocalExecutor(), progress or Silent()
     if not executor.is_in_process:
         check_can_travel(learner, executor)
+    limits = _Limits(pool_size or len(ids), frozenset(known_refused))
     work = ExtractionWork(
         samples=samples,
         learner=learner,
@@ -91,7 +96,7 @@ def extract(
             store.check_maker(out / store.INFO, _decisive(facts.maker))
             return Features.load(out)
         plan = _planned(workers, facts.maker, work.folder, progress)
-        files, summaries = _measured(workers, plan, work, facts.row_bytes, progress)
+        files, summaries = _measured(workers, plan, work, facts.row_bytes, progress, limits)
     begun = tables.read_json(work.folder / MAKER_FILE)
     info = {
         **facts.maker,
@@ -104,6 +109,15 @@ def extract(
     # Last, so that a kill before the features are complete leaves the shards to continue from.
     store.discard(out / SHARDS)
     return features
+
+
+class _Limits(NamedTuple):
+    """What too many refused samples are measured against."""
+
+    pool_size: int
+    """Samples of which they are a share."""
+    known_refused: frozenset[str]
+    """Ids that do not count, as they were refused before."""
 
 
 def _unique_ids(samples: Sequence[Sample]) -> np.ndarray:
@@ -163,7 +177,12 @@ def _reports(
 
 
 def _measured(
-    workers: Workers[Extractor], plan: Plan, work: ExtractionWork, row_bytes: int, progress: Progress
+    workers: Workers[Extractor],
+    plan: Plan,
+    work: ExtractionWork,
+    row_bytes: int,
+    progress: Progress,
+    limits: _Limits,
 ) -> tuple[list[ShardFile], list[ShardSummary]]:
     """Measure the batches of which there is no shard yet; return all shards and their summaries."""
     files = finished_shards(work.folder, plan)
@@ -174,7 +193,12 @@ def _measured(
             f"extraction began with {counted(plan.num_threads, 'thread')} and continues with {work.num_threads}: "
             "the last bits of some vectors and scores may differ from those of a run that was not interrupted"
         )
-    refused = {name: reason for summary in summaries for name, reason in summary.refused.items()}
+    refused = {
+        name: reason
+        for summary in summaries
+        for name, reason in summary.refused.items()
+        if name not in limits.known_refused
+    }
     in_a_row = InARow("extraction")
     cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)
     with progress.stage("extract", len(work.samples)) as bar:
@@ -184,7 +208,8 @@ def _measured(
             bar.advance(report.summary.num_rows)
             files.append(report.file)
             summaries.append(report.summary)
-            refused |= report.summary.refused
-            in_a_row.add(report.summary.refused, report.summary.num_rows - len(report.summary.refused))
-            check_share(refused, len(work.samples), "extraction")
+            new = {name: why for name, why in report.summary.refused.items() if name not in limits.known_refused}
+            refused |= new
+            in_a_row.add(new, report.summary.num_rows - len(report.summary.refused))
+            check_share(refused, limits.pool_size, "extraction")
     return files, summaries

@@ -186,19 +186,19 @@ def assemble(
 ) -> Features:
     """Copy the shards into one array each in `out`, in the order of `ids`; `without` are the unusable samples."""
     scores = {name: np.full(len(ids), np.nan) for name in registry.scorer.names()}
-    vectors = _new_array(out / Features.VECTORS, (len(ids), dim))
+    vectors = new_array(out / Features.VECTORS, (len(ids), dim))
     embeddings = None
     for file in files:
         with opened(file.path) as saved:
             rows = saved["rows"]
             if embeddings is None and saved["embeddings"].shape[1]:
-                embeddings = _new_array(out / Features.EMBEDDINGS, (len(ids), saved["embeddings"].shape[1]))
+                embeddings = new_array(out / Features.EMBEDDINGS, (len(ids), saved["embeddings"].shape[1]))
             if len(rows) and embeddings is not None:
                 vectors[rows], embeddings[rows] = saved["vectors"], saved["embeddings"]
             for name, column in scores.items():
                 column[rows] = saved[f"score_{name}"]
     if embeddings is None:
-        _new_array(out / Features.EMBEDDINGS, (len(ids), 0))
+        new_array(out / Features.EMBEDDINGS, (len(ids), 0))
     # An infinite loss is as undefined as a missing one: recorded as NaN, counted, shown.
     scores = {name: np.where(np.isfinite(column), column, np.nan) for name, column in scores.items()}
     return Features(
@@ -211,7 +211,7 @@ def assemble(
     )
 
 
-def _new_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def new_array(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Return a new .npy file as a writable memory map; its pages reach the disk before the folder gets its name."""
     if 0 in shape:
         tables.write_array(path, np.zeros(shape, np.float16))

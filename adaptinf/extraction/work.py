@@ -154,7 +154,7 @@ def _maker(meter: Meter, ids: str, seed: int) -> dict[str, Any]:
         **_how_it_computes(learner),
         "max_length": learner.config.max_length,
         "model_dtype": str(learner.model.dtype).removeprefix("torch."),
-        **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim"}),
+        **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim", "refresh"}),
         "batch_tokens": config.batch_tokens,
         "dim": meter.dim,
         "scorers": registry.scorer.names(),

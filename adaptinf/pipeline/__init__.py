@@ -112,9 +112,10 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     check_dataset(run, step, pool)
     if run.settings.evaluation:
         test_model(base, BASE_STEP, tests, executor)
-    features = measure(run, step, pool, columns, executor) if needs_features(run) else None
+    measured = measure(run, step, pool, columns, executor) if needs_features(run) else None
+    features = None if measured is None else measured.features
     is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
-    clusters = None if features is None else find_clusters(run, step, features, executor)
+    clusters = None if measured is None else find_clusters(run, step, measured, executor)
     selection = run.once(step, Selection, lambda _: choose(run, step, pool, features, clusters, is_usable))
     with_model(run, step, Trained, partial(learn, run, step, pool, selection, executor))
     if run.settings.evaluation and is_tested:

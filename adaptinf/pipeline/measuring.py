@@ -9,18 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from adaptinf import registry
-from adaptinf.clustering import cluster
 from adaptinf.data import Checked, Clusters, Features
 from adaptinf.data.checked import CONTENT
 from adaptinf.errors import StoreError
 from adaptinf.executors import Executor
-from adaptinf.extraction import extract
+from adaptinf.pipeline.refreshing import Measured, find_clusters_of, measure_pool
 from adaptinf.pipeline.watched import with_model
 from adaptinf.pool import Pool
 from adaptinf.pool.intake import content_of
 from adaptinf.runs import Run
 from adaptinf.runs.expected import reads_arrays
-from adaptinf.runs.learners import learner_that_measures
 from adaptinf.runs.methods import FEATURE_INPUTS
 from adaptinf.storage.store import Artifact
 
@@ -51,27 +49,23 @@ def check_dataset(run: Run, step: int, pool: Pool) -> Checked:
     return checked
 
 
-def measure(run: Run, step: int, pool: Pool, columns: Mapping[str, np.ndarray], executor: Executor) -> Features:
+def measure(run: Run, step: int, pool: Pool, columns: Mapping[str, np.ndarray], executor: Executor) -> Measured:
     """Measure the pool with the model as it is before this step's training; scores of the data are put beside."""
+    clusters: list[Clusters | None] = [None]
 
     def compute(part: Path) -> Features:
-        measured = extract(
-            pool.view(pool.ids),
-            learner_that_measures(run, step),
-            run.settings.extraction,
-            out=part,
-            executor=executor,
-            # The same sketch and virtual adapter in all steps, so that vectors of two steps can be compared.
-            seed=run.settings.seed,
-            progress=run.progress,
-        )
-        return replace(measured, scores={**measured.scores, **columns})
+        measured = measure_pool(run, step, pool, executor, part)
+        clusters.append(measured.clusters)
+        return replace(measured.features, scores={**measured.features.scores, **columns})
 
     features = with_model(run, step, Features, compute)
     if kinds := reads_arrays(run, step):
         _check_arrays(run, step, features, kinds)
-    run.log_metrics(step, Features.stage, {"rows": len(features.ids), "unscored": features.info["unscored"]})
-    return features
+    refresh = features.info.get(Features.REFRESH)
+    measured = {} if refresh is None else {"measured": refresh["measured"]}
+    numbers = {"rows": len(features.ids), "unscored": features.info["unscored"], **measured}
+    run.log_metrics(step, Features.stage, numbers)
+    return Measured(features=features, clusters=clusters[-1])
 
 
 def _check_arrays(run: Run, step: int, features: Features, kinds: Sequence[type[Artifact]]) -> None:
@@ -90,18 +84,11 @@ def _check_arrays(run: Run, step: int, features: Features, kinds: Sequence[type[
     features.check_arrays(folder)
 
 
-def find_clusters(run: Run, step: int, features: Features, executor: Executor) -> Clusters:
-    """Find the pool's pseudo-skill clusters."""
-
-    def compute(_: Path) -> Clusters:
-        with run.progress.stage("cluster", len(features.ids)) as bar:
-            wanted = run.settings.clustering.clusters
-            seed = run.seed("clusters", step)
-            clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=seed, executor=executor)
-            bar.advance(len(features.ids))
-        return clusters
-
-    found = run.once(step, Clusters, compute)
+def find_clusters(run: Run, step: int, measured: Measured, executor: Executor) -> Clusters:
+    """Find the pool's pseudo-skill clusters, unless they were found while it was measured."""
+    found = run.once(
+        step, Clusters, lambda _: measured.clusters or find_clusters_of(run, step, measured.features, executor)
+    )
     asked, num_clusters = run.config.clustering.clusters, len(found.centers)
     if asked != "auto" and num_clusters < asked:
         run.progress.note(

@@ -123,6 +123,7 @@ def _step_record(
         evaluation_seconds=seconds.get((step, Evaluation.stage), 0.0),
         agreement=agreement,
         rare_share=rare_share,
+        measured=Features.num_measured(run.stage_folder(step, Features)) if run.has(step, Features) else None,
     )
 
 

@@ -54,6 +54,8 @@ class StepRecord:
     """Adjusted Rand index of clusters and true skills; None if either is missing."""
     rare_share: float | None = None
     """Share of the selected samples that teach a rare skill; None if the data name no skills."""
+    measured: int | None = None
+    """Samples that the model measured (`extraction.refresh`); None: none, or an earlier version did not say."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

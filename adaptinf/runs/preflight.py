@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig, TrainingConfig
+from adaptinf.data import Features
 from adaptinf.distributed.devices import RAY, num_devices
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.engines import engine_problem
@@ -15,7 +16,7 @@ from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, column_names, given_adapter, trainer_command
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
-from adaptinf.selection import known_options, with_options
+from adaptinf.selection import known_options, traits_of, with_options
 from adaptinf.sources import source_problem
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments", "fsdp", "deepspeed")
@@ -50,6 +51,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += _unknown_names(config)
         problems += _wrong_options(config) or column_names.problems(config, folder)
         problems += _wrong_metrics(config)
+        problems += _wrong_refresh(config)
         problems += trainer_command.problems(config)
     problems += [] if config.training.command else [*_wrong_training(config.training), *_wrong_devices(config)]
     problems += _wrong_model(config.model)
@@ -122,6 +124,24 @@ def _wrong_options(config: RunConfig) -> list[str]:
         with_options(config.selection.method, config.selection.method_options)
     except ConfigError as error:
         return [str(error)]
+    return []
+
+
+def _wrong_refresh(config: RunConfig) -> list[str]:
+    """Return a line where measurements of several steps cannot be used together."""
+    refresh, method = config.extraction.refresh, config.selection.method
+    if refresh == "all" or registry.selector.complaint(method):
+        return []
+    if traits_of(method).needs_same_step:
+        return [
+            f"extraction.refresh={refresh}: the selector {method} needs all samples measured with one model "
+            "(needs_same_step); set extraction.refresh: all, or choose another method"
+        ]
+    if not registry.scorer.complaint(Features.MEASURED_AT):
+        return [
+            f"extraction.refresh={refresh}: there is a scorer called {Features.MEASURED_AT}, which is the name of the "
+            "column of ages; rename the scorer"
+        ]
     return []
 
 

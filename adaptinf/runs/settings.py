@@ -32,6 +32,8 @@ FREE_SETTINGS = (
     "training.devices", "training.fsdp", "training.deepspeed",
 )  # fmt: skip
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
+OF_LATER_STEPS = ("extraction.refresh",)
+"""Settings that may change too, as each step records what it did by them."""
 OF_COMMANDS = ("training.command", "training.format")
 """Settings of an outside trainer that may change too: one that failed is repaired, also by another command."""
 BEFORE_TESTS = "evaluation_engine"
@@ -170,8 +172,8 @@ def method_options(config: RunConfig) -> dict[str, Any]:
 def check_same(folder: Path, before: RunConfig, now: RunConfig, way_out: str, *, is_tested: bool = True) -> None:
     """Refuse settings that differ from those that a run was made with; lists that have grown at their end are the same.
 
-    Those of FREE_SETTINGS may differ, and those of OF_COMMANDS where both have an outside trainer; that of BEFORE_TESTS
-    too, unless something `is_tested`.
+    Those of FREE_SETTINGS and OF_LATER_STEPS may differ, and those of OF_COMMANDS where both have an outside trainer;
+    that of BEFORE_TESTS too, unless something `is_tested`.
 
     Raises:
         ConfigError: the first setting that differs is named, and `way_out` says what to do.
@@ -196,7 +198,7 @@ def free_changes(before: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]
 def _free(before: RunConfig, now: RunConfig) -> tuple[str, ...]:
     """Return the settings that may differ."""
     is_outside = None not in (before.training.command, now.training.command)
-    return FREE_SETTINGS + (OF_COMMANDS if is_outside else ())
+    return (*FREE_SETTINGS, *OF_LATER_STEPS, *(OF_COMMANDS if is_outside else ()))
 
 
 def _with_settings_of(source: RunConfig, config: RunConfig, places: Iterable[str]) -> RunConfig:

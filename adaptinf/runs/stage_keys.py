@@ -11,6 +11,7 @@ from typing import Any
 
 import xxhash
 
+from adaptinf import registry
 from adaptinf.config import RunConfig, SkillConfig, SourceConfig
 from adaptinf.data import Clusters, Evaluation, Features
 from adaptinf.errors import DataError
@@ -44,7 +45,7 @@ def ingredients(config: RunConfig, step: int, stage: str) -> Any:
     if step == 0 and stage in (Features.stage, Clusters.stage):
         proxy = files.of_model(config.extraction.model) if config.extraction.model else None
         measured: list[Any] = [config.data.model_dump(), _rows(files, config.stream[0], config.seed), _plugins(config)]
-        measured += [_model(files, config), proxy, config.extraction.model_dump()]
+        measured += [_model(files, config), proxy, _extraction(config)]
         measured += [list(columns_in([config.selection.scorers, *config.selection.method_options.values()]))]
         clustering = config.clustering.model_dump() if stage == Clusters.stage else None
         return [*measured, config.training.tune, config.training.adapter, config.seed, clustering]
@@ -112,6 +113,15 @@ def _command(files: _Files, config: RunConfig, test: SkillConfig) -> list[Any]:
 def _model(files: _Files, config: RunConfig) -> list[Any]:
     adapter = files.below(config.model.adapter) if config.model.adapter else None
     return [config.model.model_dump(), files.of_model(config.model.path), adapter]
+
+
+def _extraction(config: RunConfig) -> dict[str, Any]:
+    """Return the settings of the extraction; `refresh` decides about no sample of the first step.
+
+    With plug-ins it does, as features that are to be carried over say what code measured them.
+    """
+    is_free = not config.plugins and not registry.fingerprint().packages
+    return config.extraction.model_dump(exclude={"refresh"} if is_free else set())
 
 
 def _plugins(config: RunConfig) -> list[str]:

@@ -29,6 +29,8 @@ class Traits:
     """Whether it trains on the whole pool, whatever the budget; then `pruning.cap: auto` means no cap."""
     capped_in_comparisons: bool = False
     """Whether `adaptinf compare` and `demo` prune its pool to the cap; other methods keep their whole pool there."""
+    needs_same_step: bool = False
+    """Whether all samples must be measured with one model; then `extraction.refresh` other than all is refused."""
 
 
 def traits_of(method: str) -> Traits:

@@ -39,6 +39,19 @@ class ExtractionConfig(Section):
     """last: vectors and embeddings of older steps are removed, their scores stay; all: everything stays."""
     embedding_tokens: TokenSet = "all_but_first"
     """Tokens that the embedding is the mean of."""
+    refresh: Literal["all", "new"] | float | dict[Literal["max_age"], int] = "all"
+    """What a step measures of samples that earlier ones measured: all; new: none; a share; those past {max_age: 4}."""
+
+    @field_validator("refresh", mode="before")
+    @classmethod
+    def _is_refresh(cls, value: object) -> object:
+        age = value["max_age"] if isinstance(value, dict) and list(value) == ["max_age"] else None
+        if value in ("all", "new") or (type(age) is int and age > 0) or (type(value) is float and 0 < value < 1):
+            return value
+        raise ValueError(
+            f"{str(value)[:80]!r} must be all, new, a share between 0 and 1 such as 0.25, or {{max_age: 4}}, a number "
+            "of steps from 1 on"
+        )
 
 
 class ClusteringConfig(Section):

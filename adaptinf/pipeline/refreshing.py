@@ -1,0 +1,298 @@
+"""Extraction of a pool of which an earlier step has measured a part (`extraction.refresh`, docs/extraction.md).
+
+    what the step before has -> which samples to measure -> measured -> control sample compared -> clusters compared
+
+Where one of the comparisons says that old and new vectors do not go together, the rest is measured too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptinf.arrays.seeded import hash_ids
+from adaptinf.clustering import cluster
+from adaptinf.data import Clusters, Features
+from adaptinf.executors import Executor
+from adaptinf.extraction import extract
+from adaptinf.extraction.refresh.carrying import Piece, joined
+from adaptinf.extraction.refresh.drift import (
+    MAX_AMI,
+    MAX_SEPARATION,
+    MIN_COSINE,
+    Shift,
+    mean_cosine,
+    separation,
+    shift_of,
+    too_far,
+)
+from adaptinf.extraction.refresh.plan import RefreshPlan, make_plan
+from adaptinf.models.recipe import LearnerRecipe
+from adaptinf.pool import Pool
+from adaptinf.runs import Run
+from adaptinf.runs.learners import learner_that_measures
+from adaptinf.runs.measured_before import (
+    PLUGINS,
+    Before,
+    changed_measuring,
+    has_other_base,
+    measured_before,
+    plugin_code,
+)
+from adaptinf.runs.methods import array_inputs
+from adaptinf.storage import store, tables
+from adaptinf.words import counted
+
+FOLDER = "refresh"
+"""Folder of what is measured of a pool, inside the folder of the features; gone when those are whole."""
+PLAN_FILE, MAKER_FILE = "plan.parquet", "maker.json"
+"""Inside it: what is done with each sample; which pool and setting that was made for."""
+FIRST, REST = "first", "rest"
+"""Inside it: features of the samples that are measured at first, and of the others where everything is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The features of a step's pool."""
+
+    features: Features
+    """They."""
+    clusters: Clusters | None = None
+    """The pool's clusters, where they had to be found to compare ages; None: they were not."""
+
+
+def measure_pool(run: Run, step: int, pool: Pool, executor: Executor, part: Path) -> Measured:
+    """Measure what `extraction.refresh` asks for of a step's pool, in the unfinished folder of its features."""
+    work = _Measuring(run=run, step=step, pool=pool, executor=executor, part=part)
+    if run.settings.extraction.refresh == "all":
+        return Measured(features=work.extract(slice(None), part))
+    if step == 0:
+        return Measured(features=work.with_plugins(work.extract(slice(None), part)))
+    return work.refreshed()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measuring:
+    """The features of one step that are being made."""
+
+    run: Run
+    step: int
+    pool: Pool
+    executor: Executor
+    part: Path
+
+    def refreshed(self) -> Measured:
+        """Return the features of a pool that the step before knows in part."""
+        folder = self.part / FOLDER
+        if (self.part / store.INFO).exists() and not folder.exists():
+            return Measured(features=Features.load(self.part))
+        before = measured_before(self.run, self.step, self.pool)
+        plan = self._plan(before)
+        if len(plan.carried):
+            measured = self._partly(plan, before)
+        else:
+            features = self.with_plugins(self.extract(slice(None), self.part, before.known_refused))
+            report = self._report(plan, everything=before.problem)
+            measured = Measured(features=replace(features, info={**features.info, Features.REFRESH: report}))
+        self._note(measured.features.info[Features.REFRESH])
+        measured.features.save(self.part)
+        # Last, so that a kill before the features are complete leaves what was measured to continue from.
+        store.discard(folder)
+        return measured
+
+    def extract(self, rows: np.ndarray | slice, out: Path, known_refused: Collection[str] = ()) -> Features:
+        """Measure some rows of the pool."""
+        run = self.run
+        return extract(
+            self.pool.view(self.pool.ids[rows]),
+            self._learner(),
+            run.settings.extraction,
+            out=out,
+            executor=self.executor,
+            # The same sketch and virtual adapter in all steps, so that vectors of two steps can be compared.
+            seed=run.settings.seed,
+            progress=run.progress,
+            pool_size=len(self.pool),
+            known_refused=known_refused,
+        )
+
+    def _learner(self) -> LearnerRecipe:
+        return learner_that_measures(self.run, self.step)
+
+    def with_plugins(self, features: Features) -> Features:
+        """Return the features with the code of the plug-ins in `info`, if there are any."""
+        code = plugin_code(self.run)
+        return replace(features, info={**features.info, PLUGINS: code}) if code else features
+
+    def _plan(self, before: Before) -> RefreshPlan:
+        """Return what is done with each sample; made and saved first if that was not done before a kill.
+
+        Raises:
+            StoreError: it was made for another pool.
+        """
+        folder = self.part / FOLDER
+        setting = self.run.settings.extraction.refresh
+        maker = {"ids": f"{len(self.pool)} rows, {tables.digest(self.pool.ids)}"}
+        if (folder / MAKER_FILE).exists():
+            store.check_maker(folder / MAKER_FILE, maker)
+            return RefreshPlan.load(folder / PLAN_FILE)
+        folder.mkdir(parents=True, exist_ok=True)
+        hashes = hash_ids(self.pool.ids)
+        seed = self.run.settings.seed
+        plan = make_plan(before.earlier, setting, before.must, hashes=hashes, step=self.step, seed=seed)
+        plan.save(folder / PLAN_FILE)
+        # After the plan: where its maker is known, the plan is whole.
+        store.write_json_whole(folder / MAKER_FILE, maker)
+        return plan
+
+    def _partly(self, plan: RefreshPlan, before: Before) -> Measured:
+        """Return the features of a pool of which a part is measured, unless that part says that all of it must be."""
+        assert before.features is not None
+        folder, ids = self.part / FOLDER, self.pool.ids
+        first = self.with_plugins(self.extract(plan.measured, folder / FIRST, before.known_refused))
+        own = _piece(plan.measured, first, self.step)
+        carried = Piece(
+            plan.carried, before.features, plan.row_N[plan.carried], plan.measured_at_N[plan.carried].astype(np.int64)
+        )
+        drift = self._drift(plan, before.features, first)
+        everything = has_other_base(self.run, self.step) or changed_measuring(before.features.info, first.info)
+        everything = everything or drift.problem
+        clusters, ami = None, None
+        if everything is None:
+            features = joined(ids, [own, carried], self.part)
+            clusters, ami = self._separation(plan, before.features, features)
+            if ami is not None and ami > MAX_AMI:
+                everything = f"clusters separate old from new vectors: mutual information {ami:.2f} is above {MAX_AMI}"
+        if everything is not None:
+            rest = self.extract(plan.carried, folder / REST, before.known_refused)
+            features = joined(ids, [own, _piece(plan.carried, rest, self.step)], self.part)
+            features, clusters = replace(features, measured_at=None), None
+        report = self._report(plan, everything=everything, drift=drift, ami=ami)
+        return Measured(features=replace(features, info={**features.info, Features.REFRESH: report}), clusters=clusters)
+
+    def _drift(self, plan: RefreshPlan, before: Features, now: Features) -> _Drift:
+        """Compare the control sample with what was carried of it before, age by age."""
+        control = plan.control
+        old, new = plan.row_N[control], np.searchsorted(plan.measured, control)
+        ages = self.step - plan.measured_at_N[control]
+        # Rows of a small array, so that the rows of one age are taken of what is in memory.
+        pair = _Pair(_rows_of(before, old), _rows_of(now, new))
+        spread = mean_cosine(pair.before.vectors)
+        overall = pair.shift(np.ones(len(control), bool), spread)
+        shifts = {int(age): pair.shift(ages == age, spread) for age in np.unique(ages)}
+        problem = too_far(shifts, overall) if len(control) else None
+        embedding = pair.embedding_shift() if self._uses_embeddings() else None
+        if problem is None and embedding is not None and embedding < MIN_COSINE:
+            problem = f"relative cosine {embedding:.2f} of the control sample's embeddings is below {MIN_COSINE}"
+        return _Drift(overall=overall, shifts=shifts, embedding=embedding, problem=problem)
+
+    def _uses_embeddings(self) -> bool:
+        return self.run.cap is not None or "embeddings" in array_inputs(self.run.settings)
+
+    def _separation(
+        self, plan: RefreshPlan, before: Features, features: Features
+    ) -> tuple[Clusters | None, float | None]:
+        """Return the clusters of old and new vectors together, and how far they separate the control sample's."""
+        if not len(plan.control):
+            return None, None
+        clusters = find_clusters_of(self.run, self.step, features, self.executor)
+        old = _rows_of(before, plan.row_N[plan.control])
+        return clusters, separation(clusters, clusters.labels[plan.control], old.vectors)
+
+    def _report(
+        self, plan: RefreshPlan, *, everything: str | None, drift: _Drift | None = None, ami: float | None = None
+    ) -> dict[str, Any]:
+        """Return what info.json says of the measurement."""
+        setting = self.run.settings.extraction.refresh
+        carried = plan.carried if everything is None else plan.carried[:0]
+        ages = np.bincount(self.step - plan.measured_at_N[carried], minlength=1)
+        ages[0] = len(self.pool) - len(carried)
+        return {
+            "setting": setting,
+            "measured": int(ages[0]),
+            "carried": len(carried),
+            "reasons": plan.counts(),
+            "ages": {str(age): int(count) for age, count in enumerate(ages) if count},
+            "everything": everything,
+            "control": None if drift is None else drift.as_json(),
+            "ami": ami,
+            "bounds": {"relative_cosine": MIN_COSINE, "ami": MAX_AMI, "separation": MAX_SEPARATION},
+        }
+
+    def _note(self, report: dict[str, Any]) -> None:
+        """Say in one line why everything was measured, and how many measurements had been lost."""
+        lost = report["reasons"].get("missing", 0)
+        if report["everything"] is not None:
+            self.run.progress.note(f"extraction.refresh: everything is measured: {report['everything']}")
+        elif lost:
+            self.run.progress.note(
+                f"extraction.refresh: {counted(lost, 'earlier measurement')} damaged or missing: measured again"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drift:
+    """What the control sample says."""
+
+    overall: Shift
+    """All of it."""
+    shifts: dict[int, Shift]
+    """Age in steps -> its rows of that age."""
+    embedding: float | None
+    """Relative cosine of its embeddings; None: nothing depends on embeddings."""
+    problem: str | None
+    """Why everything must be measured; None: it need not."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        by_age = {str(age): shift.as_json() for age, shift in sorted(self.shifts.items())}
+        return {**self.overall.as_json(), "embedding_relative_cosine": self.embedding, "by_age": by_age}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The control sample before and now, row by row."""
+
+    before: Features
+    now: Features
+
+    def shift(self, which: np.ndarray, spread: float) -> Shift:
+        """Return how some of its rows have changed."""
+        was, is_now = _rows_of(self.before, which), _rows_of(self.now, which)
+        return shift_of(was.vectors, is_now.vectors, was.scores, is_now.scores, spread)
+
+    def embedding_shift(self) -> float | None:
+        """Return the relative cosine of the embeddings; None where there are none."""
+        if not len(self.before.ids) or not self.before.embeddings.shape[1]:
+            return None
+        spread = mean_cosine(self.before.embeddings)
+        return shift_of(self.before.embeddings, self.now.embeddings, {}, {}, spread).relative_cosine
+
+
+def _rows_of(features: Features, rows: np.ndarray) -> Features:
+    """Return a few rows of features, in memory."""
+    return Features(
+        ids=features.ids[rows],
+        vectors=features.vectors[rows],
+        embeddings=features.embeddings[rows],
+        scores={name: column[rows] for name, column in features.scores.items()},
+        info=features.info,
+    )
+
+
+def _piece(rows: np.ndarray, features: Features, step: int) -> Piece:
+    """Return what this step measured of some rows of the pool."""
+    return Piece(rows, features, np.arange(len(rows)), np.full(len(rows), step, np.int64))
+
+
+def find_clusters_of(run: Run, step: int, features: Features, executor: Executor) -> Clusters:
+    """Return the pool's pseudo-skill clusters."""
+    with run.progress.stage("cluster", len(features.ids)) as bar:
+        wanted, seed = run.settings.clustering.clusters, run.seed("clusters", step)
+        clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=seed, executor=executor)
+        bar.advance(len(features.ids))
+    return clusters
