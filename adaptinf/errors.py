@@ -5,7 +5,8 @@ AdaptError                       anything the user can fix; the command line pri
 ├── DataError(ValueError)        a dataset, image or array is wrong
 ├── ModelError(ValueError)       a model, processor or chat template cannot do what the method needs
 ├── StoreError                   a run folder is damaged, in use, or belongs to something else
-└── Terminated                   the system asked this process to end; what was done is saved, exit code 143
+├── Terminated                   the system asked this process to end; what was done is saved, exit code 143
+└── GateStopped                  a skill lost too much, and `evaluation_gate` stopped the run; exit code 3
 
 Every other exception is a bug of this package: it keeps its traceback, exit code 1.
 """
@@ -33,3 +34,7 @@ class StoreError(AdaptError):
 
 class Terminated(AdaptError):
     """The system has asked this process to end (SIGTERM), and it ends once its work is saved."""
+
+
+class GateStopped(AdaptError):
+    """A run that `evaluation_gate` has stopped after a step, until its user accepts the step or takes it back."""

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def accept(folder: PathLike, what: str, *, progress: Progress | None = None) -> Acceptance:
-    """Take a changed base model, or changed tests, as they are: the run goes on, and tables say where they changed.
+    """Take a changed base model, changed tests, or a step that the gate stopped, as it is: the run goes on.
+
+    Tables say where that was.
 
     Args:
         folder: the run folder.
-        what: `base`: the base model, its given adapter and its proxy; `tests`: the items of all skills.
+        what: `base`: the base model, its given adapter and its proxy; `tests`: the items of all skills; `gate`: the
+            step after which `evaluation_gate` has stopped the run.
         progress: where to report.
 
     Raises:

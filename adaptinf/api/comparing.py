@@ -69,11 +69,14 @@ def compare(
     config_of, shared = _config_of(text, folder, settings)
     planned = plan(rows, _seeds(seeds), config_of, folder.run_folder, cap=parse_cap(cap))
     check_plan(planned)
+    progress = progress or Silent()
+    for line in dict.fromkeys(note for one in planned for note in one.notes):
+        progress.note(f"note: {line}")
     with lock.held(folder.path):
         folder.remember(rows, name, shared)
         run_planned(
             planned,
-            progress=progress or Silent(),
+            progress=progress,
             num_steps=steps,
             num_workers=workers,
             cache=folder.cache,

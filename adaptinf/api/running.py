@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptinf.api.paths import PathLike, PathsLike, path_tuple
-from adaptinf.errors import ConfigError, DataError, StoreError
+from adaptinf.errors import ConfigError, DataError, GateStopped, StoreError
 from adaptinf.progress import Progress, Silent
 from adaptinf.words import counted
 
@@ -78,6 +78,7 @@ def run(
         DataError: a dataset cannot be read, or has a bad row under `data.on_bad_row: stop`.
         ModelError: the model cannot be loaded or trained.
         StoreError: another process uses the folder, or a file of it is damaged.
+        GateStopped: a skill has lost too much (`evaluation_gate`); the report is written.
     """
     from adaptinf.runs import Run, preflight, unchecked
     from adaptinf.storage import lock
@@ -198,6 +199,7 @@ def step(folder: PathLike, *, verify: bool = True, progress: Progress | None = N
         DataError: the dataset cannot be read.
         ModelError: the model cannot be loaded or trained.
         StoreError: another process uses the run, or a file of it is damaged.
+        GateStopped: a skill has lost too much (`evaluation_gate`); the report is written.
     """
     from adaptinf.runs import Run, preflight, unchecked
     from adaptinf.runs.expected import missing
@@ -219,19 +221,31 @@ def step(folder: PathLike, *, verify: bool = True, progress: Progress | None = N
 def _run_steps(run: Run, num_steps: int | None = None) -> None:
     """Run what waits of the first `num_steps` steps (None: of all), with only our own progress."""
     from adaptinf.models.quiet import quiet_libraries
+    from adaptinf.report import write_report
+    from adaptinf.runs.gates import check_gate
 
-    with quiet_libraries():
-        from adaptinf.pipeline import run_all
-        from adaptinf.runs.base import check_base
-        from adaptinf.runs.model_trial import tried
-        from adaptinf.runs.relocate import missing_images
+    check_gate(run, run.num_finished)
+    try:
+        with quiet_libraries():
+            _run_waiting(run, num_steps)
+    except GateStopped:
+        write_report([run.folder], run.report_file)
+        raise
 
-        if run.num_finished < len(run.config.stream):
-            if run.base_file.exists():
-                check_base(run)  # before the trial, which loads the model
-            with run.plugins():
-                _noted([*missing_images(run), *tried(run)], run.progress)
-        run_all(run, num_steps=num_steps)
+
+def _run_waiting(run: Run, num_steps: int | None) -> None:
+    """Run what waits, once the model was tried and images were looked for."""
+    from adaptinf.pipeline import run_all
+    from adaptinf.runs.base import check_base
+    from adaptinf.runs.model_trial import tried
+    from adaptinf.runs.relocate import missing_images
+
+    if run.num_finished < len(run.config.stream):
+        if run.base_file.exists():
+            check_base(run)  # before the trial, which loads the model
+        with run.plugins():
+            _noted([*missing_images(run), *tried(run)], run.progress)
+    run_all(run, num_steps=num_steps)
 
 
 def _noted(notes: Iterable[str], progress: Progress) -> tuple[str, ...]:
@@ -250,8 +264,13 @@ def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
     """
     from adaptinf.report import write_report
     from adaptinf.results.outcomes import RunResult, summarised_runs
+    from adaptinf.runs import events
 
     page, log = run.report_file, run.events_file
+    # Once, by the first command that ends after it, whatever was killed before.
+    rolled_back = events.unreported_rollbacks(log)
+    if rolled_back:
+        events.note_reported(log)
     try:
         # A finished run is left as it is: its report is written anew only when something has happened since.
         if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
@@ -263,7 +282,7 @@ def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
             f"adaptinf report {run.folder}"
         ) from error
     steps = tuple(range(first, run.num_finished))
-    return RunResult(run=run, steps=steps, summary=summary, report=page, notes=notes)
+    return RunResult(run=run, steps=steps, summary=summary, report=page, notes=notes, rolled_back=rolled_back)
 
 
 def status(folder: PathLike) -> Status:

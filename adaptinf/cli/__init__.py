@@ -12,7 +12,7 @@ import typer
 import adaptinf
 from adaptinf.cli import changes, comparing, results, running, tools
 from adaptinf.cli.output import prepare_streams, say, say_error, say_text
-from adaptinf.errors import AdaptError, Terminated
+from adaptinf.errors import AdaptError, GateStopped, Terminated
 from adaptinf.storage import space
 
 app = typer.Typer(
@@ -39,13 +39,15 @@ NAMED_BEFORE, NAMED_AFTER = 200, 60
 def main() -> None:
     """Run the command line.
 
-    A user's mistake ends with one message and exit code 2, Ctrl-C with 130, SIGTERM during a training with 143, a bug
-    of ours with its traceback and 1.
+    A user's mistake ends with one message and exit code 2, a run that the gate stops or rolls back with 3, Ctrl-C with
+    130, SIGTERM during a training with 143, a bug of ours with its traceback and 1.
     """
     prepare_streams()
     try:
         # Outside of standalone mode a command's `typer.Exit` comes back as a number, and so may Ctrl-C.
         code = app(standalone_mode=False) or 0
+    except GateStopped as error:
+        _fail(str(error), running.GATE_CODE)
     except AdaptError as error:
         _fail(str(error), TERMINATED if isinstance(error, Terminated) else 2)
     except (KeyboardInterrupt, typer.Abort):

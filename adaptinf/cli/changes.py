@@ -14,10 +14,10 @@ from adaptinf.cli.output import say
 
 def accept(
     folder: RunFolder,
-    what: Annotated[str, typer.Argument(help="base: the base model; tests: the test items.")],
+    what: Annotated[str, typer.Argument(help="base: the base model; tests: the test items; gate: a stopped step.")],
     quiet: Quiet = False,
 ) -> None:
-    """Take a changed base model, or changed tests, as they are. The change is recorded and shown."""
+    """Take a changed base model, changed tests, or a step that the gate stopped, as it is. This is recorded."""
     from adaptinf.cli.progress import make_progress
 
     say(api.accept(folder, what, progress=make_progress(quiet=quiet)).text)

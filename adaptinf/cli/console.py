@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,12 @@ def show_status(found: Status) -> None:
     say(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
     for line in found.accepted:
         say(f"accepted: {line}")
+    said = set[str]()
+    for step in found.steps:
+        new = [line for line in step.gate_findings if line not in said]
+        said.update(new)
+        for line in new:
+            say(f"step {step.step}, {GATE_SAYS[step.gate or 'passed']}: {line}")
     for path in found.logs:
         say(f"log of a test: {found.folder / path}")
     if found.newest_test is not None:
@@ -104,12 +111,28 @@ def show_status(found: Status) -> None:
             say(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
 
 
+GATE_SAYS = {
+    "passed": "passed by the gate",
+    "warned": "warned of by the gate",
+    "stopped": "stopped by the gate",
+    "accepted": "accepted after the gate stopped it",
+    "rolled back": "rolled back by the gate",
+}
+"""What became of a step, in words."""
+
+
 def _state_line(found: Status) -> str:
     """Return what happens to the run now; the word that begins the line is one that scripts may look for."""
     if found.state == "running":
         return f"running: process {found.process or 'unknown'}"
     if found.state == "stopped":
         return "stopped in the middle of a step, nobody works on it: repeat the command to resume"
+    if found.state == "held":
+        step = next(step.step for step in found.steps if step.gate == "stopped")
+        return (
+            f"held: the gate stopped the run after step {step}; adaptinf accept {shlex.quote(str(found.folder))} gate "
+            f"takes the step as it is, or delete the step's folder to take it again; then repeat the command"
+        )
     return found.state
 
 
@@ -151,8 +174,10 @@ def _corrected(found: Status) -> str:
 def _state(step: StepStatus) -> str:
     if step.lost:
         return f"lacks {', '.join(step.lost)}"
+    if step.gate == "stopped":
+        return "stopped by the gate"
     if step.finished:
-        return "finished"
+        return f"finished, {step.gate}" if step.gate in ("warned", "accepted", "rolled back") else "finished"
     if step.under_way:
         return f"in {step.under_way[0]}"
     return f"after {step.done[-1]}" if step.done else "waiting"

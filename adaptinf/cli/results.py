@@ -106,7 +106,7 @@ def export_model(
     out: Annotated[Path, typer.Option(help="New folder; an empty one may stand there.")],
     step: Annotated[
         int | None,
-        typer.Option(help="Number of the step after which the model is taken, from 0; the last finished one."),
+        typer.Option(help="Number of the step after which the model is taken, from 0; the last one not rolled back."),
     ] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="Whole weights in the base model's own type, with the adapter merged in.")

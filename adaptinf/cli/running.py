@@ -24,11 +24,13 @@ from adaptinf.cli.options import (
     Subset,
     named_columns,
 )
-from adaptinf.cli.output import say, say_json
+from adaptinf.cli.output import say, say_error, say_json
 
 if TYPE_CHECKING:
     from adaptinf.results.outcomes import RunResult
 
+GATE_CODE = 3
+"""Exit code after a run that the gate has stopped, or a step of which it has rolled back."""
 RECORDS_OF_STATUS = 100_000
 """Objects that `status` makes before garbage is looked for; it shows nothing for as long as that takes."""
 
@@ -159,3 +161,7 @@ def _show_run(result: RunResult, *, quiet: bool) -> None:
             "list some under `evaluation:` to see accuracies"
         )
     say("", f"run folder: {result.folder}", f"report: {result.report}")
+    if result.rolled_back:
+        steps = ", ".join(map(str, result.rolled_back))
+        say_error(f"evaluation_gate rolled back step {steps}: `adaptinf status {result.folder}` says why")
+        raise typer.Exit(GATE_CODE)

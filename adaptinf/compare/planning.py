@@ -11,6 +11,7 @@ from adaptinf.compare.variants import Cap, ComparisonRow, row_config
 from adaptinf.config import RunConfig
 from adaptinf.runs import preflight
 
+STOP_WARNS = "evaluation_gate.action: stop acts as warn in a comparison, which goes on with every row"
 ConfigOf = Callable[[int, str], RunConfig]
 """(seed, method) -> the settings that all rows of the method share."""
 
@@ -29,6 +30,8 @@ class PlannedRun:
     """Its settings."""
     label: str
     """Its name in progress lines."""
+    notes: tuple[str, ...] = ()
+    """What is done otherwise than its settings say, a sentence each."""
 
 
 def same_config(config: RunConfig) -> ConfigOf:
@@ -52,9 +55,9 @@ def plan(
     methods = dict.fromkeys(row.method for row in rows)
     configs = {(seed, method): config_of(seed, method) for seed in seeds for method in methods}
     return [
-        PlannedRun(
-            row=row,
-            seed=seed,
+        _planned(
+            row,
+            seed,
             folder=folder_of(row, seed),
             config=_config_of_row(configs[seed, row.method], row, seed, cap),
             label=f"{row.name} {seed}" if len(seeds) > 1 else row.name,
@@ -62,6 +65,15 @@ def plan(
         for seed in seeds
         for row in rows
     ]
+
+
+def _planned(row: ComparisonRow, seed: int, *, folder: Path, config: RunConfig, label: str) -> PlannedRun:
+    """Return a run, with a gate that warns in place of one that stops: a comparison goes on without its user."""
+    gate = config.evaluation_gate
+    if gate is None or gate.action != "stop":
+        return PlannedRun(row=row, seed=seed, folder=folder, config=config, label=label)
+    warning = config.model_copy(update={"evaluation_gate": gate.model_copy(update={"action": "warn"})})
+    return PlannedRun(row=row, seed=seed, folder=folder, config=warning, label=label, notes=(STOP_WARNS,))
 
 
 def _config_of_row(config: RunConfig, row: ComparisonRow, seed: int, cap: Cap | None) -> RunConfig:

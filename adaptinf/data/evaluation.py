@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from adaptinf.data.gate import Gate
 from adaptinf.data.predictions import predictions_table, read_predictions
 from adaptinf.storage import store, tables, verified
 from adaptinf.storage.display import as_frame, as_html
@@ -37,6 +38,20 @@ def since_breaks(matrix: np.ndarray, skills: Sequence[str], breaks: Mapping[str,
     return found
 
 
+def accepted_rows(
+    matrix: np.ndarray, introduced_at: np.ndarray, rejected: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a skill matrix without its rejected rows, and the introductions by the rows that are left.
+
+    A skill that a rejected step introduced counts as introduced by the next accepted one.
+    """
+    if not len(rejected):
+        return matrix, introduced_at
+    rows = np.setdiff1d(np.arange(len(matrix)), rejected)
+    earlier = np.array([sum(row <= step for row in rejected) for step in introduced_at.tolist()], np.int64)
+    return matrix[rows], introduced_at - earlier
+
+
 class Scores(NamedTuple):
     """The accuracies of an evaluation."""
 
@@ -55,6 +70,7 @@ class Evaluation:
     stage: ClassVar[str] = "evaluation"
     MATRIX: ClassVar[str] = "matrix.json"
     PREDICTIONS: ClassVar[str] = "predictions.parquet"
+    GATE: ClassVar[str] = Gate.FILE
 
     skills: tuple[str, ...]
     """S skill names."""
@@ -83,6 +99,10 @@ class Evaluation:
     """`stops_at`: the tokens at which answers end; `tests`: skill -> digest of its tests in each row of the matrix,
     None where it was not tested; `remarks`: skill -> what is odd about its predictions. Empty in evaluations of
     version 0.1."""
+    rejected_rows: tuple[int, ...] = ()
+    """Rows of the matrix whose steps the gate has rolled back: they count nowhere."""
+    gate: Gate | None = None
+    """What the gate found of the last row; None: there was none."""
 
     def __post_init__(self) -> None:
         """Fill in what is not given: it is unknown."""
@@ -120,11 +140,13 @@ class Evaluation:
 
     @property
     def comparable_matrix(self) -> np.ndarray:
-        """The matrix with NaN where a skill was tested with other items than in the last row: T x S."""
-        return since_breaks(self.matrix, self.skills, self.breaks)
+        """The matrix with NaN in rejected rows, and where a skill was tested with other items than in the last one."""
+        found = since_breaks(self.matrix, self.skills, self.breaks)
+        found[list(self.rejected_rows)] = np.nan
+        return found
 
     def save(self, folder: Path) -> None:
-        """Write predictions.parquet, matrix.json and, if rows were rejected, rejected.jsonl."""
+        """Write predictions.parquet, matrix.json and, where there is something to say, rejected.jsonl and gate.json."""
         (folder / store.REJECTED).unlink(missing_ok=True)  # left by an attempt that was killed
         if self.rejected:
             # Without times, so that an evaluation that is made again has the same bytes.
@@ -140,7 +162,11 @@ class Evaluation:
             "metrics": list(self.metrics),
             "num_items": self.num_items,
             "frequency": self.frequency,
+            **({"rejected": list(self.rejected_rows)} if self.rejected_rows else {}),
         }
+        (folder / Gate.FILE).unlink(missing_ok=True)  # as above
+        if self.gate is not None:
+            self.gate.save(folder)
         tables.write_json(folder / store.INFO, self.info)
         tables.write_json(folder / self.MATRIX, matrix)
 
@@ -153,6 +179,7 @@ class Evaluation:
             predictions=read_predictions(folder / cls.PREDICTIONS),
             rejected=tuple(store.read_lines(folder / store.REJECTED)),
             info=tables.read_record(info) if verified.is_there(info) else {},
+            gate=Gate.load(folder) if verified.is_there(folder / Gate.FILE) else None,
         )
 
     @classmethod
@@ -199,6 +226,7 @@ def _matrix_fields(path: Path) -> dict[str, Any]:
             "metrics": _metrics(saved, num_skills),
             "num_items": np.array(saved["num_items"], dtype=np.int64).reshape(num_skills),
             "frequency": np.array(saved["frequency"], dtype=np.float64).reshape(num_skills),
+            "rejected_rows": tuple(int(row) for row in saved.get("rejected", ())),
         }
 
 

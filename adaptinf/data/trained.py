@@ -46,11 +46,16 @@ class Trained:
         return cls(log=log, info={key: info[key] for key in info if key != "files"})
 
     @classmethod
-    def lacking(cls, folder: Path) -> list[str]:
-        """Return the files of the weights that are missing or cut off in a folder that `save` has finished."""
+    def weights(cls, folder: Path) -> list[str]:
+        """Return the names of the files of the weights in a folder that `save` has finished; none: it has none."""
         path = folder / store.INFO
         info = tables.read_record(path) if verified.is_there(path) else {}
-        names = info.get("files") or _former_files(folder, info)
+        return list(info["files"]) if "files" in info else list(_former_files(folder, info))
+
+    @classmethod
+    def lacking(cls, folder: Path) -> list[str]:
+        """Return the files of the weights that are missing or cut off in a folder that `save` has finished."""
+        names = cls.weights(folder)
         missing = [name for name in names if not (folder / name).is_file()]
         return missing + [f"the end of {name}" for name in names if name not in missing and _is_cut_off(folder / name)]
 

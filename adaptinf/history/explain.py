@@ -26,6 +26,7 @@ from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, sim
 from adaptinf.pool.stored import repairs, stored_datasets
 from adaptinf.runs import Run
 from adaptinf.runs.damage import check_datasets
+from adaptinf.runs.gates import is_rolled_back
 from adaptinf.runs.usable import unusable_samples
 from adaptinf.selection import ClusterRank, rank_in_cluster
 from adaptinf.selection.coverage import TAIL_PERCENT
@@ -251,6 +252,8 @@ def _trained(run: Run, step: int, id: str, considered: SelectionOutcome | None) 
         return None, None
     if not considered.chosen:
         return False, None
+    if is_rolled_back(run, step):
+        return False, "the gate rolled the step back, so that no later model has learnt from it"
     for key, reason in (
         ("unreadable", "its image could not be opened"),
         ("without_answer", "no answer token is left"),

@@ -17,7 +17,7 @@ from adaptinf.errors import ModelError
 from adaptinf.model_export.card import write_card
 from adaptinf.model_export.names import model_name
 from adaptinf.model_export.origin_rows import at_most
-from adaptinf.model_export.request import Form, Request, checked_request
+from adaptinf.model_export.request import Form, Request, checked_request, rolled_back_line
 from adaptinf.progress import Progress, Silent
 from adaptinf.runs import Run
 from adaptinf.runs.learners import learner_after
@@ -77,7 +77,7 @@ def export_model(
 
     Args:
         run: the run.
-        step: number of the step; None: the last finished one.
+        step: number of the step; None: the newest finished one that the gate has not rolled back.
         out: the folder; it must not exist, or be empty.
         merge: write whole weights in the base model's own type, not an adapter.
         check: load an adapter's folder again and compare its logits with the run's; whole weights are always compared.
@@ -128,7 +128,8 @@ def _made(request: Request, part: Path, *, check: bool, progress: Progress) -> M
 def _notes(request: Request, made: Made) -> list[str]:
     """Return what the user should know of a folder, a sentence each."""
     base = model_name(request.run.settings.model.path)
-    notes = []
+    line = rolled_back_line(request.run, request.step)
+    notes = [] if line is None else [line]
     if not base.is_on_hub:
         named = " adapter_config.json names it by its path on this machine, which is needed to load the adapter;"
         there = named if request.form == "adapter" else ""

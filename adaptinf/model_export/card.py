@@ -19,7 +19,7 @@ from adaptinf.model_export.licences import Licence, licence_in
 from adaptinf.model_export.method_rows import selection_rows, training_rows
 from adaptinf.model_export.names import ModelName, model_name
 from adaptinf.model_export.origin_rows import origin_rows
-from adaptinf.model_export.request import Request
+from adaptinf.model_export.request import Request, rolled_back_line
 from adaptinf.model_export.skills import Measured, SkillRow, measured
 from adaptinf.model_export.use import use_section
 from adaptinf.results.columns import number, signed
@@ -86,8 +86,8 @@ def _introduction(request: Request, base: ModelName, rows: Sequence[DataRow]) ->
     return (
         f"{kinds[request.form]} {base.link}{local}{merged}, trained with adaptinf on a stream of "
         f"{counted(len(rows), 'dataset')}. This is the model after step {request.step}, in which "
-        f"{plain(rows[-1].name)} arrived (steps count from 0)."
-    )
+        f"{plain(rows[-1].name)} arrived (steps count from 0). {rolled_back_line(request.run, request.step) or ''}"
+    ).rstrip()
 
 
 def _skills_table(found: Measured) -> str:

@@ -11,6 +11,7 @@ from adaptinf.model_export.names import data_place, is_repository_name
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.pool.stored import dataset_info
 from adaptinf.runs import Run
+from adaptinf.runs.gates import is_rolled_back
 
 LEFT_OUT = ("unreadable", "without_answer")
 """Keys of a training's info.json with the ids of selected samples that were not trained on."""
@@ -74,7 +75,7 @@ def _trained(run: Run, step: int) -> tuple[Counter[str], Counter[str]]:
     times: Counter[str] = Counter()
     for number in range(step + 1):
         selection, trained = run.load(number, Selection), run.load(number, Trained)
-        if selection is None or trained is None:
+        if selection is None or trained is None or is_rolled_back(run, number):
             continue
         left_out = {id for key in LEFT_OUT for id in trained.info.get(key, ())}
         ids = [id for id in selection.ids.tolist() if id not in left_out]

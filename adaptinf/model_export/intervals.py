@@ -6,12 +6,12 @@ The interval of a bootstrap has no width there, and a model card is read without
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
 
-from adaptinf.results.intervals import LEVEL, Interval
+from adaptinf.evaluation.paired_items import PairedItems, Z
+from adaptinf.results.intervals import Interval
 
-Z = float(ndtri((1 + LEVEL) / 2))
-"""Standard deviations of a normal distribution between its mean and an end of the interval."""
+__all__ = ["UNKNOWN", "Z", "of_accuracy", "of_differences", "with_error"]
+
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
@@ -40,8 +40,6 @@ def of_differences(differences: np.ndarray) -> Interval:
     """
     if not len(differences):
         return UNKNOWN
-    total, squares, num_items = float(differences.sum()), float(np.square(differences).sum()), len(differences) + 2
-    center = total / num_items
-    reach = Z * float(np.sqrt(max(0.0, squares + 1 - total**2 / num_items))) / num_items
-    mean = total / len(differences)
-    return Interval(mean, min(mean, max(-1.0, center - reach)), max(mean, min(1.0, center + reach)))
+    found = PairedItems.of(differences)
+    low, high = found.interval()
+    return Interval(found.mean, min(found.mean, max(-1.0, low)), max(found.mean, min(1.0, high)))

@@ -9,6 +9,7 @@ from typing import Any
 from adaptinf.data import Features, Trained
 from adaptinf.model_export.names import public_value
 from adaptinf.runs import Run
+from adaptinf.runs.gates import kept_steps
 from adaptinf.runs.settings import method_options
 
 Rows = list[tuple[str, str]]
@@ -53,7 +54,7 @@ def training_rows(run: Run, step: int) -> Rows:
     hidden = sorted(training.arguments.keys() - shown.keys())
     if hidden:
         rows.append(("further arguments, set", ", ".join(f"`{name}`" for name in hidden)))
-    trained = [found.info for number in range(step + 1) if (found := run.load(number, Trained)) is not None]
+    trained = [found.info for number in kept_steps(run, step) if (found := run.load(number, Trained)) is not None]
     rows += [
         ("longest sample", f"{model.max_length} tokens"),
         ("type of the weights while training", model.dtype),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from adaptinf.runs import Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.base import KeptBase
 from adaptinf.runs.damage import weights_folder
+from adaptinf.runs.gates import is_rolled_back, newest_kept, rolled_back_steps
 from adaptinf.runs.identity import identities, listed
 from adaptinf.runs.layout import CONFIG, EXPORTS
 from adaptinf.storage import drafts, space
@@ -49,7 +51,7 @@ def checked_request(run: Run, step: int | None, out: Path, *, merge: bool) -> Re
 
     Args:
         run: the run.
-        step: number of the step; None: the last finished one.
+        step: number of the step; None: the newest finished one that the gate has not rolled back.
         out: the new folder.
         merge: whether the folder shall hold whole weights in the base model's own type.
 
@@ -75,12 +77,40 @@ def _finished_step(run: Run, step: int | None) -> int:
         )
     last = num_finished - 1
     if step is None:
-        return last
+        newest = newest_kept(run, last)
+        if newest < 0:
+            raise ConfigError(
+                f"{run.folder}: the gate has rolled back every finished step, so the model is still the one that the "
+                "run began with, and there is nothing to export"
+            )
+        return newest
     if not 0 <= step <= last:
         finished = "step 0" if not last else f"steps 0 to {last}"
         state = "has begun and is not finished" if step == num_finished < run.num_begun else "does not exist"
         raise ConfigError(f"{run.folder}: step {step} {state}; finished: {finished} (left out: the last one)")
+    if is_rolled_back(run, step):
+        newest = newest_kept(run, step)
+        instead = "there is none before it" if newest < 0 else f"the model is still that of step {newest}: export that"
+        raise ConfigError(
+            f"{run.folder}: the gate has rolled step {step} back; {instead} (what the step had trained is in "
+            f"{run.rejected_model_folder(step)})"
+        )
     return step
+
+
+def rolled_back_line(run: Run, step: int) -> str | None:
+    """Return a sentence on the steps that the gate has rolled back, before and after a step; None: there are none."""
+    steps = rolled_back_steps(run, run.num_finished)
+    before, after = [other for other in steps if other < step], [other for other in steps if other > step]
+    parts = [
+        *([f"what {_numbered(before)} trained is not in it"] if before else []),
+        *([f"{_numbered(after)} came later and changed nothing"] if after else []),
+    ]
+    return f"The gate of the run has rolled steps back: {'; '.join(parts)}." if parts else None
+
+
+def _numbered(steps: Sequence[int]) -> str:
+    return f"step{'s' if len(steps) > 1 else ''} {', '.join(map(str, steps))}"
 
 
 def _checked_place(run: Run, out: Path) -> Path:

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from adaptinf.data import Evaluation
+from adaptinf.data.evaluation import accepted_rows
 from adaptinf.evaluation import metrics
 from adaptinf.model_export.intervals import UNKNOWN, of_accuracy, of_differences, with_error
 from adaptinf.results.intervals import Interval
@@ -86,7 +87,8 @@ class Measured:
     def forgetting(self) -> metrics.ForgettingRate:
         """The forgetting rate of the run up to the step, in percent."""
         found = self.evaluation
-        return metrics.forgetting_rate(found.comparable_matrix, found.introduced_at, found.num_items)
+        matrix, introduced_at = accepted_rows(found.comparable_matrix, found.introduced_at, found.rejected_rows)
+        return metrics.forgetting_rate(matrix, introduced_at, found.num_items)
 
 
 def measured(run: Run, step: int) -> Measured | None:

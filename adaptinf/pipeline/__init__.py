@@ -1,6 +1,7 @@
 """The paper's Figure 1 as code: what happens when the next dataset arrives.
 
-    pool -> check -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> pruning (step 3)
+    pool -> check -> extraction -> clusters (step 1) -> selection (step 2) -> training -> evaluation -> gate -> pruning
+    (step 3)
 
 Each stage writes a folder, and an existing folder means a finished stage; so `run_step` on a partly finished step
 runs the remaining stages.
@@ -21,6 +22,7 @@ from adaptinf.evaluation.skills import SkillTest, read_tests
 from adaptinf.executors import Executor, make_executor
 from adaptinf.executors.processes import open_readers
 from adaptinf.pipeline.choosing import choose, prune_pool
+from adaptinf.pipeline.gating import settle
 from adaptinf.pipeline.learning import learn, test_model
 from adaptinf.pipeline.measuring import check_dataset, drop_old_arrays, find_clusters, measure, needs_features
 from adaptinf.pipeline.watched import with_model
@@ -30,7 +32,9 @@ from adaptinf.runs.base import check_base
 from adaptinf.runs.columns import named_columns
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.expected import is_made, missing, missing_stages
+from adaptinf.runs.gates import check_gate
 from adaptinf.runs.making_again import compare_made_again
+from adaptinf.runs.rollback import has_trained
 from adaptinf.runs.same_tests import check_tests
 from adaptinf.runs.stream import join
 from adaptinf.runs.usable import unusable_samples
@@ -43,7 +47,11 @@ def run_all(run: Run, *, num_steps: int | None = None) -> None:
     """Run every step of the stream, continuing where an earlier call stopped.
 
     What finished steps have lost is made again first.
+
+    Raises:
+        GateStopped: as `run_step`.
     """
+    check_gate(run, run.num_finished)
     make_missing(run)
     last = len(run.settings.stream) if num_steps is None else min(num_steps, len(run.settings.stream))
     for step in range(run.num_finished, last):
@@ -56,8 +64,10 @@ def run_step(run: Run, step: int) -> None:
     Raises:
         ConfigError: the stream has no such dataset, the step before it is not finished, or it had other settings.
         StoreError: something that the step needs of earlier steps is missing, or it had another base model.
+        GateStopped: a skill has lost too much (`evaluation_gate`), now or when the step was tested before.
     """
     _check_turn(run, step)
+    check_gate(run, step)
     check_history(run, step)
     run = run.pin_settings()
     check_base(run)
@@ -87,7 +97,7 @@ def make_missing(run: Run) -> None:
             names = [kind.stage for kind in missing_stages(run, step, at_rest=True)] or [Evaluation.stage]
             run.progress.note(f"step {step} lacks {', '.join(names)}: making it again")
             for change in accepted_changes(run):
-                if change.step > step:
+                if change.is_of_inputs and change.step > step:
                     run.progress.note(f"warning: step {step} was made before you accepted {change.line}")
             _take_step(run, step, executor)
     drop_old_arrays(run, run.num_finished - 1)
@@ -117,9 +127,11 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     is_usable = ~np.isin(pool.ids, list(unusable_samples(run, step)))
     clusters = None if measured is None else find_clusters(run, step, measured, executor)
     selection = run.once(step, Selection, lambda _: choose(run, step, pool, features, clusters, is_usable))
-    with_model(run, step, Trained, partial(learn, run, step, pool, selection, executor))
+    if not has_trained(run, step):
+        with_model(run, step, Trained, partial(learn, run, step, pool, selection, executor))
     if run.settings.evaluation and is_tested:
         test_model(run, step, tests, executor)
+    settle(run, step)
     run.once(step, SavedPruning, lambda _: prune_pool(run, step, pool, features, clusters, is_usable, executor))
     drop_old_arrays(run, step)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from adaptinf.data import Evaluation, Selection, Trained
@@ -10,6 +9,7 @@ from adaptinf.distributed.devices import launcher, num_devices
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.executors import Executor
+from adaptinf.pipeline.gating import note_gate, with_gate
 from adaptinf.pipeline.measuring import needs_features
 from adaptinf.pipeline.watched import with_model
 from adaptinf.pool import Pool
@@ -42,9 +42,17 @@ def learn(run: Run, step: int, pool: Pool, selection: Selection, executor: Execu
 
 
 def test_model(run: Run, step: int, tests: list[SkillTest], executor: Executor) -> None:
-    """Add one row to the skill matrix: the model after a step, or the base model for step -1."""
-    evaluation = with_model(run, step, Evaluation, partial(evaluate_step, run, step, tests, executor))
+    """Add one row to the skill matrix, judged by the gate: the model after a step, or the base model for step -1."""
+
+    def compute(part: Path) -> Evaluation:
+        return with_gate(run, step, evaluate_step(run, step, tests, executor, part))
+
+    is_new = not run.has(step, Evaluation)
+    evaluation = with_model(run, step, Evaluation, compute)
+    if is_new:
+        note_gate(run, step)
     averages = averages_of(evaluation.scores)
     micro = metrics.average_accuracy(evaluation.matrix, evaluation.frequency)
     numbers = {"average_accuracy": averages.strict, "micro_accuracy": micro, "average_tolerant": averages.tolerant}
-    run.log_metrics(step, Evaluation.stage, numbers)
+    rejected = {"rejected": True} if evaluation.gate is not None and evaluation.gate.is_rejected else {}
+    run.log_metrics(step, Evaluation.stage, {**numbers, **rejected})

@@ -13,6 +13,7 @@ from adaptinf.report.facts import RunFacts
 from adaptinf.results.intervals import Interval, SizeAlone
 from adaptinf.results.paired import Accuracy, Pair, compare_pairs, size_difference
 from adaptinf.results.records import HF
+from adaptinf.runs.gates import accepted_evaluation_step
 from adaptinf.runs.tested import metrics_of
 from adaptinf.storage.tables import digest
 
@@ -88,7 +89,9 @@ def difference(method: Sequence[RunFacts], baseline: Sequence[RunFacts]) -> Diff
 
 
 def _last_step(fact: RunFacts) -> int:
-    return max(fact.steps_with(Evaluation), default=-1)
+    """Return the newest tested step, but for one at which the gate has stopped the run."""
+    steps = (step for step in fact.steps_with(Evaluation) if fact.rejected.get(step + 1) != "stopped")
+    return max(steps, default=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +107,12 @@ class Tested:
 
     @classmethod
     def after(cls, fact: RunFacts, step: int) -> Tested:
-        """Return the tests of a run after a step, which has an evaluation."""
-        evaluation = fact.load(step, Evaluation)
+        """Return the tests of the model after a step, which has an evaluation.
+
+        If the step was rolled back, that is the model before it.
+        """
+        counted = accepted_evaluation_step(fact.run, step)
+        evaluation = fact.load(step if counted is None else counted, Evaluation)
         table = evaluation.predictions
         items = map(Item, table["skill"], table["id"], table["answers"], table["item"])
         scores = map(Scores, table["score"].tolist(), table["tolerant"].tolist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from adaptinf.pool.catalogue import Catalogue
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
+from adaptinf.runs.gates import accepted_evaluation_step, gate_lines, outcome_of, rejected_rows
 from adaptinf.runs.methods import method_traits
 from adaptinf.runs.tested import metrics_of
 from adaptinf.selection.traits import Role
@@ -25,6 +26,7 @@ SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
 """Settings in which seeds of one method may differ: demo and compare generate data for every seed."""
 CONSEQUENCE = {
     "base": "What changed there may come from the base model and not from the training.",
+    "gate": "The run went on from a model that had lost more than evaluation_gate allows.",
     "tests": "Accuracies before and after are answers to other questions; forgetting counts from there on.",
 }
 """What an accepted change means for the reader of the page."""
@@ -53,8 +55,25 @@ class RunFacts:
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """The newest evaluation, with all rows of the skill matrix so far; None if no skill is tested."""
-        return self.run.newest(Evaluation)
+        """The newest evaluation that counts, with all rows of the skill matrix so far; None if no skill is tested.
+
+        That of a step that the gate has rolled back, or at which it has stopped the run, does not count.
+        """
+        step = accepted_evaluation_step(self.run, len(self.run.config.stream) - 1)
+        return None if step is None else self.run.load(step, Evaluation)
+
+    @cached_property
+    def all_tested(self) -> Evaluation | None:
+        """The newest evaluation, whatever the gate says of its last row: for what shows every row."""
+        newest = self.run.newest(Evaluation)
+        return None if newest is None else replace(newest, rejected_rows=rejected_rows(self.run, newest))
+
+    @cached_property
+    def rejected(self) -> dict[int, str]:
+        """Row of the skill matrix that does not count -> why, in a word."""
+        evaluation = self.all_tested
+        rows = () if evaluation is None else evaluation.rejected_rows
+        return {row: "stopped" if outcome_of(self.run, row - 1) == "stopped" else "rejected" for row in rows}
 
     def evaluation_at(self, row: int) -> Evaluation | None:
         """Return the evaluation behind a row of the skill matrix (0: the base model); None where it is not there."""
@@ -83,6 +102,11 @@ class RunFacts:
         """Sentences about accepted changes of base model and tests, which make rows of the matrix another thing."""
         lines = [f"{change.line}. {CONSEQUENCE[change.what]}" for change in accepted_changes(self.run)]
         return [f"{line[:1].upper()}{line[1:]}" for line in lines]
+
+    @property
+    def gate_notes(self) -> list[str]:
+        """Sentences about the steps that the gate did not pass, or could not decide about."""
+        return list(gate_lines(self.run, range(len(self.run.config.stream))))
 
     def steps_with(self, *stages: type[Artifact]) -> list[int]:
         """Return the steps in which all these stages are finished."""

@@ -65,6 +65,11 @@ class Page:
         """Whether a skill of any run was tested with other items at some step."""
         return any(row.breaks for _, found in self.heat_maps if found is not None for row in found.rows)
 
+    @property
+    def has_rejected(self) -> bool:
+        """Whether a step of any run does not count."""
+        return any(found.rejected for _, found in self.heat_maps if found is not None)
+
 
 def _cut_off_notes(page: Page) -> list[str]:
     """Return a line for each run with skills of which many answers were cut off."""
@@ -162,6 +167,7 @@ def _notes(page: Page) -> list[str]:
         if fact.run.num_finished < len(fact.run.config.stream)
     ]
     found = [f"{fact.label}: {line}" for fact in page.facts for line in fact.changes]
+    found += [f"{fact.label}: {line}." for fact in page.facts for line in fact.gate_notes]
     found += _cut_off_notes(page)
     if waiting:
         found.append(f"Not all steps are finished: {', '.join(waiting)}. The page shows the results so far.")

@@ -105,13 +105,20 @@ def _line_of(skill: str, members: Sequence[RunFacts], field: str) -> np.ndarray:
     `field` of the evaluation: `matrix`, or `tolerant`.
     """
     columns = [
-        100.0 * getattr(fact.evaluation, field)[:, fact.evaluation.skills.index(skill)]
+        100.0 * _counted(getattr(fact.evaluation, field)[:, fact.evaluation.skills.index(skill)], fact)
         for fact in members
         if fact.evaluation and skill in fact.evaluation.skills
     ]
     length = max(map(len, columns), default=0)
     rows = [over_seeds([column[row] for column in columns if row < len(column)]) for row in range(length)]
     return np.array(rows).reshape(-1, 3)
+
+
+def _counted(column: np.ndarray, fact: RunFacts) -> np.ndarray:
+    """Return the accuracies of a skill, NaN in rows that the gate has rejected."""
+    found = np.array(column, np.float64)
+    found[[row for row in fact.rejected if row < len(found)]] = np.nan
+    return found
 
 
 def _curve(group: str, color: int, line: np.ndarray, tolerant: np.ndarray, num_rows: int) -> Curve:

@@ -6,7 +6,7 @@ Shapes: matrix_TS has T rows (row 0 = base model) and S skills, as in `evaluatio
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from adaptinf.data import Evaluation
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.results.intervals import over_seeds
+from adaptinf.runs.gates import DONE, gate_at, outcome_of
 
 NO_SKILLS = "No skill is tested in this run. List test files under evaluation: in stream.yaml, and run it again."
 
@@ -38,6 +39,10 @@ class HeatMap:
     """What metrics find odd about the last predictions, a line per skill."""
     unknown: Sequence[str]
     """Skills with tested values whose tolerant accuracy is not known."""
+    rejected: Sequence[int] = ()
+    """Columns that do not count: the gate has rolled the step back, or has stopped the run there."""
+    gate: Sequence[str] = ()
+    """What the gate found of each step that it judged, a line each."""
 
 
 class HeatCell(NamedTuple):
@@ -76,10 +81,10 @@ class HeatRow(NamedTuple):
 
 def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
     """Return the skill matrix beside the baseline's, skills in the order of introduction; None where there is none."""
-    evaluation = fact.evaluation
-    if evaluation is None:
+    evaluation, counted = fact.all_tested, fact.evaluation
+    if evaluation is None or counted is None:
         return None
-    num_rows = len(evaluation.matrix)
+    num_rows = len(counted.matrix)
     # Two runs are comparable only after the same step and on the same skills.
     is_alike = baseline is not None and baseline.skills == evaluation.skills and len(baseline.matrix) >= num_rows
     others = np.full(len(evaluation.skills), np.nan)
@@ -87,23 +92,35 @@ def heat_map(fact: RunFacts, baseline: Evaluation | None) -> HeatMap | None:
         pairs = zip(evaluation.metrics, baseline.metrics, strict=True)
         # A score by another metric is another thing; where one is not known, they are taken for the same.
         differs = np.array([bool(one and other) and one != other for one, other in pairs])
-        others = np.where(differs, np.nan, baseline.matrix[num_rows - 1])
+        others = np.where(differs | (num_rows - 1 in baseline.rejected_rows), np.nan, baseline.matrix[num_rows - 1])
     order = np.argsort(evaluation.introduced_at, kind="stable")
     return HeatMap(
         run=fact.label,
-        steps=row_names(fact, num_rows),
-        rows=[_heat_row(fact, evaluation, int(skill), float(others[skill])) for skill in order],
+        steps=row_names(fact, len(evaluation.matrix)),
+        rows=[_heat_row(fact, evaluation, counted, int(skill), float(others[skill])) for skill in order],
         has_baseline=is_alike,
         has_tolerant=bool(np.isfinite(evaluation.tolerant).any()),
         remarks=[f"{skill}: {'; '.join(found)}" for skill, found in evaluation.info.get("remarks", {}).items()],
         unknown=[evaluation.skills[skill] for skill in order if _is_unknown(evaluation)[:, skill].any()],
+        rejected=sorted(fact.rejected),
+        gate=list(_gate_lines(fact)),
     )
 
 
-def _heat_row(fact: RunFacts, evaluation: Evaluation, skill: int, other: float) -> HeatRow:
+def _gate_lines(fact: RunFacts) -> Iterator[str]:
+    """Yield a line per step that the gate judged: what became of it, and what was found."""
+    for step in fact.steps_with(Evaluation) if fact.run.settings.evaluation_gate else ():
+        gate, outcome = gate_at(fact.run, step), outcome_of(fact.run, step)
+        if gate is not None and outcome is not None:
+            name = fact.run.config.stream[step].name
+            yield ". ".join([f"Step {step}, {name}: {DONE[outcome]}", *gate.lines(), *filter(None, [gate.size_line])])
+
+
+def _heat_row(fact: RunFacts, evaluation: Evaluation, counted: Evaluation, skill: int, other: float) -> HeatRow:
+    """Return a row of the map: cells of all rows, and what became of the skill by those that count."""
     column, first = evaluation.matrix[:, skill], int(evaluation.introduced_at[skill]) + 1
     known = zip(_known(column), _known(evaluation.tolerant[:, skill]), strict=True)
-    since = evaluation.comparable_matrix[first:, skill]
+    since = _column(counted, counted.comparable_matrix, evaluation.skills[skill])[first:]
     can_change = np.isfinite(since).sum() > 1
     name = evaluation.skills[skill]
     stops = fact.stops.get(name)
@@ -116,8 +133,15 @@ def _heat_row(fact: RunFacts, evaluation: Evaluation, skill: int, other: float) 
         cells=[HeatCell(value, tolerant, row == first) for row, (value, tolerant) in enumerate(known)],
         change=points(float(since[-1] - np.nanmax(since))) if can_change else "",
         breaks=evaluation.breaks.get(name, []),
-        against=points(float(column[-1]) - other),
+        against=points(float(_column(counted, counted.matrix, name)[-1]) - other),
     )
+
+
+def _column(evaluation: Evaluation, matrix: np.ndarray, skill: str) -> np.ndarray:
+    """Return the accuracies of a skill; NaN where it was added to the tests later."""
+    if skill not in evaluation.skills:
+        return np.full(len(matrix), np.nan)
+    return np.asarray(matrix[:, evaluation.skills.index(skill)])
 
 
 def _known(values: np.ndarray) -> list[float | None]:
@@ -140,8 +164,9 @@ def points(difference: float) -> str:
 
 
 def row_names(fact: RunFacts, num_rows: int) -> list[str]:
-    """Return the names of the rows of a skill matrix: base, then the dataset of each step."""
-    return ["base", *(dataset.name for dataset in fact.run.config.stream)][:num_rows]
+    """Return the names of the rows of a skill matrix: base, then the dataset of each step, marked if it is rejected."""
+    names = ["base", *(dataset.name for dataset in fact.run.config.stream)][:num_rows]
+    return [f"{name} ({fact.rejected[row]})" if row in fact.rejected else name for row, name in enumerate(names)]
 
 
 def matrix_figure(facts: Sequence[RunFacts]) -> Figure:
@@ -150,7 +175,7 @@ def matrix_figure(facts: Sequence[RunFacts]) -> Figure:
 
 
 def _matrix_rows(fact: RunFacts) -> list[FigureRow] | str:
-    evaluation = fact.evaluation
+    evaluation = fact.all_tested
     if evaluation is None:
         return NO_SKILLS
     names = row_names(fact, len(evaluation.matrix))
@@ -185,8 +210,9 @@ def by_group(facts: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
 
 
 def _accuracy_rows(members: Sequence[RunFacts]) -> list[FigureRow] | str:
-    curves = [_mean_of_rows(fact.evaluation.matrix) for fact in members if fact.evaluation]
-    tolerant = [_mean_of_rows(_alike(fact.evaluation)) for fact in members if fact.evaluation]
+    tested = [fact.all_tested for fact in members if fact.all_tested]
+    curves = [_mean_of_rows(found.matrix, found.rejected_rows) for found in tested]
+    tolerant = [_mean_of_rows(_alike(found), found.rejected_rows) for found in tested]
     if not curves:
         return NO_SKILLS
     names = row_names(members[0], max(map(len, curves)))
@@ -210,8 +236,10 @@ def _is_unknown(evaluation: Evaluation) -> np.ndarray:
     return found
 
 
-def _mean_of_rows(matrix: np.ndarray) -> np.ndarray:
+def _mean_of_rows(matrix: np.ndarray, rejected: Sequence[int]) -> np.ndarray:
+    """Return the mean of each row; NaN for those that do not count."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a row without tests has no mean
         means: np.ndarray = np.nanmean(matrix, axis=1)
+    means[list(rejected)] = np.nan
     return means

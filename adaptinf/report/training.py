@@ -10,6 +10,7 @@ import numpy as np
 from adaptinf.data import Trained
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
+from adaptinf.runs.gates import is_rolled_back
 
 MAX_RECORDS = 200
 """Records of one step that the page holds: those of a longer log are thinned evenly."""
@@ -21,7 +22,7 @@ def training_figure(facts: Sequence[RunFacts]) -> Figure:
 
 
 def _rows(fact: RunFacts) -> list[FigureRow] | str:
-    steps = fact.steps_with(Trained)
+    steps = [step for step in fact.steps_with(Trained) if not is_rolled_back(fact.run, step)]
     if not steps:
         return "No step of this run has finished training yet."
     rows: list[FigureRow] = []

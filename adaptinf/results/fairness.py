@@ -149,8 +149,10 @@ def seed_lines(records: Sequence[RunRecord]) -> list[str]:
 
 
 def change_lines(records: Sequence[RunRecord]) -> list[str]:
-    """Return a line per accepted change of base model or tests within a run, and what its numbers leave out."""
-    lines = [f"{record.name}, seed {record.seed}: {line}" for record in records for line in record.changes]
+    """Return a line per accepted change or gate within a run, and what its numbers leave out."""
+    lines = [
+        f"{record.name}, seed {record.seed}: {line}" for record in records for line in (*record.changes, *record.gates)
+    ]
     skills = sorted({skill for record in records for skill in record.breaks})
     if skills:
         lines.append(f"forgetting and transfer count from the newest tests on: {', '.join(skills)}")

@@ -100,6 +100,8 @@ class RunResult:
     """The page about the run."""
     notes: tuple[str, ...]
     """Settings that have no effect, one sentence each."""
+    rolled_back: tuple[int, ...] = ()
+    """Steps that the gate has rolled back since a call last said so."""
 
     @property
     def folder(self) -> Path:

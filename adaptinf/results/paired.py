@@ -183,7 +183,7 @@ def _by_size(one: RunRecord, other: RunRecord, skill: str) -> tuple[float, SizeA
 def _accuracy(record: RunRecord, skill: str) -> Accuracy:
     column = record.skills.index(skill)
     return Accuracy(
-        float(record.matrix[-1, column]), float(record.standard_errors[column]), int(record.num_items[column])
+        float(record.accepted.matrix[-1, column]), float(record.standard_errors[column]), int(record.num_items[column])
     )
 
 

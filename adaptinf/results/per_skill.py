@@ -63,7 +63,7 @@ def _line(skill: str, groups: Mapping[str, Sequence[RunRecord]], testing: Sequen
 
 
 def _scores(skill: str, members: Sequence[RunRecord]) -> tuple[Interval, Interval]:
-    own = [(record, record.skills.index(skill)) for record in members if skill in record.skills]
+    own = [(record.accepted, record.skills.index(skill)) for record in members if skill in record.skills]
     strict = over_seeds([100.0 * float(record.matrix[-1, column]) for record, column in own])
     tolerant = [100.0 * float(record.tolerant[-1, column]) for record, column in own]
     # A mean over fewer seeds than the strict one would not be comparable with it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from adaptinf.results.items import THOUSAND, ItemScores
 from adaptinf.results.records import HF, MATRIX_DIGITS, RunRecord, StepRecord
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.gates import accepted_evaluation_step, gate_lines, is_rolled_back
 from adaptinf.runs.methods import method_traits
 from adaptinf.runs.tested import metrics_of
 from adaptinf.storage import tables
@@ -46,6 +47,7 @@ def record_of(
     config, num_steps = run.config, run.num_finished
     evaluation = run.load(num_steps - 1, Evaluation)
     tested = evaluation or _nothing(num_steps)
+    accepted = _newest_accepted(run, tested)
     rare = {skill for skill, is_rare in zip(tested.skills, rare_skills(tested.frequency), strict=True) if is_rare}
     made_by = run.made_by()
     seconds = run.seconds()
@@ -65,17 +67,32 @@ def record_of(
         matrix=np.round(tested.matrix, MATRIX_DIGITS),
         num_items=tested.num_items,
         frequency=np.round(tested.frequency, MATRIX_DIGITS),
-        items=item_scores(tested),
+        items=item_scores(accepted),
         steps=tuple(_step_record(run, step, rare, seconds, in_detail) for step in range(num_steps)),
         made_by=made_by.model_dump() if made_by else {},
         breaks=tested.breaks,
+        rejected=tested.rejected_rows,
+        gates=tuple(gate_lines(run, range(num_steps))),
         changes=tuple(change.line for change in accepted_changes(run)),
         tolerant=np.round(tested.tolerant, MATRIX_DIGITS),
-        standard_errors=np.round(tested.standard_errors[-1], MATRIX_DIGITS) if tested.skills else np.zeros(0),
+        standard_errors=_errors_of(accepted, tested.skills),
         metrics=metrics_of(tested, config),
         tests={skill: found for skill in tested.skills if (found := tested.last_digest(skill)) is not None},
         engine=tested.info.get("engine", HF),
     )
+
+
+def _newest_accepted(run: Run, tested: Evaluation) -> Evaluation:
+    """Return the evaluation of the newest model: that of the last step, or of the one before those rolled back."""
+    step = accepted_evaluation_step(run, run.num_finished - 1) if tested.rejected_rows else None
+    found = None if step is None else run.load(step, Evaluation)
+    return tested if found is None else found
+
+
+def _errors_of(accepted: Evaluation, skills: Sequence[str]) -> np.ndarray:
+    """Return the standard errors of the newest model's accuracies, NaN for skills that it was not tested on."""
+    known = dict(zip(accepted.skills, accepted.standard_errors[-1].tolist(), strict=True)) if accepted.skills else {}
+    return np.round(np.array([known.get(skill, np.nan) for skill in skills], np.float64), MATRIX_DIGITS)
 
 
 def item_scores(evaluation: Evaluation) -> dict[str, ItemScores]:
@@ -112,12 +129,14 @@ def _step_record(
     assert training is not None and pruning is not None, "the step is finished"
     trained = training.info
     left_out = len(trained.get("unreadable", [])) + len(trained.get("without_answer", []))
+    # The saved numbers of a step that was rolled back are those of the step before.
+    is_kept = not is_rolled_back(run, step)
     agreement, rare_share = _skills_at(run, step, rare) if in_detail else (None, None)
     return StepRecord(
         dataset=run.config.stream[step].name,
         pool=pruning.num_found,
-        trained=trained["samples"] - left_out,
-        optimizer_steps=trained.get("optimizer_steps", 0),
+        trained=trained["samples"] - left_out if is_kept else 0,
+        optimizer_steps=trained.get("optimizer_steps", 0) if is_kept else 0,
         selection_seconds=round(sum(seconds.get((step, stage), 0.0) for stage in SELECTION_STAGES), 3),
         training_seconds=seconds.get((step, Trained.stage), 0.0),
         evaluation_seconds=seconds.get((step, Evaluation.stage), 0.0),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adaptinf.data.evaluation import since_breaks
+from adaptinf.data.evaluation import accepted_rows, since_breaks
 from adaptinf.errors import StoreError
 from adaptinf.results.items import ItemScores
 from adaptinf.selection.traits import Traits, traits_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MATRIX_DIGITS = 6
 """Decimals of accuracies, which are in 0..1."""
-SELDOM = ("breaks", "changes")
+SELDOM = ("breaks", "changes", "rejected", "gates")
 """Fields of a record that are written only where there is something to say."""
 HF = "hf"
 """The engine of evaluations that name none: those of earlier versions."""
@@ -100,6 +100,10 @@ class RunRecord:
     """Skill -> rows of the matrix from which on it was tested with other items; as in `Evaluation`."""
     changes: Sequence[str] = ()
     """Changes of base model and tests within the run that its user accepted, a sentence each."""
+    rejected: Sequence[int] = ()
+    """Rows of the matrix whose steps the gate has rolled back: no number counts them."""
+    gates: Sequence[str] = ()
+    """What the gate made of steps that it did not pass, a sentence each."""
     tolerant: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """T x S accuracies whatever the format of the answers; NaN: unknown, as all are if not given."""
     standard_errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -134,12 +138,32 @@ class RunRecord:
         return since_breaks(self.matrix, self.skills, self.breaks)
 
     @property
+    def accepted(self) -> RunRecord:
+        """The record without rejected rows, so that its last row is that of the newest model.
+
+        `steps` are still all steps.
+        """
+        if not self.rejected:
+            return self
+        matrix, introduced_at = accepted_rows(self.matrix, self.introduced_at, self.rejected)
+        earlier = {row: sum(other < row for other in self.rejected) for rows in self.breaks.values() for row in rows}
+        return replace(
+            self,
+            matrix=matrix,
+            introduced_at=introduced_at,
+            tolerant=accepted_rows(self.tolerant, self.introduced_at, self.rejected)[0],
+            breaks={skill: [row - earlier[row] for row in rows] for skill, rows in self.breaks.items()},
+            rejected=(),
+        )
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is a method by its own name, not a variant of one."""
         return self.name == self.method
 
     def __repr__(self) -> str:
-        tested = self.matrix[-1][np.isfinite(self.matrix[-1])] if len(self.matrix) else np.zeros(0)
+        matrix = self.accepted.matrix
+        tested = matrix[-1][np.isfinite(matrix[-1])] if len(matrix) else np.zeros(0)
         parts = [f"RunRecord({self.name!r}, seed {self.seed}: {self.method}", counted(len(self.steps), "step")]
         if len(tested):
             parts.append(f"accuracy {100.0 * tested.mean():.1f} % over {counted(len(tested), 'skill')}")

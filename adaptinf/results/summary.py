@@ -88,12 +88,14 @@ def summarise(record: RunRecord, *, reference: np.ndarray | None = None) -> Summ
     """Return the summary of a run. `reference`: S upper-reference accuracies for the relative gain; None: it is NaN."""
     # A run that tests no skill has a row as well, for its costs.
     # What a skill was and is compares answers to the same questions alone.
+    record = record.accepted
     matrix = record.comparable_matrix if record.skills else np.full((1, 1), np.nan)
     return _summary(record, matrix, reference, strict_and_tolerant(record))
 
 
 def strict_and_tolerant(record: RunRecord) -> StrictAndTolerant | None:
     """Return the numbers of a run by both scores, over the same tested values."""
+    record = record.accepted
     tolerant = since_breaks(record.tolerant, record.skills, record.breaks)
     if not tolerant.size or not np.isfinite(tolerant[-1]).any():
         return None
@@ -107,6 +109,7 @@ def strict_and_tolerant(record: RunRecord) -> StrictAndTolerant | None:
 
 def unknown_tolerant(record: RunRecord) -> tuple[str, ...]:
     """Return the skills with tested values whose tolerant score is not known."""
+    record = record.accepted
     is_unknown = np.isfinite(record.comparable_matrix) & ~np.isfinite(record.tolerant)
     return tuple(skill for skill, lacks in zip(record.skills, is_unknown.any(axis=0), strict=True) if lacks)
 
@@ -152,7 +155,7 @@ def upper_reference(records: Sequence[RunRecord]) -> tuple[np.ndarray | None, st
     It is the last row of the upper reference (multitask) where that was run; else the best that the lower reference
     (sequential) ever reached on each skill; else nothing (docs/evaluation.md).
     """
-    tested = [record for record in records if record.skills and record.steps]
+    tested = [record.accepted for record in records if record.skills and record.steps]
     # A variant of a method stands in for it only where the method itself was not run.
     by_role = {record.method_traits.role: record for record in sorted(tested, key=lambda record: record.is_plain)}
     upper, lower = by_role.get("upper reference"), by_role.get("lower reference")

@@ -1,4 +1,4 @@
-"""adaptinf accept: the user takes a changed base model, or changed tests, as they are."""
+"""adaptinf accept: the user takes a changed base model, changed tests, or a step that the gate stopped, as it is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from adaptinf.errors import ConfigError
 from adaptinf.runs import Run
-from adaptinf.runs.acceptance import ACCEPTABLE, Accepted
+from adaptinf.runs.acceptance import ACCEPTABLE, Accepted, note_accepted
 from adaptinf.runs.base import accept_base, unfinished_work
+from adaptinf.runs.gates import GATE, digest_of, gate_at, outcome_of
 from adaptinf.runs.same_tests import accept_tests
 from adaptinf.words import known_names
 
@@ -37,10 +38,10 @@ def accept(run: Run, what: str) -> Acceptance:
     Raises:
         ConfigError: nothing of that name can be accepted, no step has begun, or the input is not there.
     """
-    if what == "gate":
-        raise ConfigError(f"{run.folder} has no gate that stopped it; {' and '.join(ACCEPTABLE)} can be accepted")
     if what not in ACCEPTABLE:
         raise ConfigError(f"{what!r} cannot be accepted; {known_names(what, ACCEPTABLE)}")
+    if what == GATE:
+        return _accept_gate(run)
     change = accept_base(run) if what == "base" else accept_tests(run)
     if change is None:
         step, path = max(0, run.num_finished - 1), run.settings.model.path
@@ -52,3 +53,29 @@ def accept(run: Run, what: str) -> Acceptance:
     values = [f"{key}: {change.was[key]} before, {change.now[key]} now" for key in change.was]
     begun_with = f"; removed what was begun with the former one: {', '.join(map(str, removed))}" if removed else ""
     return Acceptance(change=change, removed=removed, text=f"accepted: {change.line}; {'; '.join(values)}{begun_with}")
+
+
+def _accept_gate(run: Run) -> Acceptance:
+    """Take the step at which the gate has stopped a run as it is.
+
+    Raises:
+        ConfigError: the gate has not stopped it.
+    """
+    step = run.num_finished
+    gate, outcome = gate_at(run, step), outcome_of(run, step)
+    if gate is None or outcome not in ("stopped", "accepted"):
+        raise ConfigError(
+            f"{run.folder} has no gate that stopped it; `adaptinf status {run.folder}` says what the gate found"
+        )
+    if outcome == "accepted":
+        return Acceptance(change=None, removed=(), text=f"nothing to accept: step {step} was accepted before")
+    lost = gate.of("dropped")
+    change = Accepted(
+        what="gate",
+        step=step,
+        was={skill.skill: skill.line for skill in lost},
+        now={GATE: digest_of(run, step)},
+        text="; ".join(skill.line for skill in lost),
+    )
+    note_accepted(run, change)
+    return Acceptance(change=change, removed=(), text=f"accepted: {change.line}; repeat the command to go on from it")

@@ -1,4 +1,4 @@
-"""Changes of a run's inputs that its user has accepted, one line each in accepted.jsonl."""
+"""What a run's user has accepted, one line each in accepted.jsonl: changed inputs, and steps that the gate stopped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from adaptinf.runs import Run
 from adaptinf.runs.layout import Layout
 from adaptinf.storage import store
 
-What = Literal["base", "tests"]
-"""The inputs of a run that must not change between its steps, unless that is accepted."""
+What = Literal["base", "tests", "gate"]
+"""The inputs of a run that must not change between its steps, and a step that the gate has stopped."""
 ACCEPTABLE: tuple[What, ...] = get_args(What)
 
 
@@ -35,8 +35,15 @@ class Accepted:
     @property
     def line(self) -> str:
         """The change and where it takes effect, in a sentence."""
+        if self.what == "gate":
+            return f"step {self.step}, which the gate had stopped ({self.text})"
         named = "another base model" if self.what == "base" else "other tests"
         return f"{named} from step {self.step} on ({self.text})"
+
+    @property
+    def is_of_inputs(self) -> bool:
+        """Whether an input of the run has changed, so that steps before and after are not made of the same."""
+        return self.what != "gate"
 
 
 def accepting(run: Run, what: What) -> str:

@@ -89,20 +89,20 @@ def _problem(place: Path) -> str | None:
 
 def _bring(made: Path, target: Path) -> None:
     """Link a shared stage's files into a run, whole or not at all."""
-    _linked(made, store.part_of(target))
+    linked_copy(made, store.part_of(target))
     store.complete(target)
 
 
 def _give(target: Path, place: Path, cost: dict[str, Any]) -> None:
     """Link a run's stage into the shared folder, whole or not at all."""
     part = store.part_of(place)
-    _linked(target, part / MADE)
+    linked_copy(target, part / MADE)
     tables.write_json(part / COST, cost)
     store.complete(place)
 
 
-def _linked(source: Path, target: Path) -> None:
-    """Make `target` a folder of the same files; leftovers of a killed process are removed."""
+def linked_copy(source: Path, target: Path) -> None:
+    """Make `target` a folder of the same files, linked where that is possible; what stands there is removed."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for path in sorted(source.rglob("*")):

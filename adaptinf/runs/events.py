@@ -17,6 +17,9 @@ from typing import Any
 from adaptinf.storage import store
 from adaptinf.storage.digests import FileState, file_state
 
+ROLLBACK, REPORTED = "rollback", "rollback_reported"
+"""Events about steps that the gate has rolled back."""
+
 
 @contextmanager
 def logged(log: Path, step: int, stage: str, part: Path) -> Iterator[None]:
@@ -54,6 +57,27 @@ def note_made_again(log: Path, step: int, stage: str, differing: Sequence[str]) 
 def note_correction(log: Path, step: int, file: str, name: str) -> None:
     """Append that the user corrected the pool from a step on, by a line in a file of it, which must be there since."""
     store.append_line(log, {"step": step, "event": "correction", "file": file, "name": name})
+
+
+def note_rollback(log: Path, step: int) -> None:
+    """Append that the training of a step is taken back."""
+    store.append_line(log, {"step": step, "event": ROLLBACK})
+
+
+def note_reported(log: Path) -> None:
+    """Append that a command has told its user of every rollback so far."""
+    store.append_line(log, {"event": REPORTED})
+
+
+def unreported_rollbacks(log: Path) -> tuple[int, ...]:
+    """Return the steps that were rolled back since a command told its user so for the last time."""
+    found = dict[int, None]()
+    for event in records(log):
+        if event.get("event") == REPORTED:
+            found.clear()
+        elif event.get("event") == ROLLBACK and isinstance(event.get("step"), int):
+            found[event["step"]] = None
+    return tuple(found)
 
 
 def corrected(log: Path) -> dict[str, int]:

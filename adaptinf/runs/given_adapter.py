@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptinf.config import LoraConfig, RunConfig
-from adaptinf.data import Trained
+from adaptinf.runs.gates import has_kept_weights
 from adaptinf.runs.layout import Layout
 
 FILE = "adapter_config.json"
@@ -36,7 +36,7 @@ def is_needed(config: RunConfig, run: Layout) -> bool:
     Where every step has an adapter of its own, each of them is merged into the base model anew.
     """
     is_merged_anew = config.training.adapter == "merge" and config.training.tune != "full"
-    return is_merged_anew or not run.has(0, Trained)
+    return is_merged_anew or not has_kept_weights(run)
 
 
 def with_given_lora(config: RunConfig, pinned: RunConfig | None) -> RunConfig:

@@ -21,6 +21,7 @@ REPORT = "report.html"
 TRIAL = "trial.json"
 BASE_MODEL = "base.json"
 ACCEPTED = "accepted.jsonl"
+REJECTED_MODEL = "model-rejected"
 OWN_NAMES = (POOL, BASE, STEPS, METRICS, EVENTS, REPORT)
 """What a run writes beside its configuration, which is written first."""
 BASE_STEP = -1
@@ -112,6 +113,10 @@ class Layout:
     def stage_folder(self, step: int, stage: type[store.Artifact]) -> Path:
         """Return the folder of a stage's artifact."""
         return _stage_folder(self.folder, step, stage.stage)
+
+    def rejected_model_folder(self, step: int) -> Path:
+        """Return the folder of the weights that a step has trained and that the gate has taken back."""
+        return self.step_folder(step) / REJECTED_MODEL
 
     def has(self, step: int, *stages: type[store.Artifact]) -> bool:
         """Tell whether these stages of a step are finished."""

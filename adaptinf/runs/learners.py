@@ -9,6 +9,8 @@ from adaptinf.config import ModelConfig, RunConfig
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.runs import Run
 from adaptinf.runs.damage import weights_folder
+from adaptinf.runs.gates import kept_steps, newest_kept
+from adaptinf.runs.rollback import folder_to_test
 
 
 def learner_at_start(settings: RunConfig, adapter_seed: int) -> LearnerRecipe:
@@ -33,25 +35,46 @@ def _given_adapter(model: ModelConfig) -> tuple[Path, ...]:
 def learner_before(run: Run, step: int) -> LearnerRecipe:
     """Return how to make the learner that training at `step` starts from: the model after the step before."""
     training = run.settings.training
-    if step == 0:
+    is_continued = training.tune == "lora" and training.adapter == "continue"
+    newest = newest_kept(run, step - 1)
+    if step == 0 or (is_continued and newest < 0):
         return learner_at_start(run.settings, run.seed("adapter", 0))
-    if training.tune == "full":
-        return learner_after(run, step - 1)
-    if training.adapter == "continue":
-        return LearnerRecipe(model=run.settings.model, continued=weights_folder(run, step - 1))
-    return replace(learner_after(run, step - 1), new_adapter_seed=run.seed("adapter", step))
+    if is_continued:
+        return LearnerRecipe(model=run.settings.model, continued=weights_folder(run, newest))
+    before = learner_after(run, step - 1)
+    return before if training.tune == "full" else replace(before, new_adapter_seed=run.seed("adapter", step))
 
 
 def learner_after(run: Run, step: int) -> LearnerRecipe:
-    """Return how to make the model after `step` with every adapter merged into its weights; step -1: the base model."""
-    model, training = run.settings.model, run.settings.training
-    if training.tune == "full" and step >= 0:
-        return LearnerRecipe(model=model.model_copy(update={"path": str(weights_folder(run, step))}))
-    first = 0 if training.adapter == "merge" else max(step, 0)
-    trained = tuple(weights_folder(run, older) for older in range(first, step + 1))
+    """Return how to make the model after `step` with every adapter merged into its weights; step -1: the base model.
+
+    What a step has trained and the gate has taken back is no part of it.
+    """
+    steps = kept_steps(run, step) if _is_merged_anew(run) else [newest_kept(run, step)]
+    return _with_weights(run, tuple(weights_folder(run, kept) for kept in steps if kept >= 0))
+
+
+def learner_to_test(run: Run, step: int) -> LearnerRecipe:
+    """Return how to make the model that `step` trained, as `learner_after`, also where the gate has taken it back."""
+    if step < 0:
+        return learner_after(run, step)
+    earlier = kept_steps(run, step - 1) if _is_merged_anew(run) else []
+    return _with_weights(run, (*(weights_folder(run, kept) for kept in earlier), folder_to_test(run, step)))
+
+
+def _is_merged_anew(run: Run) -> bool:
+    """Tell whether the model after a step has the adapters of all steps before."""
+    return run.settings.training.tune == "lora" and run.settings.training.adapter == "merge"
+
+
+def _with_weights(run: Run, folders: tuple[Path, ...]) -> LearnerRecipe:
+    """Return how to make the model with the weights that steps trained; none: the base model."""
+    model = run.settings.model
+    if run.settings.training.tune == "full" and folders:
+        return LearnerRecipe(model=model.model_copy(update={"path": str(folders[-1])}))
     # A continued adapter holds everything since `model.adapter`.
-    given = _given_adapter(model) if training.adapter == "merge" or step < 0 else ()
-    return LearnerRecipe(model=model, merged=given + trained)
+    given = _given_adapter(model) if run.settings.training.adapter == "merge" or not folders else ()
+    return LearnerRecipe(model=model, merged=given + folders)
 
 
 def learner_that_measures(run: Run, step: int) -> LearnerRecipe:

@@ -20,6 +20,7 @@ from adaptinf.outside import Command
 from adaptinf.pool import Pool
 from adaptinf.runs import Run
 from adaptinf.runs.damage import weights_folder
+from adaptinf.runs.gates import kept_steps
 from adaptinf.runs.learners import learner_before
 from adaptinf.runs.trainer_command import PLACE, folder_of, timeout_of
 from adaptinf.runs.trainer_data import adapter_to_train, clear, unreadable_images, write_trainer_data
@@ -94,7 +95,7 @@ def _start(run: Run, step: int, part: Path) -> Start:
     model = recipe.model.path
     if recipe.merged:
         model = str(_merged(recipe, part, run.settings.model.path))
-    earlier = tuple(weights_folder(run, older) for older in range(step))
+    earlier = tuple(weights_folder(run, older) for older in kept_steps(run, step - 1))
     return Start(recipe=recipe, model=model, tune=training.tune, place=PLACE, earlier=earlier)
 
 

@@ -13,7 +13,7 @@ from adaptinf.evaluation.engines import engine_problem
 from adaptinf.evaluation.harness.tests import harness_problems
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import Run, column_names, given_adapter, trainer_command
+from adaptinf.runs import Run, column_names, gates, given_adapter, trainer_command
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, traits_of, with_options
@@ -46,6 +46,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += [f"stream: {dataset.name}: {folder} does not exist" for folder in gone]
     problems += missing_files(config.evaluation)
     problems += harness_problems(config)
+    problems += gates.problems(config, folder)
     problems += unknown_introductions(config.evaluation, config.stream) if whole_stream else []
     with registry.scope(config.plugins):
         problems += _unknown_names(config)
@@ -72,7 +73,12 @@ def unused(config: RunConfig) -> list[str]:
 
     `config` has passed `check`.
     """
-    return given_adapter.contradictions(config) + _unused_scorers(config) + _unused_workers(config)
+    return [
+        *given_adapter.contradictions(config),
+        *_unused_scorers(config),
+        *_unused_workers(config),
+        *gates.unused(config),
+    ]
 
 
 def _unused_workers(config: RunConfig) -> list[str]:

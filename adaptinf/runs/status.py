@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.expected import missing
+from adaptinf.runs.gates import Outcome, gate_at, outcome_of
 from adaptinf.runs.step_folders import StepFolders
 from adaptinf.runs.tested import NewestTest, averages_after, newest_test
 from adaptinf.runs.usable import unusable_counts
@@ -30,6 +31,15 @@ from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Judged(NamedTuple):
+    """What the gate made of a step."""
+
+    outcome: Outcome
+    """What became of it."""
+    findings: tuple[str, ...]
+    """What was found, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +73,11 @@ class StepStatus:
     """The same whatever the format of the answers; None: not tested, or that of a skill is not known."""
     seconds: float | None
     """Time spent on the step so far; None: it has not begun."""
+    gate: Outcome | None
+    """What became of the step under the gate: `passed`, `warned`, `stopped`, `accepted` (after it was stopped) or
+    `rolled back`, so that its row does not count; None: it was not judged."""
+    gate_findings: tuple[str, ...]
+    """Drops that count, drops that are not decided, and skills that are not compared or by size alone, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +87,9 @@ class Status:
     folder: Path
     """The run folder."""
     state: str
-    """`running`: a process works on it; `stopped`: one was killed or failed in the middle of a step; `waiting`: some
-    datasets wait, of which nothing has begun, or are still to be added; `finished`: nothing waits."""
+    """`running`: a process works on it; `stopped`: one was killed or failed in the middle of a step; `held`: the gate
+    has stopped it, until its user decides; `waiting`: some datasets wait, of which nothing has begun, or are still to
+    be added; `finished`: nothing waits."""
     process: int | None
     """Process id of the one that works on it; None: nobody does, or its lock does not say."""
     method: str
@@ -138,10 +154,11 @@ def status_of(run: Run) -> Status:
     seconds, holder, folders = run.seconds(), lock.holder(run.folder), StepFolders.of(run)
     datasets = {dataset: dataset_info(dataset.folder) for dataset in stored_datasets(run.pool_folder)}
     pruned = [step for step in range(len(run.settings.stream)) if folders.has(step, SavedPruning)]
+    judged = _judged(run, folders)
     prunings = {step: SavedPruning.load_counts(run.stage_folder(step, SavedPruning)) for step in pruned}
     return Status(
         folder=run.folder,
-        state="running" if holder else _state_at_rest(run),
+        state="running" if holder else _state_at_rest(run, judged),
         process=holder.process if holder else None,
         method=run.settings.selection.method,
         budget=run.settings.selection.budget,
@@ -155,7 +172,7 @@ def status_of(run: Run) -> Status:
         accepted=tuple(change.line for change in accepted_changes(run)),
         logs=tuple(_harness_logs(run, folders)),
         newest_test=newest_test(run, folders),
-        steps=tuple(_step_statuses(run, folders, seconds, datasets, prunings)),
+        steps=tuple(_step_statuses(run, folders, seconds, datasets, prunings, judged)),
     )
 
 
@@ -167,8 +184,23 @@ def _harness_logs(run: Run, folders: StepFolders) -> Iterator[str]:
                 yield path.relative_to(run.folder).as_posix()
 
 
-def _state_at_rest(run: Run) -> str:
+def _judged(run: Run, folders: StepFolders) -> dict[int, Judged]:
+    """Return step -> what the gate made of it; without steps that were not judged."""
+    if run.settings.evaluation_gate is None:
+        return {}
+    found = {}
+    for step in range(len(run.settings.stream)):
+        gate = gate_at(run, step) if folders.has(step, Evaluation) else None
+        outcome = outcome_of(run, step) if gate is not None else None
+        if gate is not None and outcome is not None:
+            found[step] = Judged(outcome, (*gate.lines(), *filter(None, [gate.size_line])))
+    return found
+
+
+def _state_at_rest(run: Run, judged: Mapping[int, Judged]) -> str:
     """Return the state of a run that nobody works on."""
+    if any(one.outcome == "stopped" for one in judged.values()):
+        return "held"
     length = len(run.config.stream)
     # Of a dataset that `add` refused, nothing but a line in the log is left.
     unended = [(step, stage) for step, stage in events.unended(run.events_file) if step < length]
@@ -220,6 +252,7 @@ def _step_statuses(
     seconds: Mapping[tuple[int, str], float],
     datasets: Mapping[StoredDataset, dict[str, Any]],
     prunings: Mapping[int, PruningCounts],
+    judged: Mapping[int, Judged],
 ) -> Iterator[StepStatus]:
     """Yield the state of every step; what all of them ask for is looked up once, as there may be thousands."""
     lost, spent = defaultdict[int, list[str]](list), defaultdict[int, list[float]](list)
@@ -245,6 +278,8 @@ def _step_statuses(
             average_accuracy=averages.strict,
             average_tolerant=averages.tolerant,
             seconds=round(sum(spent[step]), 1) if spent[step] else None,
+            gate=judged[step].outcome if step in judged else None,
+            gate_findings=judged[step].findings if step in judged else (),
         )
 
 

@@ -20,7 +20,7 @@ from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.pool.corrections import withdrawn_datasets
 from adaptinf.runs import Run
 from adaptinf.runs.base import KeptBase
-from adaptinf.runs.learners import learner_after
+from adaptinf.runs.learners import learner_to_test
 from adaptinf.runs.same_tests import check_harness
 from adaptinf.storage import checksums
 
@@ -58,7 +58,7 @@ def evaluate_step(run: Run, step: int, tests: Sequence[SkillTest], executor: Exe
 
         own = np.array([skill.command is None for skill in skills])
         answered = evaluate(
-            learner_after(run, step),
+            learner_to_test(run, step),
             tests,
             step=step,
             introduced_at=introduced_at[own],
@@ -108,7 +108,7 @@ def _step_model(run: Run, step: int) -> StepModel:
 
     Where its weights are those of the base with several adapters on top of them, it exists only once they are merged.
     """
-    recipe, base = learner_after(run, step), run.settings.model.path
+    recipe, base = learner_to_test(run, step), run.settings.model.path
     is_merged = bool(recipe.merged) and run.settings.training.adapter == "merge"
     return StepModel(
         model=None if is_merged else _absolute(recipe.model.path),

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptinf.data import Checked, SavedPruning
+from adaptinf.data import Checked, SavedPruning, Trained
 from adaptinf.errors import StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.intake import STATE_FILE, content_of
 from adaptinf.progress import Bar, Progress
 from adaptinf.runs import Run
 from adaptinf.runs.expected import missing, undone
-from adaptinf.runs.layout import BASE_STEP
+from adaptinf.runs.layout import BASE_STEP, REJECTED_MODEL
 from adaptinf.runs.stream import recorded_content
 from adaptinf.storage import checksums
 from adaptinf.verify.base_model import model_damage
@@ -59,7 +59,9 @@ def examine(run: Run, progress: Progress) -> Examination:
     with progress.stage("verify", 1 + total // MEGABYTE, unit="MB") as bar:
         on_read = _Megabytes(bar).add
         for place in found.places:
-            read_folder(run, place, (place.step, place.stage) in ends, found.reading, on_read)
+            # A model that was taken back was trained, and sealed, as that of its step.
+            stage = Trained.stage if place.stage == REJECTED_MODEL else place.stage
+            read_folder(run, place, (place.step, stage) in ends, found.reading, on_read)
         found.others += export_damage(run, found.reading, on_read)
         bar.advance()
     found.reading.unlisted += strange(run)

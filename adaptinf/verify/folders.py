@@ -12,10 +12,10 @@ from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.merging import DATA_FILE, REPAIRED_FILE
 from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
-from adaptinf.runs.layout import BASE_STEP
+from adaptinf.runs.layout import BASE_STEP, REJECTED_MODEL
 from adaptinf.storage import store
 
-KINDS: dict[str, type[store.Artifact]] = {kind.stage: kind for kind in ARTIFACTS}
+KINDS: dict[str, type[store.Artifact]] = {**{kind.stage: kind for kind in ARTIFACTS}, REJECTED_MODEL: Trained}
 """Stage by the name of its folder."""
 LOSES = {
     POOL_STAGE: "the samples that arrived at step {step}: no later step can select or train on them",
@@ -24,6 +24,7 @@ LOSES = {
     Clusters.stage: "the clusters that step {step} selected from, which explain and the report show",
     Selection.stage: "which samples step {step} trained on, and why",
     Trained.stage: "the model after step {step}, which later steps go on from",
+    REJECTED_MODEL: "the model that step {step} trained and the gate has taken back; nothing goes on from it",
     Evaluation.stage: "accuracies and answers {after}",
     SavedPruning.stage: "which samples step {step} took out of the pool: no later step knows its pool without it",
 }
@@ -33,6 +34,7 @@ LOSES_LESS = {
     (POOL_STAGE, REPAIRED_FILE): "what the reader changed in samples of step {step}; the samples are whole",
     (Trained.stage, Trained.LOG): "the log of the training of step {step}; the weights are whole",
     (Trained.stage, Trained.OUTPUT): "what the trainer of step {step} printed; the weights are whole",
+    (Evaluation.stage, Evaluation.GATE): "what the gate found {after}, and so which model later steps go on from",
     (Evaluation.stage, Evaluation.PREDICTIONS): "the answers {after}; the accuracies are whole",
     (Evaluation.stage, store.REJECTED): "which test rows were rejected {after}",
 }
@@ -55,6 +57,8 @@ class Place:
 
     def folder(self, run: Run) -> Path:
         """Return where it lies."""
+        if self.stage == REJECTED_MODEL:
+            return run.rejected_model_folder(self.step)
         kind = self.kind
         return _dataset_folder(run, self.step) if kind is None else run.stage_folder(self.step, kind)
 
@@ -74,6 +78,8 @@ def finished(run: Run) -> Iterator[Place]:
     numbers = {int(path.name) for path in steps if path.name.isdigit()}
     for step in (BASE_STEP, *sorted(numbers)):
         yield from (Place(step, kind.stage) for kind in ARTIFACTS if run.has(step, kind))
+        if run.rejected_model_folder(step).exists():
+            yield Place(step, REJECTED_MODEL)
 
 
 def strange(run: Run) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from adaptinf.pool.corrections import RESTORED, WITHDRAWN
 from adaptinf.runs import Run, events
+from adaptinf.runs.layout import REJECTED_MODEL
 from adaptinf.storage import lines, sealed_text
 from adaptinf.verify.findings import Damage
 from adaptinf.verify.folders import Place
@@ -138,7 +139,8 @@ def damage_of(log: Log, wrong: tuple[str, ...]) -> Damage | None:
 def unrecorded(read: ReadLog, places: list[Place]) -> list[str]:
     """Return a sentence per finished folder whose end the log of events does not have: lines have gone from it."""
     ended = {(line.record.get("step"), line.record.get("stage")) for line in read.lines if is_end(line)}
-    lost = [place for place in places if (place.step, place.stage) not in ended]
+    # A model that was taken back was trained under the name of the stage.
+    lost = [place for place in places if place.stage != REJECTED_MODEL and (place.step, place.stage) not in ended]
     return [f"has no record of the end of {place.stage} at step {place.step}: lines of it are gone" for place in lost]
 
 

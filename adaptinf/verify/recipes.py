@@ -5,7 +5,7 @@ check        the dataset that arrived
 features     the pool as the step found it, the weights before it
 clusters     the arrays of the features
 selection    features, clusters, the pool
-model        the selection, the pool, the weights before it
+model        the selection, the pool, the weights before it; of a step that was rolled back the model before it
 evaluation   the weights after the step, the evaluation before it
 pruning      the arrays of the features, clusters, the pool
 """
@@ -13,14 +13,18 @@ pruning      the arrays of the features, clusters, the pool
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.errors import StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import Accepted
-from adaptinf.runs.layout import BASE_STEP
+from adaptinf.runs.gates import is_rolled_back
+from adaptinf.runs.layout import BASE_STEP, REJECTED_MODEL
 from adaptinf.runs.methods import array_inputs, measures
 from adaptinf.verify.folders import Place
 
@@ -62,6 +66,12 @@ class Recipes:
     def _own_obstacle(self, place: Place) -> str | None:
         if place.stage == POOL_STAGE:
             return self._obstacle_of_dataset(place.step)
+        if place.stage == REJECTED_MODEL:
+            return "it was trained before the gate took the step back, and no command trains it again"
+        if place.stage == Evaluation.stage and is_taken_back(self.run, place.step):
+            rejected = self.run.rejected_model_folder(place.step)
+            if not rejected.exists():
+                return f"{rejected}, the model that it has tested, is gone"
         if place.stage in MODEL_STAGES and (gone := _gone(self.run, place)):
             return f"{gone} is gone"
         if place.stage in self.changed:
@@ -123,11 +133,18 @@ def inputs(run: Run, place: Place) -> Iterator[Place]:
         return
     if place.stage == Evaluation.stage:
         yield from (Place(arrived, POOL_STAGE) for arrived in range(max(step, 0) + 1))
-        yield from _weights(run, step)
+        if is_taken_back(run, step):
+            yield Place(step, REJECTED_MODEL)
+            yield from _weights(run, step - 1) if _is_merged_anew(run) else ()
+        else:
+            yield from _weights(run, step)
         yield from (Place(step - 1, Evaluation.stage) for _ in range(step > BASE_STEP))
         return
     if place.stage == Clusters.stage:
         yield Place(step, Features.stage)
+        return
+    if place.stage == Trained.stage and is_taken_back(run, step):
+        yield from (Place(step - 1, Trained.stage) for _ in range(step > 0))
         return
     yield from _pool(step)
     if place.stage == Features.stage:
@@ -148,5 +165,19 @@ def _pool(step: int) -> Iterator[Place]:
 
 def _weights(run: Run, step: int) -> Iterator[Place]:
     """Yield the weights of the model after a step; none for the base model."""
-    first = 0 if run.settings.training.adapter == "merge" and run.settings.training.tune != "full" else max(step, 0)
-    yield from (Place(trained, Trained.stage) for trained in range(first, step + 1))
+    kept = (older for older in range(step, BASE_STEP, -1) if not is_taken_back(run, older))
+    steps = sorted(kept) if _is_merged_anew(run) else list(islice(kept, 1))
+    yield from (Place(trained, Trained.stage) for trained in steps)
+
+
+def _is_merged_anew(run: Run) -> bool:
+    return run.settings.training.adapter == "merge" and run.settings.training.tune != "full"
+
+
+def is_taken_back(run: Run, step: int) -> bool:
+    """Tell whether a step was rolled back, as far as that can be told of a run that may be damaged."""
+    if run.rejected_model_folder(step).exists():
+        return True
+    with suppress(StoreError):  # found as damage of its folder
+        return is_rolled_back(run, step)
+    return False

@@ -13,6 +13,7 @@ from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import Accepted, accepted_changes
 from adaptinf.runs.base import changed_base
+from adaptinf.runs.layout import REJECTED_MODEL
 from adaptinf.runs.making_again import former_of
 from adaptinf.runs.same_tests import changed_items
 from adaptinf.storage import checksums
@@ -29,6 +30,7 @@ WITHOUT = {
     Clusters.stage: "weights, selections and accuracies do not need it",
     Selection.stage: "weights and accuracies do not need it; an export of its step does",
     Trained.stage: "tables, report and the weights of other steps do not need it; a step after it does",
+    REJECTED_MODEL: "everything works but a second test of that model",
     Evaluation.stage: "weights and selections do not need it; the next step does, for its table of accuracies",
     SavedPruning.stage: "the weights in steps/*/model can be used; further steps need it",
 }

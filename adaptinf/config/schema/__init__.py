@@ -10,7 +10,7 @@ from adaptinf.config.schema.data import (
     SourceConfig,
     folder_list,
 )
-from adaptinf.config.schema.evaluation import HARNESS_KEYS, SkillConfig
+from adaptinf.config.schema.evaluation import HARNESS_KEYS, GateConfig, SkillConfig
 from adaptinf.config.schema.model import LoraConfig, ModelConfig
 from adaptinf.config.schema.run import MadeBy, RayConfig, RunConfig
 from adaptinf.config.schema.section import Section
@@ -30,6 +30,7 @@ __all__ = [
     "DataConfig",
     "DatasetConfig",
     "ExtractionConfig",
+    "GateConfig",
     "HARNESS_KEYS",
     "LoraConfig",
     "MAX_ROW_BYTES",

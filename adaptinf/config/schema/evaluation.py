@@ -1,4 +1,4 @@
-"""Section `evaluation`: the skills to test."""
+"""Sections `evaluation` and `evaluation_gate`: the skills to test, and what happens when one has lost too much."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from adaptinf.config.schema.data import SourceConfig
-from adaptinf.config.schema.section import Duration
+from adaptinf.config.schema.section import Duration, Section
 
 
 def _as_text(value: object) -> object:
@@ -82,3 +82,12 @@ class SkillConfig(SourceConfig):
         if self.boxes is not None and "boxes" in self.options:
             raise ValueError("boxes and options: {boxes: ...} are both given; keep boxes")
         return self
+
+
+class GateConfig(Section):
+    """What happens after a step when a skill has lost too much since its best accepted row."""
+
+    max_drop: float = Field(default=3.0, ge=0, lt=100)
+    """Largest drop that passes, in points; a larger one counts when its interval over the test items excludes 0."""
+    action: Literal["stop", "warn", "rollback"] = "stop"
+    """stop: wait for `adaptinf accept RUN gate`; warn: go on; rollback: go on from the model before the step."""

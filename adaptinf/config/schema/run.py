@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from adaptinf.config.schema.data import DataConfig, DatasetConfig
-from adaptinf.config.schema.evaluation import SkillConfig
+from adaptinf.config.schema.evaluation import GateConfig, SkillConfig
 from adaptinf.config.schema.model import ModelConfig
 from adaptinf.config.schema.section import Duration, Section
 from adaptinf.config.schema.stages import ClusteringConfig, ExtractionConfig, PruningConfig, SelectionConfig
@@ -61,6 +61,8 @@ class RunConfig(Section):
     """Step 3."""
     evaluation: list[SkillConfig] = []
     """Skills to test after every step."""
+    evaluation_gate: GateConfig | None = None
+    """What happens when a skill has lost too much, such as {max_drop: 3.0, action: stop}; null: nothing."""
     evaluation_engine: Literal["hf", "vllm"] = "hf"
     """What answers the tests: transformers, or vLLM (pip install 'adaptinf[vllm]'); fixed by the first evaluation."""
     plugins: list[str] = []
