@@ -1,5 +1,5 @@
 # make demo: the whole loop on a small real stream.   make test: the tests.   make check: lint and types.
-# make test-fast: the tests that load no model, open no browser and build no site.
+# make test-fast: the tests that load no model, open no browser and build no site.   make test-ray: those on a Ray cluster.
 # make docs: the documentation as a site in site/.
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: demo test test-fast test-slow check docs format wheel clean
+.PHONY: demo test test-fast test-ray test-slow check docs format wheel clean
 
 demo: $(STAMP)
 	$(BIN)/adaptinf demo
@@ -19,6 +19,10 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow and not gpu and not ray and not heavy"
+
+# One process: each test uses both cores.
+test-ray: $(STAMP)
+	$(BIN)/python -m pytest -q -m "ray and not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m "slow or ray"

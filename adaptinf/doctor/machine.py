@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -120,10 +121,25 @@ def _devices() -> list[Check]:
         checks.append(
             Check(f"cuda:{number}", f"{properties.name}, {format_bytes(properties.total_memory)}, {bfloat16}", True)
         )
-    if len(checks) == 1:
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    checks += mixed_gpus(names)
+    if not names:
         advice = "models of billions of weights need a GPU; very small ones run on this machine"
         checks.append(Check("gpu", "none that torch can use", True, advice))
     return checks
+
+
+def mixed_gpus(types: Sequence[str]) -> list[Check]:
+    """Return a warning where GPUs are of several types, which is no fault of the machine."""
+    counts = Counter(types)
+    if len(counts) < 2:
+        return []
+    found = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()))
+    advice = (
+        "last bits of vectors, scores and answers may depend on which GPU made them, so that two runs may differ; for "
+        "the same bytes name GPUs of one type in CUDA_VISIBLE_DEVICES, or use nodes with one type"
+    )
+    return [Check("gpu types", f"warning: mixed ({found})", True, advice)]
 
 
 def _memory() -> Check:

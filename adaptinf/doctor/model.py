@@ -18,7 +18,10 @@ from adaptinf.config import DatasetConfig, RunConfig
 from adaptinf.data import Sample
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
 from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error, usable
+from adaptinf.doctor.forecast import Plan, Rates, forecast
 from adaptinf.doctor.machine import Check, OnCheck, ignored
+from adaptinf.doctor.training_speed import training_speed
+from adaptinf.doctor.workers import check_devices, check_workers
 from adaptinf.errors import DataError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Preparer
@@ -32,16 +35,15 @@ from adaptinf.models.shares import shares_of
 from adaptinf.models.trial import try_model
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.runs.learners import learner_at_start
-from adaptinf.runs.methods import cap_of
+from adaptinf.runs.methods import cap_of, method_traits
 from adaptinf.runs.settings import resolve
 from adaptinf.sources import chosen_source, count_rows
-from adaptinf.storage.space import free_disk
-from adaptinf.words import counted, format_bytes, format_rate, format_seconds
+from adaptinf.words import format_rate
 
 TRIED_SAMPLES = 256
 """Samples that are read, evenly from the beginnings of all datasets."""
-NUM_STAGES = 6
-"""Steps of the progress bar: data, model, batches, sketch, speed, autograd."""
+NUM_STAGES = 7
+"""Steps of the progress bar: data, model, batches, sketch, speed, autograd, training."""
 COMPARED_SAMPLES = 8
 """Samples that are measured both alone and in a batch."""
 TIMED_SECONDS = 20.0
@@ -89,7 +91,9 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
     """Yield each check as soon as it is known."""
     with progress.stage("check the model", NUM_STAGES, unit="checks") as bar:
         samples = _trial_samples(config.stream)
-        num_rows = [_num_rows(dataset) for dataset in config.stream]
+        (num_workers, checks), (num_devices, more) = check_workers(config), check_devices(config)
+        yield from [*checks, *more]
+        plan = _plan(config, num_workers, num_devices)
         bar.advance()
         learner = _trial_learner(config)
         samples = usable(learner, samples)
@@ -106,7 +110,12 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
             bytes_a_row = row_bytes(ready.dim, int(learner.model.config.get_text_config().hidden_size))
         yield from _autograd_checks(learner, config, samples)
         bar.advance()
-    yield from _forecast(config, num_rows, speed, bytes_a_row, out)
+        trained, check = training_speed(learner, config.training, samples)
+        yield check
+        bar.advance()
+    is_hidden = resolve(config).extraction.vector == "hidden"
+    lower = "pruning.cap" if is_hidden else "extraction.dim or pruning.cap"
+    yield from forecast(plan, Rates(speed.samples_per_second, trained), bytes_a_row, out, lower=lower)
 
 
 def _share_check(learner: Learner, config: RunConfig) -> Check:
@@ -223,31 +232,13 @@ def _speed_checks(speed: Speed, peak: float) -> list[Check]:
     ]
 
 
-def _forecast(config: RunConfig, num_rows: list[int], speed: Speed, bytes_a_row: int, out: Path) -> list[Check]:
-    """Return time and disk of extraction, for the whole pool once and for the whole run."""
-    pool = sum(num_rows)
-    measured = _rows_measured(num_rows, cap_of(config))
-    steps = "1 step measures" if len(num_rows) == 1 else f"{len(num_rows)} steps measure"
-    # Shards and the arrays made of them are on disk at the same time.
-    num_bytes = 2 * bytes_a_row * max(measured)
-    _, free = free_disk(out)
-    is_enough = num_bytes < free
-    lower = "pruning.cap" if resolve(config).extraction.vector == "hidden" else "extraction.dim or pruning.cap"
-    advice = "" if is_enough else f"only {format_bytes(free)} are free; reduce {lower}"
-    return [
-        Check("whole pool", f"{counted(pool, 'row')}: {format_seconds(pool / speed.samples_per_second)}, "
-              f"{format_bytes(bytes_a_row * pool)}", True),
-        Check("whole run", f"{steps} {counted(sum(measured), 'row')}: "
-              f"{format_seconds(sum(measured) / speed.samples_per_second)}, up to {format_bytes(num_bytes)} at once",
-              is_enough, advice),
-    ]  # fmt: skip
-
-
-def _rows_measured(num_rows: list[int], cap: int | None) -> list[int]:
-    """Return the number of rows that each step measures: the pool within its cap, and the new dataset."""
-    pool, measured = 0, []
-    for rows in num_rows:
-        pool += rows
-        measured.append(pool)
-        pool = pool if cap is None else min(pool, cap)
-    return measured
+def _plan(config: RunConfig, num_workers: int, num_devices: int) -> Plan:
+    """Return what a run with this configuration will do."""
+    return Plan(
+        num_rows=tuple(_num_rows(dataset) for dataset in config.stream),
+        cap=cap_of(config),
+        budget=None if method_traits(config).whole_pool else config.selection.budget,
+        epochs=config.training.epochs,
+        num_workers=num_workers,
+        num_devices=num_devices,
+    )

@@ -98,6 +98,28 @@ class Prepared(Protocol):
         ...
 
 
+class Crew(NamedTuple):
+    """The workers that an executor would have."""
+
+    number: int
+    """How many."""
+    gpu_types: tuple[str, ...] = ()
+    """Types of GPUs on several machines, as far as they are known; empty: all are on this one, or they have none."""
+
+
+@runtime_checkable
+class Manned(Protocol):
+    """An executor that can say how many workers it would have: an optional method."""
+
+    def crew(self) -> Crew:
+        """Return the workers that the next work would have.
+
+        Raises:
+            ConfigError: they cannot be had.
+        """
+        ...
+
+
 class ReadPaths(NamedTuple):
     """Paths that work reads and writes."""
 

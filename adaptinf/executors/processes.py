@@ -16,7 +16,7 @@ from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.executors.devices import worker_environments
 from adaptinf.executors.dispatch import Dispatcher, end_kept, kept_open
-from adaptinf.executors.interface import Executor, ReadPaths, Reads, Tool, Work, Workers
+from adaptinf.executors.interface import Crew, Executor, ReadPaths, Reads, Tool, Work, Workers
 from adaptinf.executors.local import LocalExecutor
 from adaptinf.executors.packing import UNSENDABLE, packed
 from adaptinf.executors.reporting import reporting
@@ -46,6 +46,10 @@ class ProcessesExecutor:
     def prepare(self, folder: Path, note: Callable[[str], None]) -> None:
         """Set what shows a line of text; any process of this machine sees the run folder."""
         self.note = note
+
+    def crew(self) -> Crew:
+        """Return the number of the processes."""
+        return Crew(len(self.environments))
 
     @contextmanager
     def open(self, work: Work[Tool]) -> Iterator[Workers[Tool]]:

@@ -16,7 +16,7 @@ from adaptinf.config import RayConfig, RunConfig
 from adaptinf.errors import ConfigError, StoreError
 from adaptinf.executors.devices import OWN_GPU, check_own_gpu
 from adaptinf.executors.dispatch import Dispatcher, end_kept, kept_open
-from adaptinf.executors.interface import ReadPaths, Tool, Work, Workers
+from adaptinf.executors.interface import Crew, ReadPaths, Tool, Work, Workers
 from adaptinf.executors.packing import packed
 from adaptinf.executors.ray_cluster import (
     check_nodes,
@@ -24,6 +24,7 @@ from adaptinf.executors.ray_cluster import (
     environment,
     is_this_machine_only,
     join,
+    nodes,
     ray_library,
 )
 from adaptinf.executors.reporting import reporting
@@ -180,6 +181,16 @@ class RayExecutor:
         join(self.settings.address)
         self._num_workers()
         check_nodes(folder, self.files)
+
+    def crew(self) -> Crew:
+        """Return the number of actors, and the types of GPUs that the nodes of the cluster have.
+
+        Raises:
+            ConfigError: no cluster answers, or it has too little for the workers.
+        """
+        join(self.settings.address)
+        number = self._num_workers()
+        return Crew(number, tuple(name for node in nodes() for name in node.gpu_types) if self._each()["GPU"] else ())
 
     @contextmanager
     def open(self, work: Work[Tool]) -> Iterator[Workers[Tool]]:

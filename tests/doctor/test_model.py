@@ -32,6 +32,7 @@ def test_a_sound_model_passes_and_every_figure_is_there(stream):
     assert set(checks) == {
         "model", "weights", "token ids", "positions", "end token", "image tokens", "causality", "mask", "mixed batches",
         "adapters", "batches", "sketch", "gradient", "padding", "speed", "device", "whole pool", "whole run",
+        "training", "all trainings",
     }  # fmt: skip
     assert all(check.is_good for check in checks.values())
     assert float(re.search(r"cosine at least ([0-9.]+)", checks["batches"].value)[1]) > 0.9999
@@ -40,6 +41,8 @@ def test_a_sound_model_passes_and_every_figure_is_there(stream):
     assert checks["whole pool"].value.startswith("70 rows:")
     # Step 0 measures 40; the cap leaves 24 of them, and 30 more arrive.
     assert checks["whole run"].value.startswith("2 steps measure 94 rows:")
+    rate = float(re.search(r"([0-9.,]+) samples/s", checks["training"].value)[1].replace(",", ""))
+    assert rate > 0 and checks["all trainings"].value.startswith("16 rows:")
 
 
 def test_a_wrong_gradient_is_found(stream, monkeypatch):

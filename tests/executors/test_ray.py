@@ -18,7 +18,6 @@ from adaptinf.config import ModelConfig, RayConfig, RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.executors import Executor, LostShard, make_executor
 from adaptinf.executors.ray_actors import RayExecutor
-from tests.helpers.executor_runs import bytes_of, finished_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_thread")]
 
@@ -86,15 +85,6 @@ def test_rows_are_assigned_to_the_same_clusters(two):
     ids = [f"{number:03d}" for number in range(300)]
     here, there = (cluster(vectors, ids=ids, clusters=5, executor=executor) for executor in (None, two))
     assert (here.labels == there.labels).all() and here.distances.tobytes() == there.distances.tobytes()
-
-
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_run_on_actors_writes_the_same_bytes_although_one_dies(place, here, two, workers):
-    two.close()  # its actors hold all CPUs of a small machine
-    (place / "kill_in_scorer").touch()
-    run = finished_run(place / f"ray{workers}", "ray", workers=workers)
-    assert bytes_of(run) == here
-    assert not (place / "kill_in_scorer").exists()
 
 
 def test_more_workers_than_the_cluster_has_cpus_are_refused(tmp_path):

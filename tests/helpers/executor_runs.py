@@ -52,6 +52,13 @@ SCORERS = ["mean_entropy_of_mine", "perplexity", "image_grounding"]
 
 def finished_run(folder: Path, executor: str, **others: Any) -> Run:
     """Take two datasets through the figure with an executor, with plug-ins of the user's own."""
+    run = made_run(folder, executor, **others)
+    run_all(run)
+    return run
+
+
+def made_run(folder: Path, executor: str, **others: Any) -> Run:
+    """Make the run of `finished_run`, of which nothing is done."""
     folder.mkdir(parents=True)
     (folder.parent / "mine.py").write_text(PLUGINS)
     data = folder.parent / "data"
@@ -65,9 +72,7 @@ def finished_run(folder: Path, executor: str, **others: Any) -> Run:
     training = {"tune": "lora", "learning_rate": 5.0e-3}
     settings = {"executor": executor, "training": training, **changes, **others}
     stream = write_stream(folder / "stream.yaml", datasets, tests, **settings)
-    run = Run.create(folder / "run", configuration.load(stream))
-    run_all(run)
-    return run
+    return Run.create(folder / "run", configuration.load(stream))
 
 
 def bytes_of(run: Run) -> dict[str, bytes]:
