@@ -8,7 +8,7 @@ from adaptinf.data.evaluation import Evaluation
 from adaptinf.data.features import Features
 from adaptinf.data.pruning import Pruning, SavedPruning
 from adaptinf.data.samples import Block, HasIds, Message, Rejected, Sample
-from adaptinf.data.selection import Selection
+from adaptinf.data.selection import Replay, SelectedPart, Selection
 from adaptinf.data.trained import Trained
 from adaptinf.storage import store
 
@@ -23,8 +23,10 @@ __all__ = [
     "Message",
     "Pruning",
     "Rejected",
+    "Replay",
     "Sample",
     "SavedPruning",
+    "SelectedPart",
     "Selection",
     "Trained",
 ]

@@ -157,7 +157,7 @@ def _skills_at(run: Run, step: int, rare: set[str]) -> tuple[float | None, float
     chosen = _skills_of(pool, selection.ids)
     is_rare = [skill in rare for skill in chosen]
     rare_share = round(sum(is_rare) / len(chosen), MATRIX_DIGITS) if len(chosen) else None
-    return _agreement(run.load(step, Clusters), selection.clusters, pool), rare_share
+    return _agreement(run.load(step, Clusters), selection, pool, step), rare_share
 
 
 def _skills_of(pool: Pool, ids: np.ndarray) -> np.ndarray:
@@ -166,7 +166,16 @@ def _skills_of(pool: Pool, ids: np.ndarray) -> np.ndarray:
     return np.where(rows >= 0, pool.skills[rows], "").astype(object)
 
 
-def _agreement(clusters: Clusters | None, chosen: tables.Columns, pool: Pool) -> float | None:
+def _parts_at(selection: Selection, arrived: np.ndarray, step: int) -> np.ndarray:
+    """Return the number of the part that samples were chosen in, by when they arrived; 0 without parts, -1 for none."""
+    steps, place = np.unique(arrived, return_inverse=True)
+    if not selection.parts:
+        return np.zeros(len(arrived), np.int64)
+    held = [[part.holds(one, step) for part in selection.parts] for one in steps.tolist()]
+    return np.array([row.index(True) if any(row) else -1 for row in held], np.int64)[place]
+
+
+def _agreement(clusters: Clusters | None, selection: Selection, pool: Pool, step: int) -> float | None:
     if clusters is None:
         return None
     from sklearn.metrics import adjusted_rand_score
@@ -175,11 +184,21 @@ def _agreement(clusters: Clusters | None, chosen: tables.Columns, pool: Pool) ->
     known = (clusters.labels >= 0) & (skills != "")
     if not known.any():
         return None
-    # If the method joins clusters, the joint clusters are compared with the skills.
-    names = chosen.get("joint", chosen["cluster"]).tolist()
-    joint = dict(zip(chosen["cluster"].tolist(), names, strict=True))
-    labels, place = np.unique(clusters.labels[known], return_inverse=True)
-    joints = np.array([joint.get(label, label) for label in labels.tolist()])[place]
+    # If the method joins clusters, the joint clusters are compared with the skills; it joins them anew in each part.
+    chosen, joint = selection.clusters, dict[tuple[int, int], tuple[int, int]]()
+    if "joint" in chosen:
+        parts = chosen.get("part", np.zeros(len(chosen["cluster"]), np.int64)).tolist()
+        names = zip(parts, chosen["joint"].tolist(), strict=True)
+        joint = dict(zip(zip(parts, chosen["cluster"].tolist(), strict=True), names, strict=True))
+    rows = pool.rows(clusters.ids)[known]
+    pairs = np.stack([_parts_at(selection, pool.arrived[rows], step), clusters.labels[known]], axis=1)
+    if not joint:
+        pairs[:, 0] = 0
+    found, place = np.unique(pairs, axis=0, return_inverse=True)
+    numbers_of = {name: number for number, name in enumerate(dict.fromkeys(joint.values()))}
+    others = len(numbers_of) + np.arange(len(found))
+    named = [numbers_of.get(joint.get((part, label), (-1, -1)), -1) for part, label in found.tolist()]
+    joints = np.where(np.array(named) >= 0, named, others)[place.reshape(-1)]
     # As numbers: texts of a large pool take minutes to compare.
     numbers = pa.array(skills[known], pa.large_string()).dictionary_encode().indices.to_numpy()
     return round(float(adjusted_rand_score(numbers, joints)), MATRIX_DIGITS)

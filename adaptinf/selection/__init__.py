@@ -9,18 +9,20 @@ Shapes: N samples, D vector dims, H embedding dims, K clusters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from adaptinf.arrays.budgets import allocate, checked_count
-from adaptinf.data import Selection
+from adaptinf.data import Replay, SelectedPart, Selection
 from adaptinf.errors import AdaptError, ConfigError
+from adaptinf.selection.composition import Composition, compose
 from adaptinf.selection.inputs import gather, text_skills
 from adaptinf.selection.interface import Candidates, Choice, ClusterRank, Ranking, Restricting, Selector
 from adaptinf.selection.options import known_options, with_options
 from adaptinf.selection.rank import rank_in_cluster
-from adaptinf.selection.result import Outcome, Part, as_selection, merge
+from adaptinf.selection.result import Chosen, Outcome, as_selection, merge, stack, whole
 from adaptinf.selection.tiers import tiers_of
 from adaptinf.selection.traits import Traits, auto_settings, traits_of
 
@@ -28,12 +30,14 @@ __all__ = [
     "Candidates",
     "Choice",
     "ClusterRank",
+    "Composition",
     "Ranking",
     "Restricting",
     "Selector",
     "Traits",
     "allocate",
     "auto_settings",
+    "compose",
     "known_options",
     "rank_in_cluster",
     "select",
@@ -61,6 +65,7 @@ def select(
     arrived: Any = None,
     skills: Any = None,
     current_step: int | None = None,
+    composition: Composition | None = None,
     **options: Any,
 ) -> Selection:
     """Return exactly min(budget, N) different samples, the same for every order of the rows.
@@ -82,6 +87,8 @@ def select(
         arrived: N steps at which the samples joined the pool.
         skills: N names of true skills, None or empty where unknown.
         current_step: the step that selects; None: that of the newest sample.
+        composition: parts of the rows with a budget each, inside of which the method chooses; None: it chooses among
+            all rows, `budget` of them. With parts, their budgets count instead.
         options: of the method; see `known_options`.
 
     Raises:
@@ -103,7 +110,36 @@ def select(
     }
     _check_needs(method, chooser, inputs)
     candidates, order = gather(ids, inputs, seed, needs=chooser.needs, current_step=current_step)
-    return as_selection(_choose(method, chooser, candidates, budget), candidates, order)
+    if composition is None:
+        return as_selection(_choose(method, chooser, candidates, budget), candidates, order)
+    return _in_parts(method, chooser, candidates, order, composition)
+
+
+def _in_parts(
+    method: str, chooser: Selector, candidates: Candidates, order: np.ndarray, composition: Composition
+) -> Selection:
+    """Return what the method chooses inside of each part, as if the part were all that there is."""
+    outcomes = []
+    for part in composition.parts:
+        is_in = np.zeros(len(candidates), dtype=bool)
+        is_in[part.rows] = True
+        among = np.flatnonzero(is_in[order])
+        own = candidates.take(among)
+        outcome = whole(own) if part.side == "kept" else _choose(method, chooser, own, part.budget)
+        outcomes.append(outcome._replace(rows=among[outcome.rows]))
+    selection = as_selection(stack(outcomes), candidates, order)
+    given = [len(outcome.rows) for outcome in outcomes]
+    parts = tuple(
+        SelectedPart(side=part.side, arrived=part.dataset, size=len(part.rows), wanted=part.wanted, given=count)
+        for part, count in zip(composition.parts, given, strict=True)
+    )
+    return replace(selection, parts=parts, replay=_replay(composition, parts))
+
+
+def _replay(composition: Composition, parts: Sequence[SelectedPart]) -> Replay | None:
+    if composition.old_wanted is None:
+        return None
+    return Replay(wanted=composition.old_wanted, given=sum(part.given for part in parts if part.side == "old"))
 
 
 def _check_needs(method: str, chooser: Selector, inputs: Mapping[str, Any]) -> None:
@@ -118,10 +154,10 @@ def _choose(method: str, chooser: Selector, candidates: Candidates, budget: int)
     parts = []
     for rows in (tiers.scored, tiers.unscored):
         share = min(budget, len(rows))
-        parts.append(Part(rows, _checked_choice(method, chooser, candidates.take(rows), share)))
+        parts.append(Chosen(rows, _checked_choice(method, chooser, candidates.take(rows), share)))
         budget -= share
     drawn = np.argsort(candidates.keys("unscored")[tiers.unclustered], kind="stable")[:budget]
-    return merge([*parts, Part(tiers.unclustered, Choice(rows=drawn))])
+    return merge([*parts, Chosen(tiers.unclustered, Choice(rows=drawn))])
 
 
 def _checked_choice(method: str, chooser: Selector, candidates: Candidates, budget: int) -> Choice:

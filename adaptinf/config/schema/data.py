@@ -112,6 +112,9 @@ class DatasetConfig(SourceConfig):
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Short name, the first part of its samples' ids."""
+    weight: float | None = Field(default=None, ge=0)
+    """Multiplies its size when earlier datasets share a budget, 0: never replayed; null: 1, or where no dataset has a
+    weight, what the method chooses (docs/replay.md)."""
     allow_broken: bool = False
     """Take the rows before the break of a file that cannot be read to its end; false: such a file is refused."""
 
