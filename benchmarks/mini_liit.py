@@ -132,6 +132,15 @@ def refreshed(name: str) -> list[ComparisonRow]:
     return [method(name), *(variant(f"{name}-{one}", name, extraction__refresh=one) for one in (0.5, 0.25, "new"))]
 
 
+SHARES = (0.0, 0.1, 0.3, 0.5, 0.8, None)
+"""Shares of earlier datasets; None: the method's own free choice."""
+
+
+def replayed(base: str, share: float | None) -> ComparisonRow:
+    """Return the row of a method with a share of earlier datasets."""
+    return method(base) if share is None else variant(f"{base}-{share:g}", base, selection__replay_share=share)
+
+
 EXPERIMENTS = {
     "main": Experiment(
         stream="mini-liit-quick",
@@ -169,6 +178,11 @@ EXPERIMENTS = {
         )
         for budget in (300, 1200)
     },
+    "replay": Experiment(
+        stream="mini-liit-quick",
+        seeds=range(5),
+        rows=[replayed(base, share) for base in ("random_replay", "adapt_plus") for share in SHARES],
+    ),
     "full": Experiment(
         stream="mini-liit",
         seeds=range(3),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from adaptinf.api.changes import accept, relocate
 from adaptinf.api.checking import verify
 from adaptinf.api.comparing import compare, demo
-from adaptinf.api.results import explain, explain_test, export, export_model, report, restore, withdraw
+from adaptinf.api.results import exclude, explain, explain_test, export, export_model, report, restore, withdraw
 from adaptinf.api.running import add, init, run, status, step
 from adaptinf.api.tools import doctor, inspect, list_plugins, select, validate
 
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "demo",
     "doctor",
+    "exclude",
     "explain",
     "explain_test",
     "export",

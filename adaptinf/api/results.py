@@ -174,17 +174,39 @@ def export_model(
         return model_export.export_model(opened, step, Path(out), merge=merge, check=check, progress=progress)
 
 
-def restore(folder: PathLike, id: str) -> Correction:
-    """Restore a pruned sample: later steps find it in the pool, and none prunes it again.
+def exclude(folder: PathLike, ids: PathLike, *, why: str = "") -> Correction:
+    """Take samples out of the pool: later steps neither select nor prune them; what was learnt of them stays.
+
+    Args:
+        folder: the run folder.
+        ids: a file with one id per line, or an id.
+        why: the reason, which `explain` and the report show.
 
     Raises:
-        ConfigError: there is no such run or sample, it was never pruned, or its dataset is withdrawn.
+        ConfigError: there is no such run, or an id is unknown or that of a rejected row; nothing has changed then.
+        DataError: the file cannot be read.
         StoreError: another process uses the run.
     """
     from adaptinf.runs import Run, overrule
 
     with Run.locked(Path(folder)) as opened:
-        return overrule.restore(opened, id)
+        return overrule.exclude(opened, os.fspath(ids), why=why)
+
+
+def restore(folder: PathLike, id: PathLike) -> Correction:
+    """Undo the last thing that took a sample out of the pool, or those of a file with one id per line.
+
+    Later steps find it in the pool. After a pruning none prunes it again; after an exclusion it is as any other.
+
+    Raises:
+        ConfigError: there is no such run or sample, it was never taken out, or its dataset is withdrawn.
+        DataError: the file cannot be read.
+        StoreError: another process uses the run.
+    """
+    from adaptinf.runs import Run, overrule
+
+    with Run.locked(Path(folder)) as opened:
+        return overrule.restore(opened, os.fspath(id))
 
 
 def withdraw(folder: PathLike, name: str) -> Correction:

@@ -139,6 +139,7 @@ def add(
     subset: str | None = None,
     split: str | None = None,
     max_rows: int | None = None,
+    weight: float | None = None,
     allow_broken: bool = False,
     progress: Progress | None = None,
 ) -> Added:
@@ -154,6 +155,7 @@ def add(
         subset: which configuration, subfolder or entry of a dataset_info.json; None: the only one.
         split: which split; None: the only one.
         max_rows: rows that are taken at random; None: all.
+        weight: multiplies its size when datasets share a budget (docs/replay.md); None: no weight.
         allow_broken: take the rows before the break of a file that cannot be read to its end.
         progress: where to report.
 
@@ -178,6 +180,7 @@ def add(
             "subset": subset,
             "split": split,
             "max_rows": max_rows,
+            "weight": weight,
             "images": None if images is None else [str(folder.resolve()) for folder in path_tuple(images)],
             "format": format,
             "columns": None if columns is None else dict(columns),

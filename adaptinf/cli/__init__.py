@@ -100,7 +100,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 COMMANDS = (
     *(comparing.demo, running.init, running.run, running.add, running.step, running.status, running.report),
     *(comparing.compare, results.explain, results.export, results.export_model, results.verify),
-    *(results.restore, results.withdraw),
+    *(results.exclude, results.restore, results.withdraw),
     changes.accept,
     changes.relocate,
     *(tools.validate, tools.inspect, tools.doctor, tools.select),

@@ -93,6 +93,7 @@ def show_status(found: Status) -> None:
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     say(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
     say(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
+    say(*found.composition_lines())
     for line in found.accepted:
         say(f"accepted: {line}")
     said = set[str]()
@@ -165,7 +166,7 @@ def _step_cells(step: StepStatus, found: Status, *, has_tolerant: bool) -> list[
 
 def _corrected(found: Status) -> str:
     """Return what is not in the pool, or was restored to it."""
-    counts = {"pruned": found.pruned, "restored": found.restored}
+    counts = {"pruned": found.pruned, "restored": found.restored, "excluded": found.excluded, "kept": found.kept_ids}
     parts = [f"{count:,} {name}" for name, count in counts.items() if count]
     parts += [f"{name} withdrawn from step {step} on" for name, step in found.withdrawn.items()]
     return f" ({', '.join(parts)})" if parts else ""

@@ -13,6 +13,7 @@ from adaptinf.cli.output import say, say_json, say_text
 
 ImagesChoice = Literal["embed", "copy", "reference"]
 SampleId = Annotated[str, typer.Argument(help="Id of a sample: DATASET/ID, such as llava665k/000000033471.")]
+SamplesOf = Annotated[str, typer.Argument(help="File with one id per line, or an id: DATASET/ID.", metavar="ID|FILE")]
 
 
 def explain(
@@ -94,6 +95,8 @@ def export(
     say(f"wrote {found.folder}: {counted(found.num_samples, 'sample')} ({sources}), {counted(num_files, 'file')}")
     if found.num_withdrawn:
         say(f"left out: {counted(found.num_withdrawn, 'sample')} of withdrawn datasets")
+    if found.num_excluded:
+        say(f"left out: {counted(found.num_excluded, 'sample')} that were excluded since")
     if found.loss_flags["written"]:
         say(f"{counted(found.loss_flags['written'], 'sample')} with turns that are not learnt, flagged as such")
     if found.loss_flags["lost"]:
@@ -167,9 +170,21 @@ def verify(
         raise typer.Exit(2)
 
 
-def restore(folder: RunFolder, id: SampleId) -> None:
-    """Restore a pruned sample to the pool. It is not pruned again."""
-    say(api.restore(folder, id).text)
+def exclude(
+    folder: RunFolder,
+    ids: SamplesOf,
+    why: Annotated[str, typer.Option(help="Reason, one line, which explain and the report show.")] = "",
+) -> None:
+    """Take samples out of the pool. Later steps do not select them; what was learnt of them stays."""
+    say(api.exclude(folder, ids, why=why).text)
+
+
+def restore(folder: RunFolder, ids: SamplesOf) -> None:
+    """Undo what took samples out of the pool last.
+
+    A pruned sample comes back and is not pruned again, an excluded one is an ordinary sample again.
+    """
+    say(api.restore(folder, ids).text)
 
 
 def withdraw(

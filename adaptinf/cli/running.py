@@ -82,6 +82,9 @@ def add(
     subset: Subset = None,
     split: Split = None,
     max_rows: MaxRows = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Multiplies its size when datasets share a budget; 0: never replayed.")
+    ] = None,
     allow_broken: Annotated[
         bool, typer.Option("--allow-broken", help="Take the rows before the break of a file that is broken.")
     ] = False,
@@ -102,6 +105,7 @@ def add(
         subset=subset,
         split=split,
         max_rows=max_rows,
+        weight=weight,
         allow_broken=allow_broken,
         progress=progress,
     )

@@ -94,6 +94,12 @@ def _beginning(history: SampleHistory) -> Iterator[str]:
         yield line("repaired", note)
     if history.restored_from is not None:
         yield line("restored", f"in the pool again from step {history.restored_from} on; it is not pruned any more")
+    for one in history.exclusions:
+        told = f"from step {one.step} on" + (f": {one.why}" if one.why else "")
+        again = f"in the pool again from step {one.step} on"
+        yield line("restored", again) if one.why is None else line("excluded", told)
+    if history.kept_from is not None:
+        yield line("kept", f"from step {history.kept_from} on (selection.keep); it is not pruned")
     if not history.steps:
         yield line("steps", "none has begun since it arrived")
 

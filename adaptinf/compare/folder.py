@@ -156,7 +156,11 @@ def shared_settings(config: RunConfig) -> dict[str, Any]:
         found |= (
             {f"{key}.{name}": value for name, value in section.items()} if isinstance(section, dict) else {key: section}
         )
-    return {name: value for name, value in found.items() if name not in own}
+    # A dataset without a weight is as it was before there were any.
+    no_weight = [
+        {key: value for key, value in one.items() if (key, value) != ("weight", None)} for one in found["stream"]
+    ]
+    return {name: value for name, value in {**found, "stream": no_weight}.items() if name not in own}
 
 
 def _refuse_other_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

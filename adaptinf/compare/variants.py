@@ -13,6 +13,7 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
+from adaptinf.runs.methods import own_candidates
 from adaptinf.selection import known_options, traits_of
 from adaptinf.selection.options import is_option
 from adaptinf.storage.paths import why_no_file
@@ -171,6 +172,8 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
     known = known_options(method)
     own: dict[str, Any] = {name: None for name in ("budgets", "choose", "sampling") if name not in known}
     own["options"] = {name: value for name, value in config.selection.options.items() if is_option(method, name)}
+    if own_candidates(config.model_copy(update={"selection": config.selection.model_copy(update={"method": method})})):
+        own["replay_share"] = None
     stream_cap = "auto" if config.pruning.cap == "none" else config.pruning.cap
     cap = stream_cap if traits_of(method).capped_in_comparisons else "none"
     changes = {

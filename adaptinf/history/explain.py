@@ -6,12 +6,14 @@ sample that was not selected is in no table; `selection.rank_in_cluster` compute
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from adaptinf.data import Clusters, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError
+from adaptinf.history.parts import PartOf
 from adaptinf.history.records import (
     ClusterMembership,
     PruningOutcome,
@@ -20,7 +22,7 @@ from adaptinf.history.records import (
     SelectionOutcome,
     StepHistory,
 )
-from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.corrections import Exclusion, exclusions, kept_ids, restored_ids, withdrawn_datasets
 from adaptinf.pool.image_file import place_of
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, similar_ids
 from adaptinf.pool.stored import repairs, stored_datasets
@@ -49,15 +51,16 @@ def sample_history(run: Run, id: str) -> SampleHistory:
     sample, arrived = stored.read(), stored.dataset.index
     withdrawn_from = withdrawn_datasets(run.pool_folder).get(sample.source)
     restored_from = restored_ids(run.pool_folder).get(id)
+    excluded = exclusions(run.pool_folder).get(id, [])
     pruned_at, steps = None, []
     for step in range(arrived, run.num_begun):
-        absent = _absence(step, pruned_at, restored_from, withdrawn_from)
+        absent = _exclusion(step, excluded) or _absence(step, pruned_at, restored_from, withdrawn_from)
         found = _step_history(run, step, id, absent)
         pruned_at = step if found.pruned else pruned_at
         steps.append(found)
     return SampleHistory(
         id=id,
-        state=_absence(None, pruned_at, restored_from, withdrawn_from) or "in the pool",
+        state=_exclusion(None, excluded) or _absence(None, pruned_at, restored_from, withdrawn_from) or "in the pool",
         source=sample.source,
         arrived=arrived,
         turns=sample.turns,
@@ -66,8 +69,19 @@ def sample_history(run: Run, id: str) -> SampleHistory:
         notes=repairs(stored.dataset.folder, id),
         restored_from=restored_from,
         withdrawn_from=withdrawn_from,
+        kept_from=kept_ids(run.pool_folder).get(id),
+        exclusions=tuple(excluded),
         steps=tuple(steps),
     )
+
+
+def _exclusion(step: int | None, excluded: Sequence[Exclusion]) -> str | None:
+    """Return why a sample is excluded in a step (None: in the next one); None if it is not."""
+    until = [one for one in excluded if step is None or one.step <= step]
+    if not until or until[-1].why is None:
+        return None
+    reason = f" ({until[-1].why})" if until[-1].why else ""
+    return f"excluded from step {until[-1].step} on{reason}"
 
 
 def _absence(step: int | None, pruned: int | None, restored: int | None, withdrawn: int | None) -> str | None:
@@ -95,6 +109,8 @@ def _history_of_rejected(run: Run, id: str) -> SampleHistory:
         notes=(found.reason,),
         restored_from=None,
         withdrawn_from=None,
+        kept_from=None,
+        exclusions=(),
         steps=(),
     )
 
@@ -162,17 +178,21 @@ def _outcome(
         return None
     chosen, clusters, assigned = selection.table, selection.clusters, clustered.table() if clustered else None
     row = _row(chosen, id)
-    ranked = _rank(run, step, id, features, clustered)
+    place = PartOf.of(run, step, id, selection)
+    ranked = None if place.is_whole else _rank(run, step, id, features, clustered, place)
     if ranked is not None and (ranked.rank < ranked.budget) != (row is not None):
         ranked = None  # selected by another version or by hand: only the saved table counts
     cluster = None if assigned is None else int(_value(assigned, id, "cluster"))
-    in_table = np.flatnonzero(clusters["cluster"] == cluster) if cluster is not None else np.zeros(0, np.int64)
+    is_own = clusters["cluster"] == cluster if cluster is not None else np.zeros(len(clusters["cluster"]), bool)
+    in_table = np.flatnonzero(is_own & place.rows_of(clusters))
     entry = {name: column[in_table[0]] for name, column in clusters.items()} if len(in_table) else {}
     has_bins = ranked is not None and ranked.bin >= 0
     return SelectionOutcome(
         chosen=row is not None,
-        reason=_reason(run, step, id, cluster, ranked, row is not None, len(chosen["id"]), entry)
-        + _joint(clusters, entry),
+        reason=place.reason(row is not None)
+        or _reason(run, step, id, cluster, ranked, row is not None, place.total(len(chosen["id"])), entry, place)
+        + _joint(clusters, entry, place)
+        + place.text,
         method=run.settings.selection.method,
         total=len(chosen["id"]),
         budget=int(entry["budget"]) if entry else None,
@@ -186,20 +206,24 @@ def _outcome(
     )
 
 
-def _rank(run: Run, step: int, id: str, features: Features | None, clusters: Clusters | None) -> ClusterRank | None:
+def _rank(
+    run: Run, step: int, id: str, features: Features | None, clusters: Clusters | None, place: PartOf
+) -> ClusterRank | None:
     if features is None or clusters is None:
         return None
+    # Of parts that share the budget the method saw one at a time.
+    rows = slice(None) if place.part is None else np.flatnonzero(place.is_beside(features.ids))
     with run.plugins():
         return rank_in_cluster(
             id,
-            features.scores,
-            clusters.labels,
-            features.ids,
-            run.settings.selection.budget,
+            {name: score[rows] for name, score in features.scores.items()},
+            clusters.labels[rows],
+            features.ids[rows],
+            run.settings.selection.budget if place.part is None else place.part.given,
             method=run.settings.selection.method,
             seed=run.seed("selection", step),
             centers=clusters.centers,
-            distances=clusters.distances,
+            distances=clusters.distances[rows],
             **run.selection_options,
         )
 
@@ -213,6 +237,7 @@ def _reason(
     chosen: bool,
     total: int,
     entry: dict[str, Any],
+    part: PartOf,
 ) -> str:
     method = run.settings.selection.method
     unusable = None if chosen else unusable_samples(run, step).get(id)
@@ -222,7 +247,10 @@ def _reason(
         verb = "there was budget left after" if chosen else "the budget was used up by"
         return f"unscored: {verb} the scored samples"
     if ranked is None:
-        where = f"of the {entry['size']:,} samples of its cluster" if entry else f"of a pool of {len(run.pool(step)):,}"
+        whole = (
+            f"of a pool of {len(run.pool(step)):,}" if part.part is None else f"of the {part.part.size:,} of its part"
+        )
+        where = f"of the {entry['size']:,} samples of its cluster" if entry else whole
         number = entry["budget"] if entry else total
         return f"{method} selected {number:,} {where}, {'including' if chosen else 'not including'} this one"
     place = f"rank {ranked.rank + 1:,} of {ranked.size:,} in its cluster, whose first {ranked.budget:,} were selected"
@@ -237,11 +265,11 @@ def _reason(
     return place
 
 
-def _joint(clusters: Columns, entry: dict[str, Any]) -> str:
+def _joint(clusters: Columns, entry: dict[str, Any], place: PartOf) -> str:
     """Return how many samples were selected in the joint cluster, if the method joins clusters."""
     if "joint" not in entry:
         return ""
-    among = clusters["joint"] == entry["joint"]
+    among = (clusters["joint"] == entry["joint"]) & place.rows_of(clusters)
     gave, size = clusters["budget"][among].sum(), clusters["size"][among].sum()
     return f"; {gave:,} of {size:,} together with the {among.sum() - 1:,} clusters that it is joined with"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -31,8 +31,9 @@ from adaptinf.formats.writing import (
     text_suffix,
     write_companions,
 )
-from adaptinf.history.exported_rows import as_line, chosen_rows
+from adaptinf.history.exported_rows import chosen_rows
 from adaptinf.pool import stored_datasets
+from adaptinf.pool.id_lists import as_line
 from adaptinf.pool.prepared import PreparedSamples
 from adaptinf.pool.relocation import relocated
 from adaptinf.pool.stored import dataset_info, image_folders
@@ -70,6 +71,11 @@ class Exported:
         return int(self.manifest["left_out"]["withdrawn"])
 
     @property
+    def num_excluded(self) -> int:
+        """Selected samples that were left out because they were excluded since."""
+        return int(self.manifest["left_out"]["excluded"])
+
+    @property
     def loss_flags(self) -> dict[str, int]:
         """Samples with turns without loss: `written`, and `lost`, where the format cannot say so."""
         return dict(self.manifest["loss_flags"])
@@ -91,7 +97,8 @@ def export_selection(
 ) -> Exported:
     """Write the samples that step `step` selected into the new folder `out`, or those of a file of ids.
 
-    Samples of datasets that have been withdrawn since are left out and counted. The folder appears when it is complete.
+    Samples that were excluded since, or whose dataset was withdrawn, are left out and counted. The folder appears when
+    it is complete.
 
     Args:
         run: the run.
@@ -227,11 +234,20 @@ def _origin(run: Run, step: int) -> dict[str, Any]:
         "method": settings.method,
         "options": method_options(run.config),
         "budget": settings.budget,
+        **_composition(run, step),
         "seeds": {"run": run.config.seed, "selection": run.seed("selection", step)},
         "model": run.config.model.path,
         "verified": verified.is_checking(),
         "measured_by": None if features is None else features.info.get("fingerprint"),
     }
+
+
+# Any: JSON values.
+def _composition(run: Run, step: int) -> dict[str, Any]:
+    """Return the parts of the pool that shared the budget; empty where the method chose from the whole pool."""
+    parts, _ = Selection.load_composition(run.stage_folder(step, Selection))
+    share = run.config.selection.replay_share
+    return {"replay_share": share, "parts": [asdict(part) for part in parts]} if parts else {}
 
 
 def _hashes(folder: Path) -> dict[str, str]:

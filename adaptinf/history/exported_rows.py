@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from adaptinf.errors import DataError
-from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.corrections import excluded_ids, withdrawn_datasets
+from adaptinf.pool.id_lists import named, read_ids
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, similar_ids
 from adaptinf.runs import Run
-from adaptinf.storage.paths import why_no_file
 from adaptinf.storage.tables import Columns, text_array
-from adaptinf.words import counted, has_controls, shortened
+from adaptinf.words import counted
 
-SHOWN_IDS, SHOWN_CHARACTERS = 3, 80
-"""Ids that a message names, and characters of each."""
-_NOTHING: Mapping[str, object] = {"cluster": -1, "scorer": "", "score": np.nan, "bin": -1, "rank": -1}
+_NOTHING: Mapping[str, object] = {"cluster": -1, "scorer": "", "score": np.nan, "bin": -1, "rank": -1, "part": -1}
 """Columns of the selection for a sample that was not selected."""
 
 
@@ -38,48 +35,27 @@ def chosen_rows(run: Run, step: int, selected: Columns, ids: Path | None) -> Cho
     Raises:
         DataError: the file cannot be read, or names a sample that is not in the step's pool.
     """
-    withdrawn = withdrawn_datasets(run.pool_folder)
+    withdrawn, excluded = withdrawn_datasets(run.pool_folder), excluded_ids(run.pool_folder)
     table = selected if ids is None else _with_reasons(_read_ids(run, step, ids), selected)
-    is_kept = np.array([id.partition("/")[0] not in withdrawn for id in table["id"]], dtype=bool)
-    return ChosenRows({name: column[is_kept] for name, column in table.items()}, {"withdrawn": int((~is_kept).sum())})
-
-
-def as_line(id: str) -> str:
-    """Return an id as a line of ids.txt: as JSON where it would not be one line; no other line begins with a quote."""
-    return json.dumps(id) if has_controls(id) else id
-
-
-def _from_line(line: str) -> str:
-    try:
-        found = json.loads(line) if line.startswith('"') else line
-    except ValueError:
-        return line
-    return found if isinstance(found, str) else line
-
-
-def ids_of_lines(lines: Iterable[str], known: Container[str]) -> list[str]:
-    """Return the ids of the lines of a file, blank ones left out; blanks around an id are its own if it is known so."""
-    return [line if line in known else _from_line(line.strip()) for line in lines if line.strip()]
+    reasons = [
+        "withdrawn" if id.partition("/")[0] in withdrawn else "excluded" if id in excluded else "" for id in table["id"]
+    ]
+    is_kept = np.array([not reason for reason in reasons], dtype=bool)
+    left_out = {reason: reasons.count(reason) for reason in ("withdrawn", "excluded")}
+    return ChosenRows({name: column[is_kept] for name, column in table.items()}, left_out)
 
 
 def _read_ids(run: Run, step: int, path: Path) -> np.ndarray:
     """Return the ids of a file, each once; blank lines are skipped."""
-    if problem := why_no_file(path):
-        raise DataError(f"{path} {problem}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text with one id per line ({error})") from error
     known = set(run.pool(step).ids)
-    wanted = text_array(list(dict.fromkeys(ids_of_lines(lines, known))))
+    wanted = text_array(read_ids(path, known))
     if not len(wanted):
         raise DataError(f"{path} has no ids; write one per line, as in ids.txt of an export")
     unknown = [id for id in wanted if id not in known]
     if unknown:
-        named = ", ".join(repr(shortened(id, SHOWN_CHARACTERS)) for id in unknown[:SHOWN_IDS])
-        more = ", ..." if len(unknown) > SHOWN_IDS else ""
         hint = did_you_mean(similar_ids(run.pool_folder, unknown[0])) or ID_FORM
-        raise DataError(f"{path}: {counted(len(unknown), 'id')} not in the pool of step {step}: {named}{more}{hint}")
+        counts = counted(len(unknown), "id")
+        raise DataError(f"{path}: {counts} not in the pool of step {step}: {named(unknown)}{hint}")
     return wanted
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from adaptinf.pool.corrections import Exclusion
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class SampleHistory:
     id: str
     """Its id."""
     state: str
-    """in the pool, pruned, withdrawn or rejected."""
+    """in the pool, pruned, excluded, withdrawn or rejected."""
     source: str
     """Name of its dataset."""
     arrived: int
@@ -128,6 +129,10 @@ class SampleHistory:
     """First step whose pool has it again after it was pruned and restored."""
     withdrawn_from: int | None
     """First step whose pool lacks it because its dataset was withdrawn."""
+    kept_from: int | None
+    """First step at which `selection.keep` names it: it is never pruned; None: it is not kept."""
+    exclusions: tuple[Exclusion, ...]
+    """Every time that it was excluded, and that this was taken back (`why` is None), in order."""
     steps: tuple[StepHistory, ...]
     """Every step that has begun since it arrived."""
 

@@ -178,6 +178,7 @@ def _data_cells(step: int, row: DataRow) -> list[str]:
         else f"[{row.hub_name}](https://huggingface.co/datasets/{row.hub_name})"
     )
     left = "" if row.withdrawn_from is None else f" (withdrawn from step {row.withdrawn_from} on)"
+    left += f" ({row.num_excluded:,} of its samples excluded)" if row.num_excluded else ""
     return [
         str(step),
         plain(row.name) + left,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adaptinf.data import Selection, Trained
 from adaptinf.model_export.licences import Licence, licence_of_data
 from adaptinf.model_export.names import data_place, is_repository_name
-from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.corrections import excluded_ids, withdrawn_datasets
 from adaptinf.pool.stored import dataset_info
 from adaptinf.runs import Run
 from adaptinf.runs.gates import is_rolled_back
@@ -37,6 +37,8 @@ class DataRow:
     """What its card says; None: not known."""
     withdrawn_from: int | None
     """First step whose pool did not have it, as its user took it out; None: it stayed."""
+    num_excluded: int
+    """Samples that its user took out one by one; what was trained on them before stays in the weights."""
 
     @property
     def hub_name(self) -> str | None:
@@ -52,6 +54,7 @@ def data_rows(run: Run, step: int) -> tuple[DataRow, ...]:
     """
     distinct, times = _trained(run, step)
     withdrawn = withdrawn_datasets(run.pool_folder)
+    excluded = Counter(map(_dataset_of, excluded_ids(run.pool_folder)))
     rows = []
     for number, dataset in enumerate(run.config.stream[: step + 1]):
         info = dataset_info(run.dataset_folder(number))
@@ -64,6 +67,7 @@ def data_rows(run: Run, step: int) -> tuple[DataRow, ...]:
             num_times=times[dataset.name],
             licence=licence_of_data(dataset),
             withdrawn_from=withdrawn.get(dataset.name),
+            num_excluded=excluded[dataset.name],
         )
         rows.append(row)
     return tuple(rows)

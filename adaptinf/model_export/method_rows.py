@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from adaptinf.data import Features, Trained
+from adaptinf.data import Features, Selection, Trained
 from adaptinf.model_export.names import public_value
 from adaptinf.runs import Run
+from adaptinf.runs.composition import weights_of
 from adaptinf.runs.gates import kept_steps
 from adaptinf.runs.settings import method_options
 
@@ -32,6 +33,7 @@ def selection_rows(run: Run, step: int) -> Rows:
         ("samples per step (budget)", str(settings.selection.budget)),
         *((f"option `{name}`", value) for name, value in sorted(options.items())),
         ("samples that the pool keeps (cap)", public_value(settings.pruning.cap)),
+        *_shares(run, step),
     ]
     if not run.has(step, Features):
         return rows
@@ -40,6 +42,22 @@ def selection_rows(run: Run, step: int) -> Rows:
     rows.append(("decoder blocks that vectors are from", public_value(vectors.layers)))
     if vectors.model is not None:
         rows.append(("measured with", "another model than the one that was trained (`extraction.model`)"))
+    return rows
+
+
+def _shares(run: Run, step: int) -> Rows:
+    """Return what the settings asked of old data and of single datasets; no rows where they asked for nothing."""
+    rows: Rows = []
+    share, weights = run.settings.selection.replay_share, weights_of(run.settings)
+    if share is not None:
+        found = [Selection.load_composition(run.stage_folder(number, Selection))[1] for number in range(step + 1)]
+        given = ", ".join(str(one.given) for one in found if one is not None)
+        rows.append(("share of earlier datasets", f"{share:g}; samples of them, step by step: {given or 'none'}"))
+    if weights is not None:
+        shown = [
+            f"`{run.settings.stream[number].name}` {weight:g}" for number, weight in weights.items() if number <= step
+        ]
+        rows.append(("weights of datasets, others 1", ", ".join(shown) or "none so far"))
     return rows
 
 

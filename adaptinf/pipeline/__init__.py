@@ -30,9 +30,11 @@ from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.base import check_base
 from adaptinf.runs.columns import named_columns
+from adaptinf.runs.composition import check_weights
 from adaptinf.runs.damage import check_history
 from adaptinf.runs.expected import is_made, missing, missing_stages
 from adaptinf.runs.gates import check_gate
+from adaptinf.runs.keep import record_kept
 from adaptinf.runs.making_again import compare_made_again
 from adaptinf.runs.rollback import has_trained
 from adaptinf.runs.same_tests import check_tests
@@ -117,7 +119,9 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     _note_rejected(run, tests)
     join(run, step, readers=partial(open_readers, executor=executor))
+    record_kept(run, step)
     pool = run.pool(step)
+    check_weights(run, step, pool)
     columns = named_columns(run, step, pool)
     check_dataset(run, step, pool)
     if run.settings.evaluation:

@@ -7,9 +7,13 @@ import numpy as np
 from adaptinf.data import Clusters, Features, SavedPruning, Selection
 from adaptinf.executors import Executor
 from adaptinf.pool import Pool
+from adaptinf.pool.id_lists import named
 from adaptinf.pruning import prune
 from adaptinf.runs import Run
+from adaptinf.runs.composition import composition_of, kept_arrivals, notes
 from adaptinf.selection import select, traits_of, with_options
+from adaptinf.selection.composition import among
+from adaptinf.words import counted
 
 
 def choose(
@@ -19,7 +23,10 @@ def choose(
     settings = run.settings.selection
     needs = with_options(settings.method, run.selection_options).needs
     rows = slice(None) if is_usable.all() else np.flatnonzero(is_usable)
-    return select(
+    composition = composition_of(run, step, pool, is_usable)
+    if unusable := pool.ids[kept_arrivals(pool, step) & ~is_usable].tolist():
+        run.progress.note(f"selection.keep: {counted(len(unusable), 'sample')} cannot be trained on: {named(unusable)}")
+    selection = select(
         None if features is None else {name: column[rows] for name, column in features.scores.items()},
         None if clusters is None else clusters.labels[rows],
         pool.ids[rows],
@@ -34,8 +41,13 @@ def choose(
         arrived=pool.arrived[rows],
         skills=pool.skills[rows] if np.any(pool.skills != "") else None,
         current_step=step,
+        composition=None if composition is None else among(composition, is_usable),
         **run.selection_options,
     )
+    if composition is not None:
+        for line in notes(run, selection.parts, len(selection.ids)):
+            run.progress.note(line)
+    return selection
 
 
 def prune_pool(
@@ -62,8 +74,8 @@ def prune_pool(
             order=run.settings.pruning.order,
             allocation=run.settings.pruning.allocation,
             executor=executor,
-            # Restored samples are never pruned (docs/pruning.md); the others share the rest of the cap.
-            stays=pool.is_restored if pool.restored else None,
+            # Restored and kept samples are never pruned (docs/pruning.md); the others share the rest of the cap.
+            stays=pool.stays if pool.restored or pool.kept else None,
         )
         bar.advance(len(pool))
     if pruning.divided.parts:

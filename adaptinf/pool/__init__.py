@@ -1,4 +1,4 @@
-"""The training data pool: every dataset that has arrived, minus pruned samples and withdrawn datasets.
+"""The training data pool: every dataset that has arrived, minus pruned and excluded samples and withdrawn datasets.
 
 A dataset is written once and never changed. Pruning lists ids in the step folders and deletes nothing, so that a later
 report can still show why a sample was pruned.
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from adaptinf.data import Sample, SavedPruning
 from adaptinf.errors import DataError
-from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.corrections import excluded_ids, kept_ids, restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import add_dataset
 from adaptinf.pool.ordering import in_id_order, joined, texts
 from adaptinf.pool.stored import StoredDataset, stored_datasets
@@ -51,6 +51,8 @@ class Pool:
     """The withdrawn datasets: none of their samples is in the pool."""
     restored: frozenset[str]
     """Ids of pruned samples that were restored: they are not pruned again."""
+    kept: frozenset[str]
+    """Ids of `selection.keep`, in the pool or not: they are not pruned."""
     locations: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
 
@@ -59,13 +61,13 @@ class Pool:
         """Return the current pool, or the pool of step `until`: datasets 0..until, without what earlier steps pruned.
 
         Raises:
-            StoreError: a dataset, a table of pruned ids, restored.jsonl or withdrawn.jsonl is damaged.
+            StoreError: a dataset, a table of pruned ids, or a log of corrections is damaged.
         """
         arrived = [dataset for dataset in stored_datasets(pool_folder) if until is None or dataset.index <= until]
         withdrawn = withdrawn_datasets(pool_folder, until=until)
         datasets = [dataset for dataset in arrived if dataset.name not in withdrawn]
-        restored = restored_ids(pool_folder, until=until)
-        found = in_id_order(datasets, partial(_is_alive, _pruned_ids(steps_folder, until), restored))
+        restored, excluded = restored_ids(pool_folder, until=until), excluded_ids(pool_folder, until=until)
+        found = in_id_order(datasets, partial(_is_alive, _pruned_ids(steps_folder, until), restored, excluded))
         return cls(
             ids=texts(found.ids),
             arrived=np.array([dataset.index for dataset in datasets], dtype=np.int64)[found.numbers],
@@ -74,6 +76,7 @@ class Pool:
             datasets=tuple(datasets),
             withdrawn=tuple(dataset for dataset in arrived if dataset.name in withdrawn),
             restored=frozenset(restored),
+            kept=frozenset(kept_ids(pool_folder, until=until)),
             locations=np.stack([found.numbers, found.rows], axis=1),
         )
 
@@ -101,9 +104,9 @@ class Pool:
         return np.where(self.ids[positions] == ids, positions, -1).astype(np.int64)
 
     @property
-    def is_restored(self) -> np.ndarray:
-        """N bools: which samples were pruned and restored."""
-        rows = self.rows(tables.text_array(sorted(self.restored)))
+    def stays(self) -> np.ndarray:
+        """N bools: which samples are never pruned, as they were restored or are kept."""
+        rows = self.rows(tables.text_array(sorted(self.restored | self.kept)))
         found = np.zeros(len(self.ids), dtype=bool)
         found[rows[rows >= 0]] = True
         return found
@@ -112,13 +115,13 @@ class Pool:
         """Return a sequence that reads each sample from disk when it is accessed.
 
         Raises:
-            DataError: an id is unknown or pruned.
+            DataError: an id is unknown, pruned or excluded.
         """
         wanted = tables.text_array(ids if isinstance(ids, np.ndarray) else list(ids))
         rows = self.rows(wanted)
         if (rows < 0).any():
             missing = wanted[rows < 0][0]
-            raise DataError(f"{missing!r} is not in the pool: no dataset has this id, or it was pruned")
+            raise DataError(f"{missing!r} is not in the pool: no dataset has this id, or it was pruned or excluded")
         return PoolView(self.datasets, self.locations[rows])
 
     def skill_counts(self, num_datasets: int) -> dict[str, int]:
@@ -179,12 +182,15 @@ class PoolView(Sequence[Sample]):
         return self.datasets[number].sample(row)
 
 
-def _is_alive(pruned: pa.ChunkedArray, restored: Collection[str], ids: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return which ids are not pruned, or restored; None where nothing is pruned."""
-    if not len(pruned):
+def _is_alive(
+    pruned: pa.ChunkedArray, restored: Collection[str], excluded: Collection[str], ids: pa.ChunkedArray
+) -> pa.ChunkedArray | None:
+    """Return which ids are not excluded, and not pruned, or restored; None where nothing is excluded or pruned."""
+    if not len(pruned) and not excluded:
         return None
     is_restored = pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))
-    return pc.or_(pc.invert(pc.is_in(ids, value_set=pruned)), is_restored)
+    is_there = pc.or_(pc.invert(pc.is_in(ids, value_set=pruned)), is_restored)
+    return pc.and_not(is_there, pc.is_in(ids, value_set=pa.array(list(excluded), pa.string())))
 
 
 def _pruned_ids(steps_folder: Path, until: int | None) -> pa.ChunkedArray:

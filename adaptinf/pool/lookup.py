@@ -78,6 +78,16 @@ def find_rejected(pool_folder: Path, id: str) -> RejectedRow | None:
     return None
 
 
+def rejected_ids(pool_folder: Path) -> frozenset[str]:
+    """Return the ids of all rejected rows: those that they would have, and their row numbers with six digits."""
+    found = set[str]()
+    for dataset in stored_datasets(pool_folder):
+        lines = store.read_lines(dataset.folder / store.REJECTED)
+        found.update(str(line["id"]) for line in lines if line.get("id"))
+        found.update(f"{dataset.name}/{line['row']:06d}" for line in lines)
+    return frozenset(found)
+
+
 def similar_ids(pool_folder: Path, id: str) -> list[str]:
     """Return up to SUGGESTED similar ids, the most likely first.
 

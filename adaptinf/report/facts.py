@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import TypeVar
 from adaptinf.data import Evaluation, Features, Selection
 from adaptinf.data.predictions import Stops, stops_of
 from adaptinf.pool.catalogue import Catalogue
+from adaptinf.pool.corrections import excluded_ids
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.damage import check_datasets
@@ -20,6 +22,7 @@ from adaptinf.runs.methods import method_traits
 from adaptinf.runs.tested import metrics_of
 from adaptinf.selection.traits import Role
 from adaptinf.storage.store import Artifact
+from adaptinf.words import counted
 
 A = TypeVar("A", bound=Artifact)
 SEED_KEYS = {"seed", "made_by", "stream", "evaluation", "plugins", "executor"}
@@ -99,9 +102,19 @@ class RunFacts:
 
     @property
     def changes(self) -> list[str]:
-        """Sentences about accepted changes of base model and tests, which make rows of the matrix another thing."""
+        """Sentences about what the user changed: base model and tests, and samples that were taken out of the pool."""
         lines = [f"{change.line}. {CONSEQUENCE[change.what]}" for change in accepted_changes(self.run)]
-        return [f"{line[:1].upper()}{line[1:]}" for line in lines]
+        return [*(f"{line[:1].upper()}{line[1:]}" for line in lines), *self._exclusions]
+
+    @property
+    def _exclusions(self) -> list[str]:
+        """A sentence per reason and step for samples that are excluded now."""
+        counts = Counter((one.step, one.why or "") for one in excluded_ids(self.run.pool_folder).values())
+        return [
+            f"{counted(count, 'sample')} {'was' if count == 1 else 'were'} excluded from step {step + 1} on"
+            f"{f' ({why})' if why else ''}."
+            for (step, why), count in sorted(counts.items())
+        ]
 
     @property
     def gate_notes(self) -> list[str]:
@@ -172,8 +185,8 @@ def _setting(run: Run) -> str:
     if _is_in_a_row(run):
         return str(run.folder.resolve().parent)  # seeds of a benchmark may have different base models
     settings = run.config.model_dump(mode="json", exclude=SEED_KEYS)
-    names = [dataset.name for dataset in run.config.stream]
-    return json.dumps([settings, names], sort_keys=True)
+    datasets = [(dataset.name, dataset.weight) for dataset in run.config.stream]
+    return json.dumps([settings, datasets], sort_keys=True)
 
 
 def _is_in_a_row(run: Run) -> bool:

@@ -13,6 +13,7 @@ from adaptinf.report.facts import RunFacts
 from adaptinf.report.quality import did_it_help, what_was_forgotten
 from adaptinf.report.table import SummaryTable
 from adaptinf.results.summary import Summary
+from adaptinf.runs.composition import described
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.selection.entropy import NO_SCORER
 from adaptinf.storage import store
@@ -49,9 +50,16 @@ def _what_was_selected(fact: RunFacts) -> Answer:
         f"{100 * share_new:.0f} % of them from the new dataset {name}, "
         f"{100 * (1 - share_new):.0f} % from earlier ones. " + deciding_scores(selection.clusters)
     )
-    return Answer(
-        question=question, value=f"{len(selection.ids):,} of {counted(num_pool, 'sample')}", text=text.strip()
-    )
+    text = f"{text.strip()} {_shares(fact, selection)}".strip()
+    return Answer(question=question, value=f"{len(selection.ids):,} of {counted(num_pool, 'sample')}", text=text)
+
+
+def _shares(fact: RunFacts, selection: Selection) -> str:
+    """Return a sentence on what the settings asked of parts of the pool; empty where they asked for nothing."""
+    if not selection.parts:
+        return ""
+    names = [dataset.name for dataset in fact.run.config.stream]
+    return f"By the settings: {described(selection.parts, names)}."
 
 
 def deciding_scores(clusters: dict[str, np.ndarray]) -> str:
@@ -60,6 +68,9 @@ def deciding_scores(clusters: dict[str, np.ndarray]) -> str:
     if not deciders:
         return ""
     count, total = deciders[0][1], len(clusters["cluster"])
+    if "part" in clusters:
+        decided = "" if deciders[0] == (NO_SCORER, total) else f" {deciders[0][0]} decided in {count} of them."
+        return f"The parts of the pool had {total} clusters together.{decided}"
     joined = f", joined to {len(np.unique(clusters['joint']))}" if "joint" in clusters else ""
     if deciders[0] == (NO_SCORER, total):
         return f"The pool had {total} clusters{joined}; no score decided in any of them."

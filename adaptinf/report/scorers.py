@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def _entropies(clusters: tables.Columns, step: int) -> list[FigureRow]:
     return [
         {
             "step": step + 1,
-            "cluster": int(clusters["cluster"][row]),
+            "cluster": _shown(clusters, row),
             "size": int(clusters["size"][row]),
             "budget": int(clusters["budget"][row]),
             "scorer": name.removeprefix(ENTROPY),
@@ -57,6 +57,12 @@ def _entropies(clusters: tables.Columns, step: int) -> list[FigureRow]:
         for row in range(len(clusters["cluster"]))
         for name in names
     ]
+
+
+def _shown(clusters: tables.Columns, row: int) -> int | str:
+    """Return a cluster's number; where parts of the pool shared the budget, with that of its part."""
+    cluster = int(clusters["cluster"][row])
+    return f"{cluster}, part {clusters['part'][row] + 1}" if "part" in clusters else cluster
 
 
 def histogram_figure(facts: Sequence[RunFacts]) -> Figure:
@@ -77,18 +83,32 @@ def _histogram_rows(fact: RunFacts, limit: int) -> list[FigureRow] | str:
 
 def _histograms(fact: RunFacts, step: int) -> list[FigureRow]:
     clusters, scores = fact.load(step, Clusters), fact.load(step, Features).scores
-    table = fact.load(step, Selection).clusters
+    selection = fact.load(step, Selection)
+    table = selection.clusters
     names = [name.removeprefix(ENTROPY) for name in table if name.startswith(ENTROPY)]
-    # Scores and clusters of a step have the same samples in the same order: both are sorted by id.
-    members = {label: np.flatnonzero(clusters.labels == label) for label in table["cluster"]}
     return [
         {
             "step": step + 1,
-            "cluster": int(label),
+            "cluster": _shown(table, row),
             "scorer": name,
             "not_finite": int((~np.isfinite(scores[name][rows])).sum()),
             **dict(zip(BIN_NAMES, standard_histogram(scores[name][rows]).tolist(), strict=True)),
         }
-        for label, rows in members.items()
+        for row, rows in enumerate(_members(fact, step, selection, clusters))
         for name in names
     ]
+
+
+def _members(fact: RunFacts, step: int, selection: Selection, clusters: Clusters) -> Iterator[np.ndarray]:
+    """Yield the rows of the scores that each row of a table of clusters is about; kept samples are among them."""
+    table = selection.clusters
+    # Scores and clusters of a step have the same samples in the same order: both are sorted by id.
+    if "part" not in table:
+        yield from (np.flatnonzero(clusters.labels == label) for label in table["cluster"])
+        return
+    found = fact.catalogue.rows(clusters.ids)
+    arrived = np.where(found >= 0, fact.catalogue.arrived[found], -1)
+    steps = np.unique(arrived).tolist()
+    for label, number in zip(table["cluster"], table["part"], strict=True):
+        own = [one for one in steps if selection.parts[number].holds(one, step)]
+        yield np.flatnonzero((clusters.labels == label) & np.isin(arrived, own))

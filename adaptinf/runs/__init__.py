@@ -17,7 +17,7 @@ from adaptinf.config import DatasetConfig, MadeBy, RunConfig
 from adaptinf.data import Evaluation, Features
 from adaptinf.errors import AdaptError, ConfigError, StoreError
 from adaptinf.pool import Pool
-from adaptinf.pool.corrections import withdrawn_datasets
+from adaptinf.pool.corrections import excluded_ids, withdrawn_datasets
 from adaptinf.progress import Prefixed, Progress, Silent
 from adaptinf.runs import events
 from adaptinf.runs.cache import StageCache
@@ -313,7 +313,7 @@ class Run(Layout):
     def shared(self, step: int, stage: str, folder: Path) -> AbstractContextManager[None]:
         """Return a block that makes a stage's folder, unless a run that has the stage in common made it before."""
         # A run whose pool the user has corrected has stages of its own.
-        if self.cache is None or withdrawn_datasets(self.pool_folder):
+        if self.cache is None or withdrawn_datasets(self.pool_folder) or excluded_ids(self.pool_folder):
             return nullcontext()
         place = self.cache.place(self.settings, step, stage)
         if place is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.errors import StoreError
-from adaptinf.pool.corrections import RESTORED, WITHDRAWN
+from adaptinf.pool.corrections import CORRECTIONS
 from adaptinf.pool.intake import comparable_content_of
 from adaptinf.runs import Run, events
 from adaptinf.runs.expected import missing, newest_folder
@@ -82,7 +82,7 @@ def _check_corrections(run: Run) -> None:
     """
     for name, count in events.corrected(run.events_file).items():
         path = run.pool_folder / name
-        if name in (RESTORED, WITHDRAWN) and not (path.is_file() and path.stat().st_size):
+        if name in CORRECTIONS and not (path.is_file() and path.stat().st_size):
             raise StoreError(
                 f"{path} is missing or empty, but the pool was corrected {counted(count, 'time')}; bring back a copy, "
                 "or, to undo all of these corrections, write a line break into it"

@@ -57,6 +57,21 @@ def _needs(config: RunConfig) -> frozenset[str]:
         return frozenset() if method is None else frozenset(method.needs)
 
 
+def own_candidates(config: RunConfig) -> str | None:
+    """Return why the method cannot choose inside of parts of the pool, with its name; None: it can.
+
+    Such a method trains on the whole pool, or restricts the candidates itself. One whose files are gone can.
+    """
+    method = config.selection.method
+    with method_scope(config):
+        entry = registry.selector.get(method)
+        if entry is None:
+            return None
+        if traits_of(method).whole_pool:
+            return f"{method}, which trains on the whole pool"
+        return f"{method}, which chooses its candidates itself" if hasattr(entry, "eligible") else None
+
+
 def cap_of(config: RunConfig) -> int | None:
     """Return how many samples the pool holds after a step; None: no cap.
 

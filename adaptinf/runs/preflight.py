@@ -13,7 +13,7 @@ from adaptinf.evaluation.engines import engine_problem
 from adaptinf.evaluation.harness.tests import harness_problems
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import Run, column_names, gates, given_adapter, trainer_command
+from adaptinf.runs import Run, column_names, composition, gates, given_adapter, keep, trainer_command
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, traits_of, with_options
@@ -51,6 +51,8 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
     with registry.scope(config.plugins):
         problems += _unknown_names(config)
         problems += _wrong_options(config) or column_names.problems(config, folder)
+        problems += composition.problems(config, whole_stream=whole_stream)
+        problems += keep.problems(config, folder) if config.stream else []
         problems += _wrong_metrics(config)
         problems += _wrong_refresh(config)
         problems += trainer_command.problems(config)
@@ -78,6 +80,7 @@ def unused(config: RunConfig) -> list[str]:
         *_unused_scorers(config),
         *_unused_workers(config),
         *gates.unused(config),
+        *composition.unused(config),
     ]
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from adaptinf import config as configuration
 from adaptinf import registry
-from adaptinf.config import HARNESS_KEYS, DatasetConfig, RunConfig, SkillConfig
+from adaptinf.config import HARNESS_KEYS, DatasetConfig, RunConfig, SelectionConfig, SkillConfig
 from adaptinf.errors import ConfigError
 from adaptinf.runs.given_adapter import with_given_lora
 from adaptinf.runs.methods import cap_of, method_scope
@@ -211,7 +211,7 @@ def _with_settings_of(source: RunConfig, config: RunConfig, places: Iterable[str
 
 
 def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
-    """Return the configuration with the paths of model, datasets and tests as they were: users move their files.
+    """Return the configuration with the paths of model, datasets, tests and kept ids as they were: users move files.
 
     So are the commands that test skills: whether they ask the same is judged with the tests.
     """
@@ -224,10 +224,16 @@ def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
     changes = {
         "model": config.model.model_copy(update={"path": before.model.path, "adapter": before.model.adapter}),
         "commands_folder": before.commands_folder,
+        "selection": _keeping_as(config.selection, before.selection),
         "stream": placed(config.stream, before.stream),
         "evaluation": placed(config.evaluation, before.evaluation),
     }
     return config.model_copy(update=changes)
+
+
+def _keeping_as(now: SelectionConfig, before: SelectionConfig) -> SelectionConfig:
+    """Return the section with the file of kept ids as it was; one that came later is a file that has grown."""
+    return now if now.keep is None else now.model_copy(update={"keep": before.keep})
 
 
 def has_grown(key: str, before: Any, after: Any) -> bool:

@@ -89,13 +89,19 @@ def _rows(files: _Files, item: SourceConfig, seed: int) -> list[Any]:
         shards: Any = fingerprints(source)
     except DataError as error:
         # The files may have gone once their rows are in the pool; nothing else is shared under this key.
-        return [item.model_dump(), own_seed, str(error)]
+        return [_own_settings(item), own_seed, str(error)]
     images = [files.below(folder) for folder in item.image_folders]
     if not images and source.folder is not None:
         # Beside the data file anything may lie: only images count there.
         roots = [str(source.folder), *map(str, exported_roots(source.folder))]
         images = [files.below(root, only_images=True) for root in roots]
-    return [item.model_dump(), own_seed, source.description, shards, images]
+    return [_own_settings(item), own_seed, source.description, shards, images]
+
+
+# Any: values of settings.
+def _own_settings(item: SourceConfig) -> dict[str, Any]:
+    """Return the settings on which the rows of a dataset depend: its weight says how often they are chosen."""
+    return item.model_dump(exclude={"weight"})
 
 
 def _command(files: _Files, config: RunConfig, test: SkillConfig) -> list[Any]:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adaptinf.data import ARTIFACTS, Evaluation, SavedPruning
+from adaptinf.data import ARTIFACTS, Evaluation, Replay, SavedPruning, SelectedPart, Selection
 from adaptinf.data.pruning import PruningCounts
 from adaptinf.evaluation.harness.running import logs_below
-from adaptinf.pool.corrections import restored_ids, withdrawn_datasets
+from adaptinf.pool.corrections import excluded_ids, kept_ids, restored_ids, withdrawn_datasets
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.stored import StoredDataset, dataset_info, stored_datasets
 from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.composition import described
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.expected import missing
 from adaptinf.runs.gates import Outcome, gate_at, outcome_of
@@ -78,6 +79,10 @@ class StepStatus:
     `rolled back`, so that its row does not count; None: it was not judged."""
     gate_findings: tuple[str, ...]
     """Drops that count, drops that are not decided, and skills that are not compared or by size alone, a line each."""
+    replay: Replay | None
+    """What came of `selection.replay_share`; None: it is not set, or the step has not selected yet."""
+    parts: tuple[SelectedPart, ...]
+    """The parts of the pool that shared the budget; none: it was not shared among parts, or not yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,10 @@ class Status:
     """Samples that were pruned."""
     restored: int
     """Samples that were pruned and restored."""
+    excluded: int
+    """Samples that are excluded, but for those of withdrawn datasets."""
+    kept_ids: int
+    """Samples that `selection.keep` has named so far."""
     withdrawn: dict[str, int]
     """Withdrawn dataset -> first step whose pool lacks it."""
     disk_bytes: int
@@ -132,6 +141,11 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return {**asdict(self), "folder": str(self.folder)}
+
+    def composition_lines(self) -> list[str]:
+        """Return a line per step in which parts of the pool shared the budget, with what each gave."""
+        names = [step.dataset for step in self.steps]
+        return [f"step {step.step} selected {described(step.parts, names)}" for step in self.steps if step.parts]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per step, indexed by its number; columns are the other fields of `StepStatus`."""
@@ -217,24 +231,33 @@ def _is_finished(run: Run, step: int, stage: str) -> bool:
 def _pool_status(
     run: Run, infos: Mapping[StoredDataset, dict[str, Any]], prunings: Mapping[int, PruningCounts]
 ) -> dict[str, Any]:
-    """Return the number of samples in the pool, pruned and restored, and the withdrawn datasets.
+    """Return the number of samples in the pool, pruned, restored, excluded and kept, and the withdrawn datasets.
 
     The numbers follow from what the folders say of themselves: no row of a dataset is read.
     """
     withdrawn, restored = withdrawn_datasets(run.pool_folder), restored_ids(run.pool_folder)
     datasets = [dataset for dataset in infos if dataset.name not in withdrawn]
     num_stored = sum(infos[dataset]["rows"] for dataset in datasets)
-    num_pruned, num_restored = sum(counts.pruned for counts in prunings.values()), 0
-    if withdrawn or restored:
+    num_pruned, num_restored, num_also_pruned = sum(counts.pruned for counts in prunings.values()), 0, 0
+    excluded = [id for id in excluded_ids(run.pool_folder) if id.partition("/")[0] not in withdrawn]
+    if withdrawn or restored or excluded:
         ids = _pruned_of([run.stage_folder(step, SavedPruning) for step in prunings], withdrawn)
-        num_restored = pc.sum(pc.is_in(ids, value_set=pa.array(list(restored), pa.string()))).as_py() or 0
+        num_restored = _num_among(ids, restored)
         num_pruned = len(ids) - num_restored
+        num_also_pruned = _num_among(ids, set(excluded) - restored.keys())
     return {
-        "pool": num_stored - num_pruned,
+        "pool": num_stored - num_pruned - (len(excluded) - num_also_pruned),
         "pruned": num_pruned,
         "restored": num_restored,
+        "excluded": len(excluded),
+        "kept_ids": len(kept_ids(run.pool_folder)),
         "withdrawn": withdrawn,
     }
+
+
+def _num_among(ids: pa.Array, wanted: Iterable[str]) -> int:
+    """Return how many of the ids are among others."""
+    return pc.sum(pc.is_in(ids, value_set=pa.array(list(wanted), pa.string()))).as_py() or 0
 
 
 def _pruned_of(prunings: Sequence[Path], withdrawn: Iterable[str]) -> pa.Array:
@@ -264,6 +287,8 @@ def _step_statuses(
     for step, unusable in enumerate(unusable_counts(run, folders=folders)):
         info = infos.get(run.dataset_folder(step).name, {})
         averages = averages_after(run, folders, step)
+        selected = run.stage_folder(step, Selection)
+        composition = Selection.load_composition(selected) if folders.has(step, Selection) else ((), None)
         yield StepStatus(
             step=step,
             dataset=run.settings.stream[step].name,
@@ -280,6 +305,8 @@ def _step_statuses(
             seconds=round(sum(spent[step]), 1) if spent[step] else None,
             gate=judged[step].outcome if step in judged else None,
             gate_findings=judged[step].findings if step in judged else (),
+            replay=composition[1],
+            parts=composition[0],
         )
 
 

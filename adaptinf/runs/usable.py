@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from adaptinf.data import Checked, Features, SavedPruning
 from adaptinf.data.checked import load_unusable
 from adaptinf.errors import ModelError
-from adaptinf.pool.corrections import restored_ids
+from adaptinf.pool.corrections import excluded_ids, exclusions, restored_ids
 from adaptinf.runs import Run
 from adaptinf.runs.step_folders import StepFolders
 
@@ -34,7 +34,8 @@ def unusable_samples(run: Run, step: int) -> dict[str, str]:
 def unusable_counts(run: Run, *, folders: StepFolders | None = None) -> list[int | None]:
     """Return for each step how many samples of its pool are not selectable; None for a step that has not looked yet.
 
-    One pass over the steps: a sample that a step prunes is not counted in later ones, unless it was restored.
+    One pass over the steps: a sample that a step prunes is not counted in later ones, unless it was restored; one that
+    is excluded is not counted.
 
     Args:
         run: the run.
@@ -43,9 +44,14 @@ def unusable_counts(run: Run, *, folders: StepFolders | None = None) -> list[int
     folders = StepFolders.of(run) if folders is None else folders
     restored, known = set(restored_ids(run.pool_folder)), set[str]()
     counts: list[int | None] = []
+    has_excluded = bool(exclusions(run.pool_folder))
     for step in range(len(run.settings.stream)):
         known |= _unusable_ids(run, folders, step, Checked)
-        counts.append(len(known | _unusable_ids(run, folders, step, Features)) if folders.has(step, Checked) else None)
+        if folders.has(step, Checked):
+            excluded = excluded_ids(run.pool_folder, until=step) if has_excluded else {}
+            counts.append(len((known | _unusable_ids(run, folders, step, Features)) - excluded.keys()))
+        else:
+            counts.append(None)
         if known and folders.has(step, SavedPruning):
             pruned = SavedPruning.load_ids(run.stage_folder(step, SavedPruning))
             # Of all that was pruned, which may be a million, only those that are known to be unusable.

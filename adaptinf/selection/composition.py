@@ -160,3 +160,9 @@ class _Weighted:
 def in_rows(composition: Composition, rows: np.ndarray) -> Composition:
     """Return the composition of some rows (ascending) as one of the array that they were taken from."""
     return replace(composition, parts=tuple(replace(part, rows=rows[part.rows]) for part in composition.parts))
+
+
+def among(composition: Composition, is_in: np.ndarray) -> Composition:
+    """Return the composition of an array as one of those of its rows that are in; all rows of its parts are."""
+    new_row = np.cumsum(is_in) - 1
+    return replace(composition, parts=tuple(replace(part, rows=new_row[part.rows]) for part in composition.parts))

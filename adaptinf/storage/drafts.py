@@ -30,12 +30,17 @@ def write_text_whole(path: Path, text: str) -> None:
     Raises:
         StoreError: another process replaced or removed the file at the same moment.
     """
+    write_bytes_whole(path, text.encode())
+
+
+def write_bytes_whole(path: Path, data: bytes) -> None:
+    """Write a file as `write_text_whole` does."""
     _remove_abandoned(path)
     draft, descriptor = _new_file(path)
     try:
         with space.named(path):
-            with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
-                file.write(text)
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(data)
             os.fsync(descriptor)
             os.replace(draft, path)
         _check_in_place(descriptor, path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from adaptinf.errors import StoreError
 from adaptinf.storage import checksums, lines, sealed_text, tables, verified
-from adaptinf.storage.drafts import fsync
+from adaptinf.storage.drafts import fsync, write_bytes_whole
 from adaptinf.storage.drafts import write_text_whole as write_text_whole  # the other way to write a whole file
 
 
@@ -147,6 +147,17 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
             if file.read(1) != b"\n":
                 file.write(b"\n")
         file.write(line.encode("utf-8") + b"\n")
+
+
+def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Append several records as `append_line` does, all of them or, after a crash, none."""
+    verified.check_ordinary(path)
+    before = path.read_bytes() if path.exists() else b""
+    time = utc_now()
+    new = "".join(f"{lines.sealed({'time': time, **record})}\n" for record in records)
+    if new:
+        gap = b"\n" if before and not before.endswith(b"\n") else b""
+        write_bytes_whole(path, before + gap + new.encode())
 
 
 def read_lines(path: Path, *, containing: str = "") -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptinf.pool.corrections import RESTORED, WITHDRAWN
+from adaptinf.pool.corrections import CORRECTIONS, EXCLUDED, KEPT, RESTORED, WITHDRAWN
 from adaptinf.runs import Run, events
 from adaptinf.runs.layout import REJECTED_MODEL
 from adaptinf.storage import lines, sealed_text
@@ -62,7 +62,7 @@ class ReadLog:
 
 def logs(run: Run) -> tuple[Log, ...]:
     """Return the logs of a run."""
-    others = sorted({*run.pool_folder.glob("*.jsonl")} - {run.pool_folder / RESTORED, run.pool_folder / WITHDRAWN})
+    others = sorted({*run.pool_folder.glob("*.jsonl")} - {run.pool_folder / name for name in CORRECTIONS})
     corrected = events.corrected(run.events_file)
     nobody = "nothing that goes on needs it: delete the line, or bring back a copy"
     by_hand = 'bring back a copy, or write the line anew by hand, such as {{"{key}": ..., "step": ...}}'
@@ -84,6 +84,16 @@ def logs(run: Run) -> tuple[Log, ...]:
             path=run.pool_folder / WITHDRAWN, keys=("name",), is_required=WITHDRAWN in corrected,
             way_out=by_hand.format(key="name"),
             loses="which datasets were withdrawn: later steps cannot know their pool",
+        ),
+        Log(
+            path=run.pool_folder / EXCLUDED, keys=("id",), is_required=EXCLUDED in corrected,
+            way_out=by_hand.format(key="id"),
+            loses="which samples were excluded: later steps cannot know their pool",
+        ),
+        Log(
+            path=run.pool_folder / KEPT, keys=("id",), is_required=KEPT in corrected,
+            way_out=by_hand.format(key="id"),
+            loses="which samples are kept, and since when: later steps may prune them",
         ),
         Log(
             path=run.accepted_file, keys=("what", "step", "was", "now"),

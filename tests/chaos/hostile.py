@@ -52,6 +52,7 @@ VERBS: dict[str, Callable[[Path, str], tuple[object, ...]]] = {
     "export": lambda f, id: ("export", f / "run", "--step", 0, "--out", f / "out"),
     "report": lambda f, id: ("report", f / "run"),
     "restore": lambda f, id: ("restore", f / "run", id),
+    "exclude": lambda f, id: ("exclude", f / "run", id, "--why", id),
     "add": lambda f, id: ("add", f / "run", f / "hostile.json", "--name", "again"),
 }
 ARGUMENTS: dict[str, Callable[[Workshop, Path, str], tuple[object, ...]]] = {
@@ -64,6 +65,7 @@ ARGUMENTS: dict[str, Callable[[Workshop, Path, str], tuple[object, ...]]] = {
     "explain": lambda w, f, text: ("explain", f / "run", "--", text),
     "withdraw": lambda w, f, text: ("withdraw", f / "run", "--", text),
     "restore": lambda w, f, text: ("restore", f / "run", "--", text),
+    "exclude": lambda w, f, text: ("exclude", f / "run", "--", text),
     "export": lambda w, f, text: ("export", f / "run", "--step", 0, "--format", text),
     "report": lambda w, f, text: ("report", f / text),
     "select": lambda w, f, text: ("select", f / text, "--budget", 3, "--out", f / "chosen"),

@@ -93,6 +93,7 @@ WRITTEN = (
         refuses_twice=True,
     ),
     Written("restore", "finished", lambda w, f: ("restore", f / "run", w.pruned_id()), refuses_twice=True),
+    Written("exclude", "finished", lambda w, f: ("exclude", f / "run", w.pruned_id())),
     Written("withdraw", "finished", lambda w, f: ("withdraw", f / "run", "two"), refuses_twice=True),
     Written("accept", "finished", lambda w, f: ("accept", f / "run", "base", "--quiet"), _change_base),
     Written(

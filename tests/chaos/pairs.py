@@ -58,6 +58,7 @@ ON_A_RUN = (
     Verb("step", CHANGES, lambda w, f, run: ("step", f / run, "--quiet")),
     Verb("add", CHANGES, lambda w, f, run: ("add", f / run, w.inputs / "one.json", "--name", "four", "--quiet")),
     Verb("restore", CHANGES, lambda w, f, run: ("restore", f / run, w.pruned_id())),
+    Verb("exclude", CHANGES, lambda w, f, run: ("exclude", f / run, an_id(w))),
     Verb("withdraw", CHANGES, lambda w, f, run: ("withdraw", f / run, "one")),
     Verb("accept", CHANGES, lambda w, f, run: ("accept", f / run, "base", "--quiet")),
     Verb("relocate", CHANGES, lambda w, f, run: ("relocate", f / run, w.inputs, w.inputs / "base")),

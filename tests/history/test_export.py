@@ -20,8 +20,8 @@ from adaptinf.errors import ConfigError
 from adaptinf.formats import read
 from adaptinf.formats.llava import Llava
 from adaptinf.history.export import export_selection
-from adaptinf.history.exported_rows import as_line, ids_of_lines
 from adaptinf.pipeline import run_all
+from adaptinf.pool.id_lists import as_line, ids_of_lines
 from adaptinf.runs import Run
 from adaptinf.runs import overrule as amending
 from adaptinf.storage import tables

@@ -58,4 +58,4 @@ def test_ids_are_found_by_bisection(ids: list[str]) -> None:
     wanted = tables.text_array(["z/9", *ids[::-1], ""])
     assert pool.rows(wanted).tolist() == [-1, *range(count)[::-1], -1]
     assert pool.rows(tables.text_array(list(ids))).tolist() == list(range(count))
-    assert pool.is_restored.tolist() == [id == "a/2" for id in ids]
+    assert pool.stays.tolist() == [id == "a/2" for id in ids]

@@ -70,6 +70,8 @@ class SelectionConfig(Section):
     """Samples to train on in one step."""
     replay_share: float | None = Field(default=None, ge=0, lt=1)
     """Share of the budget for samples of earlier datasets, such as 0.3; null: the method's own, see docs/replay.md."""
+    keep: str | None = None
+    """File with one id per line: samples that are trained on when they arrive and never pruned; null: none."""
     scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
     """Scores that a cluster of adapt chooses from, of equals the earlier; column:NAME is a number that rows have."""
     budgets: Literal["equal", "root", "proportional", "score_weighted", "density"] | None = None
