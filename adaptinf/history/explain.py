@@ -186,13 +186,12 @@ def _outcome(
     is_own = clusters["cluster"] == cluster if cluster is not None else np.zeros(len(clusters["cluster"]), bool)
     in_table = np.flatnonzero(is_own & place.rows_of(clusters))
     entry = {name: column[in_table[0]] for name, column in clusters.items()} if len(in_table) else {}
-    has_bins = ranked is not None and ranked.bin >= 0
+    has_bins, num_chosen = ranked is not None and ranked.bin >= 0, place.total(len(chosen["id"]))
+    decided = _reason(run, step, id, cluster, ranked, row is not None, num_chosen, entry, place)
+    decided += _joint(clusters, entry, place)
     return SelectionOutcome(
         chosen=row is not None,
-        reason=place.reason(row is not None)
-        or _reason(run, step, id, cluster, ranked, row is not None, place.total(len(chosen["id"])), entry, place)
-        + _joint(clusters, entry, place)
-        + place.text,
+        reason=(place.reason(row is not None) or decided) + place.text,
         method=run.settings.selection.method,
         total=len(chosen["id"]),
         budget=int(entry["budget"]) if entry else None,

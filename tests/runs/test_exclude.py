@@ -15,6 +15,7 @@ from adaptinf.pool.corrections import EXCLUDED, excluded_ids, exclusions
 from adaptinf.report import write_report
 from adaptinf.runs import Run, overrule
 from adaptinf.runs.status import status_of
+from adaptinf.runs.stream import join
 from adaptinf.storage import store
 from tests.helpers.chosen_runs import SIZES, begun, pruned, selected, small_datasets, without_training
 from tests.helpers.streams import rows, write_dataset
@@ -120,7 +121,7 @@ def test_names_that_are_wrong_are_refused_in_one_line_and_nothing_changes(tmp_pa
         with pytest.raises(ConfigError) as refused:
             command(run, file)
         assert str(refused.value) == (
-            f"{file} names 2 unknown ids: 'bad/003', 'bad/9'; did you mean 'bad/001' or 'bad/002'?; 1 rejected row: "
+            f"{file} names 2 unknown ids: 'bad/003', 'bad/9'; did you mean 'bad/002' or 'bad/001'?; 1 rejected row: "
             "'bad/000'; correct the file, nothing has changed"
         )
         with pytest.raises(ConfigError, match=r"has no sample 'bad/01'; did you mean 'bad/001'"):
@@ -138,6 +139,7 @@ def test_names_that_are_wrong_are_refused_in_one_line_and_nothing_changes(tmp_pa
 
 def test_a_step_under_way_goes_on_with_the_pool_that_it_began_with(tmp_path: Path, datasets: Any) -> None:
     run = begun(tmp_path, datasets, num_steps=1)
+    join(run, 1)
     run.step_folder(1).mkdir()
     id = sorted(run.pool(1).ids)[0]
     assert overrule.exclude(run, id).from_step == 2

@@ -45,7 +45,7 @@ EVERY = [f"{name}/{number:03d}" for name, count in SIZES.items() for number in r
 def test_kept_samples_are_drawn_when_they_arrive_and_never_pruned(tmp_path: Path, datasets: Any) -> None:
     tries = iter(range(100))
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
     @given(ids=st.sets(st.sampled_from(EVERY), max_size=6), share=st.sampled_from([None, 0.0, 0.25]))
     def holds(ids: set[str], share: float | None) -> None:
         folder = tmp_path / str(next(tries))

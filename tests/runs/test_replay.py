@@ -9,38 +9,29 @@ from typing import Any
 
 import pytest
 
-from adaptinf import api, pipeline
+from adaptinf import api
 from adaptinf import config as configuration
-from adaptinf.data import Replay, Selection, Trained
+from adaptinf.data import Replay, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.pipeline import run_all
 from adaptinf.report import write_report
 from adaptinf.runs import Run, overrule, preflight
 from adaptinf.runs.status import status_of
 from adaptinf.storage import tables
-from adaptinf.training import save_weights
-from tests.helpers.streams import rows, write_dataset, write_stream
+from tests.helpers.chosen_runs import begun, small_datasets, without_training
+from tests.helpers.streams import write_stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which samples a step chooses is tested here, not what it learns of them: the weights stay as they were."""
-
-    def train(samples: Any, learner: Any, config: Any, *, out: Path, **_: Any) -> Trained:
-        save_weights(learner, out)
-        return Trained(info={"samples": len(samples), "optimizer_steps": 0})
-
-    monkeypatch.setattr(pipeline.learning, "train", train)
+    without_training(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("data")
-    return [
-        write_dataset(folder, name, rows(count, word=name)) for name, count in (("one", 12), ("two", 6), ("six", 9))
-    ]
+    return small_datasets(tmp_path_factory.mktemp("data"))
 
 
 def weighted(datasets: list[dict[str, Any]], weights: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -50,11 +41,7 @@ def weighted(datasets: list[dict[str, Any]], weights: Mapping[str, float]) -> li
 def made(
     folder: Path, datasets: list[dict[str, Any]], weights: Mapping[str, float] | None = None, **selection: Any
 ) -> Run:
-    entries = weighted(datasets, weights or {})
-    changes = {"selection": {"method": "random_replay", "budget": 8, **selection}, "pruning": {"cap": "none"}}
-    run = Run.create(folder / "run", configuration.load(write_stream(folder / "s.yaml", entries, **changes)))
-    run_all(run)
-    return run
+    return begun(folder, weighted(datasets, weights or {}), **selection)
 
 
 def sources(run: Run, step: int) -> dict[str, int]:
@@ -95,7 +82,6 @@ def test_weights_share_what_is_for_earlier_datasets_or_all_of_it(tmp_path: Path,
     run = made(tmp_path / "a", datasets, {"one": 0.5, "two": 3}, replay_share=0.5)
     # 12 x 0.5 and 6 x 3: a quarter and three quarters of 4.
     assert sources(run, 2) == {"one": 1, "two": 3, "six": 4}
-    (tmp_path / "b").mkdir()
     run = made(tmp_path / "b", datasets, {"one": 0.5}, budget=7)
     # 6, 6 and 9 of 21.
     assert sources(run, 2) == {"one": 2, "two": 2, "six": 3}
