@@ -51,7 +51,7 @@ class Pool:
     """The withdrawn datasets: none of their samples is in the pool."""
     restored: frozenset[str]
     """Ids of pruned samples that were restored: they are not pruned again."""
-    kept: frozenset[str]
+    kept: frozenset[str] = frozenset()
     """Ids of `selection.keep`, in the pool or not: they are not pruned."""
     locations: np.ndarray
     """N x 2 int64: position in `datasets` and row in it."""
