@@ -71,7 +71,13 @@ def _operations(learner: Any, samples: Any, config: Any) -> int:
 
 
 def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -> Work:
-    """The same batches through the model without a graph, and through our head: a lower bound on the cost of scores.
+    """The same batches through the model without a graph, and through our head: a lower bound on the cost of scores."""
+    learner, samples, _ = _prepared(shape, has_vision, adapted)
+    return bare_forward(learner, samples)
+
+
+def bare_forward(learner: Any, samples: Any) -> Work:
+    """Return the work of a forward pass over batches that are prepared here, after one batch for warm-up.
 
     The fastest method that we know: adapters merged into the weights, no mask, images and text prepared in advance.
     """
@@ -85,7 +91,6 @@ def forward_only(shape: str, *, has_vision: bool = True, adapted: bool = True) -
     from adaptinf.models.lengths import auto_batch_tokens, token_lengths
     from adaptinf.models.masks import without_mask
 
-    learner, samples, _ = _prepared(shape, has_vision, adapted)
     plan = make_plan(token_lengths(samples, learner), auto_batch_tokens(learner.device))
     with Preparer(learner, samples, image="unmeasured") as preparer:
         batches = list(preparer.prepared(plan.batches))
@@ -173,18 +178,23 @@ def bergson_way(shape: str) -> Work:
 
 def training(shape: str) -> Work:
     """Training of the adapter on the same samples for one epoch, without checkpoints."""
+    learner, samples, _ = _prepared(shape, True, True)
+
+    def work() -> dict[str, Any]:
+        return {"rate": training_rate(learner, samples), **_gpu_peak()}
+
+    return work
+
+
+def training_rate(learner: Any, samples: Any) -> float:
+    """Return the samples per second of the fastest of eight optimiser steps."""
     from adaptinf.config import TrainingConfig
     from adaptinf.training import train
 
-    learner, samples, settings = _prepared(shape, True, True)
     config = TrainingConfig(batch_size=TRAINING_BATCH, micro_batch_size=TRAINING_MICRO_BATCH, learning_rate=1e-6)
     clock = _Clock()
-
-    def work() -> dict[str, Any]:
-        train(samples[: 8 * TRAINING_BATCH], learner, config, out=Path(tempfile.mkdtemp()), progress=clock)
-        return {"rate": TRAINING_BATCH / min(np.diff(clock.times)), **_gpu_peak()}
-
-    return work
+    train(samples[: 8 * TRAINING_BATCH], learner, config, out=Path(tempfile.mkdtemp()), progress=clock)
+    return float(TRAINING_BATCH / min(np.diff(clock.times)))
 
 
 class _Clock:

@@ -18,6 +18,7 @@ from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses, w
 from adaptinf.extraction.cuts import Cutter, Shard, left_over
 from adaptinf.extraction.plan import Plan
 from adaptinf.extraction.shards import (
+    COMPILED,
     MAKER_FILE,
     PLAN_FILE,
     SHARDS,
@@ -101,6 +102,7 @@ def extract(
     info = {
         **facts.maker,
         "batch_tokens": begun["batch_tokens"],
+        COMPILED: bool(begun.get(COMPILED)),
         "tokens_per_batch": plan.batch_tokens,
         **counts(summaries),
     }
@@ -160,7 +162,9 @@ def _planned(workers: Workers[Extractor], maker: dict[str, Any], folder: Path, p
                 f"{maker['batch_tokens']} holds from the next step on"
             )
     else:
-        list(workers.map(Extractor.plan, [maker]))
+        for line in workers.map(Extractor.plan, [maker]):
+            if line is not None:
+                progress.note(line)
     return Plan.load(folder / PLAN_FILE)
 
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from adaptinf.models.replaced import replaced_forward
+
 
 @contextmanager
 def cheap_adapters(model: nn.Module) -> Iterator[None]:
@@ -67,8 +69,9 @@ def _merged(layer: Any, weight: nn.Parameter) -> Iterator[None]:
 def _shortened(layer: Any) -> Iterator[None]:
     (active,) = layer.active_adapters
     base = layer.get_base_layer()
-    down_RI = layer.lora_A[active].weight.detach().to(base.weight.dtype)
-    up_RO = (layer.scaling[active] * layer.lora_B[active].weight.detach()).to(base.weight.dtype).T
+    # As parameters, so that a compiler takes their sizes for fixed.
+    down_RI = _fixed(layer.lora_A[active].weight.detach().to(base.weight.dtype))
+    up_RO = _fixed((layer.scaling[active] * layer.lora_B[active].weight.detach()).to(base.weight.dtype).T)
 
     def forward(x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
@@ -76,8 +79,9 @@ def _shortened(layer: Any) -> Iterator[None]:
         outputs: Tensor = base(rows).addmm_(nn.functional.linear(rows, down_RI), up_RO)
         return outputs.view(*x.shape[:-1], outputs.shape[-1])
 
-    layer.forward = forward
-    try:
+    with replaced_forward(layer, forward):
         yield
-    finally:
-        del layer.forward
+
+
+def _fixed(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight, requires_grad=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from adaptinf.extraction.batches import Preparer
 from adaptinf.extraction.meter import Meter
 from adaptinf.models.lengths import AUTO_BATCH_TOKENS, auto_batch_tokens
 from adaptinf.models.memory import is_out_of_memory
+from adaptinf.models.spread import devices_of
 
 TRIAL_ROWS = 8
 """Samples in the larger of two trial batches: the longest of the pool."""
@@ -31,24 +33,38 @@ def fitting_batch_tokens(
 
     Always a power of two, so that a little more or less free memory does not change the plan.
     """
-    device = ready.learner.device
-    if device.type != "cuda" or not len(samples):
-        return auto_batch_tokens(device)
-    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    devices = devices_of(ready.learner.model)
+    if devices[0].type != "cuda" or not len(samples):
+        return auto_batch_tokens(devices[0])
+    free = [_free_bytes(device) for device in devices]
     with Preparer(ready.learner, samples, image=ready.config.image) as preparer:
 
-        def peak_bytes(rows: Sequence[int]) -> int:
+        @cache
+        def peaks(rows: tuple[int, ...]) -> list[int]:
             (prepared,) = preparer.prepared([rows])
-            before = torch.cuda.memory_allocated(device)
-            torch.cuda.reset_peak_memory_stats(device)
+            before = [torch.cuda.memory_allocated(device) for device in devices]
+            for device in devices:
+                torch.cuda.reset_peak_memory_stats(device)
             if prepared.rows:
                 ready.measure(prepared)
             ready.trace.clear(None)
-            return torch.cuda.max_memory_allocated(device) - before
+            pairs = zip(devices, before, strict=True)
+            return [torch.cuda.max_memory_allocated(device) - bytes_before for device, bytes_before in pairs]
+
+        def fitting(number: int) -> int:
+            share = int(MEMORY_SHARE * free[number])
+            return fitting_tokens(lengths, lambda rows: peaks(tuple(rows))[number], share)
 
         if kinds is not None:
             lengths = np.where(kinds == kinds[np.argmax(lengths)], lengths, 0)
-        return fitting_tokens(lengths, peak_bytes, int(MEMORY_SHARE * free))
+        # Of a model that is spread over several GPUs, the one that is full first decides.
+        return min(map(fitting, range(len(devices))))
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return the bytes of a GPU that are free or cached by torch."""
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + cached
 
 
 def tokens_per_batch(

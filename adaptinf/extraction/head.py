@@ -58,7 +58,12 @@ class Head:
 
     @torch.no_grad()
     def read(self, hidden_TH: Tensor, targets_T: Tensor, weights_T: Tensor | None) -> Read:
-        """Return the statistics and the gradient of sum_t weights_t loss_t, of a plain head."""
+        """Return the statistics, where the targets are, and the gradient of sum_t weights_t loss_t, of a plain head."""
+        home, place = targets_T.device, self.module.weight.device
+        # Of a model on several devices; within a graph that goes on to the place of the hidden states.
+        with torch.set_grad_enabled(hidden_TH.requires_grad):
+            hidden_TH, targets_T = hidden_TH.to(place), targets_T.to(place)
+        weights_T = None if weights_T is None else weights_T.to(place)
         weight_VH: Tensor = self.module.weight.float()
         bias_V = None if self.module.bias is None else self.module.bias.float()
         parts, gradients = [_none(hidden_TH)], [weight_VH.new_zeros(0, weight_VH.shape[1])]
@@ -69,7 +74,7 @@ class Head:
             parts.append(statistics)
             if slope_CV is not None:
                 gradients.append(slope_CV @ weight_VH)
-        statistics = TokenStatistics(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        statistics = TokenStatistics(*(torch.cat(columns).to(home) for columns in zip(*parts, strict=True)))
         gradient_TH = None if weights_T is None else torch.cat(gradients).to(hidden_TH.dtype)
         return Read(statistics, hidden_TH, gradient_TH)
 
@@ -142,7 +147,7 @@ def _is_last(module: nn.Module, learner: Learner) -> bool:
             logits = learner.model(input_ids=token.to(learner.device), use_cache=False).logits
     finally:
         hook.remove()
-    return len(seen) == 1 and torch.equal(seen[0].float(), logits.float())
+    return len(seen) == 1 and torch.equal(seen[0].to(logits.device).float(), logits.float())
 
 
 def _chunks(num_tokens: int, vocabulary: int, device: torch.device) -> Iterator[slice]:

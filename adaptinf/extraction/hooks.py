@@ -185,7 +185,7 @@ def _only_positions(trace: Trace, head: Head) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if trace.positions is None:
             return None
-        trace.answers = args[0][trace.positions]
+        trace.answers = args[0][trace.positions.to(args[0].device)]
         # A plain head is read in chunks afterwards, so here it gets nothing to do. Any other gets all answers at once,
         # 1 x T x H, so that whatever the model does to logits afterwards (scales, soft caps) still fits.
         return (args[0][:, :0] if head.is_plain else trace.answers.unsqueeze(0), *args[1:])

@@ -84,6 +84,8 @@ class Meter:
     """The model's output head."""
     trace: Trace
     """What the hooks record."""
+    layers: Sequence[int]
+    """Target blocks, ascending."""
     middle: int
     """Block whose input is the embedding."""
     is_masked: bool
@@ -167,7 +169,7 @@ class Meter:
             expert_gradients=lambda: self._expert_gradients(deltas, (num_samples, batch.labels.shape[1])),
             losses_again=lambda: self._losses_again(answers, num_samples),
         )
-        vectors, norms = self.kind(passed)
+        vectors, norms = (rows.to(batch.labels.device) for rows in self.kind(passed))
         has_answer = answers.count_B > 0
         vectors = torch.where(has_answer[:, None], unit_rows(vectors), 0.0)
         return vectors.cpu().numpy(), torch.where(has_answer, norms, torch.nan).double().cpu().numpy()
@@ -261,6 +263,7 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
             kind=kind,
             head=head,
             trace=trace,
+            layers=layers,
             middle=middle,
             is_masked=is_masked,
             rerun=rerun,

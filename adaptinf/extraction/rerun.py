@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from adaptinf.extraction.hooks import first_hidden, with_hidden
 from adaptinf.models.blocks import base_model, decoder_blocks
 from adaptinf.models.loading import Learner
+from adaptinf.models.replaced import replaced_forward
 
 
 @dataclass
@@ -98,11 +99,7 @@ def _skipped(blocks: list[nn.Module], returns_tuple: dict[int, int]) -> Iterator
 
         return forward
 
-    try:
+    with ExitStack() as stack:
         for number, block in enumerate(blocks):
-            block.forward = identity(number)
+            stack.enter_context(replaced_forward(block, identity(number)))
         yield
-    finally:
-        for block in blocks:
-            # Removing the attribute of the instance restores the method of the class.
-            del block.forward

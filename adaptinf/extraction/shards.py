@@ -24,6 +24,8 @@ SHARDS = "shards"
 """Folder of the shards, the plan and who makes them, inside the folder of the features; gone when those are whole."""
 PLAN_FILE, MAKER_FILE = "plan.parquet", "maker.json"
 """Beside the shards: which samples share a batch; who makes the shards."""
+COMPILED = "compiled"
+"""Key of the maker's file: whether blocks are compiled, which is found once for all shards."""
 COUNTS = ("num_split", "num_tokens", "num_padding")
 """Columns of a shard's file that hold one number."""
 _NAME = re.compile(r"shard-(\d+)-(\d+)\.npz")

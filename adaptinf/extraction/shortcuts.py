@@ -34,13 +34,15 @@ def spare_last_feed_forward(learner: Learner, trace: Trace, layers: list[int]) -
         return []
 
     def choose(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return None if trace.positions is None else (args[0][trace.positions].unsqueeze(0), *args[1:])
+        if trace.positions is None:
+            return None
+        return (args[0][trace.positions.to(args[0].device)].unsqueeze(0), *args[1:])
 
     def put_back(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if trace.positions is None:
             return None
         whole = output.new_zeros(*trace.positions.shape, output.shape[-1])
-        return whole.index_put((trace.positions,), output[0])
+        return whole.index_put((trace.positions.to(output.device),), output[0])
 
     whole = _answers(learner, trace)
     hooks = [module.register_forward_pre_hook(choose), module.register_forward_hook(put_back)]

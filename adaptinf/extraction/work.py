@@ -20,10 +20,12 @@ from adaptinf.data import Sample
 from adaptinf.errors import AdaptError, ModelError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Prepared, Preparer
+from adaptinf.extraction.compiled import CompiledBlocks, begin_compiled, compilable, follow, wants_compiled
 from adaptinf.extraction.cuts import Shard
 from adaptinf.extraction.meter import Measured, Meter, open_meter
-from adaptinf.extraction.plan import make_plan
+from adaptinf.extraction.plan import Plan, make_plan
 from adaptinf.extraction.shards import (
+    COMPILED,
     MAKER_FILE,
     PLAN_FILE,
     ShardFile,
@@ -39,7 +41,7 @@ from adaptinf.models.mixing import kinds_of
 from adaptinf.models.recipe import LearnerRecipe, made
 from adaptinf.models.refusals import failure
 from adaptinf.models.threads import torch_threads
-from adaptinf.storage import store
+from adaptinf.storage import store, tables
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +93,9 @@ class ExtractionWork:
             torch_threads(self.num_threads),
             open_meter(made(self.learner), self.config, seed=self.seed) as meter,
             Preparer(meter.learner, self.samples, image=meter.config.image) as preparer,
+            compilable(meter) as blocks,
         ):
-            yield Extractor(meter=meter, preparer=preparer, work=self)
+            yield Extractor(meter=meter, preparer=preparer, work=self, blocks=blocks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,8 @@ class Extractor:
     """Makes batches of the samples."""
     work: ExtractionWork
     """What is to be done."""
+    blocks: CompiledBlocks
+    """The model's blocks, compiled or not."""
 
     def describe(self, ids: str) -> Facts:
         """Return what must agree for shards to belong together, and the size of a row.
@@ -118,8 +123,12 @@ class Extractor:
             row_bytes=np.dtype(np.float16).itemsize * (self.meter.dim + hidden_size),
         )
 
-    def plan(self, maker: dict[str, Any]) -> None:
-        """Make the plan and leave it, with its maker, in the shards' folder."""
+    def plan(self, maker: dict[str, Any]) -> str | None:
+        """Make the plan and leave it, with its maker, in the shards' folder; return what is to be said about it.
+
+        Raises:
+            ModelError: blocks were to be compiled, and cannot be.
+        """
         folder, samples = self.work.folder, self.work.samples
         lengths = token_lengths(samples, self.meter.learner)
         kinds = kinds_of(self.meter.learner, samples)
@@ -127,10 +136,26 @@ class Extractor:
         plan = make_plan(lengths, batch_tokens, num_threads=torch.get_num_threads(), kinds=kinds)
         plan.save(folder / PLAN_FILE)
         # After the plan: where its maker is known, the plan is whole.
-        store.write_json_whole(folder / MAKER_FILE, maker)
+        line = self._compile(plan)
+        store.write_json_whole(folder / MAKER_FILE, {**maker, COMPILED: self.blocks.is_on})
+        return line
+
+    def _compile(self, plan: Plan) -> str | None:
+        samples, config = self.work.samples, self.meter.config
+        if not plan.batches or not wants_compiled(config, self.meter.learner.device, len(samples)):
+            return None
+        # Half of it, as comparing takes more memory than measuring.
+        half = plan.batches[0][: max(2, len(plan.batches[0]) // 2)]
+        (first,) = self.preparer.prepared([half])
+        return begin_compiled(self.blocks, first, is_asked=config.compile is True)
 
     def measure(self, shard: Shard) -> ShardReport:
-        """Measure a shard and write it."""
+        """Measure a shard and write it.
+
+        Raises:
+            ModelError: the extraction began with compiled blocks, which are not possible here.
+        """
+        follow(self.blocks, bool(tables.read_json(self.work.folder / MAKER_FILE).get(COMPILED)))
         started = time.monotonic()
         columns = _measure_batches(shard, self.meter, self.preparer)
         path = shard_path(self.work.folder, shard)
@@ -154,7 +179,7 @@ def _maker(meter: Meter, ids: str, seed: int) -> dict[str, Any]:
         **_how_it_computes(learner),
         "max_length": learner.config.max_length,
         "model_dtype": str(learner.model.dtype).removeprefix("torch."),
-        **config.model_dump(exclude={"model", "keep", "batch_tokens", "dim", "refresh"}),
+        **config.model_dump(exclude={"model", "keep", "batch_tokens", "compile", "dim", "refresh"}),
         "batch_tokens": config.batch_tokens,
         "dim": meter.dim,
         "scorers": registry.scorer.names(),

@@ -33,6 +33,7 @@ from adaptinf.models.folders import refuse_other_folder
 from adaptinf.models.kernels import check_loaded, load_options
 from adaptinf.models.missing import way_out
 from adaptinf.models.placement import pick_device, pick_dtype
+from adaptinf.models.spread import check_spread, spread_options
 from adaptinf.models.template_trial import refuse_endless
 from adaptinf.words import one_line
 
@@ -105,17 +106,20 @@ def sampled(weight: Tensor) -> Tensor:
     return flat[::stride].to("cpu", torch.float32).contiguous()
 
 
-def load(config: ModelConfig) -> Learner:
-    """Return the model that `config.path` names, in evaluation mode, on its device.
+def load(config: ModelConfig, *, num_gpus: int = 1) -> Learner:
+    """Return the model that `config.path` names, in evaluation mode, on its device, or spread over several GPUs.
 
     Raises:
-        ModelError: the model, its processor or its chat template is missing or cannot be loaded.
+        ModelError: the model, its processor or its chat template is missing or cannot be loaded, or does not fit into
+            the GPUs.
     """
     model_class, reader = class_and_reader(config)
     remote, device = {"trust_remote_code": config.trust_remote_code}, pick_device(config.device)
     own = None if config.quantization == "none" else _load_part("configuration", AutoConfig, config.path, remote)
     options = {**remote, "dtype": pick_dtype(config.dtype, device), **load_options(config, own, device)}
+    options |= spread_options(device, num_gpus)
     model = _load_part("model", model_class, config.path, options)
+    check_spread(model, config.path, num_gpus)
     check_loaded(config, model)
     _refuse_unknown_ids(reader.tokenizer, embedding_rows(model), config.path)
     decoder_blocks(model)

@@ -39,7 +39,8 @@ def last_hidden(learner: Learner, inputs: dict[str, Tensor]) -> Tensor:
         learner.model(**inputs, use_cache=False)
     finally:
         hook.remove()
-    return seen[0]
+    # Of a model on several devices, the head is on another one than the inputs.
+    return seen[0].to(inputs["input_ids"].device)
 
 
 def is_same(one: Tensor, other: Tensor, *, times: float = 1.0) -> bool:

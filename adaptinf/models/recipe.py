@@ -25,17 +25,22 @@ class LearnerRecipe:
     """Folder of the adapter that is trained further; None: none."""
     new_adapter_seed: int | None = None
     """Seed of an adapter that is begun; None: none is begun."""
+    num_gpus: int = 1
+    """GPUs that the model is spread over where no device is named."""
 
     def make(self, device: str | None = None) -> Learner:
         """Return the learner, newly loaded.
 
         Args:
-            device: where to load it, as `model.device`; None: where its settings say.
+            device: where to load it whole, as `model.device`; None: where its settings say, spread over `num_gpus`.
 
         Raises:
             ModelError: the model or an adapter cannot be loaded.
         """
-        learner = load(self.model if device is None else self.model.model_copy(update={"device": device}))
+        if device is None:
+            learner = load(self.model, num_gpus=self.num_gpus)
+        else:
+            learner = load(self.model.model_copy(update={"device": device}))
         is_alone = len(self.merged) == 1 and self.continued is None and self.new_adapter_seed is None
         for folder in self.merged:
             adapted = load_adapter(learner, folder)

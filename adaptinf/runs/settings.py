@@ -29,7 +29,7 @@ GROWING_KEYS = ("stream", "evaluation")
 FREE_SETTINGS = (
     "executor", "workers", "worker_timeout", "ray", "plugins", "made_by", "model.device", "extraction.batch_tokens",
     "training.micro_batch_size", "training.gradient_checkpointing", "training.report_to", "training.timeout",
-    "training.devices", "training.fsdp", "training.deepspeed",
+    "extraction.compile", "training.devices", "training.fsdp", "training.deepspeed",
 )  # fmt: skip
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
 OF_LATER_STEPS = ("extraction.refresh",)

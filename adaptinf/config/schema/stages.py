@@ -33,6 +33,8 @@ class ExtractionConfig(Section):
     """What image grounding compares with: images removed or blank; unmeasured: none; auto: what the method needs."""
     batch_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Tokens in one batch, padding included; auto: what fits on a GPU, found by trying; 4096 on a CPU."""
+    compile: Literal["auto"] | bool = "auto"
+    """Fuse what decoder blocks compute (torch.compile), tried first; auto: on a GPU, for many samples."""
     model: str | None = None
     """A smaller proxy model that is measured instead of the trained model; null: the model itself."""
     keep: Literal["last", "all"] = "last"

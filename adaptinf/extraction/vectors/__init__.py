@@ -20,6 +20,7 @@ from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.kernels import check_gradients
 from adaptinf.models.loading import Learner
+from adaptinf.models.spread import is_spread, one_device
 
 __all__ = ["VectorKind", "make"]
 
@@ -41,11 +42,11 @@ def make(
     Raises:
         ModelError: an adapter of an unknown kind, or a model that does not suit the kind of vector.
     """
-    device = learner.device
     if config.vector == "hidden":
         size = learner.model.config.get_text_config().hidden_size
         return HiddenStates(layers=layers, tokens=config.vector_tokens, hidden_size=size)
     check_gradients(learner.model, learner.model.dtype)
+    device = _device_of(linears)
     factors = make_factors(linears, learner.config.lora, seed=seed, device=device)
     experts = make_expert_factors(units, learner.config.lora, seed=seed, device=device)
     if config.vector in GRADIENT:
@@ -57,8 +58,33 @@ def make(
         sketch = make_sketch(size, config.dim, seed=seed, name="fisher", device=device) if folded else None
         return Fisher(size=size, sketch=sketch, experts={name: own.is_swapped for name, own in experts.items()})
     _check_differences(learner, head)
+    _check_whole(learner)
     _check_plain(factors, experts)
     return ZerothOrder(linears=linears, factors=factors, num_directions=config.probes, seed=seed)
+
+
+def _device_of(linears: dict[str, nn.Module]) -> torch.device:
+    """Return the device of the measured layers, where their gradients are sketched.
+
+    Raises:
+        ModelError: they have several.
+    """
+    device = one_device(linears)
+    if device is None:
+        raise ModelError(
+            "extraction.layers names blocks that lie on different GPUs of a model that is spread over several; name "
+            "blocks of one, or set extraction.vector: hidden"
+        )
+    return device
+
+
+def _check_whole(learner: Learner) -> None:
+    """Refuse a model on several devices, whose upper blocks are not run again."""
+    if is_spread(learner.model):
+        raise ModelError(
+            "extraction.vector=zeroth_order needs the model on one device, and gpus_per_worker spreads it over "
+            "several; choose another vector"
+        )
 
 
 def _check_plain(factors: dict[str, Factors], experts: dict[str, ExpertFactors]) -> None:

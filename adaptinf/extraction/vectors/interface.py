@@ -105,8 +105,12 @@ def token_set(name: str, batch: Encoded) -> Tensor:
 
 
 def pooled(hidden_BSH: Tensor, is_chosen_BS: Tensor) -> Tensor:
-    """Return the B x H mean over the chosen tokens, float32; zero where none is chosen."""
+    """Return the B x H mean over the chosen tokens, float32; zero where none is chosen.
+
+    It is where the choice is, which is another device than the block's in a model on several.
+    """
+    home, is_chosen_BS = is_chosen_BS.device, is_chosen_BS.to(hidden_BSH.device)
     weights = is_chosen_BS.float()
     # masked_fill and not a product: 0 x NaN at a padded position would spoil the mean.
     kept = hidden_BSH.float().masked_fill(~is_chosen_BS[..., None], 0.0)
-    return kept.sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)
+    return (kept.sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)).to(home)
