@@ -21,7 +21,7 @@ def needs_mask(learner: Learner) -> bool:
     place the tokens of an image by the mask. Where a trial is not possible, the mask is kept.
     """
     try:
-        found = [_is_same_without_mask(learner, batch) for batch in list(_trial_batches(uncut(learner)))]
+        found = [_is_same_without_mask(learner, batch) for batch in list(trial_batches(uncut(learner)))]
         return not (found and all(found))
     except ModelError:
         raise
@@ -29,7 +29,7 @@ def needs_mask(learner: Learner) -> bool:
         return True
 
 
-def _trial_batches(learner: Learner) -> Iterator[Encoded]:
+def trial_batches(learner: Learner) -> Iterator[Encoded]:
     """Yield padded batches of two: of text, and of conversations about an image if the model takes them.
 
     What the processor refuses, as text without an image, is left out.

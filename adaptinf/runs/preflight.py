@@ -56,7 +56,15 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += _wrong_metrics(config)
         problems += _wrong_refresh(config)
         problems += trainer_command.problems(config)
-    problems += [] if config.training.command else [*_wrong_training(config.training), *_wrong_devices(config)]
+    problems += (
+        []
+        if config.training.command
+        else [
+            *_wrong_training(config.training),
+            *_wrong_devices(config),
+            *_wrong_kernels(config),
+        ]
+    )
     problems += _wrong_model(config.model)
     problems += [line for line in (engine_problem(config),) if line]
     if problems:
@@ -186,6 +194,20 @@ def _wrong_devices(config: RunConfig) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _wrong_kernels(config: RunConfig) -> list[str]:
+    """Return a line if training asks for kernels that this machine cannot run; of a Ray cluster nothing is known."""
+    if config.executor == RAY or not config.training.arguments:
+        return []
+    from adaptinf.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from adaptinf.models.placement import pick_device
+        from adaptinf.training import liger
+
+        line = liger.problem(config.training.arguments, pick_device(config.model.device).type)
+    return [] if line is None else [line]
 
 
 def _wrong_training(training: TrainingConfig) -> list[str]:

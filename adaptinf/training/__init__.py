@@ -8,6 +8,7 @@ from adaptinf.models.loading import Learner
 # isort: split
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -26,6 +27,8 @@ from adaptinf.models.rounding import lost_by_merging, rounding_line
 from adaptinf.models.shares import shares_of
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
+from adaptinf.training import liger
+from adaptinf.training.answers import answer_loss_of, weighs_by_tokens
 from adaptinf.training.arguments import training_arguments
 from adaptinf.training.batches import MicroBatches
 from adaptinf.training.order import Order
@@ -87,7 +90,7 @@ def train(
     checkpoints, peers = out / "checkpoints", Peers.here()
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner)
-        micro_batches = MicroBatches(samples, learner, _order(config, arguments, len(samples)))
+        micro_batches = MicroBatches(samples, learner, _order(config, arguments, len(samples)), config.epochs)
         if peers.are_several:
             progress.note(sharing_line(micro_batches.order, peers.number))
         stop = StopRequest(should_stop)
@@ -96,7 +99,7 @@ def train(
         if resumed:
             # Batches before the checkpoint are not made again, so what they left out must be read.
             micro_batches.left_out.restore(tables.read_json(resumed / LEFT_OUT_FILE))
-        with on_termination(stop.ask):
+        with on_termination(stop.ask), closing(micro_batches.ahead):
             _run(trainer, resumed)
     if trainer.state.global_step < trainer.state.max_steps:
         raise Terminated(
@@ -127,6 +130,7 @@ def train(
         "epochs": config.epochs,
         "tune": config.tune,
         "optimizer_steps": trainer.state.global_step,
+        "logits": "all tokens" if trainer.answer_loss is None else "answers",
         "final_loss": log[-1]["loss"] if log else None,
         **shares.as_json(),
         "attention": attention_of(learner.model),
@@ -161,12 +165,18 @@ def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar
     model = micro_batches.learner.model
     reporter = Reporter(bar, len(micro_batches), arguments, micro_batches.left_out)
     together = Together(Peers.here(), micro_batches, stop, is_sharded=bool(arguments.fsdp or arguments.deepspeed))
+    without_kernels = liger.trial_losses(micro_batches.learner) if arguments.use_liger_kernel else None
     trainer = ResumingTrainer(
         model=model,
         args=arguments,
         train_dataset=micro_batches,
         callbacks=[together, reporter, *([TrainsTheAdapter()] if hasattr(model, "peft_config") else [])],
     )
+    if without_kernels is not None:
+        liger.check(micro_batches.learner, without_kernels)
+    trainer.answer_loss = answer_loss_of(micro_batches.learner, arguments)
+    if trainer.answer_loss is None:
+        trainer.model_accepts_loss_kwargs &= weighs_by_tokens(micro_batches.learner)
     # It prints what the bar shows; the log is kept in trainer_log.json.
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -19,6 +19,7 @@ from adaptinf.errors import ModelError, StoreError
 from adaptinf.progress import Bar, Progress
 from adaptinf.storage import checksums, space, tables
 from adaptinf.storage.inspection import inspect
+from adaptinf.training.answers import AnswerLoss
 from adaptinf.training.batches import MicroBatches, MicroBatchLoader
 from adaptinf.training.left_out import LeftOut
 from adaptinf.training.parts import PARTS, loss_of_parts, num_predicted
@@ -65,6 +66,8 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     lr_scheduler: Any
     loss_is_scaled_for_ga = True
     """Read by the `Trainer`: it does not divide the loss by the number of micro-batches."""
+    answer_loss: AnswerLoss | None = None
+    """Computes the loss; None: the model does."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # The Trainer compares the names of weights literally, but a checkpoint has the family's older names (LLaVA's
@@ -112,12 +115,15 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         That of an optimiser step without any answer token is 0, not 0 / 0.
         """
         num_items = max(num_items_in_batch, 1)
-        whole = super().compute_loss
+        # Gradients of processes are averaged.
+        share = (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1) / num_items
         parts = inputs.get(PARTS, [inputs])
+        if (loss := self.answer_loss) is not None:
+            return loss_of_parts(parts, lambda part: loss(model, part) * share)
+        whole = super().compute_loss
         if self.model_accepts_loss_kwargs:
             return loss_of_parts(parts, lambda part: whole(model, part, *args, num_items_in_batch=num_items, **options))
-        # The model gives the mean loss of its own tokens; gradients of processes are averaged.
-        share = (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1) / num_items
+        # The model gives the mean loss of its own tokens.
         return loss_of_parts(parts, lambda part: whole(model, part, *args, **options) * (num_predicted(part) * share))
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -15,7 +15,7 @@ from adaptinf.training.order import Order
 @given(num_rows=st.integers(1, 60), per_step=st.integers(1, 6), micro=st.integers(1, 4), number=st.integers(1, 5))
 def test_ranks_take_each_micro_batch_once_and_the_same_number_of_turns(num_rows, per_step, micro, number):
     order = Order(num_rows=num_rows, batch_size=per_step * micro, micro_batch_size=micro, seed=0)
-    ranks = [[place for (place,) in Places(order, Peers(rank, number))] for rank in range(number)]
+    ranks = [[place for (place,) in Places(order, Peers(rank, number), 1)] for rank in range(number)]
     turns = [[(place.epoch, place.step) for place in places] for places in ranks]
     assert all(turn == turns[0] for turn in turns), "they exchange gradients after the same number of micro-batches"
     taken = sorted((place.step, place.number) for places in ranks for place in places)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -78,12 +80,16 @@ def test_the_steps_are_those_of_the_trainers_own_sampler(tmp_path):
 
 
 def read(learner, samples, order, epochs):
-    """Return the micro-batches as the Trainer reads them."""
-    loader = MicroBatchLoader(MicroBatches(samples, learner, order), pin_memory=False)
+    """Return the micro-batches as the Trainer reads them; what steps left out is recorded."""
+    micro_batches = MicroBatches(samples, learner, order, epochs)
+    loader = MicroBatchLoader(micro_batches, pin_memory=False)
     found = []
-    for epoch in range(epochs):
-        loader.set_epoch(epoch)
-        found.extend(loader)
+    with closing(micro_batches.ahead):
+        for epoch in range(epochs):
+            loader.set_epoch(epoch)
+            found.extend(loader)
+    while taken := dict(micro_batches.taken()):
+        micro_batches.record([taken])
     return found
 
 
@@ -139,7 +145,7 @@ def test_unreadable_images_in_a_row_are_counted_in_the_order_of_the_permutation(
         left_out.add({"d": gone})
 
 
-def test_what_a_step_leaves_out_is_recorded_once_the_step_is_whole(learner, ragged_samples, tmp_path, monkeypatch):
+def test_what_a_step_leaves_out_is_recorded_in_the_order_of_the_permutation(learner, ragged_samples, monkeypatch):
     """Sorted, the samples without readable images are neighbours; in the permutation they are not."""
     seen = []
     monkeypatch.setattr(LeftOut, "add", lambda self, outcomes: seen.append(list(outcomes)))
