@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adaptinf.errors import DataError
@@ -109,23 +111,35 @@ def _check_column(path: Path, table: pa.Table, name: str, what: str) -> None:
 def _ids(path: Path, column: pa.ChunkedArray, name: str) -> np.ndarray:
     if not (pa.types.is_integer(column.type) or _is_text(column.type)):
         raise DataError(f"{path}: column {name!r} has type {column.type}; ids must be texts or whole numbers")
-    values = column.to_pylist()
-    if None in values:
-        raise DataError(f"{path}: row {values.index(None)} has no id; give every row one")
-    ids = text_array(values)
+    texts = column.cast(pa.large_string())
+    if texts.null_count:
+        missing = pc.index(texts.is_null(), pa.scalar(True)).as_py()
+        raise DataError(f"{path}: row {missing} has no id; give every row one")
+    ids = text_array(texts)
+    # In one text: a loop over the ids of a large table takes many times as long.
+    if len("".join(ids).splitlines()) > 1 or not all(ids):
+        _refuse_unusual(path, ids)
+    different = pc.count_distinct(texts).as_py()
+    if different < len(ids):
+        most, count = Counter(ids.tolist()).most_common(1)[0]
+        raise DataError(
+            f"{path}: {len(ids) - different} rows repeat the id of another row, {most!r} occurs {count} times; "
+            "give every row an id of its own"
+        )
+    return ids
+
+
+def _refuse_unusual(path: Path, ids: np.ndarray) -> None:
+    """Refuse the first id that is empty or has a line break.
+
+    Raises:
+        DataError: with its row.
+    """
     for row, value in enumerate(ids):
         if not value or len(value.splitlines()) != 1:
             raise DataError(
                 f"{path}: row {row} has the id {value!r}; give ids of one line of text, as ids.txt has one per line"
             )
-    different, counts = np.unique(ids, return_counts=True)
-    if len(different) < len(ids):
-        most = int(counts.argmax())
-        raise DataError(
-            f"{path}: {len(ids) - len(different)} rows repeat the id of another row, {different[most]!r} occurs "
-            f"{counts[most]} times; give every row an id of its own"
-        )
-    return ids
 
 
 def _labels(path: Path, table: pa.Table, name: str) -> tuple[np.ndarray | None, tuple[str, ...]]:

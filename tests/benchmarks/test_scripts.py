@@ -42,6 +42,12 @@ def test_the_trial_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_ten_million_rows_runs_and_writes_its_result(tmp_path: Path) -> None:
+    text = result_of("ten_million", tmp_path)
+    assert "| prune to half, greedy |" in text and "| Pool.open |" in text and "Growth of pool" in text
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_hostile_data_runs_and_writes_its_result(tmp_path: Path) -> None:
     text = result_of("hostile_memory", tmp_path)
     assert "| an item of 2 GB (.json) | run adapt_plus |" in text and "MB are wanted" in text
