@@ -1,7 +1,8 @@
-"""Arrays that are sent to other processes as the path of their file."""
+"""Arrays that stay on disk: sent to other processes as the path of their file, put in another order in a file."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from adaptinf.arrays.tiles import blocks
+from adaptinf.errors import StoreError
 from adaptinf.storage import tables
+from adaptinf.words import format_bytes
+
+COPY_BYTES = 2**28
+"""Rows of up to 256 MiB that are put in another order are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +50,30 @@ def _file_of(array: np.ndarray) -> Path | None:
 
 def _layout(array: np.ndarray) -> tuple[object, ...]:
     return array.shape, array.dtype, array.strides
+
+
+def taken(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some rows of an N x D array; more than COPY_BYTES of them lie in a temporary file that is mapped.
+
+    So a pool that does not fit into memory is put in another order on disk (in `TMPDIR`). The file has no name, and is
+    gone when the array is.
+
+    Raises:
+        StoreError: the disk has no room for it.
+    """
+    row_bytes = array.shape[1] * array.dtype.itemsize
+    if len(rows) * row_bytes <= COPY_BYTES:
+        found: np.ndarray = array[rows]
+        return found
+    try:
+        with tempfile.TemporaryFile() as file:
+            # Written and not put into the map, which would end the process where the disk is full.
+            for block in blocks(len(rows), row_bytes):
+                file.write(np.ascontiguousarray(array[rows[block]]).data)
+            file.flush()
+            return np.memmap(file, dtype=array.dtype, mode="r", shape=(len(rows), array.shape[1]))
+    except OSError as error:
+        raise StoreError(
+            f"{tempfile.gettempdir()} has no room for {format_bytes(len(rows) * row_bytes)} of rows in another order "
+            f"({error}); set TMPDIR to a folder that has, or give rows in the order of their ids"
+        ) from error

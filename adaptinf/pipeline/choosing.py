@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from adaptinf.arrays.mapped import taken
 from adaptinf.data import Clusters, Features, SavedPruning, Selection
 from adaptinf.executors import Executor
 from adaptinf.pool import Pool
@@ -34,8 +35,8 @@ def choose(
         method=settings.method,
         seed=run.seed("selection", step),
         # Taking rows copies them, and vectors may not fit into memory.
-        vectors=features.vectors[rows] if features is not None and "vectors" in needs else None,
-        embeddings=features.embeddings[rows] if features is not None and "embeddings" in needs else None,
+        vectors=_usable(features.vectors, is_usable) if features is not None and "vectors" in needs else None,
+        embeddings=_usable(features.embeddings, is_usable) if features is not None and "embeddings" in needs else None,
         centers=None if clusters is None else clusters.centers,
         distances=None if clusters is None else clusters.distances[rows],
         arrived=pool.arrived[rows],
@@ -48,6 +49,10 @@ def choose(
         for line in notes(run, selection.parts, len(selection.ids)):
             run.progress.note(line)
     return selection
+
+
+def _usable(rows_ND: np.ndarray, is_usable: np.ndarray) -> np.ndarray:
+    return rows_ND if is_usable.all() else taken(rows_ND, np.flatnonzero(is_usable))
 
 
 def prune_pool(

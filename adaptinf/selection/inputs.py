@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptinf.arrays.mapped import taken
 from adaptinf.arrays.seeded import checked_ids, hash_ids, id_order
 from adaptinf.arrays.tiles import as_array, as_rows
 from adaptinf.errors import DataError
@@ -28,7 +29,7 @@ def gather(
     """Return the candidates in id order, and the caller's row number of each.
 
     Vectors and embeddings are checked and left out where `needs` does not name them: they may not fit into memory, and
-    putting rows in order copies them.
+    putting rows in order copies them, many of them to a temporary file.
 
     Raises:
         DataError: an input has another length than `ids`, is not numeric, or an id occurs twice.
@@ -90,7 +91,9 @@ def _in_order(values: Any, name: str, order: np.ndarray, *, dims: int = 1) -> np
     array = as_array(values)
     _check_shape(array, name, order, dims=dims)
     # A copy of a memory-mapped pool only where the caller's order differs.
-    return array if _in_place(order) else array[order]
+    if _in_place(order):
+        return array
+    return array[order] if dims == 1 else taken(array, order)
 
 
 def _check_shape(array: np.ndarray, name: str, order: np.ndarray, *, dims: int) -> None:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from adaptinf.arrays.mapped import taken
 from adaptinf.arrays.seeded import derive_seed, seeded_keys
 from adaptinf.storage.tables import Columns, text_array
 
@@ -88,7 +89,7 @@ class Candidates:
         for part in fields(self):
             value = getattr(self, part.name)
             if isinstance(value, np.ndarray) and part.name != "centers":
-                parts[part.name] = value[rows]
+                parts[part.name] = value[rows] if value.ndim == 1 else taken(value, rows)
         return replace(self, **parts)
 
 
