@@ -5,7 +5,7 @@ An executor opens the work once in each of its workers and calls a function on e
 in the order of the shards. Which executor did it changes no result.
 """
 
-from adaptinf.executors.interface import Executor, Work, Workers, make_executor, watched
+from adaptinf.executors.interface import Executor, Work, Workers, make_executor, num_workers, watched
 from adaptinf.executors.local import LocalExecutor
 from adaptinf.executors.losses import LostShard, named_losses
 
@@ -17,5 +17,6 @@ __all__ = [
     "Workers",
     "make_executor",
     "named_losses",
+    "num_workers",
     "watched",
 ]

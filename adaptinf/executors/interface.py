@@ -42,11 +42,19 @@ class Workers(Protocol[Opened]):
 
 @runtime_checkable
 class Watched(Protocol):
-    """Workers that say how they are: an optional method of workers."""
+    """Workers that say how many and how they are: optional in workers."""
+
+    num_workers: int
+    """How many there are."""
 
     def state(self) -> str:
         """Return how many workers there are and what waits, in a few words."""
         ...
+
+
+def num_workers(workers: Workers[Tool]) -> int:
+    """Return how many workers share the shards; 1 where they do not say."""
+    return workers.num_workers if isinstance(workers, Watched) else 1
 
 
 def watched(

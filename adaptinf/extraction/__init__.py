@@ -14,7 +14,7 @@ import torch
 from adaptinf.config import ExtractionConfig
 from adaptinf.data import Features, HasIds, Sample
 from adaptinf.errors import DataError
-from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses, watched
+from adaptinf.executors import Executor, LocalExecutor, Workers, named_losses, num_workers, watched
 from adaptinf.extraction.cuts import Cutter, Shard, left_over
 from adaptinf.extraction.plan import Plan
 from adaptinf.extraction.shards import (
@@ -204,7 +204,7 @@ def _measured(
         if name not in limits.known_refused
     }
     in_a_row = InARow("extraction")
-    cutter = Cutter(batches=plan.batches, row_bytes=row_bytes)
+    cutter = Cutter(batches=plan.batches, row_bytes=row_bytes, num_workers=num_workers(workers))
     with progress.stage("extract", len(work.samples)) as bar:
         bar.advance(sum(summary.num_rows for summary in summaries))
         for report in _reports(workers, cutter.shards(left), work.samples, bar):

@@ -50,6 +50,9 @@ class Cutter:
     """All batches of the plan."""
     row_bytes: int
     """Bytes of one row in the arrays."""
+    num_workers: int = 1
+    """Workers that share them; of what is left, a shard has at most the half of a worker's share, so that all end
+    together."""
     _num_batches: int = field(default=1, init=False)
     """Batches of the next shard, as far as its bytes allow."""
 
@@ -60,17 +63,20 @@ class Cutter:
 
     def shards(self, left: Sequence[range]) -> Iterator[Shard]:
         """Yield shards that cover the batches in `left`; each is cut when it is asked for."""
+        num_left = sum(map(len, left))
         for gap in left:
             start = gap.start
             while start < gap.stop:
-                shard = self._cut(start, gap.stop)
+                most = self._num_batches if self.num_workers == 1 else -(-num_left // (2 * self.num_workers))
+                shard = self._cut(start, min(gap.stop, start + min(self._num_batches, most)))
                 yield shard
                 start = shard.stop
+                num_left -= len(shard.batches)
 
     def _cut(self, start: int, stop: int) -> Shard:
         chosen: list[tuple[int, ...]] = []
         num_bytes = 0
-        for batch in self.batches[start : min(stop, start + self._num_batches)]:
+        for batch in self.batches[start:stop]:
             num_bytes += self.row_bytes * len(batch)
             if chosen and num_bytes > SHARD_BYTES:
                 break

@@ -32,6 +32,7 @@ from adaptinf.runs.base import check_base
 from adaptinf.runs.columns import named_columns
 from adaptinf.runs.composition import check_weights
 from adaptinf.runs.damage import check_history
+from adaptinf.runs.events import note_workers
 from adaptinf.runs.expected import is_made, missing, missing_stages
 from adaptinf.runs.gates import check_gate
 from adaptinf.runs.keep import record_kept
@@ -109,7 +110,13 @@ def make_missing(run: Run) -> None:
 def _executor(run: Run) -> Executor:
     """Return the executor; devices that training asks for and that are not there are refused with it."""
     num_devices(run.settings)
-    return make_executor(run.settings, folder=run.folder, note=run.progress.note)
+    return make_executor(run.settings, folder=run.folder, note=partial(_note_workers, run))
+
+
+def _note_workers(run: Run, text: str) -> None:
+    """Show a line about the workers, and keep it: after a night it tells how many died, and where."""
+    run.progress.note(text)
+    note_workers(run.events_file, text)
 
 
 def _take_step(run: Run, step: int, executor: Executor) -> None:

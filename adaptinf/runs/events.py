@@ -80,6 +80,11 @@ def unreported_rollbacks(log: Path) -> tuple[int, ...]:
     return tuple(found)
 
 
+def note_workers(log: Path, text: str) -> None:
+    """Append what an executor says of its workers, such as that one died at a shard and another one does it again."""
+    store.append_line(log, {"event": "workers", "said": text})
+
+
 def corrected(log: Path) -> dict[str, int]:
     """Return the files of the pool that have corrections, each with their number."""
     events = (event for event in records(log) if event.get("event") == "correction")

@@ -60,6 +60,12 @@ def test_the_benchmark_of_reading_data_runs_and_writes_its_result(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_executors_runs_and_writes_its_result(tmp_path: Path) -> None:
+    text = result_of("executors", tmp_path)
+    assert "| local | 1 |" in text and "| processes | 2 |" in text
+
+
+@pytest.mark.slow
 def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
     text = result_of("extraction", tmp_path)
     assert "| ours, answer states (adapt_plus)" in text and "| reference's way / ours, everything |" in text

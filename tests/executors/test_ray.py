@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,14 @@ import pytest
 from adaptinf.clustering import cluster
 from adaptinf.config import ModelConfig, RayConfig, RunConfig
 from adaptinf.errors import ConfigError
-from adaptinf.executors import Executor, LostShard, make_executor
+from adaptinf.executors import Executor, LostShard, make_executor, ray_actors
+from adaptinf.executors.processes import open_readers
 from adaptinf.executors.ray_actors import RayExecutor
+from adaptinf.executors.ray_cluster import check_nodes
+from adaptinf.formats.reading import prepared
+from adaptinf.pool.intake import add_chunks
+from adaptinf.pool.merging import DATA_FILE
+from adaptinf.sources import chunks
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_thread")]
 
@@ -85,6 +93,56 @@ def test_rows_are_assigned_to_the_same_clusters(two):
     ids = [f"{number:03d}" for number in range(300)]
     here, there = (cluster(vectors, ids=ids, clusters=5, executor=executor) for executor in (None, two))
     assert (here.labels == there.labels).all() and here.distances.tobytes() == there.distances.tobytes()
+
+
+def test_a_path_that_a_node_does_not_see_is_named_with_the_node(tmp_path, two):
+    gone, other = tmp_path / "gone", tmp_path / "other"
+    other.write_text("four")
+    check_nodes(tmp_path, {str(tmp_path): -1, str(other): 4})
+    for path, size in ((gone, -1), (other, 5)):
+        with pytest.raises(ConfigError, match=f"^{path} must lie on a file system that every node .* but .* does not"):
+            check_nodes(tmp_path, {str(path): size})
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_nodes_read_a_dataset_and_give_the_bytes_of_this_machine(tmp_path, two, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(chunks, "_MUCH", 300)
+    monkeypatch.setattr(ray_actors, "is_this_machine_only", lambda: False)
+    two.close()
+    data = tmp_path / "data.jsonl"
+    turns = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "There."}]
+    data.write_text("".join(json.dumps({"id": str(number), "conversations": turns}) + "\n" for number in range(12)))
+    cluster_of = make_executor(settings(address="auto"))
+    options = {"images": "reference", "on_bad_row": "reject", "origin": {}}
+    done: dict[str, tuple[dict[str, object], bytes, int]] = {}
+    for name, executor in (("here", None), ("nodes", cluster_of)):
+        counter = Counted()
+        part = tmp_path / name
+        readers = partial(open_readers, executor=executor)
+        reading = prepared(data, source="toy")
+        info = add_chunks(tmp_path / "pool", 0, reading, part=part, readers=readers, progress=counter, **options)
+        done[name] = info, (part / DATA_FILE).read_bytes(), counter.count
+    assert done["here"] == done["nodes"] and done["here"][2] == 12
+
+
+class Counted:
+    """Progress that counts."""
+
+    count = 0
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Counted]:
+        yield self
+
+    def advance(self, count: int = 1) -> None:
+        self.count += count
+
+    def beside(self, text: str) -> None:
+        assert "worker" in text
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
 
 
 def test_more_workers_than_the_cluster_has_cpus_are_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adaptinf.storage.store import read_lines
 from tests.helpers.executor_runs import bytes_of, finished_run
 from tests.helpers.other_process import OtherProcess
 
@@ -36,3 +37,5 @@ def test_worker_processes_write_the_same_bytes_although_one_is_killed(place, her
     run = finished_run(place / f"processes{workers}", "processes", workers=workers)
     assert bytes_of(run) == here
     assert not (place / "kill_in_scorer").exists()
+    (said,) = [line["said"] for line in read_lines(run.events_file) if line["event"] == "workers"]
+    assert said.startswith("a worker was killed (SIGKILL) at batches 0 to 0 of extraction")

@@ -48,11 +48,14 @@ def cut(cutter: Cutter, left: list[range], seconds_per_batch: float) -> list[cut
     done=st.sets(st.integers(0, 59)),
     seconds_per_batch=st.floats(0, 200),
     row_bytes=st.integers(1, 2**24),
+    num_workers=st.integers(1, 9),
 )
-def test_shards_cover_what_is_left_in_order_within_seconds_and_bytes(sizes, done, seconds_per_batch, row_bytes):
+def test_shards_cover_what_is_left_in_order_within_seconds_and_bytes(
+    sizes, done, seconds_per_batch, row_bytes, num_workers
+):
     batches = batches_of(sizes)
     left = left_over(len(batches), [range(number, number + 1) for number in done if number < len(batches)])
-    shards = cut(Cutter(batches=batches, row_bytes=row_bytes), left, seconds_per_batch)
+    shards = cut(Cutter(batches=batches, row_bytes=row_bytes, num_workers=num_workers), left, seconds_per_batch)
     assert [number for shard in shards for number in range(shard.start, shard.stop)] == [
         number for number in range(len(batches)) if number not in done
     ]
@@ -67,6 +70,12 @@ def test_shards_grow_to_a_minute_and_shrink_when_batches_get_slow():
     cutter = Cutter(batches=batches_of([4] * 200), row_bytes=1)
     sizes = [len(shard.batches) for shard in cut(cutter, [range(0, 150)], 1.0)]
     assert sizes == [1, 4, 16, 60, 60, 9]
+
+
+def test_the_last_shards_are_small_where_several_workers_share_them():
+    cutter = Cutter(batches=batches_of([4] * 200), row_bytes=1, num_workers=4)
+    sizes = [len(shard.batches) for shard in cut(cutter, [range(0, 60), range(100, 160)], 1.0)]
+    assert sum(sizes) == 120 and sizes[:4] == [1, 4, 15, 13] and sizes[-6:] == [1] * 6
 
 
 def samples():
