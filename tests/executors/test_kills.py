@@ -28,8 +28,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 STAGES = {"Extractor.measure": 2, "Assigner.assign": 2, "PruneWork.remove": 1, "_answer": 3}
 """What workers do in the stages of a run -> how many shards of it a small run has at least."""
-NUM_KILLS, NUM_DRIVER_KILLS = 20, 10
-KILLS_PER_RUN = 4
+NUM_ROUNDS, KILLS = 5, 4
+"""Twenty kills of workers per executor."""
+NUM_DRIVER_ROUNDS, DRIVER_KILLS = 2, 5
+"""Ten kills of the driver per executor."""
 RAY = pytest.mark.ray
 SLOW = pytest.mark.slow
 
@@ -92,22 +94,24 @@ def test_a_run_with_a_worker_killed_in_each_stage_writes_the_same_bytes(place, h
 
 def kill_workers(mine: Callable[[], list[int]], stop: threading.Event, draw: random.Random, killed: list[int]) -> None:
     """Kill a worker now and then, until there were enough kills or the run has ended."""
-    while len(killed) < KILLS_PER_RUN and not stop.wait(draw.uniform(1.0, 6.0)):
+    while len(killed) < KILLS and not stop.wait(draw.uniform(1.0, 6.0)):
         if workers := mine():
-            os.kill(draw.choice(workers), signal.SIGKILL)
-            killed.append(workers[0])
+            killed.append(draw.choice(workers))
+            os.kill(killed[-1], signal.SIGKILL)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", range(NUM_ROUNDS))
 @pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=RAY)])
-def test_twenty_workers_killed_at_random_change_nothing(place, here, executor, monkeypatch):
-    mark, draw, total = Marked([]), random.Random(executor), 0
+def test_workers_killed_at_random_change_nothing(place, here, executor, number, monkeypatch):
+    mark, draw = Marked([]), random.Random(f"{executor} {number}")
     # Inherited by the workers, as the runs are those of this process; Ray starts its own from another one.
     monkeypatch.setenv("ADAPTINF_TEST_MARK", mark.mark)
-    for number in range(2 * NUM_KILLS):
-        stop, killed = threading.Event(), list[int]()
-        run = made_run(place / f"{executor}-killed-{number}", executor, workers=2)
-        find = mark.workers if executor == "processes" else ray_workers
+    find, killed = mark.workers if executor == "processes" else ray_workers, list[int]()
+    for attempt in range(KILLS):
+        stop = threading.Event()
+        run = made_run(place / f"{executor}-killed-{number}-{attempt}", executor, workers=2)
         thread = threading.Thread(target=kill_workers, args=(find, stop, draw, killed))
         thread.start()
         try:
@@ -115,11 +119,10 @@ def test_twenty_workers_killed_at_random_change_nothing(place, here, executor, m
         finally:
             stop.set()
             thread.join()
-        total += len(killed)
         assert bytes_of(run) == here
-        if total >= NUM_KILLS:
+        if len(killed) == KILLS:
             return
-    pytest.fail(f"only {total} kills")
+    pytest.fail(f"only {len(killed)} kills")
 
 
 def ray_workers() -> list[int]:
@@ -136,7 +139,7 @@ def ray_workers() -> list[int]:
 
 def finish(run: Run) -> None:
     """Run to the end; where one shard was hit three times, the same command goes on, as its message says."""
-    for _ in range(KILLS_PER_RUN):
+    for _ in range(KILLS):
         try:
             return run_all(run)
         except StoreError as error:
@@ -145,12 +148,14 @@ def finish(run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", range(NUM_DRIVER_ROUNDS))
 @pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=RAY)])
-def test_ten_drivers_killed_at_random_leave_nothing_behind_and_change_nothing(place, here, executor):
-    draw = random.Random(executor)
-    run = made_run(place / f"{executor}-driver", executor, workers=2)
+def test_drivers_killed_at_random_leave_nothing_behind_and_change_nothing(place, here, executor, number):
+    draw = random.Random(f"{executor} {number}")
+    run = made_run(place / f"{executor}-driver-{number}", executor, workers=2)
     command = Marked(["run", str(run.config_file), "--out", str(run.folder)])
-    for _ in range(NUM_DRIVER_KILLS):
+    for _ in range(DRIVER_KILLS):
         driver = command.start()
         if draw.random() < 0.7:
             wait_for(lambda driver=driver: command.workers() or driver.poll() is not None)
