@@ -75,6 +75,7 @@ class Killer:
             yield
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("executor", "workers"),
     [
