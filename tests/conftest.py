@@ -46,6 +46,8 @@ HEAVY_PLACES = (
     "runs/test_overrule.py",
     "runs/test_replay.py",
     "test_faults.py",
+    "test_gate_kills.py",
+    "test_gated_runs.py",
     "test_gpu.py",
     "test_old_run_folders.py",
     "test_outside_trainer.py",

@@ -25,6 +25,8 @@ def _lines(history: ItemHistory) -> Iterator[str]:
     before: ItemAnswer | None = None
     for answer in history.answers:
         yield "base model" if answer.step < 0 else f"step {answer.step}"
+        if answer.rejected:
+            yield line("rejected", "by the model that the gate took back; it counts nowhere")
         if answer.changed:
             yield line("changed", "the item is another one than in the test before")
         if before is None or answer.prompt != before.prompt:

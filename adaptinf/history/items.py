@@ -40,6 +40,8 @@ class ItemAnswer:
     """The same whatever the format of the prediction; NaN: not known."""
     stop: str
     """`end`: the model ended its answer; `length`: it was cut off at `max_new_tokens`; empty: not recorded."""
+    rejected: bool
+    """Whether the gate has taken the model that answered back, so that its answers count nowhere."""
     changed: bool
     """Whether the item is known to be another one than in the test before: other prompt, answers, images or metric."""
 
@@ -112,5 +114,6 @@ def _answer(evaluation: Evaluation, row: int, step: int, *, changed: bool) -> It
         strict=float(table["score"][row]),
         tolerant=float(table["tolerant"][row]),
         stop=str(table["stop"][row]),
+        rejected=evaluation.gate is not None and evaluation.gate.is_rejected,
         changed=changed,
     )

@@ -91,8 +91,8 @@ class RunFacts:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What the score of each skill means; empty text: unknown."""
-        return () if self.evaluation is None else metrics_of(self.evaluation, self.run.config)
+        """What the score of each skill of `all_tested` means; empty text: unknown."""
+        return () if self.all_tested is None else metrics_of(self.all_tested, self.run.config)
 
     @cached_property
     def stops(self) -> dict[str, Stops]:

@@ -69,7 +69,7 @@ class StepStatus:
     kept: int | None
     """Samples in the pool after the step; None: it has not pruned yet."""
     average_accuracy: float | None
-    """Mean strict accuracy over skills after the step, 0 to 1; None: not tested."""
+    """Mean strict accuracy over skills of what the step trained, 0 to 1, whatever its gate says; None: not tested."""
     average_tolerant: float | None
     """The same whatever the format of the answers; None: not tested, or that of a skill is not known."""
     seconds: float | None

@@ -68,3 +68,50 @@ def test_a_model_that_this_machine_cannot_hold_or_compute_is_refused(
     first, second = str(caught.value).split("\n")[1:]
     assert "model.quantization: 8bit needs bitsandbytes" in first and "pip install" in first
     assert "model.attention: flash_attention_2 needs a GPU" in second and "model.attention: auto" in second
+
+
+def gated(gate: Any, **settings: Any) -> configuration.RunConfig:
+    text = {"model": {"path": "org/model"}, "stream": [{"name": "one", "path": "one.jsonl"}], **settings}
+    return configuration.parse({**text, "evaluation_gate": gate}, where="test")
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({"max_drop": -1}, "evaluation_gate.max_drop"),
+        ({"max_drop": 100}, "evaluation_gate.max_drop"),
+        ({"max_drop": ".nan"}, "evaluation_gate.max_drop"),
+        ({"action": "ignore"}, "evaluation_gate.action"),
+        ({"drop": 3}, "evaluation_gate.drop"),
+        ("rollback", "evaluation_gate"),
+    ],
+)
+def test_a_gate_with_a_wrong_setting_is_one_line(gate: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        gated(gate)
+    first, line = str(refused.value).split("\n")
+    assert first == "test: 1 mistake" and line.strip().startswith(said)
+
+
+def test_a_gate_has_defaults_and_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    config = gated({})
+    assert config.evaluation_gate == configuration.GateConfig(max_drop=3.0, action="stop")
+    (tmp_path / "config.yaml").write_text(configuration.to_yaml(config))
+    assert configuration.load(tmp_path / "config.yaml").evaluation_gate == config.evaluation_gate
+    (tmp_path / "config.yaml").write_text(configuration.to_yaml(gated(None)))
+    assert configuration.load(tmp_path / "config.yaml").evaluation_gate is None
+    changed = configuration.load(tmp_path / "config.yaml", ["evaluation_gate.action=warn"])
+    assert changed.evaluation_gate == configuration.GateConfig(max_drop=3.0, action="warn")
+
+
+def test_a_gate_without_tests_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(ConfigError, match="evaluation_gate: evaluation is empty, so there is nothing to judge"):
+        preflight.check(gated({}), whole_stream=True)
+
+
+@pytest.mark.parametrize("method", ["multitask", "oracle"])
+def test_a_gate_has_no_effect_on_methods_that_show_what_is_possible(method: str) -> None:
+    test = {"skill": "sums", "path": "test.jsonl"}
+    (line,) = preflight.unused(gated({}, selection={"method": method}, evaluation=[test]))
+    assert line == f"evaluation_gate has no effect: {method} shows what is possible, and no gate judges it"
+    assert preflight.unused(gated({}, selection={"method": "sequential"}, evaluation=[test])) == []
