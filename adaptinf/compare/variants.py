@@ -89,8 +89,10 @@ def _check_name(name: str) -> None:
 
 
 def _variants(variants: Variants) -> list[ComparisonRow]:
-    found, where = (variants, "variants") if isinstance(variants, Mapping) else (_read(Path(variants)), str(variants))
-    return [_row(str(name), value, f"{where}: {name}") for name, value in found.items()]
+    if isinstance(variants, Mapping):
+        return [_row(str(name), value, f"variants: {name}", Path()) for name, value in variants.items()]
+    base, found = Path(variants).parent, _read(Path(variants))
+    return [_row(str(name), value, f"{variants}: {name}", base) for name, value in found.items()]
 
 
 def _read(path: Path) -> dict[Any, Any]:
@@ -102,7 +104,7 @@ def _read(path: Path) -> dict[Any, Any]:
     return found
 
 
-def _row(name: str, value: Any, where: str) -> ComparisonRow:
+def _row(name: str, value: Any, where: str, base: Path) -> ComparisonRow:
     if not isinstance(value, Mapping) or not isinstance(value.get("method"), str):
         raise ConfigError(
             f"{where}: the method is missing; write `method:` and settings, "
@@ -110,12 +112,21 @@ def _row(name: str, value: Any, where: str) -> ComparisonRow:
         )
     if name in registry.selector.names() and name != value["method"]:
         raise ConfigError(f"{where}: {name} is a method; give the variant of {value['method']} another name")
-    settings = {str(key): item for key, item in value.items() if key not in ("method", "cap")}
+    settings = {str(key): _placed(str(key), item, base) for key, item in value.items() if key not in ("method", "cap")}
     for key in settings:
         for refused, instead in _INSTEAD.items():
             if key == refused or key.startswith(f"{refused}."):
                 raise ConfigError(f"{where}: a variant cannot set {key}; {instead}")
     return ComparisonRow(name=name, method=value["method"], settings=settings, cap=_cap(value.get("cap"), where))
+
+
+# Any: the value of any setting.
+def _placed(key: str, value: Any, base: Path) -> Any:
+    """Return a setting of a row; a relative file of ids lies beside the file of rows, else in the working directory."""
+    if key != "selection.keep" or not isinstance(value, str):
+        return value
+    places = (folder / value for folder in (base, Path.cwd()))
+    return next((str(place.resolve()) for place in places if place.is_file()), value)
 
 
 def parse_cap(text: int | str | None) -> Cap | None:

@@ -38,13 +38,21 @@ def read_ids(path: Path, known: Container[str]) -> list[str]:
     Raises:
         DataError: the file is not there, or is no text.
     """
+    return list(dict.fromkeys(ids_of_lines(read_lines(path), known)))
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file of ids as they are.
+
+    Raises:
+        DataError: the file is not there, or is no text.
+    """
     if problem := why_no_file(path):
         raise DataError(f"{path} {problem}")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text with one id per line ({error})") from error
-    return list(dict.fromkeys(ids_of_lines(lines, known)))
 
 
 def named(ids: Iterable[str]) -> str:

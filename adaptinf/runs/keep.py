@@ -20,8 +20,9 @@ from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run, events
 from adaptinf.runs.layout import POOL
 from adaptinf.runs.methods import cap_of, method_traits
-from adaptinf.runs.sample_names import known_ids, strange_among, strange_line
+from adaptinf.runs.sample_names import ids_in, strange_among, strange_line
 from adaptinf.selection.composition import check_kept
+from adaptinf.storage.tables import text_array
 from adaptinf.words import counted
 
 
@@ -105,7 +106,7 @@ def _ids(run: Run, path: str) -> list[str]:
         number = counted(len(copied), "id")
         run.progress.note(f"selection.keep: {path} is gone; the run goes on with its copy of {number}")
         return list(copied)
-    return read_ids(Path(path), known_ids(stored_datasets(run.pool_folder)))
+    return ids_in(run, Path(path))
 
 
 def _refused(run: Run, step: int, pool: Pool, ids: Sequence[str]) -> Iterator[str]:
@@ -122,8 +123,9 @@ def _refused(run: Run, step: int, pool: Pool, ids: Sequence[str]) -> Iterator[st
         yield f"{counted(len(out), 'sample')} of withdrawn datasets: {named(out)}"
     if out := [id for id in there if id in excluded]:
         yield f"{counted(len(out), 'excluded sample')}: {named(out)}"
-    others = {*strange.rejected, *strange.unknown, *excluded, *pool.ids}
-    if out := [id for id in there if id not in others and joined[source[id]] <= step]:
+    others = {*strange.rejected, *strange.unknown, *excluded}
+    arrived = text_array([id for id in there if id not in others and joined[source[id]] <= step])
+    if out := arrived[pool.rows(arrived) < 0].tolist():
         yield f"{counted(len(out), 'pruned sample')}, which adaptinf restore brings back: {named(out)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptinf.errors import ConfigError
-from adaptinf.pool.id_lists import named, read_ids
+from adaptinf.pool.id_lists import ids_of_lines, named, read_lines
 from adaptinf.pool.lookup import ID_FORM, did_you_mean, find, find_rejected, rejected_ids, similar_ids
-from adaptinf.pool.stored import StoredDataset, stored_datasets
+from adaptinf.pool.stored import stored_datasets
 from adaptinf.runs import Run
 from adaptinf.words import counted
 
@@ -39,7 +39,7 @@ def samples_named(run: Run, text: str) -> list[str]:
         return [text]
     if not os.path.isfile(text):
         _refuse_unknown(run, text)
-    ids = read_ids(Path(text), known_ids(datasets))
+    ids = ids_in(run, Path(text))
     if not ids:
         raise ConfigError(f"{text} has no ids; write one per line, as in ids.txt of an export")
     if problem := strange_line(run, strange_among(run, ids)):
@@ -47,17 +47,30 @@ def samples_named(run: Run, text: str) -> list[str]:
     return ids
 
 
-def known_ids(datasets: Iterable[StoredDataset]) -> frozenset[str]:
-    """Return the ids of all samples that have ever arrived."""
-    return frozenset(id for dataset in datasets for id in dataset.table["id"].to_pylist())
+def ids_in(run: Run, path: Path) -> list[str]:
+    """Return the ids of a file, each once; blanks around one are its own if a dataset has it so.
+
+    Raises:
+        DataError: the file is not there, or is no text.
+    """
+    lines = read_lines(path)
+    known = _known_among(run, [line for line in lines if line != line.strip()])
+    return list(dict.fromkeys(ids_of_lines(lines, known)))
+
+
+def _known_among(run: Run, ids: Sequence[str]) -> set[str]:
+    """Return those of some ids that a dataset has; all ids of a large pool are not held at once."""
+    wanted, found = pa.array(ids, pa.string()), set[str]()
+    for dataset in stored_datasets(run.pool_folder) if ids else ():
+        own = dataset.table["id"]
+        found.update(own.filter(pc.is_in(own, value_set=wanted)).to_pylist())
+    return found
 
 
 def strange_among(run: Run, ids: Sequence[str]) -> Strange:
     """Return those of some ids that no dataset has."""
-    tables = [dataset.table["id"] for dataset in stored_datasets(run.pool_folder)]
-    every = pa.chunked_array([chunk for table in tables for chunk in table.chunks], pa.string())
-    is_known = pc.is_in(pa.array(ids, pa.string()), value_set=every.combine_chunks()).to_pylist()
-    others = [id for id, known in zip(ids, is_known, strict=True) if not known]
+    known = _known_among(run, ids)
+    others = [id for id in ids if id not in known]
     rejected = rejected_ids(run.pool_folder) if others else frozenset()
     return Strange([id for id in others if id in rejected], [id for id in others if id not in rejected])
 

@@ -9,7 +9,7 @@ import pytest
 
 from adaptinf import config as configuration
 from adaptinf.compare.variants import ComparisonRow, method_config, parse_cap, row_config, rows_of
-from adaptinf.config import PruningConfig, RunConfig, SelectionConfig
+from adaptinf.config import DatasetConfig, PruningConfig, RunConfig, SelectionConfig
 from adaptinf.errors import ConfigError
 from adaptinf.runs.methods import cap_of
 from tests.helpers.streams import write_stream
@@ -147,3 +147,24 @@ def test_an_option_meant_for_one_method_is_not_asked_of_the_others(tmp_path):
     config = configuration.load(write_stream(tmp_path / "s.yaml", [], selection=selection))
     asked = {name: method_config(config, name, 0).selection.method_options for name in ("adapt", "dbp", "oracle")}
     assert asked == {"adapt": {"budgets": "density", "choose": "borda"}, "dbp": {"temperature": 0.2}, "oracle": {}}
+
+
+def test_every_knob_of_old_data_can_be_varied(tmp_path):
+    datasets = [DatasetConfig(name="one", path="x"), DatasetConfig(name="two", path="y")]
+    config = RunConfig(stream=datasets, selection=SelectionConfig(budget=10))
+    (tmp_path / "ids.txt").write_text("one/1\n")
+    page = (Path(__file__).parents[2] / "docs" / "replay.md").read_text()
+    text = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[-1]
+    (tmp_path / "v.yaml").write_text(text)
+    share, weight, keep = (row_config(config, one, 0) for one in rows_of([], tmp_path / "v.yaml"))
+    assert share.selection.replay_share == 0.3
+    assert [dataset.weight for dataset in weight.stream] == [0.5, None]
+    assert keep.selection.keep == str(tmp_path / "ids.txt")
+
+
+def test_a_share_of_the_stream_is_not_asked_of_methods_that_cannot_have_one():
+    config = RunConfig(selection=SelectionConfig(budget=10, replay_share=0.3))
+    shares = {name: method_config(config, name, 0).selection.replay_share for name in ("adapt_plus", "oracle")}
+    assert shares == {"adapt_plus": 0.3, "oracle": 0.3}
+    for name in ("multitask", "sequential"):
+        assert method_config(config, name, 0).selection.replay_share is None

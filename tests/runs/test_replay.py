@@ -68,6 +68,16 @@ def test_a_share_of_old_data_is_kept_to_where_there_are_enough_of_both(tmp_path:
     assert "By the settings: 6 of 9 of the new dataset six, 2 of 18 of earlier datasets." in page
 
 
+def test_without_any_of_it_a_run_says_nothing_of_parts(tmp_path: Path, datasets: Any) -> None:
+    run = begun(tmp_path, datasets[:2])
+    for step in range(2):
+        info = tables.read_json(run.stage_folder(step, Selection) / "info.json")
+        assert info.keys() == {"rows", "clusters"}
+        table = tables.read_table(run.stage_folder(step, Selection) / Selection.SAMPLES)
+        assert list(table) == ["id", "cluster", "scorer", "score", "bin", "rank"]
+    assert not list(run.pool_folder.glob("*.jsonl")) and not status_of(run).composition_lines()
+
+
 def test_a_side_that_has_too_few_leaves_the_rest_to_the_other(tmp_path: Path, datasets: Any) -> None:
     run = made(tmp_path, datasets, replay_share=0.0, budget=10)
     assert sources(run, 1) == {"one": 4, "two": 6}

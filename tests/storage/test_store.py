@@ -257,3 +257,13 @@ def test_of_tables_of_the_same_content_each_is_compared_with_its_checksum(tmp_pa
         tables.read_texts(paths[1], "id")
     with pytest.raises(StoreError, match=r"three/table\.parquet is missing"):
         tables.read_texts(paths[2], "id")
+
+
+def test_several_lines_are_appended_together_and_after_one_that_was_cut_off(tmp_path):
+    path = tmp_path / "log.jsonl"
+    store.append_lines(path, [{"id": "a"}])
+    path.write_text(path.read_text() + '{"id": "b", "st')
+    store.append_lines(path, [{"id": "c"}, {"id": "d\n"}])
+    store.append_lines(path, [])
+    assert [record["id"] for record in store.read_lines(path)] == ["a", "c", "d\n"]
+    assert path.read_text().endswith("}\n") and len(path.read_text().split("\n")) == 5
