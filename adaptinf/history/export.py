@@ -73,7 +73,7 @@ class Exported:
     @property
     def num_excluded(self) -> int:
         """Selected samples that were left out because they were excluded since."""
-        return int(self.manifest["left_out"]["excluded"])
+        return int(self.manifest["left_out"].get("excluded", 0))
 
     @property
     def loss_flags(self) -> dict[str, int]:

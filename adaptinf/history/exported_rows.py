@@ -41,7 +41,9 @@ def chosen_rows(run: Run, step: int, selected: Columns, ids: Path | None) -> Cho
         "withdrawn" if id.partition("/")[0] in withdrawn else "excluded" if id in excluded else "" for id in table["id"]
     ]
     is_kept = np.array([not reason for reason in reasons], dtype=bool)
-    left_out = {reason: reasons.count(reason) for reason in ("withdrawn", "excluded")}
+    left_out = {"withdrawn": reasons.count("withdrawn")}
+    if "excluded" in reasons:
+        left_out["excluded"] = reasons.count("excluded")
     return ChosenRows({name: column[is_kept] for name, column in table.items()}, left_out)
 
 

@@ -29,13 +29,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(autouse=True)
 def untrained(monkeypatch):
-    """Which samples a step may choose is tested here, not what it learns of them: the weights stay as they were."""
+    """Which samples a step may choose is tested here, not what it learns of them: one weight moves a little."""
 
     def train(samples, learner, config, *, out, **_):
+        next(parameter for parameter in learner.model.parameters() if parameter.requires_grad).data.add_(1e-3)
         save_weights(learner, out)
         return Trained(info={"samples": len(samples), "optimizer_steps": 0})
 
-    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(pipeline.learning, "train", train)
 
 
 @pytest.fixture(scope="module")
@@ -94,21 +95,24 @@ def test_with_embeddings_the_others_are_pruned_as_if_the_restored_were_not_there
     id = sorted(pruned(run, 0))[0]
     amending.restore(run, id)
     seen = []
-    real = pipeline.prune
+    real = pipeline.choosing.prune
 
-    def spy(embeddings, labels, ids, cap, **options):
-        seen.append((np.array(embeddings), np.array(labels), list(ids), cap))
-        return real(embeddings, labels, ids, cap, **options)
+    def spy(embeddings, labels, ids, cap, *, stays, **options):
+        seen.append((np.array(embeddings), np.array(labels), list(ids), cap, stays))
+        return real(embeddings, labels, ids, cap, stays=stays, **options)
 
-    monkeypatch.setattr(pipeline, "prune", spy)
+    monkeypatch.setattr(pipeline.choosing, "prune", spy)
     run_step(run, 1)
-    (embeddings, labels, ids, cap) = seen[0]
-    assert id not in ids and cap == 6 - 1
-    whole = run.pool(1).ids.tolist()
-    assert sorted([*ids, id]) == whole
-    features = pipeline.Features.load(run.stage_folder(1, Features))
-    at = [whole.index(name) for name in ids]
-    np.testing.assert_array_equal(embeddings, features.embeddings[at])
+    (embeddings, labels, ids, cap, stays) = seen[0]
+    assert cap == 6 and [name for name, is_safe in zip(ids, stays, strict=True) if is_safe] == [id]
+    assert ids == run.pool(1).ids.tolist()
+    np.testing.assert_array_equal(embeddings, Features.load(run.stage_folder(1, Features)).embeddings)
+    alone = real(
+        embeddings[~stays], labels[~stays], np.array(ids, object)[~stays], cap - 1, seed=run.seed("pruning", 1)
+    )
+    assert {name for name, is_safe in zip(ids, stays, strict=True) if not is_safe} - set(
+        np.array(ids, object)[~stays][alone.kept]
+    ) == pruned(run, 1)
     table = tables.read_table(run.stage_folder(1, SavedPruning) / "pruned.parquet")
     assigned = tables.read_table(run.stage_folder(1, Clusters) / "assignments.parquet")
     clusters = dict(zip(assigned["id"], assigned["cluster"], strict=True))
@@ -150,7 +154,7 @@ def test_a_step_under_way_goes_on_with_the_pool_that_it_began_with(tmp_path, dat
     run = made(tmp_path, datasets, num_steps=1, method="adapt")
     id = sorted(pruned(run, 0))[0]
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(pipeline.learning, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run_step(run, 1)
     assert "from step 2 on" in amending.restore(run, id).text and "from step 2 on" in amending.withdraw(run, "two").text
