@@ -1,6 +1,6 @@
 """Seconds of an optimiser step of LoRA, against TRL's SFTTrainer on the same rows, weights and steps.
 
-python -m benchmarks.training                  # about five minutes on two cores
+python -m benchmarks.training                  # about five minutes on two cores with nothing else on them
 python -m benchmarks.training --quick          # seconds; shows that the script runs, not how fast the code is
 python -m benchmarks.training --rows FOLDER    # prompts and answers of *.train.jsonl files (input, outputs) instead
 """
@@ -132,7 +132,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tiny model")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     parser.add_argument("--rows", type=Path, help="folder of *.train.jsonl files")
-    parser.add_argument("--steps", type=int, default=4, help="optimiser steps of each trainer")
+    parser.add_argument("--steps", type=int, default=3, help="optimiser steps of each trainer")
     return parser.parse_args()
 
 

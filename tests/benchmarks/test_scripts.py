@@ -66,6 +66,12 @@ def test_the_benchmark_of_executors_runs_and_writes_its_result(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_the_training_benchmark_runs_and_its_losses_are_those_of_trl(tmp_path: Path) -> None:
+    text = result_of("training", tmp_path)
+    assert "| adaptinf |" in text and "| TRL, as it comes |" in text
+
+
+@pytest.mark.slow
 def test_the_extraction_benchmark_runs_and_writes_its_result(tmp_path: Path) -> None:
     text = result_of("extraction", tmp_path)
     assert "| ours, answer states (adapt_plus)" in text and "| reference's way / ours, everything |" in text
