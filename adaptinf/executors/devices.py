@@ -18,12 +18,15 @@ OWN_GPU = "ADAPTINF_WORKER_GPU"
 
 
 def worker_environments(settings: RunConfig) -> list[Mapping[str, str]]:
-    """Return the variables of each worker process: one per GPU, each with its own, or `workers` processes on CPUs.
+    """Return the variables of each worker process: one per GPU, or per `gpus_per_worker` of them, each with its own.
+
+    On CPUs there are `workers` processes.
 
     Raises:
-        ConfigError: there are more workers than GPUs, or the settings name a single GPU for several workers.
+        ConfigError: there are fewer GPUs than workers need, or the settings name a single GPU for several workers.
     """
-    device, wanted = settings.model.device, settings.workers
+    check_gpus(settings)
+    device, wanted, each = settings.model.device, settings.workers, settings.num_gpus
     if device.startswith("cuda:"):
         if wanted not in ("auto", 1):
             raise ConfigError(
@@ -33,13 +36,35 @@ def worker_environments(settings: RunConfig) -> list[Mapping[str, str]]:
     gpus = visible_gpus() if device in ("auto", "cuda") else []
     if not gpus:
         return [{} for _ in range(1 if wanted == "auto" else wanted)]
-    number = len(gpus) if wanted == "auto" else wanted
-    if number > len(gpus):
+    number = len(gpus) // each if wanted == "auto" else wanted
+    if number * each > len(gpus):
         raise ConfigError(
-            f"workers: {number}, but this machine has {counted(len(gpus), 'GPU')}, and each worker needs one of its "
+            f"workers: {number}, but this machine has {counted(len(gpus), 'GPU')}, and each worker needs {each} of its "
             "own; set workers: auto"
         )
-    return [{VISIBLE_GPUS: gpu, OWN_GPU: gpu} for gpu in gpus[:number]]
+    shares = [",".join(gpus[each * place : each * (place + 1)]) for place in range(number)]
+    return [{VISIBLE_GPUS: own, OWN_GPU: own} for own in shares]
+
+
+def check_gpus(settings: RunConfig) -> None:
+    """Refuse to spread a model over more GPUs than this machine has.
+
+    Raises:
+        ConfigError: with how many there are, or that a single device is named.
+    """
+    each, device = settings.num_gpus, settings.model.device
+    if each == 1:
+        return
+    if device not in ("auto", "cuda"):
+        raise ConfigError(
+            f"gpus_per_worker: {each}, but model.device={device} is one device; set model.device: auto, or "
+            "gpus_per_worker: auto"
+        )
+    there = len(visible_gpus())
+    if each > there:
+        raise ConfigError(
+            f"gpus_per_worker: {each}, but this machine has {counted(there, 'GPU')}; set a smaller number, or auto"
+        )
 
 
 def check_own_gpu() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from adaptinf.config import RunConfig
+from adaptinf.executors.devices import check_gpus
 from adaptinf.executors.interface import Shard, Summary, Tool, Work
 from adaptinf.registry import executor
 
@@ -42,5 +43,10 @@ class LocalExecutor:
 
 @executor("local")
 def local(settings: RunConfig) -> LocalExecutor:
-    """Return the executor that works in this process."""
+    """Return the executor that works in this process.
+
+    Raises:
+        ConfigError: the model is to be spread over more GPUs than there are.
+    """
+    check_gpus(settings)
     return LocalExecutor()

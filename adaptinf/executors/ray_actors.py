@@ -168,6 +168,8 @@ class RayExecutor:
     """Paths that every node has to see beside the run folder -> bytes; of a folder -1."""
     note: Callable[[str], None] = lambda text: None
     """Shows a line of text."""
+    num_gpus: int = 1
+    """GPUs that the model of a worker is spread over, where the settings of Ray name none."""
     is_in_process = False
     _kept: list[RayWorker] = field(default_factory=list)
 
@@ -243,7 +245,9 @@ class RayExecutor:
         """Return the CPUs and GPUs of each worker."""
         has_gpus = ray_library().cluster_resources().get("GPU", 0) > 0
         asked = self.settings.gpus_per_worker
-        return {"CPU": float(self.settings.cpus_per_worker), "GPU": float(has_gpus if asked == "auto" else asked)}
+        # Asked for where there is none as well, so that it is refused.
+        auto = float(self.num_gpus) if has_gpus or self.num_gpus > 1 else 0.0
+        return {"CPU": float(self.settings.cpus_per_worker), "GPU": auto if asked == "auto" else float(asked)}
 
     def _num_workers(self) -> int:
         """Return the number of workers.

@@ -1,7 +1,7 @@
 """A model that is larger than one GPU, spread over several of one process: `gpus_per_worker`.
 
 Its blocks are shared out by accelerate, which moves what passes from one GPU to the next; one works at a time. Nothing
-is left to the memory of the machine or to a disk: each pass would load it again, a hundred times as slowly.
+is left to the memory of the machine or to a disk, from where each batch would load it again without a word.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ def learner_at_start(settings: RunConfig, adapter_seed: int) -> LearnerRecipe:
     top of it, and in full tuning with none.
     """
     model, training = settings.model, settings.training
-    base = LearnerRecipe(model=model, merged=_given_adapter(model))
+    base = LearnerRecipe(model=model, merged=_given_adapter(model), num_gpus=settings.num_gpus)
     if training.tune == "full":
         return base
     if training.adapter == "continue" and model.adapter is not None:
-        return LearnerRecipe(model=model, continued=Path(model.adapter))
+        return replace(base, merged=(), continued=Path(model.adapter))
     return replace(base, new_adapter_seed=adapter_seed)
 
 
@@ -40,7 +40,8 @@ def learner_before(run: Run, step: int) -> LearnerRecipe:
     if step == 0 or (is_continued and newest < 0):
         return learner_at_start(run.settings, run.seed("adapter", 0))
     if is_continued:
-        return LearnerRecipe(model=run.settings.model, continued=weights_folder(run, newest))
+        folder = weights_folder(run, newest)
+        return LearnerRecipe(model=run.settings.model, continued=folder, num_gpus=run.settings.num_gpus)
     before = learner_after(run, step - 1)
     return before if training.tune == "full" else replace(before, new_adapter_seed=run.seed("adapter", step))
 
@@ -69,18 +70,18 @@ def _is_merged_anew(run: Run) -> bool:
 
 def _with_weights(run: Run, folders: tuple[Path, ...]) -> LearnerRecipe:
     """Return how to make the model with the weights that steps trained; none: the base model."""
-    model = run.settings.model
+    model, num_gpus = run.settings.model, run.settings.num_gpus
     if run.settings.training.tune == "full" and folders:
-        return LearnerRecipe(model=model.model_copy(update={"path": str(folders[-1])}))
+        return LearnerRecipe(model=model.model_copy(update={"path": str(folders[-1])}), num_gpus=num_gpus)
     # A continued adapter holds everything since `model.adapter`.
     given = _given_adapter(model) if run.settings.training.adapter == "merge" or not folders else ()
-    return LearnerRecipe(model=model, merged=given + folders)
+    return LearnerRecipe(model=model, merged=given + folders, num_gpus=num_gpus)
 
 
 def learner_that_measures(run: Run, step: int) -> LearnerRecipe:
     """Return how to make the model that extraction measures with: the learner before training, or a proxy.
 
-    The proxy is what `extraction.model` names.
+    The proxy is what `extraction.model` names; it is not spread over several GPUs.
     """
     proxy = run.settings.extraction.model
     if proxy is not None:

@@ -65,6 +65,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
             *_wrong_kernels(config),
         ]
     )
+    problems += _untrainable_spread(config)
     problems += _wrong_model(config.model)
     problems += [line for line in (engine_problem(config),) if line]
     if problems:
@@ -208,6 +209,17 @@ def _wrong_kernels(config: RunConfig) -> list[str]:
 
         line = liger.problem(config.training.arguments, pick_device(config.model.device).type)
     return [] if line is None else [line]
+
+
+def _untrainable_spread(config: RunConfig) -> list[str]:
+    """Return a line if a model that is spread over GPUs is to be trained whole on each, found hours later otherwise."""
+    training = config.training
+    if config.num_gpus == 1 or training.command is not None or training.fsdp or training.deepspeed:
+        return []
+    return [
+        f"gpus_per_worker={config.num_gpus} spreads the model over GPUs to measure and test it, and training would put "
+        "all of it on each; set training.fsdp: true or training.command, or leave gpus_per_worker out if it fits on one"
+    ]
 
 
 def _wrong_training(training: TrainingConfig) -> list[str]:

@@ -27,9 +27,9 @@ S = TypeVar("S", DatasetConfig, SkillConfig)
 GROWING_KEYS = ("stream", "evaluation")
 """Lists that may have grown at their end between two calls."""
 FREE_SETTINGS = (
-    "executor", "workers", "worker_timeout", "ray", "plugins", "made_by", "model.device", "extraction.batch_tokens",
-    "training.micro_batch_size", "training.gradient_checkpointing", "training.report_to", "training.timeout",
-    "extraction.compile", "training.devices", "training.fsdp", "training.deepspeed",
+    "executor", "workers", "gpus_per_worker", "worker_timeout", "ray", "plugins", "made_by", "model.device",
+    "extraction.batch_tokens", "extraction.compile", "training.micro_batch_size", "training.gradient_checkpointing",
+    "training.report_to", "training.timeout", "training.devices", "training.fsdp", "training.deepspeed",
 )  # fmt: skip
 """Settings that may change between two calls on one run folder: results depend on them by rounding at most."""
 OF_LATER_STEPS = ("extraction.refresh",)

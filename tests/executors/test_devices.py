@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adaptinf.config import RunConfig
+from adaptinf.config import ExtractionConfig, ModelConfig, RayConfig, RunConfig
 from adaptinf.errors import ConfigError, ModelError
-from adaptinf.executors import make_executor
+from adaptinf.executors import devices, make_executor
 from adaptinf.executors.devices import broken_gpu
 from adaptinf.executors.processes import ProcessesExecutor
 from tests.helpers.works import Nothing
@@ -61,3 +61,30 @@ def test_an_error_of_cuda_ends_a_worker_and_a_lack_of_memory_does_not():
         ValueError("CUDA error"),
     ):
         assert broken_gpu(other) is None
+
+
+def test_a_worker_of_several_gpus_has_them_to_itself(monkeypatch):
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["0", "1", "2", "3", "4"])
+    pairs = [one[devices.VISIBLE_GPUS] for one in devices.worker_environments(RunConfig(gpus_per_worker=2))]
+    assert pairs == ["0,1", "2,3"]
+    with pytest.raises(ConfigError, match="workers: 3, but this machine has 5 GPUs, and each worker needs 2"):
+        devices.worker_environments(RunConfig(gpus_per_worker=2, workers=3))
+
+
+def test_a_model_is_not_spread_over_gpus_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["0"])
+    with pytest.raises(ConfigError, match="gpus_per_worker: 2, but this machine has 1 GPU"):
+        devices.check_gpus(RunConfig(gpus_per_worker=2))
+    one_device = RunConfig(gpus_per_worker=2, model=ModelConfig(device="cuda:1"))
+    with pytest.raises(ConfigError, match="model.device=cuda:1 is one device"):
+        devices.check_gpus(one_device)
+
+
+def test_the_gpus_of_ray_and_of_the_run_must_agree():
+    assert RunConfig(executor="ray", ray=RayConfig(gpus_per_worker=2)).num_gpus == 2
+    assert RunConfig(executor="ray", ray=RayConfig(gpus_per_worker=0.5)).num_gpus == 1
+    assert RunConfig(executor="local", ray=RayConfig(gpus_per_worker=2)).num_gpus == 1
+    with pytest.raises(ValueError, match="gpus_per_worker: 2 and ray.gpus_per_worker: 4 differ"):
+        RunConfig(gpus_per_worker=2, ray=RayConfig(gpus_per_worker=4))
+    with pytest.raises(ValueError, match="zeroth_order needs the model on one GPU, not on 2"):
+        RunConfig(gpus_per_worker=2, extraction=ExtractionConfig(vector="zeroth_order"))

@@ -78,6 +78,7 @@ def test_compiled_blocks_give_what_plain_ones_give(learner, ragged_samples, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_any_number_of_workers_gives_the_same_bytes_and_so_does_a_resumed_extraction(ragged_samples, tmp_path):
     model = ModelConfig(path=str(BASE_PATH), dtype="float32", max_length=512)
     recipe, samples = LearnerRecipe(model=model, new_adapter_seed=1), list(ragged_samples)

@@ -115,3 +115,12 @@ def test_a_gate_has_no_effect_on_methods_that_show_what_is_possible(method: str)
     (line,) = preflight.unused(gated({}, selection={"method": method}, evaluation=[test]))
     assert line == f"evaluation_gate has no effect: {method} shows what is possible, and no gate judges it"
     assert preflight.unused(gated({}, selection={"method": "sequential"}, evaluation=[test])) == []
+
+
+def test_a_spread_model_that_training_would_put_whole_on_each_gpu_is_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", rows(0, 1))
+    text = {"model": {"path": str(tmp_path)}, "stream": [{"name": "one", "path": str(path)}], "gpus_per_worker": 2}
+    with pytest.raises(ConfigError, match=r"gpus_per_worker=2 spreads .* on each; set training.fsdp: true"):
+        preflight.check(configuration.parse(text, where="test"), whole_stream=True)
+    sharded = configuration.parse({**text, "training": {"fsdp": True}}, where="test")
+    preflight.check(sharded, whole_stream=True)

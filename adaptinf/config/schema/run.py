@@ -22,7 +22,7 @@ class RayConfig(Section):
     address: str | None = None
     """host:port of its head node, or auto for the one that this machine belongs to; null: a new one on this machine."""
     gpus_per_worker: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
-    """GPUs of a worker; auto: 1, or 0 where the cluster has none."""
+    """GPUs of a worker, which may share one; auto: the run's gpus_per_worker, or 0 where the cluster has none."""
     cpus_per_worker: float = Field(default=1, gt=0)
     """CPUs that Ray counts for a worker."""
 
@@ -73,6 +73,8 @@ class RunConfig(Section):
     """Folder that outside commands start in; null: that of this file, which a run writes here."""
     workers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Workers of the executor, each with a model of its own; auto: one per GPU, on CPUs 1. local has no workers."""
+    gpus_per_worker: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """GPUs that the model of a worker, or of this process, is spread over; auto: 1, or as ray.gpus_per_worker says."""
     worker_timeout: Duration = "30m"
     """A worker that is silent for so long (45s, 30m, 12h) is ended, another does its shard; null: never."""
     ray: RayConfig = RayConfig()
@@ -81,6 +83,14 @@ class RunConfig(Section):
     """The same seed on the same machine gives the same run."""
     made_by: MadeBy | None = None
     """Written by the program."""
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that a model is spread over, of whatever executor."""
+        if self.gpus_per_worker != "auto":
+            return self.gpus_per_worker
+        of_ray = self.ray.gpus_per_worker if self.executor == "ray" else "auto"
+        return 1 if of_ray == "auto" else max(1, int(of_ray))
 
     @property
     def worker_timeout_seconds(self) -> float | None:
@@ -106,6 +116,18 @@ class RunConfig(Section):
         if self.model.lora.pissa and training.command is not None:
             raise ValueError(
                 "model.lora.pissa: true is of the built-in trainer; leave training.command out, or set false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_are_named_once(self) -> RunConfig:
+        of_run, of_ray = self.gpus_per_worker, self.ray.gpus_per_worker
+        if "auto" not in (of_run, of_ray) and of_run != of_ray:
+            raise ValueError(f"gpus_per_worker: {of_run} and ray.gpus_per_worker: {of_ray:g} differ; set one of them")
+        if self.num_gpus > 1 and self.extraction.vector == "zeroth_order":
+            raise ValueError(
+                f"extraction.vector: zeroth_order needs the model on one GPU, not on {self.num_gpus} "
+                "(gpus_per_worker); choose another vector"
             )
         return self
 
