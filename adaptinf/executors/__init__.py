@@ -8,11 +8,13 @@ in the order of the shards. Which executor did it changes no result.
 from adaptinf.executors.interface import Executor, Work, Workers, make_executor, num_workers, watched
 from adaptinf.executors.local import LocalExecutor
 from adaptinf.executors.losses import LostShard, named_losses
+from adaptinf.executors.shown import Shown
 
 __all__ = [
     "Executor",
     "LocalExecutor",
     "LostShard",
+    "Shown",
     "Work",
     "Workers",
     "make_executor",

@@ -80,8 +80,10 @@ class Executor(Protocol):
     It is a plug-in: `@executor(name)` registers a function or class that makes one from a run's settings.
     """
 
-    is_in_process: bool
-    """Whether workers share this process's memory, so that work may hold a loaded model."""
+    @property
+    def is_in_process(self) -> bool:
+        """Whether workers share this process's memory, so that work may hold a loaded model."""
+        ...
 
     def open(self, work: Work[Tool]) -> AbstractContextManager[Workers[Tool]]:
         """Return a context manager that gives workers with the work opened; on leaving they have closed it."""

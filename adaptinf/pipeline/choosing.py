@@ -6,7 +6,7 @@ import numpy as np
 
 from adaptinf.arrays.mapped import taken
 from adaptinf.data import Clusters, Features, SavedPruning, Selection
-from adaptinf.executors import Executor
+from adaptinf.executors import Executor, Shown
 from adaptinf.pool import Pool
 from adaptinf.pool.id_lists import named
 from adaptinf.pruning import prune
@@ -78,7 +78,7 @@ def prune_pool(
             seed=run.seed("pruning", step),
             order=run.settings.pruning.order,
             allocation=run.settings.pruning.allocation,
-            executor=executor,
+            executor=Shown(executor, bar),
             # Restored and kept samples are never pruned (docs/pruning.md); the others share the rest of the cap.
             stays=pool.stays if pool.restored or pool.kept else None,
         )

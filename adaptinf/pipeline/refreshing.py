@@ -17,7 +17,7 @@ import numpy as np
 from adaptinf.arrays.seeded import hash_ids
 from adaptinf.clustering import cluster
 from adaptinf.data import Clusters, Features
-from adaptinf.executors import Executor
+from adaptinf.executors import Executor, Shown
 from adaptinf.extraction import extract
 from adaptinf.extraction.refresh.carrying import Piece, joined
 from adaptinf.extraction.refresh.drift import (
@@ -293,6 +293,7 @@ def find_clusters_of(run: Run, step: int, features: Features, executor: Executor
     """Return the pool's pseudo-skill clusters."""
     with run.progress.stage("cluster", len(features.ids)) as bar:
         wanted, seed = run.settings.clustering.clusters, run.seed("clusters", step)
-        clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=seed, executor=executor)
+        shown = Shown(executor, bar)
+        clusters = cluster(features.vectors, ids=features.ids, clusters=wanted, seed=seed, executor=shown)
         bar.advance(len(features.ids))
     return clusters

@@ -16,10 +16,11 @@ import pytest
 
 from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError, StoreError
-from adaptinf.executors import LostShard, dispatch, make_executor
+from adaptinf.executors import LocalExecutor, LostShard, Shown, dispatch, make_executor
 from adaptinf.executors.dispatch import MAX_TRIES, Dispatcher
 from adaptinf.executors.processes import ProcessesExecutor
 from adaptinf.executors.talking import Message
+from tests.helpers.works import Nothing
 
 NUM_SHARDS = 8
 
@@ -295,3 +296,29 @@ def on_a_gpu(folder: Path, shard: int) -> int:
         assert torch.OutOfMemoryError
         raise RuntimeError("CUDA error: device-side assert triggered")
     return shard
+
+
+@dataclass
+class Beside:
+    """A bar that keeps what stands beside its counts."""
+
+    said: list[str] = field(default_factory=list)
+
+    def advance(self, count: int = 1) -> None:
+        pass
+
+    def beside(self, text: str) -> None:
+        self.said.append(text)
+
+    def took(self, seconds: float) -> None:
+        pass
+
+
+def test_workers_are_shown_where_there_are_several_and_not_in_this_process(two):
+    for executor, number in ((two, 3), (LocalExecutor(), 0)):
+        bar = Beside()
+        shown = Shown(executor, bar)
+        with shown.open(Nothing()) as workers:
+            assert list(workers.map(Nothing.same, range(3))) == [0, 1, 2]
+        assert len(bar.said) == number and shown.is_in_process == executor.is_in_process
+        assert all(text.startswith("2 workers") for text in bar.said)

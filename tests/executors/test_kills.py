@@ -11,18 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adaptinf.errors import StoreError
+from adaptinf.executors import ray_actors
 from adaptinf.executors.ray_actors import RayWorker
+from adaptinf.executors.ray_cluster import environment
 from adaptinf.executors.worker_process import ProcessWorker
 from adaptinf.pipeline import run_all
 from adaptinf.runs import Run
 from tests.helpers.executor_runs import bytes_of, finished_run, made_run
-from tests.helpers.marked import Marked, wait_for
+from tests.helpers.marked import VARIABLE, Marked, wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,13 +108,15 @@ def kill_workers(mine: Callable[[], list[int]], stop: threading.Event, draw: ran
 @pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=RAY)])
 def test_workers_killed_at_random_change_nothing(place, here, executor, number, monkeypatch):
     mark, draw = Marked([]), random.Random(f"{executor} {number}")
-    # Inherited by the workers, as the runs are those of this process; Ray starts its own from another one.
-    monkeypatch.setenv("ADAPTINF_TEST_MARK", mark.mark)
-    find, killed = mark.workers if executor == "processes" else ray_workers, list[int]()
+    # Processes inherit it from this one; actors are given their variables, as raylets start them.
+    monkeypatch.setenv(VARIABLE, mark.mark)
+    marked = {"env_vars": {**environment()["env_vars"], VARIABLE: mark.mark}}
+    monkeypatch.setattr(ray_actors, "environment", lambda: marked)
+    killed: list[int] = []
     for attempt in range(KILLS):
         stop = threading.Event()
         run = made_run(place / f"{executor}-killed-{number}-{attempt}", executor, workers=2)
-        thread = threading.Thread(target=kill_workers, args=(find, stop, draw, killed))
+        thread = threading.Thread(target=kill_workers, args=(mark.workers, stop, draw, killed))
         thread.start()
         try:
             finish(run)
@@ -124,18 +127,6 @@ def test_workers_killed_at_random_change_nothing(place, here, executor, number, 
         if len(killed) == KILLS:
             return
     pytest.fail(f"only {len(killed)} kills")
-
-
-def ray_workers() -> list[int]:
-    """Return the process ids of all actors on this machine that are ours."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and (folder / "cmdline").read_bytes().startswith(b"ray::_Actor"):
-                found.append(int(folder.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return sorted(found)
 
 
 def finish(run: Run) -> None:
