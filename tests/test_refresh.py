@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 
 from adaptinf import config as configuration
+from adaptinf.cli.sample_text import history_text
 from adaptinf.data import Clusters, Features, Selection
 from adaptinf.errors import ConfigError
 from adaptinf.extraction.refresh import plan
+from adaptinf.history.explain import sample_history
 from adaptinf.pipeline import refreshing, run_all
 from adaptinf.progress import Silent
+from adaptinf.report import write_report
+from adaptinf.results.recording import record_of
 from adaptinf.runs import Run
 from adaptinf.runs.overrule import restore
+from adaptinf.runs.status import status_of
 from adaptinf.storage import store
 from tests.helpers.streams import SETTINGS, rows, write_dataset, write_stream
 
@@ -275,3 +280,17 @@ def test_a_selector_that_needs_one_model_for_all_is_refused_by_name(datasets, tm
 def test_other_values_are_refused(datasets, tmp_path, refresh):
     with pytest.raises(ConfigError, match="extraction.refresh"):
         begin(tmp_path / "run", datasets, refresh)
+
+
+def test_explain_status_and_report_show_ages(datasets, tmp_path):
+    run = finished(tmp_path / "run", datasets[:2])
+    old = [id for id, at in zip(features(run, 1).ids, features(run, 1).steps_measured_at(1), strict=True) if at == 0]
+    history = sample_history(run, old[0])
+    assert [step.measured_at for step in history.steps] == [0, 0]
+    assert "at step 0, 1 step ago" in history_text(history)
+    assert history.to_pandas()["measured_at"].tolist() == [0, 0]
+    found = status_of(begin(tmp_path / "run", datasets)).seconds_left
+    assert found is not None and found > 0
+    assert json.loads(json.dumps(record_of(run).as_json()["steps"][1]))["measured"] == report(run, 1)["measured"]
+    page = write_report([run.folder], tmp_path / "report.html").read_text()
+    assert "Samples measured in each step, and carried over" in page

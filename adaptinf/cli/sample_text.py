@@ -118,6 +118,9 @@ def _step(step: StepHistory) -> Iterator[str]:
         return
     if step.placed is not None:
         yield line("cluster", _cluster(step.placed))
+    if step.measured_at is not None and step.measured_at != step.step:
+        age = counted(step.step - step.measured_at, "step")
+        yield line("measured", f"at step {step.measured_at}, {age} ago; vector and scores are carried over")
     for name, measured in step.scores.items():
         yield line(name, _score(measured, has_peers=step.placed is not None))
     if step.considered is None:

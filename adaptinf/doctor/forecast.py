@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from adaptinf.data.refresh import Refresh, expected_rows
 from adaptinf.doctor.machine import Check
 from adaptinf.storage.space import free_disk
 from adaptinf.words import counted, format_bytes, format_seconds
@@ -40,21 +41,23 @@ class Plan:
     """Workers that measure, each with a device."""
     num_devices: int = 1
     """Devices that train together."""
+    refresh: Refresh = "all"
+    """Which rows of the pool a step measures again (`extraction.refresh`)."""
 
     @property
     def rows_measured(self) -> list[int]:
-        """Rows that each step measures: the pool within its cap, and the new dataset."""
-        pool, measured = 0, []
-        for rows in self.num_rows:
-            pool += rows
-            measured.append(pool)
-            pool = pool if self.cap is None else min(pool, self.cap)
-        return measured
+        """Rows that each step measures: of the pool within its cap what `refresh` says, and the new dataset."""
+        return expected_rows(self.num_rows, self.cap, self.budget, self.refresh)
+
+    @property
+    def pools(self) -> list[int]:
+        """Rows in the pool of each step: those within its cap, and the new dataset."""
+        return expected_rows(self.num_rows, self.cap, self.budget, "all")
 
     @property
     def rows_trained(self) -> list[int]:
         """Rows that each step trains on, those of several epochs counted several times."""
-        return [self.epochs * (rows if self.budget is None else min(rows, self.budget)) for rows in self.rows_measured]
+        return [self.epochs * (rows if self.budget is None else min(rows, self.budget)) for rows in self.pools]
 
     def measuring_seconds(self, rows: int, rates: Rates) -> float:
         """Return how long all workers take to measure some rows."""
@@ -78,14 +81,15 @@ def forecast(plan: Plan, rates: Rates, bytes_a_row: int, out: Path, *, lower: st
     pool, measured, trained = sum(plan.num_rows), plan.rows_measured, plan.rows_trained
     steps = "1 step measures" if len(measured) == 1 else f"{len(measured)} steps measure"
     # Shards and the arrays made of them are on disk at the same time.
-    num_bytes = 2 * bytes_a_row * max(measured)
+    num_bytes = 2 * bytes_a_row * max(plan.pools)
     _, free = free_disk(out)
     advice = "" if num_bytes < free else f"only {format_bytes(free)} are free; reduce {lower}"
     by_workers = "" if plan.num_workers == 1 else f" with {counted(plan.num_workers, 'worker')}"
+    refreshed = "" if plan.refresh == "all" else f" (extraction.refresh {plan.refresh})"
     checks = [
         Check("whole pool", f"{counted(pool, 'row')}: {format_seconds(plan.measuring_seconds(pool, rates))}"
               f"{by_workers}, {format_bytes(bytes_a_row * pool)}", True),
-        Check("whole run", f"{steps} {counted(sum(measured), 'row')}: "
+        Check("whole run", f"{steps} {counted(sum(measured), 'row')}{refreshed}: "
               f"{format_seconds(plan.measuring_seconds(sum(measured), rates))}{by_workers}, "
               f"up to {format_bytes(num_bytes)} at once", num_bytes < free, advice),
     ]  # fmt: skip

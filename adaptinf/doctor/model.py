@@ -14,7 +14,7 @@ import torch
 
 from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
-from adaptinf.config import DatasetConfig, RunConfig
+from adaptinf.config import DatasetConfig, ExtractionConfig, RunConfig
 from adaptinf.data import Sample
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
 from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error, usable
@@ -110,6 +110,10 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
             bytes_a_row = row_bytes(ready.dim, int(learner.model.config.get_text_config().hidden_size))
         yield from _autograd_checks(learner, config, samples)
         bar.advance()
+        if config.extraction.model is not None:
+            # The proxy measures, and the model itself is trained.
+            learner = _trial_learner(config.model_copy(update={"extraction": ExtractionConfig()}))
+            samples = usable(learner, samples)
         trained, check = training_speed(learner, config.training, samples)
         yield check
         bar.advance()
@@ -239,6 +243,7 @@ def _plan(config: RunConfig, num_workers: int, num_devices: int) -> Plan:
         cap=cap_of(config),
         budget=None if method_traits(config).whole_pool else config.selection.budget,
         epochs=config.training.epochs,
+        refresh=config.extraction.refresh,
         num_workers=num_workers,
         num_devices=num_devices,
     )

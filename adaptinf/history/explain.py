@@ -134,7 +134,13 @@ def _step_history(run: Run, step: int, id: str, absent: str | None) -> StepHisto
         trained=trained,
         untrained=untrained,
         pruned=_pruned(run, step, id),
+        measured_at=None if features is None else _measured_at(features, step, id),
     )
+
+
+def _measured_at(features: Features, step: int, id: str) -> int | None:
+    row = _row({"id": features.ids}, id)
+    return None if row is None else int(features.steps_measured_at(step)[row])
 
 
 def _row(table: Columns, id: str) -> int | None:

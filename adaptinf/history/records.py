@@ -103,6 +103,8 @@ class StepHistory:
     """Why a selected sample was left out of training."""
     pruned: PruningOutcome | None
     """Why it left the pool; None: it stayed, or the step has not pruned yet."""
+    measured_at: int | None = None
+    """Step whose model measured its scores and vector (`extraction.refresh`); None: nothing is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -143,9 +145,10 @@ class SampleHistory:
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per step, indexed by the step's number.
 
-        Columns: `absent` (why it was not in the pool; None: it was), `cluster`, one per scorer with the sample's value,
-        `selected`, `scorer`, `rank`, `budget` (of its cluster), `reason`, `trained`, `pruned` (whether), `similarity`
-        and `neighbour`. None or NaN where a step has no such value.
+        Columns: `absent` (why it was not in the pool; None: it was), `measured_at` (a step; None: not measured),
+        `cluster`, one per scorer with the sample's value, `selected`, `scorer`, `rank`, `budget` (of its cluster),
+        `reason`, `trained`, `pruned` (whether), `similarity` and `neighbour`. None or NaN where a step has no such
+        value.
         """
         import pandas as pd
 
@@ -163,6 +166,7 @@ def _as_columns(step: StepHistory) -> dict[str, Any]:
     placed, outcome, pruned = step.placed, step.considered, step.pruned
     return {
         "absent": step.absent,
+        "measured_at": step.measured_at,
         "cluster": placed and placed.cluster,
         **{name: score.value for name, score in step.scores.items()},
         "selected": outcome and outcome.chosen,

@@ -9,7 +9,7 @@ from adaptinf.errors import ConfigError
 from adaptinf.report.answer import baseline_of, subject_of
 from adaptinf.report.answered import answers_figure
 from adaptinf.report.composition import composition_figure
-from adaptinf.report.costs import cost_figure, pool_figure
+from adaptinf.report.costs import ages_figure, cost_figure, pool_figure
 from adaptinf.report.facts import gather
 from adaptinf.report.gallery import gallery_figure, pairs_figure
 from adaptinf.report.headline import answers
@@ -82,6 +82,7 @@ def _page(folders: Sequence[Path], names: Sequence[str] | None) -> Page:
         losses_figure(shown),
         answers_figure(shown),
         pool_figure(facts),
+        *([ages] if (ages := ages_figure(shown)).rows else []),
         scorer_figure(shown),
         histogram_figure(shown),
         composition_figure(shown),

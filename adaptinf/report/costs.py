@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
 from adaptinf.runs import BASE_STEP, Run
-from adaptinf.storage import store
+from adaptinf.storage import store, tables
 
 STAGE_WORDS = {
     POOL_STAGE: "read data",
@@ -56,6 +57,40 @@ def _pool_rows(fact: RunFacts) -> list[FigureRow] | str:
 def cost_figure(facts: Sequence[RunFacts]) -> Figure:
     """Return seconds, peak memory and disk of every finished stage; step 0 is the evaluation of the base model."""
     return figure_of_runs("cost", [(fact.label, _cost_rows(fact) or NO_COST) for fact in facts])
+
+
+def ages_figure(facts: Sequence[RunFacts]) -> Figure:
+    """Return how many samples each step measured, how old the others' measurements are, and what a control found."""
+    return figure_of_runs("ages", [(fact.label, _age_rows(fact)) for fact in facts])
+
+
+def _age_rows(fact: RunFacts) -> list[FigureRow] | str:
+    rows = [_ages(step, features) for step, features in _refreshed(fact)]
+    if rows:
+        return rows
+    return "Every step of this run has measured its whole pool." if fact.steps_with(Features) else fact.why_no_clusters
+
+
+def _refreshed(fact: RunFacts) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the steps that may have carried measurements over, and what their info.json says of it."""
+    for step in fact.steps_with(Features):
+        info = tables.read_record(fact.run.stage_folder(step, Features) / store.INFO)
+        if Features.REFRESH in info:
+            yield step, info[Features.REFRESH]
+
+
+def _ages(step: int, found: dict[str, Any]) -> FigureRow:
+    control = found["control"] or {}
+    oldest = max(map(int, found["ages"]), default=0)
+    return {
+        "step": step + 1,
+        "measured": found["measured"],
+        "carried": found["carried"],
+        "oldest": oldest,
+        "relative_cosine": control.get("relative_cosine", float("nan")),
+        "ami": float("nan") if found["ami"] is None else found["ami"],
+        "everything": found["everything"] or "",
+    }
 
 
 NO_COST = "No stage of this run is finished according to its events.jsonl."

@@ -70,6 +70,11 @@ class Page:
         """Whether a step of any run does not count."""
         return any(found.rejected for _, found in self.heat_maps if found is not None)
 
+    @property
+    def has_ages(self) -> bool:
+        """Whether a step of any run may have carried measurements over."""
+        return any(figure.key == "ages" and figure.rows for figure in self.figures)
+
 
 def _cut_off_notes(page: Page) -> list[str]:
     """Return a line for each run with skills of which many answers were cut off."""

@@ -25,6 +25,7 @@ from adaptinf.runs.expected import missing
 from adaptinf.runs.gates import Outcome, gate_at, outcome_of
 from adaptinf.runs.step_folders import StepFolders
 from adaptinf.runs.tested import NewestTest, averages_after, newest_test
+from adaptinf.runs.time_left import seconds_left
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import lock, store
 from adaptinf.storage.display import as_frame, as_html
@@ -182,12 +183,18 @@ def status_of(run: Run) -> Status:
         **_pool_status(run, datasets, prunings),
         disk_bytes=store.folder_bytes(run.folder),
         testing_base=folders.is_making(BASE_STEP, Evaluation),
-        seconds_left=_seconds_left(len(run.settings.stream), folders.num_finished, seconds),
+        seconds_left=seconds_left(run, seconds, _num_rows(run, datasets), folders.num_finished),
         accepted=tuple(change.line for change in accepted_changes(run)),
         logs=tuple(_harness_logs(run, folders)),
         newest_test=newest_test(run, folders),
         steps=tuple(_step_statuses(run, folders, seconds, datasets, prunings, judged)),
     )
+
+
+def _num_rows(run: Run, datasets: Mapping[StoredDataset, dict[str, Any]]) -> list[int | None]:
+    """Return the samples of each dataset of the stream; None for one that has not joined the pool."""
+    rows = {dataset.folder.name: info["rows"] for dataset, info in datasets.items()}
+    return [rows.get(run.dataset_folder(step).name) for step in range(len(run.settings.stream))]
 
 
 def _harness_logs(run: Run, folders: StepFolders) -> Iterator[str]:
@@ -308,16 +315,3 @@ def _step_statuses(
             replay=composition[1],
             parts=composition[0],
         )
-
-
-def _seconds_left(num_steps: int, done: int, seconds: Mapping[tuple[int, str], float]) -> float | None:
-    """Return the waiting steps times the mean duration of a step, less the time spent on the current step.
-
-    None before the first step is finished.
-    """
-    num_waiting = num_steps - done
-    if not done or not num_waiting:
-        return 0.0 if done else None
-    mean = sum(time for (step, _), time in seconds.items() if 0 <= step < done) / done
-    under_way = sum(time for (step, _), time in seconds.items() if step == done)
-    return round(max(0.0, mean - under_way) + mean * (num_waiting - 1), 1)

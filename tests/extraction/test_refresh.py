@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from adaptinf.arrays.seeded import hash_ids
 from adaptinf.clustering import cluster
 from adaptinf.data import Features
+from adaptinf.data.refresh import CONTROL_ROWS, Refresh, expected_rows
 from adaptinf.extraction.refresh import carrying, drift
 from adaptinf.extraction.refresh.carrying import Piece, joined
-from adaptinf.extraction.refresh.plan import CONTROL_ROWS, Earlier, Reason, Refresh, RefreshPlan, make_plan
+from adaptinf.extraction.refresh.plan import Earlier, Reason, RefreshPlan, make_plan
 from adaptinf.extraction.shards import UNREADABLE
 from adaptinf.storage import checksums, tables
 
@@ -234,3 +235,19 @@ def test_clusters_separate_vectors_that_have_moved_by_more_than_a_cluster():
         found = cluster(now, ids=[f"{row:03d}" for row in range(320)], clusters=16, seed=0)
         ami = drift.separation(found, found.labels[control], before[control])
         assert bound[0] <= ami <= bound[1], (moved, ami)
+
+
+@pytest.mark.parametrize("refresh", ["all", "new", 0.25, 0.5, {"max_age": 2}])
+def test_the_expected_rows_are_those_that_a_plan_measures(refresh):
+    sizes, budget = [3000, 2000, 2500, 1000, 3000], 600
+    rng, measured_at, found = np.random.default_rng(0), np.zeros(0, np.int64), []
+    for step, size in enumerate(sizes):
+        selected = np.zeros(len(measured_at) + size, bool)
+        selected[rng.permutation(len(measured_at))[:budget]] = True
+        measured_at = np.concatenate([measured_at, np.full(size, -1)])
+        plan = planned(refresh, measured_at, step=step, selected=selected)
+        measured_at[plan.measured] = step
+        found.append(len(plan.measured))
+    expected = expected_rows(sizes, None, budget, refresh)
+    np.testing.assert_allclose(expected, found, rtol=0.05)
+    assert expected_rows([100, 300], 50, 20, "all") == [100, 350]

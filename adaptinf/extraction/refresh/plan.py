@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
 from adaptinf.arrays.seeded import seeded_keys
+from adaptinf.data.refresh import CONTROL_ROWS, Refresh
 from adaptinf.storage import store, tables
-
-Refresh = Literal["all", "new"] | float | Mapping[Literal["max_age"], int]
-"""As `extraction.refresh`."""
-CONTROL_ROWS = 256
-"""Samples that are measured again in each step only to see how far the model has moved on."""
 
 
 class Reason(IntEnum):

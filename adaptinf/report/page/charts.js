@@ -78,6 +78,19 @@ const charts = {
     });
   },
 
+  ages(canvas, allRows) {
+    const rows = ofRun(allRows);
+    const names = rows.map((row) => `step ${row.step}`);
+    const why = (row) => row.everything ? `; everything: ${asText(row.everything)}` : `; oldest: ${number(row.oldest)} steps`;
+    const bar = (name, key, fill) => ({
+      type: "bar", name, x: names, y: rows.map((row) => row[key]), marker: { color: fill },
+      text: rows.map((row) => `${number(row[key])} ${name}${why(row)}`), textposition: "none", hovertemplate: "%{text}<extra></extra>",
+    });
+    return show(canvas, [bar("measured", "measured", color("c0")), bar("carried over", "carried", color("pool"))], {
+      barmode: "stack", xaxis: { type: "category", showgrid: false }, yaxis: { rangemode: "tozero" },
+    });
+  },
+
   deciders(canvas, allRows) {
     const rows = ofRun(allRows);
     const steps = unique(rows.map((row) => row.step)).sort((a, b) => a - b);
