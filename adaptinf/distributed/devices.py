@@ -60,6 +60,13 @@ def _checked(settings: RunConfig, number: int, gpus: int) -> int:
             f"training.devices: {number}, but an optimiser step has {counted(training.batch_size, 'sample')} "
             "(training.batch_size), so that some would have none; set fewer devices"
         )
+    if number > 1 and settings.executor == RAY:
+        needed, there = number * settings.ray.cpus_per_worker, cluster_resources(settings.ray).get("CPU", 0)
+        if needed > there:
+            raise ConfigError(
+                f"training.devices: {number} with {settings.ray.cpus_per_worker:g} CPU each need {needed:g}, but the "
+                f"Ray cluster has {there:g}; set fewer devices, or a lower ray.cpus_per_worker"
+            )
     for name in ("fsdp", "deepspeed"):
         if getattr(training, name) and (number == 1 or not gpus):
             raise ConfigError(
@@ -67,6 +74,16 @@ def _checked(settings: RunConfig, number: int, gpus: int) -> int:
                 f"{'is' if gpus == 1 else 'are'} {counted(gpus, 'GPU') if gpus else 'none'}; leave it out"
             )
     return number
+
+
+def leaves_this_process(settings: RunConfig, number: int) -> bool:
+    """Tell whether the training runs in processes of its own.
+
+    So it does on several devices, and on a GPU of a Ray cluster where this machine, such as a head node, has none.
+    """
+    if number > 1 or settings.executor != RAY or settings.training.command or settings.model.device not in ANY_GPU:
+        return number > 1
+    return _num_gpus(settings) > 0 and not visible_gpus()
 
 
 def launcher(settings: RunConfig, number: int) -> Launcher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaptinf.data import Evaluation, Selection, Trained
-from adaptinf.distributed.devices import launcher, num_devices
+from adaptinf.distributed.devices import launcher, leaves_this_process, num_devices
 from adaptinf.evaluation import metrics
 from adaptinf.evaluation.skills import SkillTest
 from adaptinf.executors import Executor
@@ -34,7 +34,7 @@ def learn(run: Run, step: int, pool: Pool, selection: Selection, executor: Execu
         return train_with_command(run, step, pool, selection.ids, command, part, is_measured=needs_features(run))
     samples, recipe, seed = pool.view(selection.ids), learner_before(run, step), run.seed("model", step)
     number = num_devices(run.settings)
-    if number == 1:
+    if not leaves_this_process(run.settings, number):
         return train(samples, recipe.make(), run.settings.training, out=part, seed=seed, progress=run.progress)
     executor.close()  # its workers hold what the ranks need: a Ray cluster's GPUs, or memory of this machine's
     work = TrainWork(samples=samples, recipe=recipe, config=run.settings.training, out=part.absolute(), seed=seed)

@@ -20,6 +20,7 @@ from adaptinf.distributed.peers import Peers
 from adaptinf.distributed.stopping import on_termination
 from adaptinf.errors import DataError, ModelError, Terminated
 from adaptinf.models.adapters import sort_adapter_config, unfreeze_all
+from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.kernels import attention_of, check_gradients
 from adaptinf.models.memory import is_out_of_memory
 from adaptinf.models.pissa import make_plain
@@ -32,7 +33,8 @@ from adaptinf.training.answers import answer_loss_of, weighs_by_tokens
 from adaptinf.training.arguments import training_arguments
 from adaptinf.training.batches import MicroBatches
 from adaptinf.training.order import Order
-from adaptinf.training.together import StopRequest, Together, never, sharing_line
+from adaptinf.training.sharding import check_resumable
+from adaptinf.training.together import StopRequest, Together, differing_line, never, shared_lengths, sharing_line
 from adaptinf.training.trainer import (
     LEFT_OUT_FILE,
     Reporter,
@@ -54,6 +56,7 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = never,
+    remake: Callable[[], Learner] | None = None,
 ) -> Trained:
     """Train the learner in place on every sample, save the weights into `out`, and return the log.
 
@@ -69,9 +72,11 @@ def train(
         seed: of the order of the samples and of dropout.
         progress: where to report.
         should_stop: asked at the end of each optimiser step, whether to save a checkpoint and to end, as on SIGTERM.
+        remake: for a model that is sharded over the ranks: makes the learner anew, on the same device as `learner`.
 
     Raises:
         DataError: there is no sample, or the images of all, or of many consecutive ones, cannot be opened.
+        ConfigError: the checkpoint to resume from is of a training that shared its state out in another way.
         ModelError: the loss is not finite, the device ran out of memory, or the model cannot use too many samples.
         StoreError: weights or a checkpoint could not be written.
         Terminated: it was asked to stop, and a checkpoint is saved.
@@ -90,13 +95,15 @@ def train(
     checkpoints, peers = out / "checkpoints", Peers.here()
     with progress.stage("train", len(samples) * config.epochs) as bar:
         arguments = _arguments(config, len(samples), checkpoints, seed, learner)
-        micro_batches = MicroBatches(samples, learner, _order(config, arguments, len(samples)), config.epochs)
+        lengths, order = shared_lengths(samples, learner, peers), _order(config, arguments, len(samples))
+        micro_batches = MicroBatches(samples, learner, order, config.epochs, lengths)
         if peers.are_several:
             progress.note(sharing_line(micro_batches.order, peers.number))
         stop = StopRequest(should_stop)
         trainer = _trainer(micro_batches, arguments, bar, stop)
         resumed = peers.once(lambda: newest_checkpoint(checkpoints, progress))
         if resumed:
+            check_resumable(resumed, config, peers.number)
             # Batches before the checkpoint are not made again, so what they left out must be read.
             micro_batches.left_out.restore(tables.read_json(resumed / LEFT_OUT_FILE))
         with on_termination(stop.ask), closing(micro_batches.ahead):
@@ -106,6 +113,9 @@ def train(
             f"stopped by SIGTERM after optimiser step {trainer.state.global_step} of {trainer.state.max_steps} of the "
             "training; a checkpoint is saved, repeat the command to resume"
         )
+    if not trainer.is_fsdp_enabled and (differing := differing_line(learner, peers)):
+        progress.note(differing)
+    learner = _gathered(trainer, learner, remake)
     left_out = micro_batches.left_out.as_json()
     if len(left_out["unreadable"]) == len(samples):
         raise DataError(
@@ -142,11 +152,27 @@ def train(
     return Trained(log=log, info=info)
 
 
+def _gathered(trainer: ResumingTrainer, learner: Learner, remake: Callable[[], Learner] | None) -> Learner:
+    """Return the trained learner with whole weights; in ranks that are not the first, a sharded one as it is."""
+    if not trainer.is_fsdp_enabled:
+        return learner
+    assert remake is not None, "a model is sharded in ranks only, which can make it again"
+    weights = trainer.accelerator.get_state_dict(trainer.model)
+    if not Peers.here().is_first:
+        return learner
+    whole = remake()
+    if not hasattr(whole.model, "peft_config"):
+        unfreeze_all(whole)
+    whole.model.load_state_dict(weights)
+    return whole
+
+
 def _arguments(config: TrainingConfig, num_samples: int, out: Path, seed: int, learner: Learner) -> TrainingArguments:
     is_bfloat16 = learner.model.dtype == torch.bfloat16
     arguments = training_arguments(
-        config, num_samples, out, seed, is_bfloat16=is_bfloat16, device=learner.device.type, number=Peers.here().number
-    )
+        config, num_samples, out, seed, is_bfloat16=is_bfloat16, device=learner.device.type, number=Peers.here().number,
+        blocks=sorted({type(block).__name__ for block in decoder_blocks(learner.model)}) if config.fsdp else None,
+    )  # fmt: skip
     # One process uses one device; of several that it sees the Trainer would use all, in threads.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments

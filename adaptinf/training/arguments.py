@@ -90,11 +90,13 @@ OWN_FIELDS: dict[str, str] = {
 
 
 def training_arguments(
-    config: TrainingConfig, num_samples: int, out: Path, seed: int, *, is_bfloat16: bool, device: str, number: int = 1
-) -> TrainingArguments:
+    config: TrainingConfig, num_samples: int, out: Path, seed: int, *, is_bfloat16: bool, device: str, number: int = 1,
+    blocks: list[str] | None = None,
+) -> TrainingArguments:  # fmt: skip
     """Return what the `Trainer` is told, checkpoints below `out`.
 
-    `device` is the type of the device, `number` how many of them train together.
+    `device` is the type of the device, `number` how many of them train together, `blocks` the classes of the decoder's
+    blocks for a model that is sharded.
     """
     micro = micro_batch_size(config, number)
     accumulate = math.ceil(config.batch_size // micro / number)
@@ -123,10 +125,10 @@ def training_arguments(
         "disable_tqdm": True,
         # PEFT's factors are float32; without mixed precision all of their products would be too.
         "bf16": is_bfloat16,
-        "dataloader_pin_memory": device == "cuda",
-        "use_cpu": device == "cpu",
+        "dataloader_pin_memory": device == "cuda" or bool(config.fsdp or config.deepspeed),
+        "use_cpu": device == "cpu" and not config.fsdp and not config.deepspeed,
     }
-    return TrainingArguments(**{**ours, **sharding(config), **config.arguments})
+    return TrainingArguments(**{**ours, **sharding(config, blocks), **config.arguments})
 
 
 def micro_batch_size(config: TrainingConfig, number: int = 1) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -58,14 +59,20 @@ class MicroBatches(Dataset[dict[str, Any]]):
     the ranks have exchanged it at its end.
     """
 
-    def __init__(self, samples: Sequence[Sample], learner: Learner, order: Order, epochs: int) -> None:
-        """`order` is of these samples, which are trained on in so many epochs."""
+    def __init__(
+        self, samples: Sequence[Sample], learner: Learner, order: Order, epochs: int, lengths: np.ndarray | None = None
+    ) -> None:
+        """`order` is of these samples, which are trained on in so many epochs.
+
+        `lengths` are their estimated tokens; None: estimated as they are needed.
+        """
         self.samples = samples
         self.learner = learner
         self.order = order
         self.places = Places(order, Peers.here(), epochs)
         self.left_out = LeftOut(len(samples))
         self.ahead = Ahead(self._make, self.places.after, _bytes_of, max_ready=self.places.turns)
+        self.lengths = lengths
         self._estimates = Estimates(learner)
         self._current: tuple[tuple[int, int], GlobalBatch] | None = None
         self._outcomes: dict[tuple[int, int], dict[str, Outcome]] = {}
@@ -113,7 +120,8 @@ class MicroBatches(Dataset[dict[str, Any]]):
         if self._current is None or self._current[0] != (epoch, step):
             rows = self.order.global_batch(epoch, step)
             samples = [self.samples[int(row)] for row in rows]
-            cut = self.order.micro_batches(self._estimates(samples), kinds_of(self.learner, samples))
+            lengths = self._estimates(samples) if self.lengths is None else self.lengths[rows]
+            cut = self.order.micro_batches(lengths, kinds_of(self.learner, samples))
             micro_batches = [[samples[position] for position in positions] for positions in cut]
             self._current = (epoch, step), GlobalBatch([sample.id for sample in samples], micro_batches)
         return self._current[1]

@@ -29,8 +29,19 @@ def num_predicted(batch: dict[str, Any]) -> int:
     return int((batch["labels"][:, 1:] != IGNORED).sum())
 
 
-def loss_of_parts(parts: list[dict[str, Any]], loss_of: Callable[[dict[str, Any]], Tensor]) -> Tensor:
-    """Return the sum of the losses of a batch's parts, each a share of the loss of its optimiser step."""
+def loss_of_parts(parts: list[dict[str, Any]], loss_of: Callable[[dict[str, Any]], Tensor], passes: int = 1) -> Tensor:
+    """Return the sum of the losses of a batch's parts, each a share of the loss of its optimiser step.
+
+    Parts without a label are not run. Where fewer than `passes` are left, one without labels is run in their place:
+    there must be a gradient, and the ranks of a sharded model make the same number of forward passes.
+    """
     losses = [loss_of(part) for part in parts if num_predicted(part)]
-    # There must be a gradient, so a batch without any label is passed through too; its mean loss would be 0 / 0.
-    return torch.stack(losses).sum() if losses else loss_of(parts[0]).nan_to_num()
+    empty = {**parts[0], "labels": torch.full_like(parts[0]["labels"], IGNORED)}
+    # The mean loss of no token is 0 / 0.
+    losses += [loss_of(empty).nan_to_num() for _ in range(passes - len(losses))]
+    return torch.stack(losses).sum()
+
+
+def num_passes(parts: list[dict[str, Any]]) -> int:
+    """Return the number of forward passes that `loss_of_parts` makes at least."""
+    return max(1, sum(num_predicted(part) > 0 for part in parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from adaptinf.config import TrainingConfig
@@ -43,10 +44,10 @@ class TrainWork:
     def _train(self, job: Job, progress: Progress) -> Trained:
         sharded = bool(self.config.fsdp or self.config.deepspeed)
         # A sharded model is put onto its device piece by piece.
-        learner = self.recipe.make("cpu" if sharded else device_of_rank(self.recipe.model.device))
+        device = "cpu" if sharded else device_of_rank(self.recipe.model.device)
         return train(
-            self.samples, learner, self.config, out=self.out, seed=self.seed, progress=progress,
-            should_stop=lambda: job.is_asked_to_stop,
+            self.samples, self.recipe.make(device), self.config, out=self.out, seed=self.seed, progress=progress,
+            should_stop=lambda: job.is_asked_to_stop, remake=partial(self.recipe.make, device),
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from adaptinf.config import TrainingConfig
+from adaptinf.errors import ConfigError
 from adaptinf.words import one_line
 
 OWN_FSDP_FIELDS = {
@@ -80,3 +81,28 @@ def known_fsdp_fields() -> set[str]:
     reads = getattr(TrainingArguments, "_process_fsdp_args", None)
     source = "" if reads is None else inspect.getsource(reads)
     return {name for name in re.findall(r'fsdp_config(?:\.\w+)?[\[(]"(\w+)"', source) if not name.startswith("xla")}
+
+
+def check_resumable(checkpoint: Path, config: TrainingConfig, number: int) -> None:
+    """Refuse a checkpoint whose state of the optimiser is shared out in another way than the settings ask for.
+
+    One without sharding can be resumed by any number of devices, and one of FSDP too, under FSDP.
+
+    Raises:
+        ConfigError: with what to set.
+    """
+    names = {path.name for path in checkpoint.iterdir()}
+    before = "deepspeed" if "latest" in names else "fsdp" if any("_fsdp" in name for name in names) else "none"
+    now = "deepspeed" if config.deepspeed else "fsdp" if config.fsdp else "none"
+    ranks = sum(name.startswith("rng_state_") for name in names)
+    if before != now:
+        was = "without sharding" if before == "none" else f"with training.{before}"
+        way_out = f"leave out training.{now}" if before == "none" else f"set training.{before} as it was"
+    elif before == "deepspeed" and ranks != number:
+        was, way_out = f"by {ranks} devices under training.deepspeed", f"set training.devices: {ranks}"
+    else:
+        return
+    raise ConfigError(
+        f"{checkpoint} was written {was}, and can be resumed in that way only; {way_out}, or remove "
+        f"{checkpoint.parent} to train this step from its beginning"
+    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from transformers import TrainerCallback
 
+from adaptinf.data import Sample
 from adaptinf.distributed.peers import Peers
+from adaptinf.models.loading import Learner
 from adaptinf.training.batches import MicroBatches
+from adaptinf.training.estimates import Estimates
 from adaptinf.training.order import Order
 from adaptinf.words import counted
 
@@ -27,6 +31,31 @@ def sharing_line(order: Order, number: int) -> str:
     noun = "micro-batch" if count == 1 else "micro-batches"
     size = counted(order.micro_batch_size, "sample")
     return f"training on {number} devices: {count:,} {noun} of {size} per optimiser step{rest}"
+
+
+def shared_lengths(samples: Sequence[Sample], learner: Learner, peers: Peers) -> np.ndarray | None:
+    """Return the estimated tokens of every sample, int64, each estimated by one rank for all of them.
+
+    None for a process by itself, which estimates as it goes.
+    """
+    if not peers.are_several:
+        return None
+    estimate = Estimates(learner)
+    own = [int(estimate([samples[row]])[0]) for row in range(peers.rank, len(samples), peers.number)]
+    lengths = np.empty(len(samples), np.int64)
+    for rank, found in enumerate(peers.gathered(own)):
+        lengths[rank :: peers.number] = found
+    return lengths
+
+
+def differing_line(learner: Learner, peers: Peers) -> str | None:
+    """Return a line if the weights of the ranks are not the same ones at the end; each of them must ask."""
+    if not peers.are_several or len(set(peers.gathered(learner.fingerprint))) == 1:
+        return None
+    return (
+        "warning: the devices ended with weights that differ, as they do where devices of several kinds round "
+        "differently; those of the first one are saved"
+    )
 
 
 @dataclass(eq=False)

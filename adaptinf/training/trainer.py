@@ -22,7 +22,7 @@ from adaptinf.storage.inspection import inspect
 from adaptinf.training.answers import AnswerLoss
 from adaptinf.training.batches import MicroBatches, MicroBatchLoader
 from adaptinf.training.left_out import LeftOut
-from adaptinf.training.parts import PARTS, loss_of_parts, num_predicted
+from adaptinf.training.parts import PARTS, loss_of_parts, num_passes, num_predicted
 from adaptinf.training.schedule import moving_scheduler
 
 LEFT_OUT_FILE = "left_out.json"
@@ -73,7 +73,7 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         # The Trainer compares the names of weights literally, but a checkpoint has the family's older names (LLaVA's
         # differ). It would warn, and resume the optimiser's state with the weights from before training.
         model = self.model if model is None else model
-        if hasattr(model, "peft_config"):
+        if hasattr(model, "peft_config") or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, local_files_only=True)
@@ -118,13 +118,16 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         # Gradients of processes are averaged.
         share = (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1) / num_items
         parts = inputs.get(PARTS, [inputs])
+        # Every forward pass of a sharded model is one of all ranks.
+        passes = max(Peers.here().gathered(num_passes(parts))) if self.is_fsdp_enabled else 1
+        total = partial(loss_of_parts, parts, passes=passes)
         if (loss := self.answer_loss) is not None:
-            return loss_of_parts(parts, lambda part: loss(model, part) * share)
+            return total(lambda part: loss(model, part) * share)
         whole = super().compute_loss
         if self.model_accepts_loss_kwargs:
-            return loss_of_parts(parts, lambda part: whole(model, part, *args, num_items_in_batch=num_items, **options))
+            return total(lambda part: whole(model, part, *args, num_items_in_batch=num_items, **options))
         # The model gives the mean loss of its own tokens.
-        return loss_of_parts(parts, lambda part: whole(model, part, *args, **options) * (num_predicted(part) * share))
+        return total(lambda part: whole(model, part, *args, **options) * (num_predicted(part) * share))
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule of the learning rate, in which every step moves the weights."""

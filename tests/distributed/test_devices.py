@@ -85,6 +85,42 @@ def test_sharding_has_no_effect_on_an_outside_trainer_and_is_refused(gpus):
         preflight.check(settings(fsdp=True, command="train {data} {output}"), whole_stream=False)
 
 
+@pytest.fixture
+def cluster(monkeypatch):
+    """Let a Ray cluster have so many CPUs and GPUs."""
+
+    def set_resources(**resources: float) -> None:
+        monkeypatch.setattr(devices, "cluster_resources", lambda _: resources)
+
+    return set_resources
+
+
+def on_ray(**training: object) -> RunConfig:
+    return settings(**training).model_copy(update={"executor": "ray"})
+
+
+def test_a_ray_cluster_trains_on_its_own_gpus(gpus, cluster):
+    gpus(0)
+    cluster(CPU=32.0, GPU=16.0)
+    assert num_devices(on_ray()) == 16 and launcher(on_ray(), 16).number == 16
+    with pytest.raises(ConfigError, match="training.devices: 17, but the Ray cluster has 16 GPUs"):
+        num_devices(on_ray(devices=17))
+    cluster(CPU=2.0)
+    assert num_devices(on_ray()) == 1 and num_devices(on_ray(devices=2)) == 2
+    with pytest.raises(ConfigError, match="training.devices: 3 with 1 CPU each need 3, but the Ray cluster has 2"):
+        num_devices(on_ray(devices=3))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "device", "expected"), [(0, 1, "auto", True), (1, 1, "auto", False), (0, 1, "cpu", False)]
+)
+def test_the_only_gpu_of_a_cluster_trains_although_the_head_node_has_none(gpus, cluster, here, there, device, expected):
+    gpus(here)
+    cluster(CPU=2.0, GPU=there)
+    config = settings(device).model_copy(update={"executor": "ray"})
+    assert devices.leaves_this_process(config, num_devices(config)) == expected
+
+
 def test_ranks_of_this_machine_are_started_by_torchrun(gpus):
     gpus(0)
     assert launcher(settings("cpu"), 2) == Torchrun(number=2, device="cpu", timeout=1800.0)
