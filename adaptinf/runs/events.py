@@ -85,6 +85,16 @@ def note_workers(log: Path, text: str) -> None:
     store.append_line(log, {"event": "workers", "said": text})
 
 
+def is_taken_back(log: Path, step: int, stage: str) -> bool:
+    """Tell whether a rollback of a step began since its training, which has this stage, ended for the last time."""
+    found = False
+    for event in records(log):
+        if event.get("step") == step:
+            is_trained = (event.get("stage"), event.get("event")) == (stage, "end")
+            found = event.get("event") == ROLLBACK or (found and not is_trained)
+    return found
+
+
 def corrected(log: Path) -> dict[str, int]:
     """Return the files of the pool that have corrections, each with their number."""
     events = (event for event in records(log) if event.get("event") == "correction")

@@ -19,6 +19,7 @@ from adaptinf.pool import Pool
 from adaptinf.pool.corrections import restored_ids
 from adaptinf.runs import Run
 from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.gates import is_rolled_back
 
 PLUGINS = "plugins"
 """Key of the features' info.json: what the code of plug-ins was, in runs that carry measurements over."""
@@ -151,6 +152,8 @@ def _changed_by_run(run: Run, step: int, pool: Pool, measured_at_N: np.ndarray) 
     selection = run.load(step - 1, Selection)
     # Of which samples the model learned is not known without it, so that none is taken to be as it was.
     selected = np.ones(len(pool), bool) if selection is None else np.isin(pool.ids, selection.ids)
+    if is_rolled_back(run, step - 1):
+        selected[:] = False  # the model is that of before, and has learned nothing
     restored = restored_ids(run.pool_folder, until=step)
     from_step = np.array([restored.get(id, -1) for id in pool.ids], np.int64)
     return {Reason.SELECTED: selected, Reason.RESTORED: from_step > measured_at_N}

@@ -14,7 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
-from adaptinf.data import Evaluation, Selection, Trained
+from adaptinf.data import Evaluation, Trained
 from adaptinf.errors import StoreError
 from adaptinf.runs import Run, events
 from adaptinf.runs.cache import linked_copy
@@ -48,8 +48,7 @@ def folder_to_test(run: Run, step: int) -> Path:
         verified.check_folder(rejected)
         return rejected
     folder = weights_folder(run, step)
-    selection = run.load(step, Selection)
-    if selection is not None and len(selection.ids) and _is_that_before(run, step):
+    if _was_taken_back(run, step):
         raise StoreError(
             f"{rejected} is missing: step {step} was rolled back, and only the model that it trained can be tested "
             f"again; bring back a copy of that folder, or of {run.stage_folder(step, Evaluation)}"
@@ -59,7 +58,7 @@ def folder_to_test(run: Run, step: int) -> Path:
 
 def _take_back(run: Run, step: int) -> None:
     model, rejected = run.stage_folder(step, Trained), run.rejected_model_folder(step)
-    if model.exists() and (rejected.exists() or _is_that_before(run, step)):
+    if model.exists() and (rejected.exists() or _was_taken_back(run, step)):
         return
     # Before the exchange, so that the end of a command knows of it whenever it is killed.
     events.note_rollback(run.events_file, step)
@@ -95,6 +94,14 @@ def _model_before(run: Run, step: int) -> Path:
 
 def _folder_before(run: Run, step: int) -> Path:
     return weights_folder(run, step - 1)
+
+
+def _was_taken_back(run: Run, step: int) -> bool:
+    """Tell whether the model of a step is that of the step before since a rollback, without what the step trained.
+
+    Equal bytes alone do not say so: a training may have changed nothing.
+    """
+    return events.is_taken_back(run.events_file, step, Trained.stage) and _is_that_before(run, step)
 
 
 def _is_that_before(run: Run, step: int) -> bool:

@@ -258,3 +258,29 @@ def test_the_numbers_of_a_step_that_was_rolled_back_count_nowhere(run):
     assert record.items["s0"].scores.mean() == pytest.approx(0.1)
     assert type(record).from_json(record.as_json()).accepted.matrix.tolist() == record.accepted.matrix.tolist()
     assert np.isnan(Evaluation.load(run.stage_folder(2, Evaluation)).comparable_matrix[3, 0])
+
+
+def test_a_training_that_has_changed_no_byte_is_no_rollback(run):
+    store.discard(run.stage_folder(1, Trained))
+    part = store.begin(run.stage_folder(1, Trained))
+    for name, value in content(run, 0).items():
+        if name != checksums.CHECKSUMS:
+            (part / name).write_bytes(value)
+    store.finish(run.stage_folder(1, Trained))
+    assert content(run, 1) == content(run, 0)
+    assert folder_to_test(run, 1) == run.stage_folder(1, Trained)
+    judge(run, 1)
+    place_model(run, 1)
+    assert run.rejected_model_folder(1).exists() and content(run, 1) == content(run, 0)
+    assert events.unreported_rollbacks(run.events_file) == (1,)
+
+
+def test_a_step_that_is_trained_again_is_rolled_back_again(run):
+    judge(run, 1)
+    place_model(run, 1)
+    store.discard(run.rejected_model_folder(1))
+    write_weights(run, 1)
+    store.append_line(run.events_file, {"step": 1, "stage": Trained.stage, "event": "end", "seconds": 1.0})
+    place_model(run, 1)
+    assert (run.rejected_model_folder(1) / WEIGHTS).read_bytes() == weights_of(1)
+    assert weights(run, 1) == weights_of(0)
