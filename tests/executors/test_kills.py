@@ -152,8 +152,8 @@ def test_drivers_killed_at_random_leave_nothing_behind_and_change_nothing(place,
         if draw.random() < 0.7:
             wait_for(lambda driver=driver: command.workers() or driver.poll() is not None)
         time.sleep(draw.uniform(0.0, 4.0))
-        driver.kill()
-        driver.wait()
+        with driver:
+            driver.kill()
         command.assert_gone()
     run_all(run)
     assert bytes_of(run) == here
