@@ -48,16 +48,14 @@ def selection_rows(run: Run, step: int) -> Rows:
 def _shares(run: Run, step: int) -> Rows:
     """Return what the settings asked of old data and of single datasets; no rows where they asked for nothing."""
     rows: Rows = []
-    share, weights = run.settings.selection.replay_share, weights_of(run.settings)
+    share, weights = run.settings.selection.replay_share, weights_of(run.settings, step)
     if share is not None:
         found = [Selection.load_composition(run.stage_folder(number, Selection))[1] for number in range(step + 1)]
         given = ", ".join(str(one.given) for one in found if one is not None)
         rows.append(("share of earlier datasets", f"{share:g}; samples of them, step by step: {given or 'none'}"))
     if weights is not None:
-        shown = [
-            f"`{run.settings.stream[number].name}` {weight:g}" for number, weight in weights.items() if number <= step
-        ]
-        rows.append(("weights of datasets, others 1", ", ".join(shown) or "none so far"))
+        shown = [f"`{run.settings.stream[number].name}` {weight:g}" for number, weight in weights.items()]
+        rows.append(("weights of datasets, others 1", ", ".join(shown)))
     return rows
 
 

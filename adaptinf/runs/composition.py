@@ -20,9 +20,13 @@ SHOWN_PARTS = 6
 """Parts that a line names."""
 
 
-def weights_of(config: RunConfig) -> dict[int, float] | None:
-    """Return step of arrival -> weight of the datasets that have one; None where no dataset has."""
-    named = {step: dataset.weight for step, dataset in enumerate(config.stream) if dataset.weight is not None}
+def weights_of(config: RunConfig, step: int | None = None) -> dict[int, float] | None:
+    """Return step of arrival -> weight of the datasets that have one; None where no dataset has.
+
+    `step`: only those that have arrived by then, as a step must not depend on what is added later; None: all.
+    """
+    arrived = config.stream if step is None else config.stream[: step + 1]
+    named = {number: dataset.weight for number, dataset in enumerate(arrived) if dataset.weight is not None}
     return named or None
 
 
@@ -37,7 +41,7 @@ def composition_of(run: Run, step: int, pool: Pool, is_usable: np.ndarray) -> Co
     """
     settings = run.settings
     takes_parts = own_candidates(settings) is None
-    share, weights = (settings.selection.replay_share, weights_of(settings)) if takes_parts else (None, None)
+    share, weights = (settings.selection.replay_share, weights_of(settings, step)) if takes_parts else (None, None)
     is_kept = kept_arrivals(pool, step)
     if share is None and weights is None and not is_kept.any():
         return None
@@ -70,7 +74,7 @@ def check_weights(run: Run, step: int, pool: Pool) -> None:
     Raises:
         ConfigError: the datasets that share its budget all have weight 0.
     """
-    weights, settings = weights_of(run.settings), run.settings
+    weights, settings = weights_of(run.settings, step), run.settings
     if weights is None or settings.selection.replay_share is not None or own_candidates(settings) is not None:
         return
     arrived = np.unique(pool.arrived).tolist()

@@ -97,6 +97,15 @@ def test_weights_share_what_is_for_earlier_datasets_or_all_of_it(tmp_path: Path,
     assert sources(run, 2) == {"one": 2, "two": 2, "six": 3}
 
 
+def test_the_weight_of_a_dataset_changes_no_step_before_it_arrives(tmp_path: Path, datasets: Any) -> None:
+    whole, first = made(tmp_path / "whole", datasets, {"six": 2.0}), made(tmp_path / "first", datasets[:2])
+    for step in range(2):
+        for path in first.stage_folder(step, Selection).iterdir():
+            assert (whole.stage_folder(step, Selection) / path.name).read_bytes() == path.read_bytes(), path.name
+    # 12, 6 and 2 x 9 of 36.
+    assert sources(whole, 2) == {"one": 3, "two": 1, "six": 4}
+
+
 def test_a_dataset_of_weight_0_is_never_replayed(tmp_path: Path, datasets: Any) -> None:
     run = made(tmp_path, datasets, {"one": 0.0}, replay_share=0.5)
     assert sources(run, 0) == {"one": 8}
