@@ -278,7 +278,10 @@ class RayExecutor:
 @executor("ray")
 def ray_executor(settings: RunConfig) -> RayExecutor:
     """Return the executor with actors on a Ray cluster."""
-    return RayExecutor(settings.ray, settings.workers, settings.worker_timeout_seconds, _local_paths(settings))
+    return RayExecutor(
+        settings.ray, settings.workers, settings.worker_timeout_seconds, _local_paths(settings),
+        num_gpus=settings.num_gpus,
+    )  # fmt: skip
 
 
 def _local_paths(settings: RunConfig) -> dict[str, int]:

@@ -21,6 +21,8 @@ from adaptinf.sources import source_problem
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments", "fsdp", "deepspeed")
 """Settings of the training whose values belong to transformers; their defaults are known to be good."""
+LOADER_FIELDS = ("dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers")
+"""Fields of `TrainingArguments` about a loader that training does not use."""
 
 
 def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) -> None:
@@ -88,6 +90,7 @@ def unused(config: RunConfig) -> list[str]:
         *given_adapter.contradictions(config),
         *_unused_scorers(config),
         *_unused_workers(config),
+        *_unused_loaders(config),
         *gates.unused(config),
         *composition.unused(config),
     ]
@@ -97,6 +100,15 @@ def _unused_workers(config: RunConfig) -> list[str]:
     if config.executor != "local" or config.workers in ("auto", 1):
         return []
     return [f"workers={config.workers} has no effect with executor: local; set executor: processes, or ray"]
+
+
+def _unused_loaders(config: RunConfig) -> list[str]:
+    """Return a line per field of the Trainer's data loader, in whose place batches are made ahead in a thread."""
+    return [
+        f"training.arguments.{name} has no effect: a thread decodes images and encodes samples ahead of the training"
+        for name in LOADER_FIELDS
+        if config.training.command is None and name in config.training.arguments
+    ]
 
 
 def _unused_scorers(config: RunConfig) -> list[str]:

@@ -29,7 +29,7 @@ from adaptinf.models.shares import shares_of
 from adaptinf.progress import Bar, Progress, Silent
 from adaptinf.storage import tables
 from adaptinf.training import liger
-from adaptinf.training.answers import answer_loss_of, weighs_by_tokens
+from adaptinf.training.answers import answer_loss_of, check_own_loss, weighs_by_tokens
 from adaptinf.training.arguments import training_arguments
 from adaptinf.training.batches import MicroBatches
 from adaptinf.training.order import Order
@@ -202,6 +202,7 @@ def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar
         liger.check(micro_batches.learner, without_kernels)
     trainer.answer_loss = answer_loss_of(micro_batches.learner, arguments)
     if trainer.answer_loss is None:
+        check_own_loss(arguments)
         trainer.model_accepts_loss_kwargs &= weighs_by_tokens(micro_batches.learner)
     # It prints what the bar shows; the log is kept in trainer_log.json.
     trainer.remove_callback(PrinterCallback)

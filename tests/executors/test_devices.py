@@ -9,6 +9,7 @@ from adaptinf.errors import ConfigError, ModelError
 from adaptinf.executors import devices, make_executor
 from adaptinf.executors.devices import broken_gpu
 from adaptinf.executors.processes import ProcessesExecutor
+from adaptinf.executors.ray_actors import ray_executor
 from tests.helpers.works import Nothing
 
 
@@ -84,6 +85,7 @@ def test_the_gpus_of_ray_and_of_the_run_must_agree():
     assert RunConfig(executor="ray", ray=RayConfig(gpus_per_worker=2)).num_gpus == 2
     assert RunConfig(executor="ray", ray=RayConfig(gpus_per_worker=0.5)).num_gpus == 1
     assert RunConfig(executor="local", ray=RayConfig(gpus_per_worker=2)).num_gpus == 1
+    assert ray_executor(RunConfig(executor="ray", gpus_per_worker=2)).num_gpus == 2, "which each actor then has"
     with pytest.raises(ValueError, match="gpus_per_worker: 2 and ray.gpus_per_worker: 4 differ"):
         RunConfig(gpus_per_worker=2, ray=RayConfig(gpus_per_worker=4))
     with pytest.raises(ValueError, match="zeroth_order needs the model on one GPU, not on 2"):

@@ -117,6 +117,12 @@ def test_a_gate_has_no_effect_on_methods_that_show_what_is_possible(method: str)
     assert preflight.unused(gated({}, selection={"method": "sequential"}, evaluation=[test])) == []
 
 
+def test_workers_of_a_loader_that_training_does_not_use_have_no_effect() -> None:
+    training = {"arguments": {"dataloader_num_workers": 4, "adam_beta2": 0.9}}
+    (line,) = preflight.unused(configuration.parse({"training": training}, where="test"))
+    assert line.startswith("training.arguments.dataloader_num_workers has no effect: a thread decodes images")
+
+
 def test_a_spread_model_that_training_would_put_whole_on_each_gpu_is_refused(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", rows(0, 1))
     text = {"model": {"path": str(tmp_path)}, "stream": [{"name": "one", "path": str(path)}], "gpus_per_worker": 2}

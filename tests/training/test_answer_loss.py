@@ -9,7 +9,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import TrainingArguments
 
+from adaptinf.config import TrainingConfig
+from adaptinf.errors import ModelError
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.training import train
 from adaptinf.training.answers import AnswerLoss, answer_loss_of, weighs_by_tokens
 from adaptinf.training.collator import collate, empty_batch
 
@@ -102,6 +105,17 @@ def test_a_model_whose_logits_depend_on_their_neighbours_is_asked_for_its_loss(l
     assert loss_of(learner, tmp_path) is None
 
 
+def test_a_model_whose_logits_depend_on_labels_is_asked_for_its_loss(learner, tmp_path, monkeypatch):
+    def masked_otherwise(output, kwargs):
+        if kwargs.get("labels") is not None:
+            output.logits = output.logits * 2
+            output.loss = cross_entropy(output.logits[:, :-1].flatten(0, 1), kwargs["labels"][:, 1:].flatten())
+        return output
+
+    patched_forward(monkeypatch, learner, masked_otherwise)
+    assert loss_of(learner, tmp_path) is None
+
+
 def test_what_replaces_the_head_computes_the_loss_itself(learner, tmp_path):
     assert loss_of(learner, tmp_path, torch_compile=True) is None
 
@@ -111,3 +125,24 @@ def test_a_model_that_ignores_the_number_of_tokens_is_found(learner, monkeypatch
     real = learner.model.forward
     monkeypatch.setattr(learner.model, "forward", lambda *a, num_items_in_batch=None, **own: real(*a, **own))
     assert not weighs_by_tokens(learner)
+
+
+def test_a_small_loss_of_experts_beside_the_tokens_is_found(learner, monkeypatch):
+    def add(output, kwargs):
+        output.loss = output.loss + 0.002
+        return output
+
+    patched_forward(monkeypatch, learner, add)
+    assert not weighs_by_tokens(learner)
+
+
+def test_labels_are_not_smoothed_in_a_loss_that_the_model_computes(learner, ragged_samples, tmp_path, monkeypatch):
+    def add(output, kwargs):
+        if output.loss is not None:
+            output.loss = output.loss + 0.01
+        return output
+
+    patched_forward(monkeypatch, learner, add)
+    config = TrainingConfig(batch_size=2, micro_batch_size=1, arguments={"label_smoothing_factor": 0.1})
+    with pytest.raises(ModelError, match="label_smoothing_factor: 0.1 needs a loss .* leave it out"):
+        train(ragged_samples, begin_adapter(learner, seed=0), config, out=tmp_path)
