@@ -24,6 +24,10 @@ class Rates(NamedTuple):
     trained: float | None
     """Trained on; None: training was not tried."""
 
+    def shared(self, workers: float, devices: float) -> Rates:
+        """Return the rates of a worker and a device that have only such a share of the one that was tried."""
+        return Rates(self.measured * workers, None if self.trained is None else self.trained * devices)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

@@ -16,12 +16,13 @@ from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, ExtractionConfig, RunConfig
 from adaptinf.data import Sample
+from adaptinf.distributed.devices import RAY
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
 from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error, usable
 from adaptinf.doctor.forecast import Plan, Rates, forecast
 from adaptinf.doctor.machine import Check, OnCheck, ignored
 from adaptinf.doctor.training_speed import training_speed
-from adaptinf.doctor.workers import check_devices, check_workers
+from adaptinf.doctor.workers import check_cores, check_devices, check_workers, core_share
 from adaptinf.errors import DataError
 from adaptinf.extraction.batch_size import tokens_per_batch
 from adaptinf.extraction.batches import Preparer
@@ -119,7 +120,11 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
         bar.advance()
     is_hidden = resolve(config).extraction.vector == "hidden"
     lower = "pruning.cap" if is_hidden else "extraction.dim or pruning.cap"
-    yield from forecast(plan, Rates(speed.samples_per_second, trained), bytes_a_row, out, lower=lower)
+    rates = Rates(speed.samples_per_second, trained)
+    if learner.device.type == "cpu" and config.executor != RAY:
+        yield from check_cores(num_workers)
+        rates = rates.shared(core_share(num_workers), core_share(num_devices))
+    yield from forecast(plan, rates, bytes_a_row, out, lower=lower)
 
 
 def _share_check(learner: Learner, config: RunConfig) -> Check:

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal
 from adaptinf.errors import StoreError
 from adaptinf.executors.calls import Call, Queue
 from adaptinf.executors.losses import LostShard
-from adaptinf.executors.talking import Message, W, WorkerKind
+from adaptinf.executors.talking import SILENT, Message, W, WorkerKind, is_silence, perhaps
 from adaptinf.words import counted, format_seconds, shortened
 
 MAX_TRIES = 3
@@ -155,7 +155,7 @@ class Dispatcher(Generic[W]):
             seat.heard_at = now
         for seat in waited:
             if self.timeout is not None and now - seat.heard_at >= self.timeout:
-                heard.append((seat, Message("died", f"said nothing for {format_seconds(self.timeout)} and was ended")))
+                heard.append((seat, Message("died", f"{SILENT} {format_seconds(self.timeout)} and was ended")))
         return heard
 
     def _take_in(self, seat: _Seat[W], message: Message, queue: Queue | None) -> None:
@@ -203,7 +203,8 @@ class Dispatcher(Generic[W]):
         seat.state, seat.call = "ended", None
         live = sum(other.state in ("idle", "busy") for other in self.seats)
         if not live:
-            raise StoreError(f"{line}, perhaps for lack of memory; set fewer workers, or run the same command again")
+            way_out = "set a longer worker_timeout" if is_silence(how) else "set fewer workers"
+            raise StoreError(f"{line}{perhaps(how)}; {way_out}, or run the same command again")
         self.note(f"{line}; going on with {counted(live, 'worker')}")
 
     def _report(self, call: Call | None, count: int) -> None:
@@ -252,7 +253,7 @@ def shard_name(shard: Any) -> str:
 
 def _lost(call: Call, how: str) -> LostShard:
     return LostShard(
-        f"{counted(call.tries, 'worker')} died at {shard_name(call.shard)}, the last one {how}, "
-        "perhaps for lack of memory; what else was finished is kept, and the same command goes on from there",
+        f"{counted(call.tries, 'worker')} died at {shard_name(call.shard)}, the last one {how}{perhaps(how)}; "
+        "what else was finished is kept, and the same command goes on from there",
         call.shard,
     )

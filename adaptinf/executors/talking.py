@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+SILENT = "said nothing for"
+"""How the end of a worker begins that was ended for its silence."""
+
+
+def is_silence(how: str) -> bool:
+    """Tell whether a worker ended because it was silent for longer than `worker_timeout`."""
+    return how.startswith(SILENT)
+
+
+def perhaps(how: str) -> str:
+    """Return why a worker may have ended, as the end of a sentence that says how."""
+    return ", and may need longer than worker_timeout" if is_silence(how) else ", perhaps for lack of memory"
+
 
 class Message(NamedTuple):
     """What a worker says."""

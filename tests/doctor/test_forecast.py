@@ -87,6 +87,19 @@ def test_workers_are_counted_and_those_that_cannot_be_had_are_a_bad_check(monkey
     assert number == 2 and [check.name for check in checks] == ["workers", "gpu types"]
 
 
+def test_processes_that_share_cores_are_no_faster_than_the_cores(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    monkeypatch.setattr(crews, "usable_cores", lambda: 4)
+    for threads, number, share in [(4, 1, 1.0), (8, 1, 1.0), (1, 4, 1.0), (1, 50, 0.08), (4, 4, 0.25), (8, 2, 0.5)]:
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert crews.core_share(number) == pytest.approx(share), (threads, number)
+        assert bool(crews.check_cores(number)) == (share < 1)
+    (check,) = crews.check_cores(4)
+    assert check.value == "warning: 4 workers of 8 threads share 4 cores, together 1 x one" and check.is_good
+    assert Rates(10.0, 4.0).shared(0.5, 0.25) == Rates(5.0, 1.0) and Rates(10.0, None).shared(1, 1).trained is None
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
 
 

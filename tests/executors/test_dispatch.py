@@ -201,6 +201,19 @@ def test_a_silent_worker_is_ended_in_time_and_replaced():
     assert notes == ["a worker said nothing for 0.2 s and was ended at 0; another one does it again (try 2 of 3)"]
 
 
+def test_a_timeout_that_is_too_short_is_named_in_place_of_memory():
+    dispatcher = Dispatcher(Desks(hang={0, 1, 2}), b"", 1, 0.05)
+    dispatcher.begin()
+    with pytest.raises(
+        LostShard, match=r"said nothing for 0\.\d+ s and was ended, and may need longer than worker_tim"
+    ):
+        list(dispatcher.map(lambda _, shard: shard, range(1)))
+    dispatcher = Dispatcher(Desks(never_begins={0, 1, 2}), b"", 1, 0.05)
+    dispatcher.begin()
+    with pytest.raises(StoreError, match="may need longer than worker_timeout; set a longer worker_timeout, or run"):
+        dispatcher.wait_until_ready()
+
+
 def test_workers_that_die_while_they_begin_end_the_work(tmp_path, two):
     with pytest.raises(StoreError, match="3 workers died while they loaded what they need, the last one was killed"):
         with two.open(Marking(tmp_path, dies_at_the_start=True)) as workers:
