@@ -6,6 +6,7 @@ Shapes: K groups.
 from __future__ import annotations
 
 import operator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,14 @@ def allocate_towards(targets: Any, lower: Any, upper: Any, budget: int, *, seed:
         raise ConfigError(f"budget={budget} must lie between sum(lower)={lower_K.sum()} and sum(upper)={upper_K.sum()}")
     real_K = np.clip(targets_K - _shift(targets_K, lower_K, upper_K, budget), lower_K, upper_K)
     return _rounded(real_K, upper_K, budget, seed)
+
+
+def exact_share(share: float, count: int) -> int:
+    """Return how many of a number of samples are a share of them, halves rounded up.
+
+    The share counts as the decimal number that its user wrote: 0.145 of 100 are 15, though the nearest float is less.
+    """
+    return int(Fraction(repr(float(share))) * count + Fraction(1, 2))
 
 
 def checked_count(value: Any, name: str) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 
-from adaptinf.arrays.budgets import allocate_weighted
+from adaptinf.arrays.budgets import allocate_weighted, exact_share
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.errors import ConfigError
 from adaptinf.words import counted
@@ -97,11 +96,8 @@ def compose(
 
 
 def old_samples(replay_share: float, budget: int) -> int:
-    """Return how many samples of a budget are a share of it, halves rounded up.
-
-    The share counts as the decimal number that its user wrote: 0.145 of 100 are 15, though the nearest float is less.
-    """
-    return int(Fraction(repr(float(replay_share))) * budget + Fraction(1, 2))
+    """Return how many samples of a budget are for earlier datasets."""
+    return exact_share(replay_share, budget)
 
 
 def check_kept(count: int, budget: int, replay_share: float | None, *, step: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptinf.arrays.seeded import hash_ids
@@ -43,6 +44,7 @@ def pools(draw: st.DrawFn) -> tuple[np.ndarray, int, np.ndarray]:
     return rng.integers(-1, step, count), step, rng.random(count) < draw(st.floats(0, 0.4))
 
 
+@settings(deadline=None)  # the first pool loads libraries
 @given(pools(), REFRESH, st.integers(0, 99))
 def test_new_and_selected_samples_are_always_measured(pool, refresh, seed):
     measured_at, step, selected = pool
@@ -61,8 +63,14 @@ def test_a_share_is_exact_with_halves_rounded_up(pool, share):
     # What must be measured and the control sample count towards the share, and are measured whatever it is.
     floor = int((known & selected).sum())
     floor += min(CONTROL_ROWS, int(known.sum()) - floor)
-    wanted = int(np.floor(share * known.sum() + 0.5))
+    wanted = int(Fraction(repr(share)) * int(known.sum()) + Fraction(1, 2))
     assert int((known[plan.measured]).sum()) == max(wanted, floor)
+
+
+def test_a_share_counts_as_the_decimal_number_that_was_written():
+    # 0.29 of 1,450 are 420.5, and the product of floats is less.
+    plan = planned(0.29, np.zeros(1450, np.int64), step=1)
+    assert len(plan.measured) == 421
 
 
 @given(pools(), st.integers(1, 5))

@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from adaptinf.arrays.budgets import exact_share
 from adaptinf.arrays.seeded import seeded_keys
 from adaptinf.data.refresh import CONTROL_ROWS, Refresh
 from adaptinf.storage import store, tables
@@ -137,7 +138,7 @@ def make_plan(
         due = left[step - earlier.measured_at_N[left] > refresh["max_age"]]
     else:
         num_known = int(is_known.sum())
-        wanted = int(np.floor(refresh * num_known + 0.5)) - int((is_known & (reason != Reason.CARRIED)).sum())
+        wanted = exact_share(refresh, num_known) - int((is_known & (reason != Reason.CARRIED)).sum())
         order = np.lexsort((seeded_keys(hashes[left], seed, "turn"), earlier.measured_at_N[left]))
         due = left[order[: max(0, wanted)]]
     reason[due] = Reason.DUE
