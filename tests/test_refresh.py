@@ -20,10 +20,12 @@ from adaptinf.progress import Silent
 from adaptinf.report import write_report
 from adaptinf.results.recording import record_of
 from adaptinf.runs import Run
+from adaptinf.runs.accept import accept
 from adaptinf.runs.overrule import restore
 from adaptinf.runs.status import status_of
 from adaptinf.storage import store
 from tests.helpers.streams import SETTINGS, rows, write_dataset, write_stream
+from tests.helpers.text_model import write_text_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINING = {"tune": "lora", "learning_rate": 1.0e-4, "batch_size": 2, "micro_batch_size": 2}
@@ -232,6 +234,21 @@ def test_a_changed_plug_in_has_everything_measured(datasets, tmp_path):
     run_all(run)
     assert "plug-ins" in report(run, 2)["everything"]
     assert set(features(run, 2).scores["mine"]) == {2.0}
+
+
+def test_a_proxy_of_another_width_that_was_accepted_has_everything_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "CONTROL_ROWS", 4)
+    data = [write_dataset(tmp_path, name, rows(12, images=False, word=name)) for name in ("one", "two")]
+    proxy = write_text_model(tmp_path / "proxy")
+    measuring = {"model": str(proxy), "vector": "hidden", "image": "unmeasured", "refresh": "new"}
+    run = finished(tmp_path / "run", data[:1], extraction=measuring)
+    write_text_model(proxy, hidden_size=48)
+    run = begin(tmp_path / "run", data, extraction=measuring)
+    run.write_config()
+    accept(run, "base")
+    run_all(run)
+    assert "another base model from step 1 on" in report(run, 1)["everything"]
+    assert features(run, 1).vectors.shape == (24, 48) and report(run, 1)["measured"] == 24
 
 
 def _constant_scorer(value: float) -> str:

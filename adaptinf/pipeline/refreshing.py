@@ -158,9 +158,10 @@ class _Measuring:
         carried = Piece(
             plan.carried, before.features, plan.row_N[plan.carried], plan.measured_at_N[plan.carried].astype(np.int64)
         )
-        drift = self._drift(plan, before.features, first)
         everything = has_other_base(self.run, self.step) or changed_measuring(before.features.info, first.info)
-        everything = everything or drift.problem
+        # What was measured in another way may be of another length, and is not compared.
+        drift = None if everything else self._drift(plan, before.features, first)
+        everything = everything if drift is None else drift.problem
         clusters, ami = None, None
         if everything is None:
             features = joined(ids, [own, carried], self.part)

@@ -39,6 +39,7 @@ def write_text_model(
     pad: str | None = "<pad>",
     special: list[str] | None = None,
     num_blocks: int = 2,
+    hidden_size: int = 32,
     initializer_range: float = 0.02,
 ) -> Path:
     """Write a Llama and return its folder."""
@@ -55,7 +56,7 @@ def write_text_model(
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(fast),
-                hidden_size=32,
+                hidden_size=hidden_size,
                 intermediate_size=48,
                 num_hidden_layers=num_blocks,
                 num_attention_heads=4,
