@@ -87,12 +87,20 @@ def note_workers(log: Path, text: str) -> None:
 
 def is_taken_back(log: Path, step: int, stage: str) -> bool:
     """Tell whether a rollback of a step began since its training, which has this stage, ended for the last time."""
-    found = False
-    for event in records(log):
-        if event.get("step") == step:
-            is_trained = (event.get("stage"), event.get("event")) == (stage, "end")
-            found = event.get("event") == ROLLBACK or (found and not is_trained)
-    return found
+    return log.exists() and step in _taken_back(log.absolute(), file_state(log), stage)
+
+
+# Each of thousands of steps is asked for.
+@lru_cache(maxsize=1)
+def _taken_back(log: Path, state: FileState, stage: str) -> frozenset[int]:
+    found = set[int]()
+    for event in _parsed(log, state):
+        step = event.get("step")
+        if isinstance(step, int) and event.get("event") == ROLLBACK:
+            found.add(step)
+        elif isinstance(step, int) and (event.get("stage"), event.get("event")) == (stage, "end"):
+            found.discard(step)
+    return frozenset(found)
 
 
 def corrected(log: Path) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ from adaptinf.data import Evaluation, SavedPruning, Trained
 from adaptinf.data.gate import Gate
 from adaptinf.errors import GateStopped
 from adaptinf.evaluation.gate import without_base
+from adaptinf.runs import events
 from adaptinf.runs.layout import BASE, BASE_STEP, Layout
 from adaptinf.runs.methods import method_traits
-from adaptinf.storage import store, verified
+from adaptinf.storage import checksums, store, verified
 
 Outcome = Literal["passed", "warned", "stopped", "accepted", "rolled back"]
 """What became of a step under the gate; accepted: it was stopped, and its user has accepted it."""
@@ -99,14 +101,39 @@ def outcome_of(run: Layout, step: int) -> Outcome | None:
 def is_rolled_back(run: Layout, step: int) -> bool:
     """Tell whether the model after a step is that before it, as the gate has taken the training back.
 
-    The folder of the rejected model tells where the evaluation is gone.
+    Where the evaluation is gone the folder of the rejected model tells; where that was deleted, the log and the bytes.
     """
     if step <= BASE_STEP:
         return False
     if run.has(step, Evaluation):
         gate = gate_at(run, step)
         return gate is not None and gate.is_rejected
-    return run.rejected_model_folder(step).exists()
+    return run.rejected_model_folder(step).exists() or was_taken_back(run, step)
+
+
+def was_taken_back(run: Layout, step: int) -> bool:
+    """Tell whether the model of a step is that of the step before since a rollback, without what the step trained.
+
+    Equal bytes alone do not say so: a training may have changed nothing.
+    """
+    if not run.has(step, Trained):
+        return False
+    return events.is_taken_back(run.events_file, step, Trained.stage) and _is_that_before(run, step)
+
+
+def _is_that_before(run: Layout, step: int) -> bool:
+    """Tell whether the model of a step is that of the step before, at first: whether it has no weights."""
+    model = run.stage_folder(step, Trained)
+    if not step:
+        return not Trained.weights(model)
+    before = run.stage_folder(step - 1, Trained)
+    names = [sorted(name for name, _ in checksums.files_of(folder)) for folder in (model, before)]
+    if names[0] != names[1] or not before.exists():
+        return False
+    sums = [checksums.load(folder) for folder in (model, before)]
+    if None not in sums:
+        return sums[0] == sums[1]
+    return all(filecmp.cmp(model / name, before / name, shallow=False) for name in names[0])
 
 
 def kept_steps(run: Layout, step: int) -> list[int]:

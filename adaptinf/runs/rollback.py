@@ -9,7 +9,6 @@ call makes what is still to be done of it, from the folders that it finds.
 
 from __future__ import annotations
 
-import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -19,7 +18,7 @@ from adaptinf.errors import StoreError
 from adaptinf.runs import Run, events
 from adaptinf.runs.cache import linked_copy
 from adaptinf.runs.damage import weights_folder
-from adaptinf.runs.gates import is_rolled_back
+from adaptinf.runs.gates import is_rolled_back, was_taken_back
 from adaptinf.storage import checksums, store, verified
 from adaptinf.storage.drafts import fsync
 
@@ -48,7 +47,7 @@ def folder_to_test(run: Run, step: int) -> Path:
         verified.check_folder(rejected)
         return rejected
     folder = weights_folder(run, step)
-    if _was_taken_back(run, step):
+    if was_taken_back(run, step):
         raise StoreError(
             f"{rejected} is missing: step {step} was rolled back, and only the model that it trained can be tested "
             f"again; bring back a copy of that folder, or of {run.stage_folder(step, Evaluation)}"
@@ -58,7 +57,7 @@ def folder_to_test(run: Run, step: int) -> Path:
 
 def _take_back(run: Run, step: int) -> None:
     model, rejected = run.stage_folder(step, Trained), run.rejected_model_folder(step)
-    if model.exists() and (rejected.exists() or _was_taken_back(run, step)):
+    if model.exists() and (rejected.exists() or was_taken_back(run, step)):
         return
     # Before the exchange, so that the end of a command knows of it whenever it is killed.
     events.note_rollback(run.events_file, step)
@@ -94,26 +93,3 @@ def _model_before(run: Run, step: int) -> Path:
 
 def _folder_before(run: Run, step: int) -> Path:
     return weights_folder(run, step - 1)
-
-
-def _was_taken_back(run: Run, step: int) -> bool:
-    """Tell whether the model of a step is that of the step before since a rollback, without what the step trained.
-
-    Equal bytes alone do not say so: a training may have changed nothing.
-    """
-    return events.is_taken_back(run.events_file, step, Trained.stage) and _is_that_before(run, step)
-
-
-def _is_that_before(run: Run, step: int) -> bool:
-    """Tell whether the model of a step is that of the step before, at first: whether it has no weights."""
-    model = run.stage_folder(step, Trained)
-    if not step:
-        return not Trained.weights(model)
-    before = run.stage_folder(step - 1, Trained)
-    names = [sorted(name for name, _ in checksums.files_of(folder)) for folder in (model, before)]
-    if names[0] != names[1] or not before.exists():
-        return False
-    sums = [checksums.load(folder) for folder in (model, before)]
-    if None not in sums:
-        return sums[0] == sums[1]
-    return all(filecmp.cmp(model / name, before / name, shallow=False) for name in names[0])

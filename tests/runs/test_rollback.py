@@ -109,6 +109,20 @@ def test_the_first_step_that_is_rolled_back_has_no_weights(run):
     assert newest_kept(run, 1) == -1
 
 
+def test_a_rolled_back_step_that_has_lost_its_evaluation_counts_as_rolled_back(run):
+    judge(run, 1)
+    place_model(run, 1)
+    # What it trained may be deleted; the evaluation is lost.
+    store.discard(run.rejected_model_folder(1))
+    store.discard(run.stage_folder(1, Evaluation))
+    assert kept_steps(run, 2) == [0, 2]
+    # Taken again: what it trains now was never taken back.
+    store.discard(run.stage_folder(1, Trained))
+    assert not is_rolled_back(run, 1) and not has_trained(run, 1)
+    write_weights(run, 1)
+    assert kept_steps(run, 2) == [0, 1, 2]
+
+
 CALLS = [(os, "rename"), (rollback, "linked_copy"), (rollback, "fsync"), (rollback.events, "note_rollback")]
 
 
