@@ -3,6 +3,7 @@
 python -m benchmarks.training                  # about five minutes on two cores with nothing else on them
 python -m benchmarks.training --quick          # seconds; shows that the script runs, not how fast the code is
 python -m benchmarks.training --rows FOLDER    # prompts and answers of *.train.jsonl files (input, outputs) instead
+python -m benchmarks.training --packing        # padded against packed rows (training.packing) in place of TRL
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from adaptinf.progress import Bar, Silent
 from adaptinf.training import train
 from adaptinf.training.batches import MicroBatches, MicroBatchLoader
 from adaptinf.training.order import Order
+from adaptinf.training.packing_trial import packing_form
 from benchmarks.reporting import RESULTS, Report, significant
 
 BATCH, MICRO, RANK, SEED = 16, 8, 16, 3
@@ -103,22 +105,25 @@ def main() -> None:
     num_steps = 2 if options.quick else options.steps
     rows = _rows_of(options.rows, num_steps * BATCH) if options.rows else _made_rows(num_steps * BATCH)
     packages = ("torch", "transformers", "peft", "trl")
-    report = Report("training", "Training with LoRA against TRL", packages=packages)
+    name, title = ("packing", "packed and padded") if options.packing else ("training", "against TRL")
+    report = Report(name, f"Training with LoRA, {title}", packages=packages)
     shape = TINY if options.quick else SMOLLM2_135M
     report.text(
         f"A Llama with {shape['num_hidden_layers']} blocks, width {shape['hidden_size']} and a vocabulary of "
         f"{shape['vocab_size']:,}, random weights, float32; LoRA of rank {RANK} on all linear layers of the blocks; "
         f"{len(rows)} rows {'of ' + options.rows.name if options.rows else 'of made words'}, {BATCH} per optimiser "
         f"step, {MICRO} at once, in the same order; AdamW, learning rate {LEARNING_RATE:g}. Seconds of a step are the "
-        "median; the first step, in which caches are made, is left out. TRL checkpoints activations unless it is told "
-        "not to.\n"
+        "median; the first step, in which caches are made, is left out."
+        + ("" if options.packing else " TRL checkpoints activations unless it is told not to.")
+        + "\n"
     )
     words = _tokenizer(rows)
-    cases: dict[str, Callable[[Learner], Times]] = {
-        "adaptinf": lambda learner: _ours(learner, rows),
-        "TRL, gradient_checkpointing=False": lambda learner: _trl(learner, rows, checkpointing=False),
-        "TRL, as it comes": lambda learner: _trl(learner, rows, checkpointing=True),
-    }
+    cases: dict[str, Callable[[Learner], Times]] = {"adaptinf": lambda learner: _ours(learner, rows)}
+    if options.packing:
+        cases["adaptinf, packed"] = lambda learner: _ours(learner, rows, packing=True)
+    else:
+        cases["TRL, gradient_checkpointing=False"] = lambda learner: _trl(learner, rows, checkpointing=False)
+        cases["TRL, as it comes"] = lambda learner: _trl(learner, rows, checkpointing=True)
     found = {name: case(_learner(words, shape)) for name, case in cases.items()}
     _check_losses(found)
     ours = float(np.median(found["adaptinf"].seconds[1:]))
@@ -132,6 +137,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tiny model")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     parser.add_argument("--rows", type=Path, help="folder of *.train.jsonl files")
+    parser.add_argument("--packing", action="store_true", help="padded against packed rows, without TRL")
     parser.add_argument("--steps", type=int, default=3, help="optimiser steps of each trainer")
     return parser.parse_args()
 
@@ -213,20 +219,21 @@ class Ticks(Silent):
         """Do nothing."""
 
 
-def _ours(learner: Learner, rows: Sequence[Row]) -> Times:
+def _ours(learner: Learner, rows: Sequence[Row], *, packing: bool = False) -> Times:
     """Train with the built-in trainer."""
     config = TrainingConfig(
         batch_size=BATCH, micro_batch_size=MICRO, learning_rate=LEARNING_RATE, lr_scheduler="constant",
-        warmup_ratio=0, arguments={"logging_steps": 1},
+        warmup_ratio=0, arguments={"logging_steps": 1}, packing=packing,
     )  # fmt: skip
     samples, watch = [_sample(number, row) for number, row in enumerate(rows)], Stopwatch([])
     with tempfile.TemporaryDirectory() as folder:
         log = train(samples, learner, config, out=Path(folder), seed=SEED, progress=watch).log
     # The same batches once more: counting them while they are trained on would take time from the training.
     order = Order(num_rows=len(rows), batch_size=BATCH, micro_batch_size=MICRO, seed=SEED)
-    made = MicroBatches(samples, learner, order, 1)
+    made, pad = MicroBatches(samples, learner, order, 1), learner.tokenizer.pad_token_id
+    made.form = packing_form(learner) if packing else None
     with closing(made.ahead):
-        counts = [_counts(batch["attention_mask"]) for batch in MicroBatchLoader(made, pin_memory=False)]
+        counts = [_counts(batch["input_ids"] != pad) for batch in MicroBatchLoader(made, pin_memory=False)]
     return _times(watch.moments, [record["loss"] for record in log], counts)
 
 

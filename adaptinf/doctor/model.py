@@ -39,6 +39,7 @@ from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of, method_traits
 from adaptinf.runs.settings import resolve
 from adaptinf.sources import chosen_source, count_rows
+from adaptinf.training.packing_trial import packing_finding
 from adaptinf.words import format_rate
 
 TRIED_SAMPLES = 256
@@ -101,7 +102,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
         device = f"{learner.device}, {str(learner.model.dtype).removeprefix('torch.')}"
         yield Check("model", f"{learner.config.path} on {device}", True)
         yield _share_check(learner, config)
-        for own in try_model(learner).findings:
+        for own in (*try_model(learner).findings, *([packing_finding(learner)] if config.training.packing else [])):
             yield Check(own.name, own.seen, own.is_good, own.way_out)
         bar.advance()
         with open_meter(learner, resolve(config).extraction, seed=config.seed) as ready:

@@ -37,11 +37,16 @@ def tried(run: Run) -> list[str]:
 def _try(run: Run) -> Any:
     """Return the trial (of torch's modules, so untyped here); the model is released at once."""
     from adaptinf.models.memory import release
-    from adaptinf.models.trial import try_model
+    from adaptinf.models.trial import Trial, try_model
+    from adaptinf.training.packing_trial import packing_finding
 
     with run.progress.stage("try the model", None, unit="checks") as bar:
         try:
-            trial = try_model(learner_before(run, run.num_finished).make())
+            learner = learner_before(run, run.num_finished).make()
+            trial = try_model(learner)
+            if run.settings.training.packing:
+                trial = Trial(findings=(*trial.findings, packing_finding(learner)))
+            del learner
         finally:
             release()
         bar.advance(len(trial.findings))
@@ -59,7 +64,8 @@ def _key(run: Run) -> dict[str, Any]:
         for file in sorted(folder.iterdir())
         if file.suffix in WEIGHTS
     }
-    return {"model": model.model_dump(), "tune": training.tune, "files": files, "code": adaptinf.__version__}
+    packing = {"packing": True} if training.packing else {}
+    return {"model": model.model_dump(), "tune": training.tune, "files": files, "code": adaptinf.__version__, **packing}
 
 
 def _kept(path: Path) -> dict[str, Any]:

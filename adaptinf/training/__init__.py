@@ -27,21 +27,15 @@ from adaptinf.models.pissa import make_plain
 from adaptinf.models.rounding import lost_by_merging, rounding_line
 from adaptinf.models.shares import shares_of
 from adaptinf.progress import Bar, Progress, Silent
-from adaptinf.storage import tables
 from adaptinf.training import liger
 from adaptinf.training.answers import answer_loss_of, check_own_loss, weighs_by_tokens
 from adaptinf.training.arguments import training_arguments
 from adaptinf.training.batches import MicroBatches
 from adaptinf.training.order import Order
+from adaptinf.training.packing_trial import packing_form
 from adaptinf.training.sharding import check_resumable
 from adaptinf.training.together import StopRequest, Together, differing_line, never, shared_lengths, sharing_line
-from adaptinf.training.trainer import (
-    LEFT_OUT_FILE,
-    Reporter,
-    ResumingTrainer,
-    newest_checkpoint,
-    write_errors,
-)
+from adaptinf.training.trainer import Reporter, ResumingTrainer, newest_checkpoint, write_errors
 from adaptinf.training.watch import TrainsTheAdapter, begin, end
 
 __all__ = ["Trained", "save_weights", "train"]
@@ -100,12 +94,12 @@ def train(
         if peers.are_several:
             progress.note(sharing_line(micro_batches.order, peers.number))
         stop = StopRequest(should_stop)
-        trainer = _trainer(micro_batches, arguments, bar, stop)
+        trainer = _trainer(micro_batches, arguments, bar, stop, packs=config.packing)
         resumed = peers.once(lambda: newest_checkpoint(checkpoints, progress))
         if resumed:
             check_resumable(resumed, config, peers.number)
             # Batches before the checkpoint are not made again, so what they left out must be read.
-            micro_batches.left_out.restore(tables.read_json(resumed / LEFT_OUT_FILE))
+            micro_batches.restore(resumed)
         with on_termination(stop.ask), closing(micro_batches.ahead):
             _run(trainer, resumed)
     if trainer.state.global_step < trainer.state.max_steps:
@@ -125,6 +119,8 @@ def train(
     if not peers.is_first:
         return Trained()
     learner.model.eval()
+    if config.packing:
+        progress.note(micro_batches.packing.line())
     if sum(map(len, left_out.values())) < len(samples):
         for line in end(watch, learner):
             progress.note(line)
@@ -147,6 +143,7 @@ def train(
         "quantization": learner.config.quantization,
         **({"devices": peers.number} if peers.are_several else {}),
         **({} if lost is None else {"lost_by_merging": round(lost, 4)}),
+        **({"packing": micro_batches.packing.as_json()} if config.packing else {}),
         **left_out,
     }
     return Trained(log=log, info=info)
@@ -187,9 +184,11 @@ def _order(config: TrainingConfig, arguments: TrainingArguments, num_samples: in
     )
 
 
-def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar, stop: StopRequest) -> ResumingTrainer:
+def _trainer(
+    micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar, stop: StopRequest, *, packs: bool
+) -> ResumingTrainer:
     model = micro_batches.learner.model
-    reporter = Reporter(bar, len(micro_batches), arguments, micro_batches.left_out)
+    reporter = Reporter(bar, arguments, micro_batches)
     together = Together(Peers.here(), micro_batches, stop, is_sharded=bool(arguments.fsdp or arguments.deepspeed))
     without_kernels = liger.trial_losses(micro_batches.learner) if arguments.use_liger_kernel else None
     trainer = ResumingTrainer(
@@ -204,6 +203,8 @@ def _trainer(micro_batches: MicroBatches, arguments: TrainingArguments, bar: Bar
     if trainer.answer_loss is None:
         check_own_loss(arguments)
         trainer.model_accepts_loss_kwargs &= weighs_by_tokens(micro_batches.learner)
+    if packs:
+        micro_batches.form = packing_form(micro_batches.learner)
     # It prints what the bar shows; the log is kept in trainer_log.json.
     trainer.remove_callback(PrinterCallback)
     return trainer

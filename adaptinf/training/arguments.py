@@ -30,6 +30,7 @@ CHECKPOINTS = "checkpoints are written, resumed from and removed without a setti
 TESTS = "list skills under `evaluation:`; the Trainer evaluates nothing"
 RANKS = "leave it out, and set training.devices; ranks exchange their gradients once per optimiser step"
 UPLOADS = "leave it out; nothing is uploaded, the weights are in steps/NN/model of the run folder"
+AHEAD = "leave it out; batches are encoded ahead of the model in a thread, not by workers of a data loader"
 COLLATED = "leave it out; batches hold what the model takes, and every selected sample once an epoch"
 
 OWN_FIELDS: dict[str, str] = {
@@ -79,6 +80,12 @@ OWN_FIELDS: dict[str, str] = {
         ("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push")
         + ("hub_revision",),
         UPLOADS,
+    ),
+    "use_cache": "leave it out; a cache of keys and values is of no use in training, and packed rows would mix in it",
+    **dict.fromkeys(
+        ("dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers")
+        + ("dataloader_multiprocessing_context", "dataloader_in_order"),
+        AHEAD,
     ),
     **dict.fromkeys(
         ("remove_unused_columns", "label_names", "dataloader_drop_last", "train_sampling_strategy")
@@ -149,7 +156,7 @@ def complaints(config: TrainingConfig) -> list[str]:
     Packages that the settings name are imported: those of loggers and of the optimiser.
     """
     found = [*_wrong_fields(config.arguments), *_unknown_names(config), *_missing_loggers(config.report_to)]
-    found += sharding_problems(config)
+    found += [*sharding_problems(config), *_unpackable(config)]
     return found or _refused(config)
 
 
@@ -192,6 +199,16 @@ def _missing_loggers(report_to: list[str]) -> list[str]:
         except Exception as error:
             lines.append(f"training.report_to={name!r} cannot be used: {one_line(error)}")
     return lines
+
+
+def _unpackable(config: TrainingConfig) -> list[str]:
+    """Return a line if packing would change what another setting does."""
+    if not (config.packing and config.arguments.get("neftune_noise_alpha")):
+        return []
+    return [
+        "training.packing does not go with training.arguments.neftune_noise_alpha, whose noise depends on the length "
+        "of the whole sequence; leave one of them out"
+    ]
 
 
 def _refused(config: TrainingConfig) -> list[str]:

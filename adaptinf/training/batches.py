@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import compress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +18,20 @@ from adaptinf.data import Sample
 from adaptinf.distributed.peers import Peers
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import kinds_of, mixing_of
+from adaptinf.storage import tables
 from adaptinf.training.ahead import Ahead
 from adaptinf.training.collator import Collated, collate, empty_batch
 from adaptinf.training.estimates import Estimates
 from adaptinf.training.left_out import LeftOut, Outcome
 from adaptinf.training.order import Order
+from adaptinf.training.packed_steps import encoded_texts, packed_step, packing_of
+from adaptinf.training.packing import Form, Packing
 from adaptinf.training.parts import PARTS
+
+LEFT_OUT_FILE = "left_out.json"
+"""In a checkpoint: the samples that were left out so far."""
+PACKING_FILE = "packing.json"
+"""In a checkpoint: what packing made of the samples so far."""
 
 
 class Place(NamedTuple):
@@ -38,15 +50,17 @@ class GlobalBatch(NamedTuple):
 
     ids: list[str]
     """In the order of the permutation."""
-    micro_batches: list[list[Sample]]
-    """In the order in which they are trained on."""
+    micro_batches: Sequence[Callable[[], Collated]]
+    """What makes each, in the order in which they are trained on."""
+    packing: Packing | None = None
+    """What packing makes of them; None: they are not packed."""
 
 
 class Made(NamedTuple):
     """A micro-batch of a step."""
 
-    ids: list[str]
-    """Of all samples of the step, in the order of the permutation."""
+    batch: GlobalBatch
+    """The samples of the step."""
     collated: Collated
     """The micro-batch."""
 
@@ -71,12 +85,16 @@ class MicroBatches(Dataset[dict[str, Any]]):
         self.order = order
         self.places = Places(order, Peers.here(), epochs)
         self.left_out = LeftOut(len(samples))
+        self.form: Form | None = None
+        """How the model takes packed rows of text; None: they are padded."""
+        self.packing = Packing()
+        """Of the steps that have been recorded."""
         self.ahead = Ahead(self._make, self.places.after, _bytes_of, max_ready=self.places.turns)
         self.lengths = lengths
         self._estimates = Estimates(learner)
         self._current: tuple[tuple[int, int], GlobalBatch] | None = None
         self._outcomes: dict[tuple[int, int], dict[str, Outcome]] = {}
-        self._ids: dict[tuple[int, int], list[str]] = {}
+        self._batches: dict[tuple[int, int], GlobalBatch] = {}
         # Tried here, because the trial runs the model, and the thread must not while it is trained.
         mixing_of(learner)
 
@@ -87,7 +105,7 @@ class MicroBatches(Dataset[dict[str, Any]]):
     def __getitem__(self, place: Place) -> dict[str, Any]:
         """Return a micro-batch as the model takes it."""
         made, step = self.ahead.get(place), (place.epoch, place.step)
-        self._ids[step] = made.ids
+        self._batches[step] = made.batch
         self._outcomes.setdefault(step, {}).update(made.collated.outcomes)
         return made.collated.inputs
 
@@ -106,25 +124,59 @@ class MicroBatches(Dataset[dict[str, Any]]):
         """
         step = next(iter(self._outcomes))
         found = {name: outcome for one in outcomes for name, outcome in one.items()}
-        self.left_out.add({name: found[name] for name in self._ids[step]})
-        del self._outcomes[step], self._ids[step]
+        batch = self._batches[step]
+        self.left_out.add({name: found[name] for name in batch.ids})
+        self.packing += batch.packing or Packing()
+        del self._outcomes[step], self._batches[step]
+
+    def save(self, checkpoint: Path) -> None:
+        """Write what the steps so far have left out and packed."""
+        tables.write_json(checkpoint / LEFT_OUT_FILE, self.left_out.as_json())
+        if self.form is not None:
+            tables.write_json(checkpoint / PACKING_FILE, asdict(self.packing))
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take over what was written: the batches before a checkpoint are not made again."""
+        self.left_out.restore(tables.read_json(checkpoint / LEFT_OUT_FILE))
+        if self.form is not None and (checkpoint / PACKING_FILE).exists():
+            self.packing = Packing(**tables.read_json(checkpoint / PACKING_FILE))
 
     def _make(self, place: Place) -> Made:
         """Return a micro-batch; in the thread, in the order of the training."""
         batch = self._global_batch(place.epoch, place.step)
         if place.number >= len(batch.micro_batches):
-            return Made(batch.ids, Collated(inputs=empty_batch(self.learner), outcomes={}))
-        return Made(batch.ids, collate(self.learner, batch.micro_batches[place.number]))
+            return Made(batch, Collated(inputs=empty_batch(self.learner), outcomes={}))
+        return Made(batch, batch.micro_batches[place.number]())
 
     def _global_batch(self, epoch: int, step: int) -> GlobalBatch:
         if self._current is None or self._current[0] != (epoch, step):
             rows = self.order.global_batch(epoch, step)
-            samples = [self.samples[int(row)] for row in rows]
-            lengths = self._estimates(samples) if self.lengths is None else self.lengths[rows]
-            cut = self.order.micro_batches(lengths, kinds_of(self.learner, samples))
-            micro_batches = [[samples[position] for position in positions] for positions in cut]
-            self._current = (epoch, step), GlobalBatch([sample.id for sample in samples], micro_batches)
+            self._current = (epoch, step), self._padded(rows) if self.form is None else self._packed(rows, self.form)
         return self._current[1]
+
+    def _padded(self, rows: np.ndarray) -> GlobalBatch:
+        samples = self._samples(rows)
+        micro_batches = [partial(collate, self.learner, own) for own in self._cut(rows, samples)]
+        return GlobalBatch([sample.id for sample in samples], micro_batches)
+
+    def _packed(self, rows: np.ndarray, form: Form) -> GlobalBatch:
+        samples = self._samples(rows)
+        sees = [bool(sample.images) for sample in samples]
+        seeing = [sample for own in self._cut(rows[sees], [*compress(samples, sees)]) for sample in own]
+        most, num_ranks = self.order.micro_batch_size, self.places.peers.number
+        texts = encoded_texts(self.learner, [one for one in samples if not one.images], most)
+        micro_batches = packed_step(self.learner, texts, seeing, form, most=most, num_ranks=num_ranks)
+        return GlobalBatch([sample.id for sample in samples], micro_batches, packing_of(micro_batches))
+
+    def _samples(self, rows: np.ndarray) -> list[Sample]:
+        return [self.samples[int(row)] for row in rows]
+
+    def _cut(self, rows: np.ndarray, samples: list[Sample]) -> Iterator[list[Sample]]:
+        """Yield the samples of each micro-batch of unpacked rows."""
+        if samples:
+            lengths = self._estimates(samples) if self.lengths is None else self.lengths[rows]
+            for positions in self.order.micro_batches(lengths, kinds_of(self.learner, samples)):
+                yield [samples[position] for position in positions]
 
 
 def _bytes_of(made: Made) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from adaptinf.data import Sample
 from adaptinf.images import Unopened
-from adaptinf.models.chat import IGNORED, encode_usable
+from adaptinf.models.chat import IGNORED, Attempt, encode_usable
 from adaptinf.models.loading import Learner
 from adaptinf.models.mixing import groups_of, kinds_of
 from adaptinf.training.left_out import Outcome
@@ -47,20 +48,27 @@ def _part(learner: Learner, samples: list[Sample], outcomes: dict[str, Outcome])
     What became of them is entered into `outcomes`.
     """
     attempt = encode_usable(learner, samples, [Unopened(sample.stored_images) for sample in samples])
+    outcomes.update(outcomes_of(samples, attempt))
+    if attempt.batch is None:
+        return None
+    # The Trainer moves tensors to the device, but does not give images the type of the weights.
+    return {**_in_dtype(attempt.batch.inputs, learner.model.dtype), "labels": attempt.batch.labels}
+
+
+def outcomes_of(samples: Sequence[Sample], attempt: Attempt) -> dict[str, Outcome]:
+    """Return id -> what became of each sample of an attempt."""
     has_answer = dict.fromkeys(attempt.kept, True)
     if attempt.batch is not None:
         has_answer = dict(zip(attempt.kept, (attempt.batch.labels != IGNORED).any(1).tolist(), strict=True))
-    for number, sample in enumerate(samples):
-        outcomes[sample.id] = Outcome(
+    return {
+        sample.id: Outcome(
             has_images=bool(sample.images),
             unreadable=attempt.unreadable.get(number),
             refused=attempt.refused.get(number),
             has_answer=has_answer.get(number, False),
         )
-    if attempt.batch is None:
-        return None
-    # The Trainer moves tensors to the device, but does not give images the type of the weights.
-    return {**_in_dtype(attempt.batch.inputs, learner.model.dtype), "labels": attempt.batch.labels}
+        for number, sample in enumerate(samples)
+    }
 
 
 def _in_dtype(inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:

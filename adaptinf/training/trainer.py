@@ -12,21 +12,19 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from adaptinf.distributed.peers import Peers
 from adaptinf.errors import ModelError, StoreError
 from adaptinf.progress import Bar, Progress
-from adaptinf.storage import checksums, space, tables
+from adaptinf.storage import checksums, space
 from adaptinf.storage.inspection import inspect
 from adaptinf.training.answers import AnswerLoss
 from adaptinf.training.batches import MicroBatches, MicroBatchLoader
-from adaptinf.training.left_out import LeftOut
+from adaptinf.training.packing import POSITIONS
 from adaptinf.training.parts import PARTS, loss_of_parts, num_passes, num_predicted
 from adaptinf.training.schedule import moving_scheduler
-
-LEFT_OUT_FILE = "left_out.json"
-"""In a checkpoint: the samples that were left out so far."""
 
 
 def newest_checkpoint(folder: Path, progress: Progress) -> Path | None:
@@ -91,10 +89,21 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Compute a micro-batch's gradients; after the last one of an optimiser step all ranks have the mean."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        loss = self._without_work(model, inputs)
+        loss = super().training_step(model, inputs, num_items_in_batch) if loss is None else loss
         if self.accelerator.sync_gradients and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             Peers.here().average_gradients(model.parameters())
         return loss
+
+    def _without_work(self, model: Any, inputs: Any) -> Tensor | None:
+        """Return the loss of a micro-batch without answers, which would only add gradients of 0; None: it is computed.
+
+        Something must have a gradient, and the shards of a model wait for each other at each pass.
+        """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or num_predicted(inputs):
+            return None
+        has_gradients = any(weight.grad is not None for weight in model.parameters())
+        return torch.zeros((), device=self.args.device) if has_gradients else None
 
     def get_train_dataloader(self) -> MicroBatchLoader:
         """Return the micro-batches of the training; one resumed in the middle of an epoch skips the first ones."""
@@ -125,9 +134,9 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
             return total(lambda part: loss(model, part) * share)
         whole = super().compute_loss
         if self.model_accepts_loss_kwargs:
-            return total(lambda part: whole(model, part, *args, num_items_in_batch=num_items, **options))
+            return total(lambda part: whole(model, _uncached(part), *args, num_items_in_batch=num_items, **options))
         # The model gives the mean loss of its own tokens.
-        return total(lambda part: whole(model, part, *args, **options) * (num_predicted(part) * share))
+        return total(lambda part: whole(model, _uncached(part), *args, **options) * (num_predicted(part) * share))
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule of the learning rate, in which every step moves the weights."""
@@ -142,13 +151,18 @@ class ResumingTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
             super()._save_checkpoint(*args, **options)
 
 
+def _uncached(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch whose packed rows stay apart: a model that begins a cache takes them for one text."""
+    return {**part, "use_cache": False} if POSITIONS in part else part
+
+
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Moves the bar, completes checkpoints, and stops on a loss that is not finite."""
 
-    def __init__(self, bar: Bar, num_samples: int, arguments: TrainingArguments, left_out: LeftOut) -> None:
+    def __init__(self, bar: Bar, arguments: TrainingArguments, micro_batches: MicroBatches) -> None:
         self.bar = bar
-        self.left_out = left_out
-        self.total = num_samples * arguments.num_train_epochs
+        self.micro_batches = micro_batches
+        self.total = len(micro_batches) * arguments.num_train_epochs
         self.done = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -164,7 +178,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         if not peers.is_first:
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        tables.write_json(checkpoint / LEFT_OUT_FILE, self.left_out.as_json())
+        self.micro_batches.save(checkpoint)
         checksums.seal(checkpoint)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:

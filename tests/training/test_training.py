@@ -242,7 +242,11 @@ def test_what_was_left_out_before_a_kill_is_still_named_afterwards(learner, ragg
     samples = [lost, *ragged_samples]
 
     def stop(self, args, state, control, **kwargs):
-        if state.global_step == args.max_steps or "test/lost" in self.left_out.unreadable and state.global_step > 1:
+        if (
+            state.global_step == args.max_steps
+            or "test/lost" in self.micro_batches.left_out.unreadable
+            and state.global_step > 1
+        ):
             raise Interrupted
 
     monkeypatch.setattr(trainer.Reporter, "on_step_end", stop)

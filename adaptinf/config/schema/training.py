@@ -40,6 +40,8 @@ class TrainingConfig(Section):
     """Shard a model that does not fit on one GPU over the devices: true, or the fields of the Trainer's fsdp_config."""
     deepspeed: str | dict[str, Any] | None = None
     """The same by DeepSpeed: its configuration, or the file with it; see docs/training.md."""
+    packing: bool = False
+    """Put rows of text one after another, with less padding; a model whose rows would mix is refused after a trial."""
     gradient_checkpointing: bool = False
     """Recompute activations: about a third more time for much less memory."""
     report_to: list[str] = []
