@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ SHOWN_ANSWER = 300
 
 SHOWN_IDS = 3
 """Ids that a line names as examples."""
+SHOWN_STEPS = 10
+"""Steps that a line names."""
 
 
 def show_findings(findings: Findings) -> None:
@@ -96,12 +99,7 @@ def show_status(found: Status) -> None:
     say(*found.composition_lines())
     for line in found.accepted:
         say(f"accepted: {line}")
-    said = set[str]()
-    for step in found.steps:
-        new = [line for line in step.gate_findings if line not in said]
-        said.update(new)
-        for line in new:
-            say(f"step {step.step}, {GATE_SAYS[step.gate or 'passed']}: {line}")
+    say(*_gate_lines(found))
     for path in found.logs:
         say(f"log of a test: {found.folder / path}")
     if found.newest_test is not None:
@@ -110,6 +108,18 @@ def show_status(found: Status) -> None:
         if step.unusable:
             rows = counted(step.unusable, "sample")
             say(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
+
+
+def _gate_lines(found: Status) -> Iterator[str]:
+    """Yield what the gate found, once for all steps of which it is the same."""
+    steps = defaultdict[tuple[str, str], list[int]](list)
+    for step in found.steps:
+        for line in step.gate_findings:
+            steps[GATE_SAYS[step.gate or "passed"], line].append(step.step)
+    for (outcome, line), numbers in steps.items():
+        more = f" and {len(numbers) - SHOWN_STEPS:,} more" if len(numbers) > SHOWN_STEPS else ""
+        named = ", ".join(map(str, numbers[:SHOWN_STEPS])) + more
+        yield f"step{'s' if len(numbers) > 1 else ''} {named}, {outcome}: {line}"
 
 
 GATE_SAYS = {
