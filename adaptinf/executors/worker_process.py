@@ -26,6 +26,9 @@ from adaptinf.executors.reporting import reporting
 from adaptinf.executors.talking import Message
 from adaptinf.executors.worker import opened
 
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""Variables that keep a worker's bars out of the parent's, unless the user has set them otherwise."""
+
 
 @dataclass(frozen=True, eq=False)
 class ProcessWorker:
@@ -94,7 +97,7 @@ class ProcessWorkers:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         child = subprocess.Popen(
             [sys.executable, "-m", "adaptinf.worker", str(theirs.fileno()), str(os.getpid())],
-            env={**os.environ, "PYTHONPATH": paths, **self.environments[number]},
+            env={**QUIET, **os.environ, "PYTHONPATH": paths, **self.environments[number]},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

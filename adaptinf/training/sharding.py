@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import inspect
 import json
-import re
+import os
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from transformers import TrainingArguments
@@ -21,6 +22,8 @@ OWN_FSDP_FIELDS = {
     "state_dict_type": "checkpoints and weights are saved whole",
 }
 """Fields of `fsdp_config` that are not taken from `training.fsdp` -> why."""
+BY_SIZE = "SIZE_BASED_WRAP"
+"""The policy of FSDP that cuts a model up by the number of weights, not by its blocks."""
 
 
 def sharding(config: TrainingConfig, blocks: list[str] | None = None) -> dict[str, Any]:
@@ -72,15 +75,59 @@ def _of_fsdp(fields: dict[str, Any]) -> list[str]:
         elif known and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            found.append(f"training.fsdp.{name}: the Trainer's fsdp_config has no such field; {hint}")
-    return found
+            found.append(f"training.fsdp.{name}: the Trainer's fsdp_config for FSDP2 has no such field; {hint}")
+    return found or _of_fsdp_values(fields)
+
+
+def _of_fsdp_values(fields: dict[str, Any]) -> list[str]:
+    named = {str(field).removeprefix("fsdp_"): value for field, value in fields.items()}
+    if named.get("min_num_params") and named.get("auto_wrap_policy") != BY_SIZE:
+        return [f"training.fsdp.min_num_params has no effect without auto_wrap_policy: {BY_SIZE}; set both, or neither"]
+    try:
+        _process(_Read(named))
+    except (ValueError, TypeError) as error:
+        return [f"training.fsdp={fields} cannot be used: {one_line(error)}"]
+    return []
 
 
 def known_fsdp_fields() -> set[str]:
-    """Return the fields of `fsdp_config` that `TrainingArguments` reads: it ignores all others without a word."""
-    reads = getattr(TrainingArguments, "_process_fsdp_args", None)
-    source = "" if reads is None else inspect.getsource(reads)
-    return {name for name in re.findall(r'fsdp_config(?:\.\w+)?[\[(]"(\w+)"', source) if not name.startswith("xla")}
+    """Return the fields of `fsdp_config` that `TrainingArguments` reads for FSDP2: it ignores all others silently."""
+    config = _Read()
+    with suppress(Exception):  # of a version of transformers that reads them in another way
+        _process(config)
+    return {name for name in config.names if not name.startswith("xla")}
+
+
+class _Read(dict[str, Any]):
+    """A dictionary that remembers what it was asked for."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self.names.add(str(name))
+        return super().__contains__(name)
+
+
+def _process(config: dict[str, Any]) -> None:
+    """Have `TrainingArguments` read an `fsdp_config`, without any other argument.
+
+    Raises:
+        Exception: a value is refused, or this version reads them in another way.
+    """
+    before = dict(os.environ)
+    try:
+        reads: Any = TrainingArguments._process_fsdp_args
+        reads(SimpleNamespace(fsdp=True, fsdp_config=config, activation_checkpointing=False))
+    finally:
+        # It sets variables that would make the next training a sharded one.
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def check_resumable(checkpoint: Path, config: TrainingConfig, number: int) -> None:

@@ -54,6 +54,10 @@ def dying(number: int, shard: int) -> int:
     return shard
 
 
+def variables(number: int, shard: str) -> str | None:
+    return os.environ.get(shard)
+
+
 def formats(number: int, shard: int) -> list[str]:
     return dataset_format.names()
 
@@ -117,3 +121,11 @@ def test_work_with_plug_ins_of_this_program_is_done_here() -> None:
         dataset_format("mine")(Adding)
         with open_workers(Adding(5), NUM_PROCESSES, ignored) as workers:
             assert list(workers.map(added, [1])) == [(6, os.getpid())]
+
+
+def test_workers_draw_no_bars_of_libraries_into_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    with open_workers(Adding(1), NUM_PROCESSES, lambda count: None) as workers:
+        assert list(workers.map(variables, names)) == ["1", "error"]

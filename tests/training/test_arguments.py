@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 from hypothesis import given
@@ -146,6 +147,12 @@ def test_no_device_of_several_is_without_a_micro_batch_of_a_step(number, most, d
         ({"deepspeed": {"zero_optimization": {"stage": 3}}}, "zero_optimization.stage=3 is not taken"),
         ({"deepspeed": "no_such.json"}, "no_such.json cannot be read as JSON"),
         ({"fsdp": {"reshard_after": True}}, "has no such field; did you mean 'reshard_after_forward'"),
+        (
+            {"fsdp": {"forward_prefetch": True}},
+            "fsdp.forward_prefetch: the Trainer's fsdp_config for FSDP2 has no",
+        ),
+        ({"fsdp": {"reshard_after_forward": "sometimes"}}, "cannot be used: invalid truth value sometimes"),
+        ({"fsdp": {"fsdp_min_num_params": 10}}, "min_num_params has no effect without auto_wrap_policy: SIZE_BASED"),
         ({"fsdp": {"state_dict_type": "SHARDED_STATE_DICT"}}, "checkpoints and weights are saved whole"),
         ({"arguments": {"fsdp": True}}, "set training.fsdp"),
         ({"arguments": {"ddp_backend": "mpi"}}, "set training.devices"),
@@ -153,6 +160,15 @@ def test_no_device_of_several_is_without_a_micro_batch_of_a_step(number, most, d
 )
 def test_mistakes_in_what_shards_a_model_are_named(settings, line):
     assert any(line in complaint for complaint in complaints(TrainingConfig(**settings)))
+
+
+def test_fields_that_shard_a_model_are_taken_and_none_of_them_means_the_defaults():
+    environment = dict(os.environ)
+    assert TrainingConfig(fsdp={}).fsdp is True and TrainingConfig(fsdp=False).fsdp is False
+    by_size = {"auto_wrap_policy": "SIZE_BASED_WRAP", "min_num_params": 10}
+    for fields in (by_size, {"fsdp_cpu_offload": True, "reshard_after_forward": False}):
+        assert complaints(TrainingConfig(fsdp=fields)) == []
+    assert os.environ == environment
 
 
 def test_deepspeed_that_is_not_installed_is_asked_for():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adaptinf.config.schema.section import Duration, Section
 
@@ -55,6 +55,12 @@ class TrainingConfig(Section):
     """Format of the data file that the command reads (`adaptinf list`)."""
     timeout: Duration = None
     """Longest time of one run of the command, such as 90m or 12h; null: as long as it takes."""
+
+    # Any: whatever the file has; pydantic goes on with what is returned.
+    @field_validator("fsdp", mode="before")
+    @classmethod
+    def _without_fields_is_on(cls, value: Any) -> Any:
+        return True if value == {} else value
 
     @model_validator(mode="after")
     def _sharded_in_one_way(self) -> TrainingConfig:
