@@ -87,8 +87,9 @@ def record_kept(run: Run, step: int) -> None:
     if told := "; ".join(_refused(run, step, pool, ids)):
         raise ConfigError(f"selection.keep: {path} names {told}; correct the file")
     _check_not_shrunk(run, step, path, before, ids)
-    # A step that has begun goes on with what it began with.
-    first, new = run.num_begun, [id for id in ids if id not in before]
+    # A step that has begun goes on with what it began with; one that is taken again keeps what later ones kept.
+    first = run.num_begun
+    new = [id for id in ids if before.get(id, first + 1) > first]
     now = {id for id, since in before.items() if since <= step} | (set(new) if first == step else set())
     _check_numbers(run, step, pool, now)
     if not new:

@@ -64,8 +64,9 @@ def exclude(run: Run, named: str, *, why: str = "") -> Correction:
     check_datasets(run)
     if has_controls(why) or len(why) > LONGEST_REASON:
         raise ConfigError(f"--why {why[:80]!r} must be one line of at most {LONGEST_REASON} characters")
-    ids = samples_named(run, named)
-    excluded, step = excluded_ids(run.pool_folder), run.num_begun
+    ids, step = samples_named(run, named), run.num_begun
+    # A step that its user has deleted comes before those that an earlier call was for.
+    excluded = excluded_ids(run.pool_folder, until=step)
     new = [id for id in ids if id not in excluded]
     if new:
         note_excluded(run.pool_folder, new, step, why.strip())
@@ -122,7 +123,7 @@ def restore(run: Run, named: str) -> Correction:
     step, excluded = run.num_begun, excluded_ids(run.pool_folder)
     pruned = pruning_steps(run, ids)
     undone = [id for id in ids if id in excluded]
-    back = pruned.keys() - restored_ids(run.pool_folder).keys()
+    back = pruned.keys() - restored_ids(run.pool_folder, until=step).keys()
     unpruned = [id for id in ids if id in back and id not in excluded]
     if undone:
         note_included(run.pool_folder, undone, step)
@@ -186,11 +187,11 @@ def withdraw(run: Run, name: str) -> Correction:
     names = [dataset.name for dataset in run.config.stream]
     if name not in names:
         raise ConfigError(f"{run.folder} has no dataset {name!r}; {known_names(name, names)}")
-    withdrawn = withdrawn_datasets(run.pool_folder)
+    step = run.num_begun
+    withdrawn = withdrawn_datasets(run.pool_folder, until=step)
     if name in withdrawn:
         text = f"{name} was withdrawn already: it is out of the pool from step {withdrawn[name]} on"
         return Correction(name=name, from_step=withdrawn[name], is_new=False, text=text)
-    step = run.num_begun
     note_withdrawn(run.pool_folder, name, step)
     events.note_correction(run.events_file, step, WITHDRAWN, name)
     text = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,16 @@ def test_the_log_is_checked_line_by_line_and_must_not_be_lost(tmp_path: Path, da
         run_all(run)
     path.write_text(json.dumps({"id": "one/001"}) + "\n")
     assert excluded_ids(run.pool_folder).keys() == {"one/001"}, "a line by hand applies to all steps"
+
+
+def test_a_correction_can_be_made_again_for_a_step_that_is_taken_again(tmp_path: Path, datasets: Any) -> None:
+    run = begun(tmp_path, datasets, num_steps=2, cap=8)
+    gone, back = min(selected(run, 1)), min(pruned(run, 0))
+    assert overrule.exclude(run, gone).from_step == overrule.restore(run, back).from_step == 2
+    overrule.withdraw(run, "six")
+    shutil.rmtree(run.step_folder(1))
+    again = [overrule.exclude(run, gone), overrule.restore(run, back), overrule.withdraw(run, "six")]
+    assert [(one.is_new, one.from_step) for one in again] == [(True, 1)] * 3
+    assert not overrule.exclude(run, gone).is_new
+    run_all(run, num_steps=2)
+    assert gone not in run.pool(1).ids and back in run.pool(1).ids and back not in pruned(run, 1)

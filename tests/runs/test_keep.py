@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,16 @@ def test_the_copy_is_checked_line_by_line(tmp_path: Path, datasets: Any) -> None
     path.write_text(path.read_text().replace("one/000", "one/001"))
     with pytest.raises(StoreError, match=r"kept\.jsonl line 1 is damaged"):
         run_all(run)
+
+
+def test_what_a_later_step_kept_is_drawn_by_an_earlier_one_that_is_taken_again(tmp_path: Path, datasets: Any) -> None:
+    run = begun(tmp_path, datasets, num_steps=2, budget=3, keep=keep(tmp_path, ["one/000"]))
+    left = min({f"two/{number:03d}" for number in range(6)} - selected(run, 1))
+    keep(tmp_path, ["one/000", left])
+    run_all(run)
+    assert kept_ids(run.pool_folder) == {"one/000": 0, left: 2}
+    for step in (1, 2):
+        shutil.rmtree(run.step_folder(step))
+    run_all(run)
+    assert kept_ids(run.pool_folder) == {"one/000": 0, left: 1}
+    assert left in selected(run, 1)
