@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from adaptinf.errors import ModelError
 from adaptinf.models.blocks import base_model
 from adaptinf.models.chat import IGNORED, encode
+from adaptinf.models.dropout import without_dropout
 from adaptinf.models.kernels import attention_of
 from adaptinf.models.loading import Learner
-from adaptinf.models.passes import ROUNDING, is_same, uncut
+from adaptinf.models.passes import ROUNDING, uncut
 from adaptinf.models.samples import trial_sample
 from adaptinf.models.structure import in_mode
 from adaptinf.models.trial import Finding
@@ -30,14 +31,20 @@ NUM_WORDS = (9, 2, 40, 5)
 """Of the answers of the rows of the trial."""
 BINS = ((0, 1, 2), (3,))
 """The rows of each sequence of the trial; the second one is padded."""
-ROUNDING_TIMES = 10.0
-"""Packed rows are cut into other products than rows alone, so their rounding is larger than that of a mask."""
+ROUNDING_TIMES = 3.0
+"""Packed rows may differ from rows alone by so many times what is rounding, and what rows of a padded batch do."""
+LARGEST = 0.3
+"""Relative difference above which no rounding is believed."""
 FORMS = (Form(), Form(num_axes=4))
 """Ways in which models take packed rows; the second is that of models whose positions have three axes."""
 FLAT_FORMS = tuple(form._replace(is_flat=True) for form in FORMS)
 """The same for kernels that take sequences of any lengths; others would need a mask of all rows by all rows."""
 
 WAY_OUT = "set training.packing: false"
+
+
+Place = tuple[int, slice]
+"""Of a row in a batch: its sequence, and its tokens there."""
 
 
 class Unfit(Exception):  # noqa: N818  # a finding of the trial, not an error
@@ -103,50 +110,30 @@ def _form(learner: Learner) -> Form:
     raise Unfit(reasons[0])
 
 
-@contextmanager
-def without_dropout(model: nn.Module) -> Iterator[None]:
-    """Set every probability of a dropout in a model to 0 for the block, in layers and in attributes of its modules."""
-    changed = []
-    for module in model.modules():
-        is_layer = isinstance(module, nn.modules.dropout._DropoutNd)
-        for name, value in list(vars(module).items()):
-            if isinstance(value, float) and value and ("drop" in name or (is_layer and name == "p")):
-                changed.append((module, name, value))
-                setattr(module, name, 0.0)
-    try:
-        yield
-    finally:
-        for module, name, value in changed:
-            setattr(module, name, value)
-
-
 def _try(learner: Learner, form: Form) -> None:
     """Try one form.
 
     Raises:
         Unfit: rows are not independent of each other.
     """
-    rows = _trial_rows(learner)
+    samples = [trial_sample(number) for number in NUM_WORDS]
+    try:
+        padded = encode(uncut(learner), samples, [()] * len(samples)).to(learner)
+    except ModelError as error:
+        raise Unfit("it takes no conversation without an image") from error
+    rows = rows_of(padded)
     batch = packed(rows, BINS, form, learner.tokenizer.pad_token_id)
     together = _pass(learner, batch.inputs)
     _check_independent(batch, together)
     _check_far_positions(learner, rows, form)
-    _check_as_alone(learner, rows, batch, together)
-    _check_own_loss(learner, together)
-
-
-def _trial_rows(learner: Learner) -> list[Row]:
-    samples = [trial_sample(number) for number in NUM_WORDS]
-    try:
-        batch = encode(uncut(learner), samples, [()] * len(samples)).to(learner)
-    except ModelError as error:
-        raise Unfit("it takes no conversation without an image") from error
-    return rows_of(batch)
+    beside = _pass(learner, {**padded.inputs, "labels": _without_first(padded.labels)})
+    _check_as_alone(learner, rows, batch, (together, beside))
+    _check_own_loss(together, beside, _bound(learner))
 
 
 def _check_independent(batch: Packed, together: Pass) -> None:
     for number, span in batch.spans:
-        slope = _slope(batch.inputs["labels"], together, number, span)
+        slope = _slope(batch.inputs["labels"][number, span], together, (number, span))
         own = slope[number, span].clone()
         slope[number, span] = 0
         if slope.any() or not own.any():
@@ -156,19 +143,20 @@ def _check_independent(batch: Packed, together: Pass) -> None:
             )
 
 
-def _check_as_alone(learner: Learner, rows: Sequence[Row], batch: Packed, together: Pass) -> None:
+def _check_as_alone(learner: Learner, rows: Sequence[Row], batch: Packed, passes: tuple[Pass, Pass]) -> None:
+    """Compare each row with itself alone; `passes` are of the packed batch and of a padded one, which has noise too."""
     order = [row for own in BINS for row in own]
     for row, (number, span) in zip(order, batch.spans, strict=True):
-        inputs = {name: value[None] for name, value in rows[row].items()}
-        alone = _pass(learner, inputs)
-        whole = slice(0, span.stop - span.start)
-        slopes = (
-            _slope(inputs["labels"], alone, 0, whole)[0],
-            _slope(batch.inputs["labels"], together, number, span)[number, span],
+        alone = _pass(learner, {name: value[None] for name, value in rows[row].items()})
+        whole, labels = slice(0, span.stop - span.start), rows[row]["labels"]
+        expected, found, noisy = (
+            (one.logits[place], _slope(labels, one, place)[place])
+            for one, place in zip((alone, *passes), ((0, whole), (number, span), (row, whole)), strict=True)
         )
-        readings = (alone.logits[0], together.logits[number, span])
-        if not all(is_same(one, other, times=ROUNDING_TIMES) for one, other in (readings, slopes)):
-            raise Unfit("a row has other logits, or another gradient, than alone (positions that are its model's own)")
+        for own, here, beside in zip(expected, found, noisy, strict=True):
+            bound = ROUNDING_TIMES * (_bound(learner) + _difference(own, beside))
+            if not _difference(own, here) <= min(bound, LARGEST):
+                raise Unfit("a row has other logits, or another gradient, than alone (positions of the model's own)")
 
 
 def _check_far_positions(learner: Learner, rows: Sequence[Row], form: Form) -> None:
@@ -181,7 +169,7 @@ def _check_far_positions(learner: Learner, rows: Sequence[Row], form: Form) -> N
     moved = {**batch.inputs, POSITIONS: batch.inputs[POSITIONS].clone()}
     moved[POSITIONS][..., 1, :] += far
     near, other = (_pass(learner, inputs).logits[0, first] for inputs in (batch.inputs, moved))
-    if not is_same(near, other):
+    if not _difference(near, other) <= ROUNDING_TIMES * _bound(learner):
         raise Unfit("a long row changes the positions of the rows beside it (longrope or dynamic positions)")
 
 
@@ -194,15 +182,28 @@ def _longest(learner: Learner) -> int:
     return min(learner.config.max_length, limit)
 
 
-def _check_own_loss(learner: Learner, together: Pass) -> None:
+def _check_own_loss(together: Pass, beside: Pass, bound: float) -> None:
     """Compare with the same rows in a padded batch: some models add a loss that counts padding."""
-    samples = [trial_sample(number) for number in NUM_WORDS]
-    padded = encode(uncut(learner), samples, [()] * len(samples)).to(learner)
-    labels = padded.labels.clone()
-    labels[:, 0] = IGNORED
-    expected = _pass(learner, {**padded.inputs, "labels": labels}).loss
-    if not abs(together.loss - expected) <= ROUNDING.get(learner.model.dtype, 1e-2) * abs(expected):
+    if not abs(together.loss - beside.loss) <= bound * abs(beside.loss):
         raise Unfit("the loss that it computes depends on the padding beside its rows")
+
+
+def _without_first(labels: Tensor) -> Tensor:
+    """Return labels of a batch in which no row's first token has one, as in a packed batch."""
+    labels = labels.clone()
+    labels[:, 0] = IGNORED
+    return labels
+
+
+def _bound(learner: Learner) -> float:
+    """Return the largest relative difference that is rounding in the type of the weights."""
+    return ROUNDING.get(learner.model.dtype, 1e-2)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Return how far a reading is from another of the same shape, relative to the first."""
+    one, other = one.detach().float(), other.detach().float()
+    return float((one - other).norm() / one.norm().clamp_min(torch.finfo(torch.float32).tiny))
 
 
 def _pass(learner: Learner, inputs: dict[str, Tensor]) -> Pass:
@@ -232,9 +233,8 @@ def _leaves(model: Any, ids: Tensor) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _slope(labels: Tensor, found: Pass, number: int, span: slice) -> Tensor:
-    """Return the gradient of one row's summed loss by the embeddings of the whole batch."""
-    logits, targets = found.logits[number, span][:-1], labels[number, span][1:]
-    loss = nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+def _slope(labels: Tensor, found: Pass, place: Place) -> Tensor:
+    """Return the gradient of the summed loss of one row, with such labels, by the embeddings of the whole batch."""
+    loss = nn.functional.cross_entropy(found.logits[place][:-1], labels[1:], ignore_index=IGNORED, reduction="sum")
     (slope,) = torch.autograd.grad(loss, found.embeddings, retain_graph=True)
     return slope

@@ -15,6 +15,7 @@ from adaptinf.distributed.torchrun import Torchrun
 from adaptinf.errors import ConfigError, ModelError
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
+from adaptinf.models.dropout import without_dropout
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.runs import preflight
 from adaptinf.training import train, trainer
@@ -22,7 +23,7 @@ from adaptinf.training.batches import MicroBatches
 from adaptinf.training.collator import collate
 from adaptinf.training.order import Order
 from adaptinf.training.packing import Form
-from adaptinf.training.packing_trial import packing_form, without_dropout
+from adaptinf.training.packing_trial import packing_form
 from adaptinf.training.parts import PARTS
 from adaptinf.training.ranks import TrainWork, train_in_ranks
 from tests.helpers.conversations import BASE_PATH, conversation, say
@@ -177,6 +178,31 @@ def test_a_recurrent_block_is_refused_by_name(tmp_path):
         ModelError, match=r"packing: rows cannot share .*model_type lfm2\): .*; set training\.packing: f"
     ):
         packing_form(family_learner("lfm2", tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_positions_that_run_on_from_row_to_row_are_refused(dtype, tmp_path, monkeypatch):
+    learner = load(ModelConfig(path=str(FAMILIES["gpt2"].write(tmp_path)), dtype=dtype, device="cpu"))
+    assert packing_form(learner) == Form()
+    places = learner.model.transformer.wpe
+    real = places.forward
+    monkeypatch.setattr(places, "forward", lambda ids: real(torch.arange(ids.shape[-1])[None].expand_as(ids)))
+    with pytest.raises(ModelError, match="a row has other logits, or another gradient, than alone"):
+        packing_form(learner)
+
+
+def test_a_loss_that_depends_on_padding_is_refused(tmp_path, monkeypatch):
+    learner = text_learner(tmp_path)
+    real = learner.model.forward
+
+    def forward(*args, labels=None, **kwargs):
+        output = real(*args, labels=labels, **kwargs)
+        output.loss = output.loss + 1e-3 * labels.numel()
+        return output
+
+    monkeypatch.setattr(learner.model, "forward", forward)
+    with pytest.raises(ModelError, match="the loss that it computes depends on the padding beside its rows"):
+        packing_form(learner)
 
 
 def test_the_trial_sets_dropouts_to_0_and_back(tmp_path):
