@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -95,13 +95,14 @@ class ProcessWorkers:
         """Start one process."""
         ours, theirs = Pipe()
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "adaptinf.worker", str(theirs.fileno()), str(os.getpid())],
-            env={**QUIET, **os.environ, "PYTHONPATH": paths, **self.environments[number]},
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        with _interrupts_held():
+            child = subprocess.Popen(
+                [sys.executable, "-m", "adaptinf.worker", str(theirs.fileno()), str(os.getpid())],
+                env={**QUIET, **os.environ, "PYTHONPATH": paths, **self.environments[number]},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
         theirs.close()
         return ProcessWorker(child, ours)
 
@@ -110,6 +111,16 @@ class ProcessWorkers:
         by_connection = {worker.connection: worker for worker in workers}
         ready = [one for one in wait(list(by_connection), seconds) if isinstance(one, Connection)]
         return [(by_connection[one], by_connection[one].heard()) for one in ready]
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for the block; a process that is started in it never gets one, while it imports neither."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve(descriptor: int, parent: int) -> None:

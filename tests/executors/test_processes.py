@@ -58,6 +58,10 @@ def variables(number: int, shard: str) -> str | None:
     return os.environ.get(shard)
 
 
+def holds_interrupts(number: int, shard: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def formats(number: int, shard: int) -> list[str]:
     return dataset_format.names()
 
@@ -129,3 +133,10 @@ def test_workers_draw_no_bars_of_libraries_into_that_of_the_run(monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     with open_workers(Adding(1), NUM_PROCESSES, lambda count: None) as workers:
         assert list(workers.map(variables, names)) == ["1", "error"]
+
+
+def test_ctrl_c_never_reaches_a_worker_even_while_it_imports() -> None:
+    assert not holds_interrupts(0, 0)
+    with open_workers(Adding(1), NUM_PROCESSES, lambda count: None) as workers:
+        assert list(workers.map(holds_interrupts, range(2))) == [True, True]
+        assert not holds_interrupts(0, 0)
