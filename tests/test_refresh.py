@@ -162,6 +162,24 @@ def test_a_run_that_was_killed_gives_the_same_rows(datasets, whole, tmp_path, mo
     assert not (run.stage_folder(1, Features) / refreshing.FOLDER).exists()
 
 
+def test_what_is_lost_after_a_kill_is_not_carried_over(datasets, tmp_path, monkeypatch):
+    run = begin(tmp_path / "killed", datasets[:2])
+
+    def killed(*_: Any) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refreshing._Measuring, "_drift", killed)
+        with pytest.raises(Stop):
+            run_all(run)
+    path = run.stage_folder(0, Features) / Features.VECTORS
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-640] + b"\x3c" * 640)
+    run_all(begin(tmp_path / "killed", datasets[:2]))
+    assert report(run, 1)["reasons"]["missing"] > 0
+    assert not (features(run, 1).vectors[:, 0] > 1).any()
+
+
 def test_lost_vectors_are_measured_again_and_counted(datasets, tmp_path):
     run = finished(tmp_path / "run", datasets[:2])
     run = begin(tmp_path / "run", datasets)

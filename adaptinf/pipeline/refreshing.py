@@ -30,7 +30,7 @@ from adaptinf.extraction.refresh.drift import (
     shift_of,
     too_far,
 )
-from adaptinf.extraction.refresh.plan import RefreshPlan, make_plan
+from adaptinf.extraction.refresh.plan import Reason, RefreshPlan, make_plan
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.pool import Pool
 from adaptinf.runs import Run
@@ -131,6 +131,8 @@ class _Measuring:
     def _plan(self, before: Before) -> RefreshPlan:
         """Return what is done with each sample; made and saved first if that was not done before a kill.
 
+        Anew where something that it carries over has been lost or was made again since.
+
         Raises:
             StoreError: it was made for another pool.
         """
@@ -139,7 +141,10 @@ class _Measuring:
         maker = {"ids": f"{len(self.pool)} rows, {tables.digest(self.pool.ids)}"}
         if (folder / MAKER_FILE).exists():
             store.check_maker(folder / MAKER_FILE, maker)
-            return RefreshPlan.load(folder / PLAN_FILE)
+            plan = RefreshPlan.load(folder / PLAN_FILE)
+            if _still_holds(plan, before):
+                return plan
+            store.discard(folder)
         folder.mkdir(parents=True, exist_ok=True)
         hashes = hash_ids(self.pool.ids)
         seed = self.run.settings.seed
@@ -233,6 +238,15 @@ class _Measuring:
             self.run.progress.note(
                 f"extraction.refresh: {counted(lost, 'earlier measurement')} damaged or missing: measured again"
             )
+
+
+def _still_holds(plan: RefreshPlan, before: Before) -> bool:
+    """Tell whether all that a plan carries over is there, as it was when the plan was made."""
+    rows, earlier = plan.carried, before.earlier
+    if before.features is not None and before.must[Reason.MISSING][rows].any():
+        return False
+    pairs = ((plan.row_N, earlier.row_N), (plan.measured_at_N, earlier.measured_at_N))
+    return all(np.array_equal(was[rows], now[rows]) for was, now in pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
