@@ -116,7 +116,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
             # The proxy measures, and the model itself is trained.
             learner = _trial_learner(config.model_copy(update={"extraction": ExtractionConfig()}))
             samples = usable(learner, samples)
-        trained, check = training_speed(learner, config.training, samples)
+        trained, check = training_speed(learner, config.training, samples, num_devices)
         yield check
         bar.advance()
     is_hidden = resolve(config).extraction.vector == "hidden"

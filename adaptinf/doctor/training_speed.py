@@ -14,6 +14,7 @@ from adaptinf.doctor.machine import Check
 from adaptinf.models import Learner
 from adaptinf.models.lengths import token_lengths
 from adaptinf.models.memory import is_out_of_memory, release
+from adaptinf.training.arguments import micro_batch_size
 from adaptinf.training.collator import collate
 from adaptinf.training.parts import PARTS, loss_of_parts
 from adaptinf.words import counted, format_rate
@@ -24,7 +25,9 @@ WITH_ALL_WEIGHTS = 1.5
 """Time of a step in which all weights have gradients, over one in which only an adapter has: 3 passes in place of 2."""
 
 
-def training_speed(learner: Learner, config: TrainingConfig, samples: Sequence[Sample]) -> tuple[float | None, Check]:
+def training_speed(
+    learner: Learner, config: TrainingConfig, samples: Sequence[Sample], num_devices: int = 1
+) -> tuple[float | None, Check]:
     """Return the samples a second that training takes, and the line about it; None where the built-in one is not used.
 
     Micro-batches of samples of similar length go forward and backward, as in training; what an optimiser step costs
@@ -34,10 +37,11 @@ def training_speed(learner: Learner, config: TrainingConfig, samples: Sequence[S
         learner: the model with an adapter that is trained.
         config: the settings of the training.
         samples: some that the model can use.
+        num_devices: devices that will share a step; each has as many samples at once as it will have then.
     """
     if config.command is not None:
         return None, Check("training", "by a command, whose speed is not known", True)
-    size = min(config.micro_batch_size, len(samples))
+    size = min(micro_batch_size(config, num_devices), len(samples))
     try:
         rate = _rate(learner, config, samples, size)
     except RuntimeError as error:

@@ -8,10 +8,12 @@ import shutil
 
 import pytest
 
+from adaptinf.config import TrainingConfig
 from adaptinf.config import load as load_config
 from adaptinf.doctor import model as checkup
 from adaptinf.errors import DataError, ModelError
 from adaptinf.extraction.vectors import gradient as gradients
+from adaptinf.models.adapters import begin_adapter
 from tests.helpers.streams import rows, write_dataset, write_stream
 
 
@@ -110,3 +112,13 @@ def test_operations_are_counted_from_the_weights(learner, ragged_samples):
     blocks = sum(weight.numel() for weight in decoder_blocks(learner.model).parameters() if weight.dim() == 2)
     assert cost.blocks == 2 * blocks and cost.backward == 0.5
     assert cost.head == 4 * learner.model.get_output_embeddings().weight.numel()
+
+
+def test_training_is_tried_with_as_many_samples_at_once_as_it_will_have(learner, ragged_samples):
+    from adaptinf.doctor.training_speed import training_speed
+
+    own = begin_adapter(learner, seed=0)
+    for batch_size, devices, size in [(128, 1, 4), (3, 1, 3), (4, 2, 2), (2, 2, 1)]:
+        config = TrainingConfig(batch_size=batch_size, micro_batch_size=4)
+        _, check = training_speed(own, config, ragged_samples[:4], devices)
+        assert f"samples/s, {size} at once" in check.value, (batch_size, devices)
