@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adaptinf import registry
 from adaptinf.config import DatasetConfig, ModelConfig, RunConfig, SelectionConfig, TrainingConfig
+from adaptinf.config.schema import UNUSED_ARGUMENTS
 from adaptinf.data import Features
 from adaptinf.distributed.devices import RAY, num_devices
 from adaptinf.errors import ConfigError
@@ -21,8 +22,6 @@ from adaptinf.sources import source_problem
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments", "fsdp", "deepspeed")
 """Settings of the training whose values belong to transformers; their defaults are known to be good."""
-LOADER_FIELDS = ("dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers")
-"""Fields of `TrainingArguments` about a loader that training does not use."""
 
 
 def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) -> None:
@@ -90,7 +89,7 @@ def unused(config: RunConfig) -> list[str]:
         *given_adapter.contradictions(config),
         *_unused_scorers(config),
         *_unused_workers(config),
-        *_unused_loaders(config),
+        *_unused_arguments(config),
         *gates.unused(config),
         *composition.unused(config),
     ]
@@ -102,11 +101,11 @@ def _unused_workers(config: RunConfig) -> list[str]:
     return [f"workers={config.workers} has no effect with executor: local; set executor: processes, or ray"]
 
 
-def _unused_loaders(config: RunConfig) -> list[str]:
-    """Return a line per field of the Trainer's data loader, in whose place batches are made ahead in a thread."""
+def _unused_arguments(config: RunConfig) -> list[str]:
+    """Return a line per field of the Trainer that changes nothing."""
     return [
-        f"training.arguments.{name} has no effect: a thread decodes images and encodes samples ahead of the training"
-        for name in LOADER_FIELDS
+        f"training.arguments.{name} has no effect: {why}"
+        for name, why in UNUSED_ARGUMENTS.items()
         if config.training.command is None and name in config.training.arguments
     ]
 

@@ -16,6 +16,7 @@ from transformers.training_args import OptimizerNames
 from transformers.utils import is_liger_kernel_available
 
 from adaptinf.config import TrainingConfig
+from adaptinf.config.schema import UNUSED_ARGUMENTS
 from adaptinf.errors import ConfigError
 from adaptinf.training.schedule import moving_scheduler, warmup_steps
 from adaptinf.training.sharding import sharding, sharding_problems
@@ -30,7 +31,6 @@ CHECKPOINTS = "checkpoints are written, resumed from and removed without a setti
 TESTS = "list skills under `evaluation:`; the Trainer evaluates nothing"
 RANKS = "leave it out, and set training.devices; ranks exchange their gradients once per optimiser step"
 UPLOADS = "leave it out; nothing is uploaded, the weights are in steps/NN/model of the run folder"
-AHEAD = "leave it out; batches are encoded ahead of the model in a thread, not by workers of a data loader"
 COLLATED = "leave it out; batches hold what the model takes, and every selected sample once an epoch"
 
 OWN_FIELDS: dict[str, str] = {
@@ -72,20 +72,12 @@ OWN_FIELDS: dict[str, str] = {
     "deepspeed": "set training.deepspeed",
     "average_tokens_across_devices": "leave it out; the loss is the mean over all answer tokens of an optimiser step",
     **dict.fromkeys(
-        ("local_rank", "ddp_backend", "ddp_timeout", "ddp_find_unused_parameters", "ddp_bucket_cap_mb")
-        + ("ddp_broadcast_buffers", "ddp_static_graph", "parallelism_config", "accelerator_config"),
-        RANKS,
+        ("local_rank", "parallelism_config", "accelerator_config"), RANKS
     ),
     **dict.fromkeys(
         ("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push")
         + ("hub_revision",),
         UPLOADS,
-    ),
-    "use_cache": "leave it out; a cache of keys and values is of no use in training, and packed rows would mix in it",
-    **dict.fromkeys(
-        ("dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers")
-        + ("dataloader_multiprocessing_context", "dataloader_in_order"),
-        AHEAD,
     ),
     **dict.fromkeys(
         ("remove_unused_columns", "label_names", "dataloader_drop_last", "train_sampling_strategy")
@@ -135,7 +127,8 @@ def training_arguments(
         "dataloader_pin_memory": device == "cuda" or bool(config.fsdp or config.deepspeed),
         "use_cpu": device == "cpu" and not config.fsdp and not config.deepspeed,
     }
-    return TrainingArguments(**{**ours, **sharding(config, blocks), **config.arguments})
+    given = {name: value for name, value in config.arguments.items() if name not in UNUSED_ARGUMENTS}
+    return TrainingArguments(**{**ours, **sharding(config, blocks), **given})
 
 
 def micro_batch_size(config: TrainingConfig, number: int = 1) -> int:

@@ -120,7 +120,7 @@ def test_a_gate_has_no_effect_on_methods_that_show_what_is_possible(method: str)
 def test_workers_of_a_loader_that_training_does_not_use_have_no_effect() -> None:
     training = {"arguments": {"dataloader_num_workers": 4, "adam_beta2": 0.9}}
     (line,) = preflight.unused(configuration.parse({"training": training}, where="test"))
-    assert line.startswith("training.arguments.dataloader_num_workers has no effect: a thread decodes images")
+    assert line.startswith("training.arguments.dataloader_num_workers has no effect: batches are encoded ahead")
 
 
 def test_a_spread_model_that_training_would_put_whole_on_each_gpu_is_refused(tmp_path: Path) -> None:

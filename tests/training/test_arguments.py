@@ -155,7 +155,7 @@ def test_no_device_of_several_is_without_a_micro_batch_of_a_step(number, most, d
         ({"fsdp": {"fsdp_min_num_params": 10}}, "min_num_params has no effect without auto_wrap_policy: SIZE_BASED"),
         ({"fsdp": {"state_dict_type": "SHARDED_STATE_DICT"}}, "checkpoints and weights are saved whole"),
         ({"arguments": {"fsdp": True}}, "set training.fsdp"),
-        ({"arguments": {"ddp_backend": "mpi"}}, "set training.devices"),
+        ({"arguments": {"local_rank": 1}}, "set training.devices"),
     ],
 )
 def test_mistakes_in_what_shards_a_model_are_named(settings, line):

@@ -22,7 +22,7 @@ from adaptinf.config.schema.stages import (
     SelectionConfig,
     TokenSet,
 )
-from adaptinf.config.schema.training import TrainingConfig
+from adaptinf.config.schema.training import UNUSED_ARGUMENTS, TrainingConfig
 
 __all__ = [
     "ClusteringConfig",
@@ -46,5 +46,6 @@ __all__ = [
     "SourceConfig",
     "TokenSet",
     "TrainingConfig",
+    "UNUSED_ARGUMENTS",
     "folder_list",
 ]

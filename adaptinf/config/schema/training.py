@@ -8,6 +8,23 @@ from pydantic import Field, field_validator, model_validator
 
 from adaptinf.config.schema.section import Duration, Section
 
+ENCODED_AHEAD = "batches are encoded ahead of the model in a thread"
+ONE_SUM = "ranks add up their gradients once per optimiser step, without the wrapper of torch"
+UNUSED_ARGUMENTS: dict[str, str] = {
+    **dict.fromkeys(
+        ("dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers")
+        + ("dataloader_multiprocessing_context", "dataloader_in_order"),
+        ENCODED_AHEAD,
+    ),
+    **dict.fromkeys(
+        ("ddp_backend", "ddp_timeout", "ddp_find_unused_parameters", "ddp_bucket_cap_mb")
+        + ("ddp_broadcast_buffers", "ddp_static_graph"),
+        ONE_SUM,
+    ),
+    "use_cache": "training keeps no cache of keys and values",
+}  # fmt: skip
+"""Fields of TrainingArguments that change nothing here -> why; runs of earlier versions may have them."""
+
 
 class TrainingConfig(Section):
     """Training on the selected samples."""
