@@ -150,7 +150,7 @@ def test_entries_at_the_ends_of_their_type_do_not_overflow() -> None:
 def test_an_empty_cluster_gets_the_farthest_row() -> None:
     rows = np.array([[1.0, 0], [0.9, 0.1], [0, 1]], dtype=np.float32)
     centers = np.array([[1.0, 0], [-1, 0]], dtype=np.float32)  # nobody is near the second
-    assign = partial(clustering._assign, rows, np.arange(3), LocalExecutor())
+    assign = partial(clustering._assign, rows, np.array(list("abc")), np.arange(3), LocalExecutor())
     repaired, assigned = clustering._assign_and_repair(rows, np.arange(3), centers, assign)
     assert assigned.labels.tolist() == [0, 0, 1]
     assert repaired[1].tolist() == [0, 1] and centers[1].tolist() == [-1, 0]

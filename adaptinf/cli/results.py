@@ -179,12 +179,12 @@ def exclude(
     say(api.exclude(folder, ids, why=why).text)
 
 
-def restore(folder: RunFolder, ids: SamplesOf) -> None:
+def restore(folder: RunFolder, id: SamplesOf) -> None:
     """Undo what took samples out of the pool last.
 
     A pruned sample comes back and is not pruned again, an excluded one is an ordinary sample again.
     """
-    say(api.restore(folder, ids).text)
+    say(api.restore(folder, id).text)
 
 
 def withdraw(

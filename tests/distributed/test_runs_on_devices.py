@@ -37,9 +37,14 @@ def stream(folder: Path, devices: int) -> Path:
 
 def started(config: Path) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "adaptinf", "run", str(config), "--out", str(config.parent / "run")]
-    return subprocess.Popen(
-        words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # As at a terminal: what was started in a shell's background passes on that Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finished(config: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from adaptinf.storage.store import read_lines
@@ -27,7 +29,10 @@ def test_a_run_in_another_process_writes_the_same_bytes(place, here, monkeypatch
         "PruneWork.nearest_kept",
         "_answer",
     }
-    assert all(done <= executor.num_shards.keys() for executor in asked)
+    # Nothing is pruned in the first step, whose pool is within its cap.
+    pruned = {"PruneWork.remove", "PruneWork.nearest_kept"}
+    first, second = (executor.num_shards.keys() for executor in asked)
+    assert done - pruned <= first and not pruned & first and done <= second
     assert b"mean_entropy_of_mine" in here["steps/00/features/scores.parquet"]
 
 
@@ -38,4 +43,5 @@ def test_worker_processes_write_the_same_bytes_although_one_is_killed(place, her
     assert bytes_of(run) == here
     assert not (place / "kill_in_scorer").exists()
     (said,) = [line["said"] for line in read_lines(run.events_file) if line["event"] == "workers"]
-    assert said.startswith("a worker was killed (SIGKILL) at batches 0 to 0 of extraction")
+    # Either worker may be the first to score.
+    assert re.match(r"a worker was killed \(SIGKILL\) at batches \d to \d of extraction", said)

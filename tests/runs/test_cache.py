@@ -12,7 +12,7 @@ from adaptinf import config as configuration
 from adaptinf.compare.variants import ComparisonRow, row_config
 from adaptinf.config import RunConfig
 from adaptinf.data import Features
-from adaptinf.pipeline import measuring, run_all
+from adaptinf.pipeline import refreshing, run_all
 from adaptinf.runs import Run
 from adaptinf.runs import cache as sharing
 from adaptinf.runs.cache import StageCache
@@ -55,9 +55,9 @@ def alone(config, tmp_path_factory):
 def test_a_run_that_shares_is_byte_for_byte_a_run_that_is_alone(config, alone, tmp_path, monkeypatch):
     made = []
     for name in ("extract", "cluster"):
-        real = getattr(measuring, name)
+        real = getattr(refreshing, name)
         monkeypatch.setattr(
-            measuring, name, lambda *args, name=name, real=real, **options: made.append(name) or real(*args, **options)
+            refreshing, name, lambda *args, name=name, real=real, **options: made.append(name) or real(*args, **options)
         )
     cache = StageCache(tmp_path / "shared")
     for method in ("adapt", "cluster_balanced"):
