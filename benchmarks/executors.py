@@ -1,6 +1,6 @@
 """Extraction by executors: what workers cost where there is one, and what two of them gain on two cores.
 
-OMP_NUM_THREADS=1 python -m benchmarks.executors            # about five minutes
+OMP_NUM_THREADS=1 python -m benchmarks.executors            # about three minutes
 OMP_NUM_THREADS=1 python -m benchmarks.executors --quick    # seconds; shows that it runs, not how fast the code is
 """
 
@@ -27,7 +27,7 @@ from benchmarks.reporting import Report, arguments_of, significant
 from benchmarks.shapes import SHAPES, learner, samples
 
 SHAPE = "cpu-medium-small-head"
-NUM_SAMPLES, NUM_QUICK = 480, 8
+NUM_SAMPLES, NUM_QUICK = 160, 8
 REPEATS = 2
 """The fastest of so many runs counts; the executors take turns, so that other load meets all of them."""
 CASES = (("local", 1), ("processes", 1), ("processes", 2), ("ray", 2))
