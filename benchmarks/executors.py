@@ -1,6 +1,6 @@
 """Extraction by executors: what workers cost where there is one, and what two of them gain on two cores.
 
-OMP_NUM_THREADS=1 python -m benchmarks.executors            # about three minutes
+OMP_NUM_THREADS=1 python -m benchmarks.executors            # about four minutes
 OMP_NUM_THREADS=1 python -m benchmarks.executors --quick    # seconds; shows that it runs, not how fast the code is
 """
 

@@ -37,7 +37,7 @@ from adaptinf.training.order import Order
 from adaptinf.training.packing_trial import packing_form
 from benchmarks.reporting import RESULTS, Report, significant
 
-BATCH, MICRO, RANK, SEED = 16, 8, 16, 3
+BATCH, MICRO, RANK, SEED = 16, 4, 16, 3
 """Rows of an optimiser step, rows on the device at once, rank of the adapter, seed of the order of the rows."""
 LEARNING_RATE = 1e-3
 MAX_LENGTH = 1024
