@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adaptinf import api, cli
+from adaptinf import api, cli, report
 from adaptinf.data import Evaluation, Trained
-from adaptinf.errors import ConfigError, GateStopped
-from adaptinf.runs import BASE_STEP, Run
+from adaptinf.errors import ConfigError, GateStopped, StoreError
+from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.learners import learner_after, learner_before
 from adaptinf.storage import store
 from tests.helpers.gated_streams import items, replan, write_gated_stream
@@ -105,6 +105,21 @@ def test_what_a_rolled_back_step_has_lost_is_made_again_without_training(rolled,
     api.run(run.config_file)
     assert (files(run.stage_folder(1, Trained)), json.loads(gate_file(run, 1).read_text())) == before
     assert run.load(1, Evaluation).rejected_rows == (2,)
+
+
+def test_a_rollback_is_told_by_the_next_command_when_the_report_could_not_be_written(rolled, tmp_path, monkeypatch):
+    run = Run.open(Path(shutil.copytree(rolled.folder, tmp_path / "run")))
+    store.append_line(run.events_file, {"event": events.ROLLBACK, "step": 1})
+
+    def damaged(*_: object) -> None:
+        raise StoreError("info.json is damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write_report", damaged)
+        with pytest.raises(StoreError, match="only the report is not written"):
+            api.run(run.config_file)
+    assert [api.run(run.config_file).rolled_back for _ in range(2)] == [(1,), ()]
+    assert run.report_file.stat().st_mtime_ns >= run.events_file.stat().st_mtime_ns, "it is not written anew"
 
 
 def gate_file(run: Run, step: int) -> Path:

@@ -272,8 +272,6 @@ def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
     page, log = run.report_file, run.events_file
     # Once, by the first command that ends after it, whatever was killed before.
     rolled_back = events.unreported_rollbacks(log)
-    if rolled_back:
-        events.note_reported(log)
     try:
         # A finished run is left as it is: its report is written anew only when something has happened since.
         if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
@@ -284,6 +282,10 @@ def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
             f"{counted(run.num_finished, 'step')} finished, and only the report is not written: {error}; then "
             f"adaptinf report {run.folder}"
         ) from error
+    if rolled_back:
+        # After the report: where it cannot be written, the next command still has to tell of the rollback.
+        events.note_reported(log)
+        page.touch()
     steps = tuple(range(first, run.num_finished))
     return RunResult(run=run, steps=steps, summary=summary, report=page, notes=notes, rolled_back=rolled_back)
 

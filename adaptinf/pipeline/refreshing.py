@@ -60,7 +60,7 @@ class Measured:
     """The features of a step's pool."""
 
     features: Features
-    """They."""
+    """Vectors, embeddings and scores of every sample of the pool."""
     clusters: Clusters | None = None
     """The pool's clusters, where they had to be found to compare ages; None: they were not."""
 
