@@ -21,7 +21,7 @@ LAYERS = (
     {"pool", "extraction", "clustering", "selection", "training", "pruning", "evaluation"},
     {"runs"},
     {"pipeline", "history", "results", "doctor", "select_files", "verify"},
-    {"report", "model_export"},
+    {"report", "model_export", "view", "live"},
     {"compare"},
     {"demo"},
     {"api"},

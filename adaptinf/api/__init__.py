@@ -13,6 +13,7 @@ from adaptinf.api.comparing import compare, demo
 from adaptinf.api.results import exclude, explain, explain_test, export, export_model, report, restore, withdraw
 from adaptinf.api.running import add, init, run, status, step
 from adaptinf.api.tools import doctor, inspect, list_plugins, select, validate
+from adaptinf.api.viewing import export_view, view, view_live
 
 __all__ = [
     "accept",
@@ -25,6 +26,7 @@ __all__ = [
     "explain_test",
     "export",
     "export_model",
+    "export_view",
     "init",
     "inspect",
     "list",
@@ -38,6 +40,8 @@ __all__ = [
     "step",
     "validate",
     "verify",
+    "view",
+    "view_live",
     "withdraw",
 ]
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import adaptinf
-from adaptinf.cli import changes, comparing, results, running, tools
+from adaptinf.cli import changes, comparing, results, running, tools, viewing
 from adaptinf.cli.output import prepare_streams, say, say_error, say_text
 from adaptinf.errors import AdaptError, GateStopped, Terminated
 from adaptinf.storage import space
@@ -99,6 +99,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 COMMANDS = (
     *(comparing.demo, running.init, running.run, running.add, running.step, running.status, running.report),
+    viewing.view,
     *(comparing.compare, results.explain, results.export, results.export_model, results.verify),
     *(results.exclude, results.restore, results.withdraw),
     changes.accept,
