@@ -18,6 +18,7 @@ from adaptinf.runs import Run, column_names, composition, gates, given_adapter, 
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, traits_of, with_options
+from adaptinf.selection.traits import allowed_settings
 from adaptinf.sources import source_problem
 
 JUDGED_BY_THE_TRAINER = ("optimizer", "lr_scheduler", "report_to", "arguments", "fsdp", "deepspeed")
@@ -56,6 +57,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += keep.problems(config, folder) if config.stream else []
         problems += _wrong_metrics(config)
         problems += _wrong_refresh(config)
+        problems += _settings_against_the_method(config)
         problems += trainer_command.problems(config)
     problems += (
         []
@@ -172,6 +174,23 @@ def _wrong_refresh(config: RunConfig) -> list[str]:
             "column of ages; rename the scorer"
         ]
     return []
+
+
+def _settings_against_the_method(config: RunConfig) -> list[str]:
+    """Return a line per setting whose value leaves the method nothing to choose by."""
+    method = config.selection.method
+    if registry.selector.complaint(method):
+        return []
+    found = []
+    for place, allowed in allowed_settings(method).items():
+        section, _, key = place.partition(".")
+        value = getattr(getattr(config, section), key)
+        if value not in allowed:
+            found.append(
+                f"{place}={value}: the selector {method} needs {' or '.join(map(str, allowed))}; leave the setting "
+                "out, or choose another method"
+            )
+    return found
 
 
 def _wrong_metrics(config: RunConfig) -> list[str]:

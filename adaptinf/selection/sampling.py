@@ -50,6 +50,13 @@ SAMPLERS: dict[str, Sampler] = {
 """The values of `sampling`."""
 
 
+def ranks_of(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return n int64, the place of each value among all, the smallest first; equal ones by key, NaN last."""
+    ranks = np.empty(len(values), dtype=np.int64)
+    ranks[np.lexsort((keys, values))] = np.arange(len(values))
+    return ranks
+
+
 def _by(wanted: np.ndarray, hashes: np.ndarray, seed: int) -> Coverage:
     """Return members by ascending `wanted`, NaN last, equal ones in seeded order."""
     order = np.lexsort((seeded_keys(hashes, seed, "draw"), wanted))  # NaN is sorted to the end

@@ -61,3 +61,14 @@ def auto_settings(method: str) -> Mapping[str, Any]:
     """
     entry = selector[method]
     return {**PAPER_SETTINGS, **getattr(entry, "auto_settings", getattr(entry, "wishes", {}))}
+
+
+def allowed_settings(method: str) -> Mapping[str, tuple[Any, ...]]:
+    """Return the settings that a method works with only some values of: `section.key` -> these values.
+
+    They are the class variable `allowed_settings`; none for a method without it.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    return dict(getattr(selector[method], "allowed_settings", {}))

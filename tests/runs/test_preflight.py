@@ -130,3 +130,13 @@ def test_a_spread_model_that_training_would_put_whole_on_each_gpu_is_refused(tmp
         preflight.check(configuration.parse(text, where="test"), whole_stream=True)
     sharded = configuration.parse({**text, "training": {"fsdp": True}}, where="test")
     preflight.check(sharded, whole_stream=True)
+
+
+def test_a_setting_that_leaves_the_method_nothing_to_choose_by_is_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", rows(0, 1))
+    text = {"model": {"path": str(tmp_path)}, "stream": [{"name": "one", "path": str(path)}]}
+    text["selection"] = {"method": "visnec"}
+    preflight.check(configuration.parse(text, where="test"), whole_stream=True)
+    text["extraction"] = {"image": "unmeasured"}
+    with pytest.raises(ConfigError, match=r"extraction.image=unmeasured: the selector visnec needs auto or removed or"):
+        preflight.check(configuration.parse(text, where="test"), whole_stream=True)
