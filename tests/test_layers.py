@@ -193,12 +193,12 @@ def strings(tree: ast.AST) -> Iterator[str]:
 
 def names_of_the_run_folder() -> set[str]:
     """Return every file name of a run folder, from where it is spelled."""
-    from adaptinf.data import ARTIFACTS
+    from adaptinf.data import SAVED
     from adaptinf.pool import corrections, merging, relocation
     from adaptinf.runs import layout
     from adaptinf.storage import checksums, store
 
-    of_artifacts = {value for kind in ARTIFACTS for name, value in vars(kind).items() if name.isupper()}
+    of_artifacts = {value for kind in SAVED for name, value in vars(kind).items() if name.isupper()}
     of_runs = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
     of_pool = {merging.REPAIRED_FILE, corrections.RESTORED, corrections.WITHDRAWN, relocation.RELOCATED}
     found = of_artifacts | of_runs | of_pool | {store.INFO, store.REJECTED, checksums.CHECKSUMS}

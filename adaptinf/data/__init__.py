@@ -7,6 +7,7 @@ from adaptinf.data.clusters import Clusters
 from adaptinf.data.evaluation import Evaluation
 from adaptinf.data.features import Features
 from adaptinf.data.pruning import Pruning, SavedPruning
+from adaptinf.data.sample_map import SampleMap
 from adaptinf.data.samples import Block, HasIds, Message, Rejected, Sample
 from adaptinf.data.selection import Replay, SelectedPart, Selection
 from adaptinf.data.trained import Trained
@@ -14,6 +15,7 @@ from adaptinf.storage import store
 
 __all__ = [
     "ARTIFACTS",
+    "SAVED",
     "Block",
     "Checked",
     "Clusters",
@@ -25,6 +27,7 @@ __all__ = [
     "Rejected",
     "Replay",
     "Sample",
+    "SampleMap",
     "SavedPruning",
     "SelectedPart",
     "Selection",
@@ -41,3 +44,5 @@ ARTIFACTS: tuple[type[store.Artifact], ...] = (
     SavedPruning,
 )
 """What the stages of a step return, in order; every step writes the last one."""
+SAVED: tuple[type[store.Artifact], ...] = (*ARTIFACTS, SampleMap)
+"""These, and what a step may keep beside them that no stage reads."""

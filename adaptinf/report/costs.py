@@ -6,7 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import (
+    SAVED,
+    Checked,
+    Clusters,
+    Evaluation,
+    Features,
+    SampleMap,
+    SavedPruning,
+    Selection,
+    Trained,
+)
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure, FigureRow, figure_of_runs
@@ -22,6 +32,7 @@ STAGE_WORDS = {
     Trained.stage: "train",
     Evaluation.stage: "evaluate",
     SavedPruning.stage: "prune",
+    SampleMap.stage: "map",
 }
 """Stage -> its name on the page."""
 
@@ -117,5 +128,5 @@ def _cost_rows(fact: RunFacts) -> list[FigureRow]:
 
 def _folders(run: Run, step: int) -> dict[str, Path]:
     """Return the folder of each stage of a step; reading a dataset into the pool is the first stage."""
-    stages = {kind.stage: run.stage_folder(step, kind) for kind in ARTIFACTS}
+    stages = {kind.stage: run.stage_folder(step, kind) for kind in SAVED}
     return stages if step == BASE_STEP else {POOL_STAGE: run.dataset_folder(step), **stages}

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptinf.data import ARTIFACTS, Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import (
+    SAVED,
+    Checked,
+    Clusters,
+    Evaluation,
+    Features,
+    SampleMap,
+    SavedPruning,
+    Selection,
+    Trained,
+)
 from adaptinf.data.checked import UNUSABLE
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.merging import DATA_FILE, REPAIRED_FILE
@@ -15,7 +25,10 @@ from adaptinf.runs import Run
 from adaptinf.runs.layout import BASE_STEP, REJECTED_MODEL
 from adaptinf.storage import store
 
-KINDS: dict[str, type[store.Artifact]] = {**{kind.stage: kind for kind in ARTIFACTS}, REJECTED_MODEL: Trained}
+KINDS: dict[str, type[store.Artifact]] = {
+    **{kind.stage: kind for kind in SAVED},
+    REJECTED_MODEL: Trained,
+}
 """Stage by the name of its folder."""
 LOSES = {
     POOL_STAGE: "the samples that arrived at step {step}: no later step can select or train on them",
@@ -27,6 +40,7 @@ LOSES = {
     REJECTED_MODEL: "the model that step {step} trained and the gate has taken back; nothing goes on from it",
     Evaluation.stage: "accuracies and answers {after}",
     SavedPruning.stage: "which samples step {step} took out of the pool: no later step knows its pool without it",
+    SampleMap.stage: "the map of step {step}, which `adaptinf view` shows; nothing else reads it",
 }
 """What is lost with a folder, by its stage."""
 LOSES_LESS = {
@@ -77,7 +91,7 @@ def finished(run: Run) -> Iterator[Place]:
     steps = run.steps_folder.iterdir() if run.steps_folder.is_dir() else ()
     numbers = {int(path.name) for path in steps if path.name.isdigit()}
     for step in (BASE_STEP, *sorted(numbers)):
-        yield from (Place(step, kind.stage) for kind in ARTIFACTS if run.has(step, kind))
+        yield from (Place(step, kind.stage) for kind in SAVED if run.has(step, kind))
         if run.rejected_model_folder(step).exists():
             yield Place(step, REJECTED_MODEL)
 

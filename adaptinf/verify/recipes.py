@@ -8,6 +8,7 @@ selection    features, clusters, the pool
 model        the selection, the pool, the weights before it; of a step that was rolled back the model before it
 evaluation   the weights after the step, the evaluation before it
 pruning      the arrays of the features, clusters, the pool
+map          the arrays of the features, clusters
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import Checked, Clusters, Evaluation, Features, SampleMap, SavedPruning, Selection, Trained
 from adaptinf.errors import StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs import Run
@@ -78,7 +79,7 @@ class Recipes:
             return self.changed[place.stage]
         if change := self._later_change(place):
             return f"it was made with what was replaced later: {change.line}"
-        reads_arrays = place.stage in (Clusters.stage, SavedPruning.stage) or (
+        reads_arrays = place.stage in (Clusters.stage, SavedPruning.stage, SampleMap.stage) or (
             place.stage == Selection.stage and bool(array_inputs(self.run.settings))
         )
         features = Place(place.step, Features.stage)
@@ -140,8 +141,9 @@ def inputs(run: Run, place: Place) -> Iterator[Place]:
             yield from _weights(run, step)
         yield from (Place(step - 1, Evaluation.stage) for _ in range(step > BASE_STEP))
         return
-    if place.stage == Clusters.stage:
+    if place.stage in (Clusters.stage, SampleMap.stage):
         yield Place(step, Features.stage)
+        yield from (Place(step, Clusters.stage) for _ in range(place.stage == SampleMap.stage))
         return
     if place.stage == Trained.stage and is_taken_back(run, step):
         yield from (Place(step - 1, Trained.stage) for _ in range(step > 0))

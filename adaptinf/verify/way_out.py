@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
+from adaptinf.data import Checked, Clusters, Evaluation, Features, SampleMap, SavedPruning, Selection, Trained
 from adaptinf.errors import AdaptError, StoreError
 from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.runs import Run
@@ -33,6 +33,7 @@ WITHOUT = {
     REJECTED_MODEL: "everything works but a second test of that model",
     Evaluation.stage: "weights and selections do not need it; the next step does, for its table of accuracies",
     SavedPruning.stage: "the weights in steps/*/model can be used; further steps need it",
+    SampleMap.stage: "everything but the map in `adaptinf view` works",
 }
 """What still works without a folder that cannot be made again, by its stage."""
 
@@ -114,7 +115,7 @@ def _damage(run: Run, place: Place, problem: Problem, names: frozenset[str], rec
         )
     else:
         repair = f"adaptinf verify {shlex.quote(str(run.folder))} --repair"
-        way_out = f"{repair}, then {run_command(run)}, which makes {folder} again{_caveat(run, place, folder)}"
+        way_out = f"{repair}, then {_maker(run, place)}, which makes {folder} again{_caveat(run, place, folder)}"
     return Damage(
         path=problem.path,
         what=problem.what,
@@ -124,9 +125,15 @@ def _damage(run: Run, place: Place, problem: Problem, names: frozenset[str], rec
     )
 
 
+def _maker(run: Run, place: Place) -> str:
+    """Return the command that makes a folder again."""
+    is_map = place.stage == SampleMap.stage
+    return f"adaptinf view {shlex.quote(str(run.folder))} --step {place.step}" if is_map else run_command(run)
+
+
 def _lost(run: Run, place: Place, recipes: Recipes) -> Damage:
     folder, obstacle = place.folder(run), recipes.obstacle(place)
-    again = f"{run_command(run)}, which makes it again{_caveat(run, place, former_of(folder))}"
+    again = f"{_maker(run, place)}, which makes it again{_caveat(run, place, former_of(folder))}"
     return Damage(
         path=folder,
         what="is missing",
@@ -155,7 +162,8 @@ def _caveat(run: Run, place: Place, kept: Path) -> str:
     """Return what is to be known of a folder that is made again; `kept`: where its former checksums are."""
     if place.stage == POOL_STAGE:
         return f", if {run.config.stream[place.step].path} still gives the same rows"
-    is_compared = _has_checksums(kept)
+    # Only `run` and `step` compare; the command that makes maps does not.
+    is_compared = place.stage != SampleMap.stage and _has_checksums(kept)
     if place.stage == Trained.stage and place.step + 1 < run.num_begun:
         compared = " and says whether the weights are the same" if is_compared else ""
         return f"{compared}: later steps went on from the former ones"

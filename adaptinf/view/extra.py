@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from adaptinf.errors import ConfigError
-
-PACKAGE = "umap"
-"""Module that the extra brings: UMAP, which the map is made with."""
-
-
-def is_installed() -> bool:
-    """Tell whether the extra is installed; nothing of it is imported, which takes seconds."""
-    return find_spec(PACKAGE) is not None
+from adaptinf.pipeline.mapping import is_installed
 
 
 def check_installed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from adaptinf import api, cli
 from adaptinf.errors import ConfigError
-from adaptinf.view import extra
+from adaptinf.pipeline import mapping
 
 
 def run_command(monkeypatch, capsys, *words):
@@ -21,7 +21,7 @@ def run_command(monkeypatch, capsys, *words):
 @pytest.fixture
 def without_the_extra(monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == extra.PACKAGE else find(name))
+    monkeypatch.setattr(mapping, "find_spec", lambda name: None if name == mapping.PACKAGE else find(name))
 
 
 @pytest.mark.parametrize("options", [[], ["--export", "out"]])
