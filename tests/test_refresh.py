@@ -165,11 +165,11 @@ def test_a_run_that_was_killed_gives_the_same_rows(datasets, whole, tmp_path, mo
 def test_what_is_lost_after_a_kill_is_not_carried_over(datasets, tmp_path, monkeypatch):
     run = begin(tmp_path / "killed", datasets[:2])
 
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(refreshing._Measuring, "_drift", killed)
+        patch.setattr(refreshing, "compare_control", killed)
         with pytest.raises(Stop):
             run_all(run)
     path = run.stage_folder(0, Features) / Features.VECTORS

@@ -20,16 +20,8 @@ from adaptinf.data import Clusters, Features
 from adaptinf.executors import Executor, Shown
 from adaptinf.extraction import extract
 from adaptinf.extraction.refresh.carrying import Piece, joined
-from adaptinf.extraction.refresh.drift import (
-    MAX_AMI,
-    MAX_SEPARATION,
-    MIN_COSINE,
-    Shift,
-    mean_cosine,
-    separation,
-    shift_of,
-    too_far,
-)
+from adaptinf.extraction.refresh.control import Drift, compare_control, rows_of
+from adaptinf.extraction.refresh.drift import MAX_AMI, MAX_SEPARATION, MIN_COSINE, separation
 from adaptinf.extraction.refresh.plan import Reason, RefreshPlan, make_plan
 from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.pool import Pool
@@ -165,7 +157,11 @@ class _Measuring:
         )
         everything = has_other_base(self.run, self.step) or changed_measuring(before.features.info, first.info)
         # What was measured in another way may be of another length, and is not compared.
-        drift = None if everything else self._drift(plan, before.features, first)
+        drift = (
+            None
+            if everything
+            else compare_control(plan, before.features, first, step=self.step, with_embeddings=self._uses_embeddings())
+        )
         everything = everything if drift is None else drift.problem
         clusters, ami = None, None
         if everything is None:
@@ -180,22 +176,6 @@ class _Measuring:
         report = self._report(plan, everything=everything, drift=drift, ami=ami)
         return Measured(features=replace(features, info={**features.info, Features.REFRESH: report}), clusters=clusters)
 
-    def _drift(self, plan: RefreshPlan, before: Features, now: Features) -> _Drift:
-        """Compare the control sample with what was carried of it before, age by age."""
-        control = plan.control
-        old, new = plan.row_N[control], np.searchsorted(plan.measured, control)
-        ages = self.step - plan.measured_at_N[control]
-        # Rows of a small array, so that the rows of one age are taken of what is in memory.
-        pair = _Pair(_rows_of(before, old), _rows_of(now, new))
-        spread = mean_cosine(pair.before.vectors)
-        overall = pair.shift(np.ones(len(control), bool), spread)
-        shifts = {int(age): pair.shift(ages == age, spread) for age in np.unique(ages)}
-        problem = too_far(shifts, overall) if len(control) else None
-        embedding = pair.embedding_shift() if self._uses_embeddings() else None
-        if problem is None and embedding is not None and embedding < MIN_COSINE:
-            problem = f"relative cosine {embedding:.2f} of the control sample's embeddings is below {MIN_COSINE}"
-        return _Drift(overall=overall, shifts=shifts, embedding=embedding, problem=problem)
-
     def _uses_embeddings(self) -> bool:
         return self.run.cap is not None or "embeddings" in array_inputs(self.run.settings)
 
@@ -206,11 +186,11 @@ class _Measuring:
         if not len(plan.control):
             return None, None
         clusters = find_clusters_of(self.run, self.step, features, self.executor)
-        old = _rows_of(before, plan.row_N[plan.control])
+        old = rows_of(before, plan.row_N[plan.control])
         return clusters, separation(clusters, clusters.labels[plan.control], old.vectors)
 
     def _report(
-        self, plan: RefreshPlan, *, everything: str | None, drift: _Drift | None = None, ami: float | None = None
+        self, plan: RefreshPlan, *, everything: str | None, drift: Drift | None = None, ami: float | None = None
     ) -> dict[str, Any]:
         """Return what info.json says of the measurement."""
         setting = self.run.settings.extraction.refresh
@@ -247,56 +227,6 @@ def _still_holds(plan: RefreshPlan, before: Before) -> bool:
         return False
     pairs = ((plan.row_N, earlier.row_N), (plan.measured_at_N, earlier.measured_at_N))
     return all(np.array_equal(was[rows], now[rows]) for was, now in pairs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Drift:
-    """What the control sample says."""
-
-    overall: Shift
-    """All of it."""
-    shifts: dict[int, Shift]
-    """Age in steps -> its rows of that age."""
-    embedding: float | None
-    """Relative cosine of its embeddings; None: nothing depends on embeddings."""
-    problem: str | None
-    """Why everything must be measured; None: it need not."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        by_age = {str(age): shift.as_json() for age, shift in sorted(self.shifts.items())}
-        return {**self.overall.as_json(), "embedding_relative_cosine": self.embedding, "by_age": by_age}
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """The control sample before and now, row by row."""
-
-    before: Features
-    now: Features
-
-    def shift(self, which: np.ndarray, spread: float) -> Shift:
-        """Return how some of its rows have changed."""
-        was, is_now = _rows_of(self.before, which), _rows_of(self.now, which)
-        return shift_of(was.vectors, is_now.vectors, was.scores, is_now.scores, spread)
-
-    def embedding_shift(self) -> float | None:
-        """Return the relative cosine of the embeddings; None where there are none."""
-        if not len(self.before.ids) or not self.before.embeddings.shape[1]:
-            return None
-        spread = mean_cosine(self.before.embeddings)
-        return shift_of(self.before.embeddings, self.now.embeddings, {}, {}, spread).relative_cosine
-
-
-def _rows_of(features: Features, rows: np.ndarray) -> Features:
-    """Return a few rows of features, in memory."""
-    return Features(
-        ids=features.ids[rows],
-        vectors=features.vectors[rows],
-        embeddings=features.embeddings[rows],
-        scores={name: column[rows] for name, column in features.scores.items()},
-        info=features.info,
-    )
 
 
 def _piece(rows: np.ndarray, features: Features, step: int) -> Piece:

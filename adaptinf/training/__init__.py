@@ -87,26 +87,7 @@ def train(
         progress.note(line)
     watch = begin(learner, has_adapter=has_adapter)
     checkpoints, peers = out / "checkpoints", Peers.here()
-    with progress.stage("train", len(samples) * config.epochs) as bar:
-        arguments = _arguments(config, len(samples), checkpoints, seed, learner)
-        lengths, order = shared_lengths(samples, learner, peers), _order(config, arguments, len(samples))
-        micro_batches = MicroBatches(samples, learner, order, config.epochs, lengths)
-        if peers.are_several:
-            progress.note(sharing_line(micro_batches.order, peers.number))
-        stop = StopRequest(should_stop)
-        trainer = _trainer(micro_batches, arguments, bar, stop, packs=config.packing)
-        resumed = peers.once(lambda: newest_checkpoint(checkpoints, progress))
-        if resumed:
-            check_resumable(resumed, config, peers.number)
-            # Batches before the checkpoint are not made again, so what they left out must be read.
-            micro_batches.restore(resumed)
-        with on_termination(stop.ask), closing(micro_batches.ahead):
-            _run(trainer, resumed)
-    if trainer.state.global_step < trainer.state.max_steps:
-        raise Terminated(
-            f"stopped by SIGTERM after optimiser step {trainer.state.global_step} of {trainer.state.max_steps} of the "
-            "training; a checkpoint is saved, repeat the command to resume"
-        )
+    trainer, micro_batches = _learn(samples, learner, config, checkpoints, seed, progress, StopRequest(should_stop))
     if not trainer.is_fsdp_enabled and (differing := differing_line(learner, peers)):
         progress.note(differing)
     learner = _gathered(trainer, learner, remake)
@@ -147,6 +128,43 @@ def train(
         **left_out,
     }
     return Trained(log=log, info=info)
+
+
+def _learn(
+    samples: Sequence[Sample],
+    learner: Learner,
+    config: TrainingConfig,
+    checkpoints: Path,
+    seed: int,
+    progress: Progress,
+    stop: StopRequest,
+) -> tuple[ResumingTrainer, MicroBatches]:
+    """Take all optimiser steps, the first of them after those of the newest checkpoint.
+
+    Raises:
+        Terminated: it was asked to stop, and a checkpoint is saved.
+    """
+    peers = Peers.here()
+    with progress.stage("train", len(samples) * config.epochs) as bar:
+        arguments = _arguments(config, len(samples), checkpoints, seed, learner)
+        lengths, order = shared_lengths(samples, learner, peers), _order(config, arguments, len(samples))
+        micro_batches = MicroBatches(samples, learner, order, config.epochs, lengths)
+        if peers.are_several:
+            progress.note(sharing_line(micro_batches.order, peers.number))
+        trainer = _trainer(micro_batches, arguments, bar, stop, packs=config.packing)
+        resumed = peers.once(lambda: newest_checkpoint(checkpoints, progress))
+        if resumed:
+            check_resumable(resumed, config, peers.number)
+            # Batches before the checkpoint are not made again, so what they left out must be read.
+            micro_batches.restore(resumed)
+        with on_termination(stop.ask), closing(micro_batches.ahead):
+            _run(trainer, resumed)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise Terminated(
+            f"stopped by SIGTERM after optimiser step {trainer.state.global_step} of {trainer.state.max_steps} of the "
+            "training; a checkpoint is saved, repeat the command to resume"
+        )
+    return trainer, micro_batches
 
 
 def _gathered(trainer: ResumingTrainer, learner: Learner, remake: Callable[[], Learner] | None) -> Learner:
