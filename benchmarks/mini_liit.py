@@ -12,26 +12,14 @@ killed and started again later: it continues with the missing runs. A run that t
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from adaptinf.cli.progress import make_progress
-from adaptinf.compare import THREADS_PER_RUN, PlannedRun, check_plan, plan, run_planned
-from adaptinf.compare.variants import Cap, ComparisonRow
+from adaptinf.compare.variants import ComparisonRow
 from adaptinf.demo.benchmark import prepare
-from adaptinf.models.memory import gpu
-from adaptinf.results.recording import record_of
-from adaptinf.results.records import RunRecord, read_records, records_text
-from adaptinf.runs import Run
-from adaptinf.runs.cache import StageCache
-from adaptinf.runs.environment import environment
 from adaptinf.selection.methods.score_only import SCORERS
-from adaptinf.storage import lock, store
+from benchmarks.experiments import RESULTS, Experiment, Suite, add_options, method, run_named, variant
 
-RESULTS = Path(__file__).parent / "results"
 MAIN = (
     "random_replay",
     "oracle",
@@ -48,34 +36,6 @@ MAIN = (
 
 CHOOSING = (5, 6, 7)
 """Seeds for choosing settings on the validation split, one per base model; no table of test results has them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """Rows x seeds on one benchmark."""
-
-    stream: str
-    """Name of the benchmark."""
-    seeds: Sequence[int]
-    """Seeds; each has its own data, and one of the base models."""
-    rows: Sequence[ComparisonRow]
-    """Rows of the table."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that all rows share: `a.b` -> value."""
-    cap: Cap | None = None
-    """Cap of all rows; None: only lite_adapt has a cap."""
-
-
-def method(name: str, cap: Cap | None = None) -> ComparisonRow:
-    """Return the row of a method with its default settings."""
-    return ComparisonRow(name=name if cap is None else f"{name}_capped", method=name, settings={}, cap=cap)
-
-
-def variant(name: str, base: str = "adapt", **settings: Any) -> ComparisonRow:
-    """Return a row with its own settings; `__` stands for a dot."""
-    return ComparisonRow(
-        name=name, method=base, settings={key.replace("__", "."): value for key, value in settings.items()}
-    )
 
 
 VECTORS = [
@@ -199,99 +159,30 @@ EXPERIMENTS = {
 """Name -> experiment, the most important first."""
 
 
-def result_of(name: str) -> Path:
-    """Return the path of an experiment's records."""
-    return RESULTS / f"mini-liit-{name}.json"
+def suite() -> Suite:
+    """Return the experiments with the places of their results."""
+    return Suite(
+        prefix="mini-liit",
+        experiments=EXPERIMENTS,
+        results=RESULTS,
+        config_for=lambda experiment, data, seed, overrides, method: prepare(
+            experiment.stream, data, seed, overrides, method=method
+        ),
+    )
 
 
 def run(
     name: str, out: Path, *, workers: int | None, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None
 ) -> Path:
-    """Run what an experiment's result lacks, limited to `rows` and `seeds` if given; return the result's path."""
-    experiment, result, folder = EXPERIMENTS[name], result_of(name), out / name
-    recorded = _recorded(name)
-    have = {(record.name, record.seed) for record in recorded}
-    lacking = [
-        (row, seed)
-        for seed in experiment.seeds
-        for row in experiment.rows
-        if (row.name, seed) not in have
-        if (rows is None or row.name in rows) and (seeds is None or seed in seeds)
-    ]
-    if not lacking and result.exists() and len(read_records(result).records) == len(recorded):
-        return result
-    its_seeds = list(dict.fromkeys(seed for _, seed in lacking))
-    planned = [one for one in _planned(experiment, its_seeds, folder) if (one.row, one.seed) in lacking]
-    check_plan(planned)
-    print(f"{name}: {len(planned)} runs of {len(experiment.seeds) * len(experiment.rows)}", flush=True)
-    order = [row.name for row in experiment.rows]
-    with lock.held(folder):
-
-        def save() -> None:
-            new = [record for one in planned if (record := _record(one, experiment)) is not None]
-            text = records_text(environment(threads_per_run=THREADS_PER_RUN, gpu=gpu()), [*recorded, *new], order)
-            store.write_text_whole(result, text)
-
-        cache = StageCache(folder / "shared")
-        run_planned(planned, progress=make_progress(), num_workers=workers, cache=cache, on_finished=save)
-        save()
-    return result
-
-
-def _recorded(name: str) -> list[RunRecord]:
-    """Return an experiment's records, and records of the same row on the same stream from other experiments."""
-    mine = EXPERIMENTS[name]
-    found: dict[tuple[str, int], RunRecord] = {}
-    for other, theirs in EXPERIMENTS.items():
-        alike = (theirs.stream, theirs.settings, theirs.cap) == (mine.stream, mine.settings, mine.cap)
-        path = result_of(other)
-        if not (alike and path.exists()):
-            continue
-        shared = {row.name for row in mine.rows if row in theirs.rows}
-        records = [one for one in read_records(path).records if one.name in shared and one.seed in mine.seeds]
-        found |= {(record.name, record.seed): record for record in records}
-    return list(found.values())
-
-
-def _planned(experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
-    overrides = [f"{key}={value}" for key, value in experiment.settings.items()]
-    return plan(
-        experiment.rows,
-        seeds,
-        lambda seed, method: prepare(experiment.stream, folder / "data", seed, overrides, method=method),
-        lambda row, seed: folder / row.name / f"seed-{seed}",
-        cap=experiment.cap,
-    )
-
-
-def _record(planned: PlannedRun, experiment: Experiment) -> RunRecord | None:
-    """Return the record of a finished run; None of an unfinished one."""
-    one = Run.open(planned.folder)
-    if one.num_finished < len(one.config.stream):
-        return None
-    return record_of(one, name=planned.row.name, settings=planned.row.changes, stream=experiment.stream)
+    """Run what an experiment's result lacks, as `Suite.run`; return the result's path."""
+    return suite().run(name, out, workers=workers, rows=rows, seeds=seeds)
 
 
 def main() -> None:
     """Run the named experiments, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help=f"some of: {', '.join(EXPERIMENTS)}")
-    parser.add_argument("--out", type=Path, default=Path("runs/mini-liit"), help="folder for data and run folders")
-    parser.add_argument("--rows", nargs="+", help="run only these rows; default: all that are missing")
-    parser.add_argument("--seeds", nargs="+", type=int, help="run only these seeds")
-    parser.add_argument("--workers", type=int, default=None, help="number of parallel runs; default: one per core")
-    args = parser.parse_args()
-    unknown = [name for name in args.names if name not in EXPERIMENTS]
-    if unknown:
-        sys.exit(f"unknown experiments: {', '.join(unknown)}; known: {', '.join(EXPERIMENTS)}")
-    names = args.names or list(EXPERIMENTS)
-    for name in names:
-        known = [row.name for row in EXPERIMENTS[name].rows]
-        if strange := set(args.rows or ()).difference(known):
-            sys.exit(f"{name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(known)}")
-    for name in names:
-        result = run(name, args.out, workers=args.workers, rows=args.rows, seeds=args.seeds)
-        print(f"written to {result}", flush=True)
+    add_options(parser, list(EXPERIMENTS), "runs/mini-liit")
+    run_named(suite(), parser.parse_args(), list(EXPERIMENTS))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from adaptinf.demo.mixture import LIIT
 from adaptinf.pipeline import run_all
 from adaptinf.results.records import read_records
 from adaptinf.runs import Run
-from benchmarks import mini_liit
+from benchmarks import experiments, mini_liit
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -94,7 +94,7 @@ def test_the_mini_liit_benchmark_runs_what_its_result_lacks(tmp_path: Path, monk
             ran.append(one.row.name)
             run_all(Run.create(one.folder, one.config))
 
-    monkeypatch.setattr(mini_liit, "run_planned", in_process)
+    monkeypatch.setattr(experiments, "run_planned", in_process)
     result = mini_liit.run("main", tmp_path / "runs", workers=1)
     assert [record.name for record in read_records(result).records] == ["random_replay"]
     monkeypatch.setitem(mini_liit.EXPERIMENTS, "main", replace(experiment, rows=rows))
