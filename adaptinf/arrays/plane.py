@@ -5,6 +5,7 @@ Shapes: N samples, D vector dims.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +76,10 @@ def _components(vectors_ND: np.ndarray, rows: np.ndarray, count: int, seed: int)
     drawn = rows[np.sort(np.argsort(number_keys(len(rows), seed, "plane"))[:FIT_ROWS])]
     wanted = min(count, vectors_ND.shape[1], len(drawn))
     pca = PCA(n_components=wanted, svd_solver="randomized", random_state=seed % 2**32)
-    pca.fit(np.asarray(vectors_ND[drawn], dtype=np.float32))
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # shares of a variance that is zero, where all vectors are equal
+        pca.fit(np.asarray(vectors_ND[drawn], dtype=np.float32))
     size = max(1, BLOCK_BYTES // (4 * vectors_ND.shape[1]))
     found = [
         pca.transform(np.asarray(vectors_ND[rows[at : at + size]], dtype=np.float32))
@@ -94,7 +98,7 @@ def _by_umap(components_NC: np.ndarray, seed: int) -> np.ndarray:
 
     start = components_NC[:, :2] * (10.0 / max(float(np.abs(components_NC[:, :2]).max()), 1e-12))
     # One thread, as it must be for a seed to have an effect.
-    made = UMAP(
-        n_neighbors=NUM_NEIGHBOURS, min_dist=MIN_DISTANCE, init=start, random_state=seed % 2**32, n_jobs=1
-    ).fit_transform(components_NC)
+    umap = UMAP(n_neighbors=NUM_NEIGHBOURS, min_dist=MIN_DISTANCE, init=start, random_state=seed % 2**32, n_jobs=1)
+    with warnings.catch_warnings(action="ignore"):  # of groups that are not connected, which the map shows
+        made = umap.fit_transform(components_NC)
     return np.asarray(made, dtype=np.float32)

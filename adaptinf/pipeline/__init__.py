@@ -24,7 +24,7 @@ from adaptinf.executors.processes import open_readers
 from adaptinf.pipeline.choosing import choose, prune_pool
 from adaptinf.pipeline.gating import settle
 from adaptinf.pipeline.learning import learn, test_model
-from adaptinf.pipeline.mapping import is_installed, make_map
+from adaptinf.pipeline.mapping import is_installed, try_map
 from adaptinf.pipeline.measuring import check_dataset, drop_old_arrays, find_clusters, measure, needs_features
 from adaptinf.pipeline.watched import with_model
 from adaptinf.runs import BASE_STEP, Run
@@ -147,7 +147,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
     run.once(step, SavedPruning, lambda _: prune_pool(run, step, pool, features, clusters, is_usable, executor))
     # Of the runs of a comparison few are looked at; `adaptinf view` makes the map of those that are.
     if run.cache is None and is_installed():
-        make_map(run, step)
+        try_map(run, step)
     drop_old_arrays(run, step)
 
 

@@ -27,6 +27,17 @@ def make_map(run: Run, step: int) -> SampleMap | None:
     return run.once(step, SampleMap, lambda _: compute_map(run, step))
 
 
+def try_map(run: Run, step: int) -> None:
+    """Make the map of a step if it has none; where that fails it is said, and the run goes on."""
+    try:
+        make_map(run, step)
+    except Exception as error:
+        # UMAP compiles itself, and may fail in ways of its own on a machine. No stage reads the map, so no failure of
+        # it is worth the end of a run; `adaptinf view` tries again, and there the failure ends the command.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        run.progress.note(f"warning: the map of step {step} was not made ({reason}); adaptinf view tries it again")
+
+
 def can_be_made(run: Run, step: int) -> bool:
     """Tell whether a step has what a map is made from."""
     return run.has(step, Features, Clusters) and (run.stage_folder(step, Features) / Features.VECTORS).exists()

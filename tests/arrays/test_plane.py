@@ -63,6 +63,11 @@ def test_without_umap_or_with_too_many_rows_principal_components_are_shown_and_i
     assert on_plane(vectors, seed=0).why == "as 60 vectors are too many for UMAP"
 
 
+def test_equal_vectors_lie_on_one_point():
+    places = on_plane(np.ones((12, 6), np.float16), seed=0).places
+    assert np.isfinite(places).all() and np.ptp(places) < 1e-5
+
+
 @pytest.mark.slow
 def test_umap_places_groups_apart_and_a_seed_gives_the_same_places():
     pytest.importorskip("umap")

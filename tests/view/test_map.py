@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from adaptinf import api
 from adaptinf.data import Features, SampleMap
-from adaptinf.pipeline.mapping import make_map
+from adaptinf.pipeline import mapping
+from adaptinf.pipeline.mapping import make_map, try_map
+from adaptinf.progress import Silent
 from tests.helpers.run_folders import run_folder
 
 MATRIX = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
@@ -43,3 +47,20 @@ def test_verify_knows_the_map_and_names_the_command_that_makes_it_again(tmp_path
     path.write_bytes(content)
     (damage,) = [one for one in api.verify(run.folder).damaged if one.path == path]
     assert "the map of step 1" in damage.loses and f"adaptinf view {run.folder} --step 1" in damage.way_out
+
+
+def test_a_map_that_cannot_be_made_is_said_and_ends_no_run(tmp_path, monkeypatch):
+    run = run_folder(tmp_path / "run", "adapt", MATRIX)
+    said: list[str] = []
+
+    class Noted(Silent):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    def fails(*_, **__):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(mapping, "on_plane", fails)
+    try_map(replace(run, progress=Noted()), 1)
+    (line,) = said
+    assert "the map of step 1 was not made (no compiler here)" in line and not run.has(1, SampleMap)
