@@ -101,6 +101,11 @@ def replayed(base: str, share: float | None) -> ComparisonRow:
     return method(base) if share is None else variant(f"{base}-{share:g}", base, selection__replay_share=share)
 
 
+def gated(base: str, max_drop: float) -> ComparisonRow:
+    """Return the row of a method whose steps are rolled back where a skill loses more than `max_drop` points."""
+    return variant(f"{base}-rollback", base, evaluation_gate__max_drop=max_drop, evaluation_gate__action="rollback")
+
+
 EXPERIMENTS = {
     "main": Experiment(
         stream="mini-liit-quick",
@@ -142,6 +147,11 @@ EXPERIMENTS = {
         stream="mini-liit-quick",
         seeds=range(5),
         rows=[replayed(base, share) for base in ("random_replay", "adapt_plus") for share in SHARES],
+    ),
+    "gate": Experiment(
+        stream="mini-liit-quick",
+        seeds=range(5),
+        rows=[method("sequential"), gated("sequential", 3.0)],
     ),
     "full": Experiment(
         stream="mini-liit",

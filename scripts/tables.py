@@ -1,8 +1,8 @@
 """Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
 
 In a page, a table is marked by `<!-- table: main short -->` and `<!-- end of table -->`: the name of an experiment and
-the form, which is `short` or `long` (as from `adaptinf compare`), `clusters`, `forgetting` or `cost`. An example of a
-table of some rows and seeds that is compared with another row than random replay:
+the form, which is `short` or `long` (as from `adaptinf compare`), `clusters`, `forgetting`, `cost` or `gate`. An
+example of a table of some rows and seeds that is compared with another row than random replay:
 `<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
 """
 
@@ -116,6 +116,18 @@ def cost_table(saved: SavedComparison, _: str | None) -> str:
     return markdown_table([head, *rows])
 
 
+def gate_table(saved: SavedComparison, _: str | None) -> str:
+    """Return how many steps the gate has rolled back in each run, and what the newest accepted model can do."""
+    columns = [COLUMN[field] for field in ("macro", "rare", "forgetting_signed")]
+    rows = [["method", "seeds", "steps", "rolled back in each run", *(column.heading for column in columns)]]
+    for name, records in _by_row(saved):
+        members = [summarise(record) for record in records]
+        steps = ", ".join(sorted({str(len(record.steps)) for record in records}))
+        undone = ", ".join(str(len(record.rejected)) for record in sorted(records, key=lambda one: one.seed))
+        rows.append([name, str(len(records)), steps, undone, *(cell(column, members) for column in columns)])
+    return markdown_table(rows)
+
+
 def _by_row(saved: SavedComparison) -> list[tuple[str, list[RunRecord]]]:
     """Return the rows that have runs, in order, with their runs."""
     found = [(name, [record for record in saved.records if record.name == name]) for name in saved.rows]
@@ -135,6 +147,7 @@ FORMS: dict[str, Callable[[SavedComparison, str | None], str]] = {
     "clusters": clusters_table,
     "forgetting": forgetting_table,
     "cost": cost_table,
+    "gate": gate_table,
 }
 """Form of a table -> function that writes it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -55,3 +56,13 @@ def test_a_committed_result_holds_runs_of_its_experiment(path: Path) -> None:
         assert record.stream == experiment.stream and record.seed in experiment.seeds
         assert record.settings == settings[record.name]
         assert record.made_by["git_sha"] and all(items.scores.size for items in record.items.values())
+
+
+def test_a_table_of_the_gate_counts_the_steps_that_were_rolled_back() -> None:
+    saved = read_records(RESULTS / "mini-liit-main.json")
+    mine = [one for one in saved.records if one.name == "sequential" and one.seed in (0, 1)]
+    last = len(mine[0].matrix) - 1
+    mine = [mine[1], dataclasses.replace(mine[0], rejected=(2, last))]
+    made = tables.gate_table(saved._replace(rows=["sequential"], records=mine), None)
+    undone = {record.seed: len(record.rejected) for record in mine}
+    assert f"| sequential | 2 | {last} | {undone[0]}, {undone[1]} |" in made and set(undone.values()) == {0, 2}
