@@ -16,6 +16,7 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.errors import ConfigError, ModelError
+from adaptinf.extraction.refresh import plan
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
 from adaptinf.models.blocks import lora_targets
@@ -27,6 +28,7 @@ from adaptinf.report.facts import gather
 from adaptinf.results.recording import record_of
 from adaptinf.runs import STAGES, Run, learners, preflight
 from adaptinf.runs.learners import learner_after, learner_before
+from adaptinf.runs.sample_history import history_of
 from adaptinf.runs.status import status_of
 from adaptinf.selection import Traits
 from adaptinf.storage import tables
@@ -194,7 +196,7 @@ def test_sequential_does_not_learn_older_data_again_where_nothing_is_new(tmp_pat
 
 WHOLE_STEPS = (
     "adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle", "semdedup_random",
-    "dbp", "coincide", "grand_top",
+    "dbp", "coincide", "grand_top", "visnec", "bandit_replay_like",
 )  # fmt: skip
 """Methods that take a whole step below; the others differ from one of them in the scorer or sampling only."""
 
@@ -221,6 +223,40 @@ def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_p
         other = dataclasses.replace(made, config=made.config.model_copy(update={"selection": settings}))
         chosen = choosing.choose(other, 0, pool, features, clusters, np.ones(len(pool), dtype=bool))
         assert len(set(chosen.ids)) == (10 if method == "multitask" else 4), method
+
+
+def test_methods_that_replay_by_history_get_what_the_steps_before_trained_on_and_measured(
+    two_datasets, tmp_path, monkeypatch
+):
+    # Everything else of a small pool would be measured anew, to see how far the model has moved.
+    monkeypatch.setattr(plan, "CONTROL_ROWS", 2)
+    datasets = [*two_datasets, write_dataset(tmp_path, "three", rows(8, word="part"))]
+    # The model hardly moves, so that measurements are carried over.
+    changes = {"extraction": {"refresh": "new"}, "pruning": {"cap": "none"}, "training": {"learning_rate": 1e-7}}
+    made = run(tmp_path, datasets, selection={"method": "sure_like", "budget": 6}, **changes)
+    ids = made.pool(2).ids
+    history = history_of(made, 2, ids, ["perplexity"])
+    for step in (0, 1):
+        assert sorted(ids[history.trained[:, step]]) == sorted(selected(made, step))
+        features = made.load(step, Features)
+        measured = dict(zip(features.ids, features.scores["perplexity"], strict=True))
+        own = dict(zip(features.ids, features.steps_measured_at(step) == step, strict=True))
+        expected = [measured[id] if own.get(id) else np.nan for id in ids]
+        np.testing.assert_array_equal(history.scores["perplexity"][:, step], expected)
+    assert not made.load(1, Features).steps_measured_at(1).all(), "something was carried over"
+    # Of dataset one and two, those of the highest loss when they arrived.
+    old = [id for id in selected(made, 2) if not id.startswith("three/")]
+    for step, name in enumerate(("one", "two")):
+        losses = {id: history.scores["perplexity"][row, step] for row, id in enumerate(ids) if id.startswith(name)}
+        taken = [id for id in old if id.startswith(name)]
+        assert set(taken) == set(sorted(losses, key=lambda id: -losses[id])[: len(taken)]) and taken
+
+
+def test_a_method_whose_scores_must_be_of_one_step_is_refused_with_refresh(two_datasets, tmp_path):
+    changes = {"selection": {"method": "bandit_replay_like"}, "extraction": {"refresh": "new"}}
+    config = configuration.load(write_stream(tmp_path / "s.yaml", two_datasets, **changes))
+    with pytest.raises(ConfigError, match=r"extraction.refresh=new: the selector bandit_replay_like needs all samples"):
+        preflight.check(config, whole_stream=True)
 
 
 def test_options_of_the_method_come_from_the_stream(two_datasets, tmp_path):

@@ -16,6 +16,7 @@ from adaptinf.registry import load_plugins, scope, scorer, selector
 from adaptinf.selection import Candidates, Choice, Restricting, select
 from adaptinf.selection.inputs import gather
 from adaptinf.selection.interface import INPUTS
+from tests.helpers.toy_scores import toy_history
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_selector.py"
 METHODS = [*selector.names(), "largest"]
@@ -42,6 +43,7 @@ def toy_inputs(num_rows: int = SIZE) -> dict[str, Any]:
         "distances": rng.random(num_rows),
         "arrived": np.zeros(num_rows, dtype=int),
         "skills": np.array(["see", "read", "count"], dtype=object)[np.arange(num_rows) % 3],
+        "history": toy_history(np.zeros(num_rows, dtype=int), SCORERS, num_steps=2),
         "ids": np.array([f"toy/{i}" for i in range(num_rows)], dtype=object),
     }
 
@@ -52,7 +54,8 @@ def run(method: str, inputs: dict[str, Any], budget: int, seed: int = 0) -> Sele
 
 def take(inputs: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
     scores = {name: score[rows] for name, score in inputs["scores"].items()}
-    return {name: scores if name == "scores" else values[rows] for name, values in inputs.items()}
+    own = {"scores": scores, "history": inputs["history"].take(rows)}
+    return {name: own[name] if name in own else values[rows] for name, values in inputs.items()}
 
 
 @pytest.mark.parametrize("method", METHODS)

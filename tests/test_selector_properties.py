@@ -18,6 +18,7 @@ from adaptinf.selection.inputs import gather
 from adaptinf.selection.interface import INPUTS
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.selection.sampling import SAMPLERS
+from tests.helpers.toy_scores import toy_history
 
 METHODS = selector.names()
 SCORERS = scorer.names()
@@ -76,6 +77,7 @@ def cases(draw: st.DrawFn) -> Case:
         "skills": rng.choice(["see", "read", ""], num_rows).astype(object),
         "centers": rng.standard_normal((8, 4)),
     }
+    inputs["history"] = toy_history(inputs["arrived"], SCORERS, num_steps=2, seed=num_rows)
     # A pool of which nobody knows a skill is refused by `oracle`, which is another test.
     inputs["skills"][:1] = "see"
     # A third of all cases for the method with the most ways to go wrong.
@@ -87,8 +89,10 @@ def cases(draw: st.DrawFn) -> Case:
 
 def run(case: Case, order: np.ndarray) -> Any:
     mixed: dict[str, Any] = {
-        name: values if name in ("centers", "scores") else values[order] for name, values in case.inputs.items()
+        name: values if name in ("centers", "scores", "history") else values[order]
+        for name, values in case.inputs.items()
     }
+    mixed["history"] = case.inputs["history"].take(order)
     mixed["scores"] = {name: score[order] for name, score in case.inputs["scores"].items()}
     return select(**mixed, budget=case.budget, method=case.method, seed=case.seed, **case.options)
 

@@ -12,8 +12,10 @@ from adaptinf.pool.id_lists import named
 from adaptinf.pruning import prune
 from adaptinf.runs import Run
 from adaptinf.runs.composition import composition_of, kept_arrivals, notes
+from adaptinf.runs.sample_history import history_of
 from adaptinf.selection import select, traits_of, with_options
 from adaptinf.selection.composition import among
+from adaptinf.selection.traits import history_scores
 from adaptinf.words import counted
 
 
@@ -22,7 +24,7 @@ def choose(
 ) -> Selection:
     """Choose what to train on among the usable samples of the pool."""
     settings = run.settings.selection
-    needs = with_options(settings.method, run.selection_options).needs
+    method, needs = settings.method, with_options(settings.method, run.selection_options).needs
     rows = slice(None) if is_usable.all() else np.flatnonzero(is_usable)
     composition = composition_of(run, step, pool, is_usable)
     if unusable := pool.ids[kept_arrivals(pool, step) & ~is_usable].tolist():
@@ -40,6 +42,7 @@ def choose(
         centers=None if clusters is None else clusters.centers,
         distances=None if clusters is None else clusters.distances[rows],
         arrived=pool.arrived[rows],
+        history=history_of(run, step, pool.ids[rows], history_scores(method)) if "history" in needs else None,
         skills=pool.skills[rows] if np.any(pool.skills != "") else None,
         current_step=step,
         composition=None if composition is None else among(composition, is_usable),

@@ -41,6 +41,7 @@ WAY_OUT = {
     "distances": "give --vectors FILE.npy",
     "arrived": "give a column `arrived` with the step at which each sample arrived",
     "skills": "give a column `skill`",
+    "history": "only the steps of a run know it",
 }
 """Input that a method needs -> what to do if it is missing."""
 

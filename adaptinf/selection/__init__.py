@@ -18,6 +18,7 @@ from adaptinf.arrays.budgets import allocate, checked_count
 from adaptinf.data import Replay, SelectedPart, Selection
 from adaptinf.errors import AdaptError, ConfigError
 from adaptinf.selection.composition import Composition, compose
+from adaptinf.selection.history import History
 from adaptinf.selection.inputs import gather, text_skills
 from adaptinf.selection.interface import Candidates, Choice, ClusterRank, Ranking, Restricting, Selector
 from adaptinf.selection.options import known_options, with_options
@@ -31,6 +32,7 @@ __all__ = [
     "Choice",
     "ClusterRank",
     "Composition",
+    "History",
     "Ranking",
     "Restricting",
     "Selector",
@@ -64,6 +66,7 @@ def select(
     distances: Any = None,
     arrived: Any = None,
     skills: Any = None,
+    history: History | None = None,
     current_step: int | None = None,
     composition: Composition | None = None,
     **options: Any,
@@ -86,6 +89,7 @@ def select(
         distances: N distances to the own center.
         arrived: N steps at which the samples joined the pool.
         skills: N names of true skills, None or empty where unknown.
+        history: what earlier steps know of the N samples.
         current_step: the step that selects; None: that of the newest sample.
         composition: parts of the rows with a budget each, inside of which the method chooses; None: it chooses among
             all rows, `budget` of them. With parts, their budgets count instead.
@@ -107,6 +111,7 @@ def select(
         "distances": distances,
         "arrived": arrived,
         "skills": text_skills(skills),
+        "history": history,
     }
     _check_needs(method, chooser, inputs)
     candidates, order = gather(ids, inputs, seed, needs=chooser.needs, current_step=current_step)

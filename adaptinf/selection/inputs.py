@@ -14,6 +14,7 @@ from adaptinf.arrays.mapped import taken
 from adaptinf.arrays.seeded import checked_ids, hash_ids, id_order
 from adaptinf.arrays.tiles import as_array, as_rows
 from adaptinf.errors import DataError
+from adaptinf.selection.history import History, checked_history
 from adaptinf.selection.interface import Candidates
 from adaptinf.storage.tables import text_array
 
@@ -45,6 +46,7 @@ def gather(
         "distances": _in_order(inputs["distances"], "distances", order),
         "vectors": _rows(inputs, "vectors", order, needs),
         "embeddings": _rows(inputs, "embeddings", order, needs),
+        "history": _history(inputs, order, needs),
         "centers": None if inputs["centers"] is None else as_rows(inputs["centers"], "centers"),
     }
     found = Candidates(ids=ordered, hashes=hash_ids(ordered), seed=seed, current_step=current_step, **columns)
@@ -75,6 +77,14 @@ def _whole(inputs: Mapping[str, Any], name: str, order: np.ndarray) -> np.ndarra
     if column.size and column.dtype.kind not in "iu":
         raise DataError(f"{name} have dtype {column.dtype}; give whole numbers")
     return column.astype(np.int64)
+
+
+def _history(inputs: Mapping[str, Any], order: np.ndarray, needs: Collection[str]) -> History | None:
+    history = inputs["history"] if "history" in needs else None
+    if history is None:
+        return None
+    checked = checked_history(history, len(order))
+    return checked if _in_place(order) else checked.take(order)
 
 
 def _rows(inputs: Mapping[str, Any], name: str, order: np.ndarray, needs: Collection[str]) -> np.ndarray | None:

@@ -26,9 +26,12 @@ import numpy as np
 
 from adaptinf.arrays.mapped import taken
 from adaptinf.arrays.seeded import derive_seed, seeded_keys
+from adaptinf.selection.history import History
 from adaptinf.storage.tables import Columns, text_array
 
-INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances", "arrived", "skills"})
+INPUTS = frozenset(
+    ["scores", "labels", "vectors", "embeddings", "centers", "distances", "arrived", "skills", "history"]
+)
 """Everything that a selector may name in `needs`."""
 
 
@@ -69,6 +72,8 @@ class Candidates:
     """N distances to the own center."""
     centers: np.ndarray | None = None
     """K x D, one row a cluster; not per sample."""
+    history: History | None = None
+    """What earlier steps know of each sample; None unless `needs` names it."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,6 +95,8 @@ class Candidates:
             value = getattr(self, part.name)
             if isinstance(value, np.ndarray) and part.name != "centers":
                 parts[part.name] = value[rows] if value.ndim == 1 else taken(value, rows)
+        if self.history is not None:
+            parts["history"] = self.history.take(rows)
         return replace(self, **parts)
 
 

@@ -63,6 +63,15 @@ def auto_settings(method: str) -> Mapping[str, Any]:
     return {**PAPER_SETTINGS, **getattr(entry, "auto_settings", getattr(entry, "wishes", {}))}
 
 
+def history_scores(method: str) -> tuple[str, ...]:
+    """Return the scores of earlier steps that a method chooses by: its class variable `history_scores`, or none.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    return tuple(getattr(selector[method], "history_scores", ()))
+
+
 def allowed_settings(method: str) -> Mapping[str, tuple[Any, ...]]:
     """Return the settings that a method works with only some values of: `section.key` -> these values.
 

@@ -1,9 +1,12 @@
-"""Ids and made-up scores of a toy pool."""
+"""Ids, made-up scores and a made-up history of a toy pool."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from adaptinf.selection.history import History
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 
 
@@ -17,3 +20,12 @@ def toy_scores(num_rows: int, seed: int = 0, missing: float = 0.0) -> dict[str, 
     for score in scores.values():
         score[rng.random(num_rows) < missing] = rng.choice([np.nan, np.inf, -np.inf])
     return scores
+
+
+def toy_history(arrived: np.ndarray, scorers: Iterable[str], *, num_steps: int, seed: int = 0) -> History:
+    """Return a history in which no step knows samples that arrived later, and one measurement in ten is missing."""
+    rng = np.random.default_rng(seed)
+    shape = (len(arrived), num_steps)
+    known = np.asarray(arrived)[:, None] <= np.arange(num_steps)
+    scores = {name: np.where(known & (rng.random(shape) < 0.9), rng.random(shape), np.nan) for name in scorers}
+    return History(steps=np.arange(num_steps), trained=known & (rng.random(shape) < 0.4), scores=scores)

@@ -64,7 +64,17 @@ def test_it_is_clustering_and_selection_on_the_same_arrays(files: dict[str, Path
     assert chosen.info["options"] == ({"scorers": list(PAPER_SCORERS)} if method == "adapt" else {})
 
 
-@pytest.mark.parametrize("method", registry.selector.names())
+OF_RUNS = frozenset({"history"})
+"""Inputs that only a run has."""
+METHODS = [name for name in registry.selector.names() if not OF_RUNS & registry.selector[name].needs]
+
+
+def test_a_method_that_needs_a_run_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"mssr_like needs arrived and history: give a column `arrived`"):
+        choose(Request(**files, budget=5, method="mssr_like"))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_chooses_from_files(files: dict[str, Path], tmp_path: Path, method: str) -> None:
     columns = pq.read_table(files["scores"]).to_pydict()
     columns |= {name: [float(i) for i in range(NUM_ROWS)] for name in registry.scorer.names() if name not in columns}
