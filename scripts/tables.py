@@ -1,9 +1,11 @@
-"""Write the tables of README and docs from the committed results of `benchmarks.mini_liit`, or compare with --check.
+"""Write the tables of README and docs from the committed results of benchmarks, or compare with --check.
 
 In a page, a table is marked by `<!-- table: main short -->` and `<!-- end of table -->`: the name of an experiment and
 the form, which is `short` or `long` (as from `adaptinf compare`), `clusters`, `forgetting`, `cost` or `gate`. An
 example of a table of some rows and seeds that is compared with another row than random replay:
-`<!-- table: variants short seeds 5 6 against adapt of dbp -->`.
+`<!-- table: variants short seeds 5 6 against adapt of dbp -->`. An experiment of `benchmarks.mini_liit` has its name
+alone, one of `benchmarks.real_text` begins with `real-text-`. `<!-- table: clusters-real-text agreement -->` and
+`wordings` are the forms of what `benchmarks.real_text clusters` has measured.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ from adaptinf.results.markdown import long_table, markdown_table, short_table
 from adaptinf.results.records import RunRecord, SavedComparison, read_records
 from adaptinf.results.summary import summarise
 from adaptinf.results.table import results_table
+from benchmarks.real_text import agreement_tables as agreement
+from benchmarks.real_text.agreement_tables import AGREEMENT_FORMS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+MINI_LIIT, REAL_TEXT = "mini-liit-", "real-text-"
+"""First parts of the names of results."""
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKED = re.compile(
     r"(?P<begin><!-- table: (?P<name>[\w-]+) (?P<form>\w+)"
@@ -48,7 +54,9 @@ def table(
     name: str, form: str, *, baseline: str | None = None, rows: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> str:
     """Return the table of an experiment, or of some of its rows and seeds, with the source of its numbers."""
-    path = RESULTS / f"mini-liit-{name}.json"
+    if form in AGREEMENT_FORMS:
+        return agreement.table(RESULTS / f"{name}.json", form)
+    path = RESULTS / f"{name if name.startswith(REAL_TEXT) else MINI_LIIT + name}.json"
     saved = read_records(path)
     if strange := {*rows, *([baseline] if baseline else [])}.difference(saved.rows):
         sys.exit(f"{path.name} has no row {', '.join(sorted(strange))}; its rows: {', '.join(saved.rows)}")
@@ -157,9 +165,11 @@ def _source(path: Path, saved: SavedComparison) -> str:
     streams = ", ".join(sorted({record.stream for record in saved.records}))
     models = ", ".join(sorted({record.model for record in saved.records}))
     commits = ", ".join(sorted({str(record.made_by.get("git_sha"))[:7] for record in saved.records}))
+    name = path.stem.removeprefix(MINI_LIIT).removeprefix(REAL_TEXT)
+    made_by = f"real_text run {name}" if path.stem.startswith(REAL_TEXT) else f"mini_liit {name}"
     return (
         f"Records: `benchmarks/results/{path.name}` ({len(saved.records)} runs of {streams}; bases {models}), made by "
-        f"`python -m benchmarks.mini_liit {path.stem.removeprefix('mini-liit-')}` on {around['processor']}, "
+        f"`python -m benchmarks.{made_by}` on {around['processor']}, "
         f"{around['cores']} cores, {around['threads_per_run']} thread per run, Python {around['python']}, torch "
         f"{around['torch']}, transformers {around['transformers']}, commits {commits}."
     )
