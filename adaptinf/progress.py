@@ -23,6 +23,10 @@ class Bar(Protocol):
         """Report the seconds that the stage took in another process, whose messages may arrive late."""
         ...
 
+    def loss(self, step: int, value: float) -> None:
+        """Report the training loss that was logged at an optimiser step."""
+        ...
+
 
 class Progress(Protocol):
     """Shows stages and single lines of text."""
@@ -44,6 +48,9 @@ class _NoBar:
         """Do nothing."""
 
     def took(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def loss(self, step: int, value: float) -> None:
         """Do nothing."""
 
 

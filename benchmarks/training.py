@@ -218,6 +218,9 @@ class Ticks(Silent):
     def took(self, seconds: float) -> None:
         """Do nothing."""
 
+    def loss(self, step: int, value: float) -> None:
+        """Do nothing."""
+
 
 def _ours(learner: Learner, rows: Sequence[Row], *, packing: bool = False) -> Times:
     """Train with the built-in trainer."""

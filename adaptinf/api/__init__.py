@@ -11,7 +11,7 @@ from adaptinf.api.changes import accept, relocate
 from adaptinf.api.checking import verify
 from adaptinf.api.comparing import compare, demo
 from adaptinf.api.results import exclude, explain, explain_test, export, export_model, report, restore, withdraw
-from adaptinf.api.running import add, init, run, status, step
+from adaptinf.api.running import add, init, run, status, step, watch
 from adaptinf.api.tools import doctor, inspect, list_plugins, select, validate
 from adaptinf.api.viewing import export_view, view, view_live
 
@@ -42,6 +42,7 @@ __all__ = [
     "verify",
     "view",
     "view_live",
+    "watch",
     "withdraw",
 ]
 

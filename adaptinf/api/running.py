@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from adaptinf.words import counted
 
 if TYPE_CHECKING:
     from adaptinf.config import Overrides, RunConfig
+    from adaptinf.live import Look
     from adaptinf.results.outcomes import RunResult
     from adaptinf.runs import Run
     from adaptinf.runs.status import Status
@@ -81,6 +82,7 @@ def run(
         GateStopped: a skill has lost too much (`evaluation_gate`); the report is written.
     """
     from adaptinf.runs import Run, preflight, unchecked
+    from adaptinf.runs.beating import beating
     from adaptinf.storage import lock
 
     config = _config_of(stream, settings)
@@ -96,7 +98,7 @@ def run(
         _check_moved(prepared)
         prepared.record_config()
         first = prepared.num_finished
-        with unchecked.reading("run", prepared, verify=verify):
+        with beating(prepared) as prepared, unchecked.reading("run", prepared, verify=verify):
             _run_steps(prepared)
             return _result(prepared, first, notes)
 
@@ -205,6 +207,7 @@ def step(folder: PathLike, *, verify: bool = True, progress: Progress | None = N
         GateStopped: a skill has lost too much (`evaluation_gate`); the report is written.
     """
     from adaptinf.runs import Run, preflight, unchecked
+    from adaptinf.runs.beating import beating
     from adaptinf.runs.expected import missing
 
     progress = progress or Silent()
@@ -216,7 +219,7 @@ def step(folder: PathLike, *, verify: bool = True, progress: Progress | None = N
             )
         preflight.check(opened.config, whole_stream=False, folder=opened.folder)
         notes = _noted(preflight.unused(opened.config), progress)
-        with unchecked.reading("step", opened, verify=verify):
+        with beating(opened) as opened, unchecked.reading("step", opened, verify=verify):
             _run_steps(opened, number + 1)
             return _result(opened, number, notes)
 
@@ -301,3 +304,26 @@ def status(folder: PathLike) -> Status:
     from adaptinf.runs.status import status_of
 
     return status_of(Run.open(Path(folder)))
+
+
+def watch(folder: PathLike, *, every: float = 2.0) -> Iterator[Look]:
+    """Yield the state of a run, again and again until no process works on it; the last one says how it is then.
+
+    A look every two seconds costs the run nothing: files of its folder are read, most of them only when a stage has
+    begun or ended.
+
+    Args:
+        folder: the run folder.
+        every: seconds between two looks.
+
+    Raises:
+        ConfigError: there is no such run, or `every` is not above 0.
+        StoreError: a file of it is damaged.
+    """
+    from adaptinf.live import watch as looks_of
+    from adaptinf.runs import Run
+
+    if not every > 0:
+        raise ConfigError(f"every={every!r} must be above 0: seconds between two looks")
+    Run.open(Path(folder))
+    return looks_of(Path(folder), every)

@@ -134,10 +134,10 @@ GATE_SAYS = {
 
 def _state_line(found: Status) -> str:
     """Return what happens to the run now; the word that begins the line is one that scripts may look for."""
-    if found.state == "running":
-        return f"running: process {found.process or 'unknown'}"
+    if found.state == "running" or found.activity.state == found.state:
+        return found.activity.line(found.way_on)
     if found.state == "stopped":
-        return "stopped in the middle of a step, nobody works on it: repeat the command to resume"
+        return f"stopped in the middle of a step, nobody works on it: `{found.way_on}` goes on"
     if found.state == "held":
         step = next(step.step for step in found.steps if step.gate == "stopped")
         return (

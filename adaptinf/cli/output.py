@@ -47,6 +47,15 @@ def say_json(value: Any) -> None:
     _write(json_escaped(as_json_text(value), kept="\n") + "\n")
 
 
+def say_json_line(value: Any) -> None:
+    """Print a value as JSON on one line, escaped like `say_json`."""
+    import json
+
+    from adaptinf.storage.tables import as_json_text
+
+    _write(json_escaped(json.dumps(json.loads(as_json_text(value)), ensure_ascii=False)) + "\n")
+
+
 def say_error(message: str) -> None:
     """Print an error message on standard error; of a very long line its begin and its end.
 

@@ -64,6 +64,9 @@ class _Timed:
     def took(self, seconds: float) -> None:
         self.seconds = seconds
 
+    def loss(self, step: int, value: float) -> None:
+        """Show nothing: the loss stands in the page and in the log of the training."""
+
     def summary(self, title: str, unit: str) -> str:
         seconds = time.monotonic() - self.started if self.seconds is None else self.seconds
         return summary_line(title, self.done, unit, seconds)

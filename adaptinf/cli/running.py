@@ -24,7 +24,7 @@ from adaptinf.cli.options import (
     Subset,
     named_columns,
 )
-from adaptinf.cli.output import say, say_error, say_json
+from adaptinf.cli.output import say, say_error, say_json, say_json_line
 
 if TYPE_CHECKING:
     from adaptinf.results.outcomes import RunResult
@@ -122,10 +122,17 @@ def step(folder: RunFolder, no_verify: NoVerify = False, quiet: Quiet = False) -
     _show_run(api.step(folder, verify=not no_verify, progress=make_progress(quiet=quiet)), quiet=quiet)
 
 
-def status(folder: RunFolder, as_json: AsJson = False) -> None:
+def status(
+    folder: RunFolder,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until no process works on the run.")] = False,
+) -> None:
     """Show steps, pool, size on disk and time left."""
     from adaptinf.cli import console
 
+    if watch:
+        _watch(folder, as_json=as_json)
+        return
     before = gc.get_threshold()
     # Thousands of steps have as many records, none of them in a cycle, and looking for one takes a sixth of the time.
     gc.set_threshold(RECORDS_OF_STATUS)
@@ -169,3 +176,16 @@ def _show_run(result: RunResult, *, quiet: bool) -> None:
         steps = ", ".join(map(str, result.rolled_back))
         say_error(f"evaluation_gate rolled back step {steps}: `adaptinf status {result.folder}` says why")
         raise typer.Exit(GATE_CODE)
+
+
+def _watch(folder: Path, *, as_json: bool) -> None:
+    """Show a run until no process works on it, then its state; as JSON, one line per look."""
+    from adaptinf.cli import console
+    from adaptinf.cli.watching import shown
+
+    looks = api.watch(folder)
+    if as_json:
+        for look in looks:
+            say_json_line(look.as_json())
+        return
+    console.show_status(shown(looks).status)

@@ -156,9 +156,10 @@ def _begin_worker(parent: int) -> None:
 
 def _run_one(folder: Path, steps: int, queue: Any, label: str, cache: StageCache | None) -> None:
     from adaptinf.pipeline import run_all
+    from adaptinf.runs.beating import beating
     from adaptinf.runs.model_trial import tried
 
-    with Run.locked(folder, progress=Remote(queue, label)) as run:
+    with Run.locked(folder, progress=Remote(queue, label)) as opened, beating(opened) as run:
         with run.plugins():
             tried(run)
         run_all(replace(run, cache=cache), num_steps=steps)

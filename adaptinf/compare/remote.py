@@ -44,6 +44,9 @@ class _RemoteBar:
     def took(self, seconds: float) -> None:
         """Do nothing: `stage` measures the seconds itself."""
 
+    def loss(self, step: int, value: float) -> None:
+        """Do nothing: each run keeps its own losses."""
+
 
 class Relay:
     """Shows the messages that `Remote`s in other processes send."""

@@ -188,6 +188,11 @@ class Evaluation:
         found = _matrix_fields(folder / cls.MATRIX)
         return Scores(found["skills"], found["matrix"], found["tolerant"])
 
+    @classmethod
+    def load_num_items(cls, folder: Path) -> int:
+        """Return the number of test items of all skills; nothing else is read."""
+        return int(_matrix_fields(folder / cls.MATRIX)["num_items"].sum())
+
     def __repr__(self) -> str:
         last = self.matrix[-1][np.isfinite(self.matrix[-1])] if len(self.matrix) else np.zeros(0)
         accuracy = f", average accuracy {100.0 * last.mean():.1f} %" if len(last) else ""

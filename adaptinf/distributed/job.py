@@ -133,6 +133,10 @@ class _SpokenBar:
         """Have a text shown beside the bar."""
         say(self.job, {"beside": text})
 
+    def loss(self, step: int, value: float) -> None:
+        """Have a loss shown."""
+        say(self.job, {"loss": value, "at": step})
+
 
 def say(job: Job, values: dict[str, Any]) -> None:
     """Append what is to be shown."""

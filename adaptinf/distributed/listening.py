@@ -50,6 +50,8 @@ class Listener:
             self._bar.advance(said["advance"])
         elif self._bar is not None and "beside" in said:
             self._bar.beside(said["beside"])
+        elif self._bar is not None and "loss" in said:
+            self._bar.loss(said["at"], said["loss"])
         elif self._bar is not None:
             self._bar.took(said["took"])
             self._stage.close()

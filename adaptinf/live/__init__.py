@@ -1,13 +1,8 @@
-"""A page that shows what a run does at the moment."""
+"""A run while it works: what a terminal (`status --watch`) and a page (`view --live`) show, from its files alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from adaptinf.errors import ConfigError
-from adaptinf.runs import Run
-
-
-def serve(run: Run, *, host: str, port: int, ready: Callable[[str], None] | None) -> None:
-    """Serve the page about a run until Ctrl-C; `ready` is called with its URL."""
-    raise ConfigError("adaptinf view --live is not finished in this version; use `adaptinf status`")
+from adaptinf.live.server import serve as serve
+from adaptinf.live.watching import Look as Look
+from adaptinf.live.watching import Watcher as Watcher
+from adaptinf.live.watching import watch as watch

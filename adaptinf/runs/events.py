@@ -129,6 +129,26 @@ def unended(log: Path) -> set[tuple[int, str]]:
     return {place for place, kind in last.items() if kind == "begin"}
 
 
+def under_way(log: Path, since: float) -> tuple[int, str] | None:
+    """Return step and stage of what began last, `since` a time or later, and has not ended; None: nothing."""
+    last = dict[tuple[int, str], Mapping[str, Any]]()
+    for event in _stage_events(records(log)):
+        if event["event"] in ("begin", "end"):
+            place = (event["step"], event["stage"])
+            last.pop(place, None)  # so that the order is that of the last events
+            last[place] = event
+    begun = [place for place, event in last.items() if event["event"] == "begin" and _seconds_at(event) >= since - 1.0]
+    return begun[-1] if begun else None
+
+
+def _seconds_at(event: Mapping[str, Any]) -> float:
+    """Return when an event was, in whole seconds since 1970; 0 where a damaged line does not say."""
+    try:
+        return datetime.fromisoformat(event["time"]).timestamp()
+    except ValueError:
+        return 0.0
+
+
 def records(log: Path) -> Sequence[Mapping[str, Any]]:
     """Return the records of a log; a command that asks several times parses it once, unless it has changed."""
     return _parsed(log.absolute(), file_state(log)) if log.exists() else ()

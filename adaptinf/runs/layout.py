@@ -18,6 +18,7 @@ EXPORTS = "exports"
 EVENTS = "events.jsonl"
 METRICS = "metrics.jsonl"
 REPORT = "report.html"
+HEARTBEAT = ".heartbeat.json"
 TRIAL = "trial.json"
 BASE_MODEL = "base.json"
 ACCEPTED = "accepted.jsonl"
@@ -96,6 +97,11 @@ class Layout:
     def trial_file(self) -> Path:
         """What the trial of the model found before the first step."""
         return self.folder / TRIAL
+
+    @property
+    def heartbeat_file(self) -> Path:
+        """What the process that works on the run knows; no result, and written anew all the time."""
+        return self.folder / HEARTBEAT
 
     @property
     def report_file(self) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,15 +20,18 @@ from adaptinf.pool.intake import STAGE as POOL_STAGE
 from adaptinf.pool.stored import StoredDataset, dataset_info, stored_datasets
 from adaptinf.runs import BASE_STEP, Run, events
 from adaptinf.runs.acceptance import accepted_changes
+from adaptinf.runs.activity import Activity, activity_of
 from adaptinf.runs.composition import described
 from adaptinf.runs.damage import check_datasets
 from adaptinf.runs.expected import missing
 from adaptinf.runs.gates import Outcome, gate_at, outcome_of
+from adaptinf.runs.layout import CONFIG
+from adaptinf.runs.remaining import Remaining, remaining
 from adaptinf.runs.step_folders import StepFolders
 from adaptinf.runs.tested import NewestTest, averages_after, newest_test
 from adaptinf.runs.time_left import seconds_left
 from adaptinf.runs.usable import unusable_counts
-from adaptinf.storage import lock, store
+from adaptinf.storage import store
 from adaptinf.storage.display import as_frame, as_html
 from adaptinf.words import counted
 
@@ -98,6 +102,10 @@ class Status:
     be added; `finished`: nothing waits."""
     process: int | None
     """Process id of the one that works on it; None: nobody does, or its lock does not say."""
+    activity: Activity
+    """What the process that works on the run, or was the last to do so, has said of itself."""
+    left: Remaining
+    """Time left for the stage, the step and the stream under way."""
     method: str
     """Name of the selector."""
     budget: int
@@ -125,7 +133,8 @@ class Status:
     testing_base: bool
     """Whether the test of the base model, which the first step begins with, has begun and is not finished."""
     seconds_left: float | None
-    """Estimate for the waiting steps; None before the first step is finished."""
+    """Estimate for the waiting steps, from the mean finished step; before one is finished that of `left`, None while it
+    does not know."""
     accepted: tuple[str, ...]
     """Changes of base model and tests that the user has accepted, a line each."""
     logs: tuple[str, ...]
@@ -139,9 +148,15 @@ class Status:
         steps = f"{self.steps_finished} of {counted(len(self.steps), 'step')} finished"
         return f"Status({str(self.folder)!r}: {self.method}, {steps}, {counted(self.pool, 'sample')} in the pool)"
 
+    @property
+    def way_on(self) -> str:
+        """The command that goes on with the run."""
+        return f"adaptinf run {shlex.quote(str(self.folder / CONFIG))}"
+
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return {**asdict(self), "folder": str(self.folder)}
+        plain = asdict(replace(self, activity=Activity(state="at rest")))
+        return {**plain, "folder": str(self.folder), "activity": self.activity.as_json()}
 
     def composition_lines(self) -> list[str]:
         """Return a line per step in which parts of the pool shared the budget, with what each gave."""
@@ -159,22 +174,29 @@ class Status:
         return as_html(repr(self), self.to_pandas(), max_rows=None)
 
 
-def status_of(run: Run) -> Status:
+def status_of(run: Run, activity: Activity | None = None) -> Status:
     """Return the state of a run: steps with their stages, pool, disk, time left.
+
+    `activity`: who works on it, as a watcher knows who has seen its heartbeat for a while; None: it is looked at now.
 
     Raises:
         StoreError: a dataset of a step is missing from the pool, or a file is damaged.
     """
     check_datasets(run)
-    seconds, holder, folders = run.seconds(), lock.holder(run.folder), StepFolders.of(run)
+    activity = activity_of(run) if activity is None else activity
+    seconds, folders, is_running = run.seconds(), StepFolders.of(run), activity.state == "running"
     datasets = {dataset: dataset_info(dataset.folder) for dataset in stored_datasets(run.pool_folder)}
     pruned = [step for step in range(len(run.settings.stream)) if folders.has(step, SavedPruning)]
-    judged = _judged(run, folders)
+    judged, num_rows = _judged(run, folders), _num_rows(run, datasets)
+    left = remaining(run, activity, num_rows=num_rows, seconds=seconds, folders=folders)
+    of_mean = seconds_left(run, seconds, num_rows, folders.num_finished)
     prunings = {step: SavedPruning.load_counts(run.stage_folder(step, SavedPruning)) for step in pruned}
     return Status(
         folder=run.folder,
-        state="running" if holder else _state_at_rest(run, judged),
-        process=holder.process if holder else None,
+        state="running" if is_running else _state_at_rest(run, judged, activity),
+        process=activity.process if is_running else None,
+        activity=activity,
+        left=left,
         method=run.settings.selection.method,
         budget=run.settings.selection.budget,
         cap=run.cap,
@@ -183,12 +205,19 @@ def status_of(run: Run) -> Status:
         **_pool_status(run, datasets, prunings),
         disk_bytes=store.folder_bytes(run.folder),
         testing_base=folders.is_making(BASE_STEP, Evaluation),
-        seconds_left=seconds_left(run, seconds, _num_rows(run, datasets), folders.num_finished),
+        seconds_left=left.stream if of_mean is None else of_mean,
         accepted=tuple(change.line for change in accepted_changes(run)),
         logs=tuple(_harness_logs(run, folders)),
         newest_test=newest_test(run, folders),
         steps=tuple(_step_statuses(run, folders, seconds, datasets, prunings, judged)),
     )
+
+
+def left_of(run: Run, activity: Activity) -> Remaining:
+    """Return the time left alone, which a watcher asks for every two seconds."""
+    datasets = {dataset: dataset_info(dataset.folder) for dataset in stored_datasets(run.pool_folder)}
+    num_rows = _num_rows(run, datasets)
+    return remaining(run, activity, num_rows=num_rows, seconds=run.seconds(), folders=StepFolders.of(run))
 
 
 def _num_rows(run: Run, datasets: Mapping[StoredDataset, dict[str, Any]]) -> list[int | None]:
@@ -218,14 +247,15 @@ def _judged(run: Run, folders: StepFolders) -> dict[int, Judged]:
     return found
 
 
-def _state_at_rest(run: Run, judged: Mapping[int, Judged]) -> str:
+def _state_at_rest(run: Run, judged: Mapping[int, Judged], activity: Activity) -> str:
     """Return the state of a run that nobody works on."""
     if any(one.outcome == "stopped" for one in judged.values()):
         return "held"
     length = len(run.config.stream)
     # Of a dataset that `add` refused, nothing but a line in the log is left.
     unended = [(step, stage) for step, stage in events.unended(run.events_file) if step < length]
-    if any(not _is_finished(run, *place) for place in unended) or run.num_begun > run.num_finished:
+    is_begun = any(not _is_finished(run, *place) for place in unended) or run.num_begun > run.num_finished
+    if is_begun or (activity.state == "stopped" and run.num_finished < length):
         return "stopped"
     return "waiting" if run.num_finished < length or not length else "finished"
 

@@ -165,6 +165,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.total = len(micro_batches) * arguments.num_train_epochs
         self.done = 0.0
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report the losses that were logged before the checkpoint."""
+        for record in state.log_history:
+            if "loss" in record:
+                self.bar.loss(record["step"], float(record["loss"]))
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar to the share of the optimiser steps that are done."""
         now = self.total * state.global_step / state.max_steps
@@ -182,11 +188,13 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         checksums.seal(checkpoint)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Stop on a loss that is not finite.
+        """Report the loss, and stop on one that is not finite.
 
         Raises:
             ModelError: with the loss, the step and the settings to change.
         """
+        if logs is not None and "loss" in logs:
+            self.bar.loss(state.global_step, float(logs["loss"]))
         # The last steps are logged only as part of the mean over all steps, `train_loss`.
         losses = [float(value) for name, value in (logs or {}).items() if name in ("loss", "train_loss")]
         if not all(map(math.isfinite, losses)):

@@ -34,8 +34,9 @@ class Exempt(NamedTuple):
 
 
 RESOLVED = "the steps' settings hold what `auto` and defaulted options of the method stood for"
-IGNORED = ("*report.html", "*.lock", "places.json", "*trial.json")
-"""Files that are not looked at: the page, locks, where the outputs were written, and trials, which name file times."""
+IGNORED = ("*report.html", "*.lock", "*.heartbeat.json", "places.json", "*trial.json")
+"""Files that are not looked at: the page, locks, heartbeats, where the outputs were written, and trials, which name
+file times."""
 
 DIFFERS = (
     Exempt("*", "*seconds", "timings"),

@@ -25,7 +25,7 @@ def files_of(workshop: Workshop, state: str) -> list[str]:
     """Return every file of a state that has bytes, and that this state has not in common with a former one."""
     folder = workshop.state(state)
     found = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [name for name in found if (folder / name).stat().st_size and name != ".lock"]
+    return [name for name in found if (folder / name).stat().st_size and name not in (".lock", ".heartbeat.json")]
 
 
 def flip(path: Path, rng: Random) -> None:

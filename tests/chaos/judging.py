@@ -56,9 +56,9 @@ class Case:
     """It takes half a minute, so a sample for every push goes without it."""
 
 
-LOGS = (".lock", "events.jsonl", "report.html", "trial.json")
-"""Files that are no result: who held the lock, when stages began and ended, the page (judged by `same_page`), and what
-the trial of the model found, whose key has file times."""
+LOGS = (".lock", ".heartbeat.json", "events.jsonl", "report.html", "trial.json")
+"""Files that are no result: who held the lock, what that process said last, when stages began and ended, the page
+(judged by `same_page`), and what the trial of the model found, whose key has file times."""
 HASHES = "checksums.json"
 """Hashes of files of which some name paths; whether they fit is for `adaptinf verify` to say."""
 EXCEPTED = (

@@ -108,6 +108,7 @@ def names_for(damaged: str) -> tuple[str, ...]:
 UNVERIFIED = {
     "report.html": "made again by `adaptinf report`",
     ".lock": "a process number",
+    ".heartbeat.json": "what a process said last",
     "trial.json": "made again by the next step",
 }
 """Files of a run that `verify` does not look at, and why."""

@@ -326,6 +326,9 @@ class Beside:
     def took(self, seconds: float) -> None:
         pass
 
+    def loss(self, step: int, value: float) -> None:
+        pass
+
 
 def test_workers_are_shown_where_there_are_several_and_not_in_this_process(two):
     for executor, number in ((two, 3), (LocalExecutor(), 0)):

@@ -14,6 +14,7 @@ from adaptinf.data import Clusters, Evaluation, Features, Sample, SavedPruning, 
 from adaptinf.data.predictions import END, LENGTH
 from adaptinf.pool.intake import add_dataset
 from adaptinf.runs import Run
+from adaptinf.runs.layout import HEARTBEAT
 from adaptinf.storage import store, tables
 from adaptinf.storage.checksums import CHECKSUMS
 from tests.helpers.conversations import say
@@ -181,13 +182,13 @@ def edit_config(folder: Path, config: RunConfig) -> None:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every file of a run that is a result: neither logs with times, nor who made it, nor the lock.
+    """Return every file of a run that is a result: neither logs with times, nor who made it, nor lock and heartbeat.
 
     The trial of the model is none either: its key has the times of the model's files, and steps alone make none. Nor
     are checksums, which are those of the trainer's log as well.
     """
     left_out = {"config.yaml", "events.jsonl", "metrics.jsonl", ".lock", "training_args.bin", "trainer_log.json"}
-    left_out |= {"trial.json", CHECKSUMS}
+    left_out |= {"trial.json", HEARTBEAT, CHECKSUMS}
     # The features of a later step name the model that made them, which lies in the run folder.
     return {
         path.relative_to(folder).as_posix(): path.read_bytes().replace(bytes(folder), b"RUN")

@@ -130,6 +130,7 @@ def test_timings_versions_comments_sentences_and_the_rename_may_differ(folders: 
     (run / "table.md").write_text("| method | time |\n| adapt | 1 min |\n\n- time: Training.\n", encoding="utf-8")
     (run / "report.html").write_text("new", encoding="utf-8")
     (run / ".lock").write_text("17", encoding="utf-8")
+    (run / ".heartbeat.json").write_text("{}", encoding="utf-8")
     found = compare(before, after)
     assert found.differences == [] and found.num_files == 11
     assert found.exempted == {"timings": 2, "times": 1, "versions, git commits, times": 2, "sentences": 1}
