@@ -10,7 +10,7 @@ import numpy as np
 from adaptinf.cli.console import print_table
 from adaptinf.cli.output import say
 from adaptinf.results.both_scores import MEANING, both_scores_table
-from adaptinf.results.columns import COLUMN, cell, effect_text, number, p_text, signed
+from adaptinf.results.columns import COLUMN, READING, READING_PAGE, effect_text, number, p_text, signed, worded
 from adaptinf.selection.traits import traits_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def show_summary(table: SummaryTable) -> None:
     _show_both_scores([(row.method, (row,)) for row in rows])
     steps = " or ".join(str(number) for number in sorted({row.num_steps for row in rows}))
     say(f"steps finished: {steps}; accuracies in %; relative gain in % of: {table.reference}")
-    say("forgetting: mean loss of a skill from one step to the next, in %; below zero it gained")
+    say(*READING, f"more: {READING_PAGE}")
     for line in table.notes:
         say(line)
     verdict = _verdict(rows)
@@ -65,7 +65,7 @@ def show_comparison(table: ResultsTable) -> None:
             head = [f"against {table.baseline}", "tolerant", "95 % interval", "p", "format only", "95 % interval", "p"]
             print_table([head, *map(_tolerant_difference, known)])
         say("")
-    say(*table.note_lines())
+    say(*READING, f"more: {READING_PAGE}", *table.note_lines())
 
 
 def _show_both_scores(rows: Sequence[tuple[str, Sequence[Summary]]]) -> None:
@@ -84,7 +84,7 @@ def _show(fields: Sequence[str], rows: Sequence[tuple[str, Sequence[Summary]]]) 
 
 
 def _cells(fields: Sequence[str], members: Sequence[Summary]) -> list[str]:
-    cells = [cell(COLUMN[field], members, with_ends=field in WITH_ENDS) for field in fields]
+    cells = [worded(COLUMN[field], members, with_ends=field in WITH_ENDS) for field in fields]
     return [text.replace(" ± ", "±") for text in cells]
 
 

@@ -27,7 +27,7 @@ from adaptinf.report.retention import Retention
 from adaptinf.report.skills import NO_SKILLS, HeatMap, by_group
 from adaptinf.report.table import SummaryTable
 from adaptinf.report.thumbnails import MAX_BYTES, Album
-from adaptinf.results.columns import COLUMNS
+from adaptinf.results.columns import COLUMNS, READING, seeds_note
 from adaptinf.storage import store
 from adaptinf.words import page_text
 
@@ -111,6 +111,8 @@ def rendered(page: Page) -> str:
         page=page,
         groups=list(by_group(page.facts)),
         columns=COLUMNS,
+        reading=READING,
+        seeds_note=seeds_note(min(map(len, by_group(page.facts).values()), default=0)),
         no_skills=NO_SKILLS,
         notes=_notes(page),
         data=_data(page),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adaptinf.report.facts import RunFacts
 from adaptinf.report.figures import Figure
 from adaptinf.results.both_scores import FIELDS, STRICT, TOLERANT, both_scores, both_scores_table
-from adaptinf.results.columns import COLUMN, COLUMNS, cell
+from adaptinf.results.columns import COLUMN, COLUMNS, worded
 from adaptinf.results.fairness import tolerant_lines
 from adaptinf.results.recording import record_of
 from adaptinf.results.summary import Summary, summaries
@@ -65,4 +65,4 @@ def _both(summary: Summary) -> dict[str, float]:
 def _line(group: str, members: Sequence[Summary]) -> tuple[str, ...]:
     steps = sorted({str(row.num_steps) for row in members})
     seeds = ", ".join(str(row.seed) for row in members)
-    return (group, "/".join(steps), seeds, *(cell(column, members) for column in COLUMNS))
+    return (group, "/".join(steps), seeds, *(worded(column, members) for column in COLUMNS))

@@ -55,6 +55,38 @@ COLUMN = {column.field: column for column in COLUMNS}
 """Field -> its column."""
 
 
+LOSES_ABOVE_ZERO = {"forgetting_signed": True, "backward_transfer": False}
+"""Columns whose sign is also said in words: whether a value above zero is a loss."""
+READING = (
+    "over time: mean over all steps, so what was good on the way counts too",
+    "forgetting: mean loss of a skill from step to step, in % of what it was; below zero it gained",
+    "(clipped): the same with gains counted as zero, so never below zero",
+    "bwd (backward transfer): points at the end minus right after learning; below zero it lost",
+)
+"""How to read the numbers that are often misread, one line each."""
+READING_PAGE = "docs/evaluation.md#reading-the-numbers"
+"""Where more is said."""
+FEW_SEEDS = 3
+"""Fewer say little of the spread over seeds."""
+
+
+def seeds_note(num_seeds: int) -> str:
+    """Return what the number of seeds means for a comparison; empty where there are enough."""
+    if num_seeds >= FEW_SEEDS or not num_seeds:
+        return ""
+    if num_seeds == 1:
+        return "one seed: another seed may differ by several points, so small differences may be chance"
+    return f"{num_seeds} seeds, fewer than three: intervals over so few are wide and uncertain"
+
+
+def worded(column: Column, members: Sequence[Summary], *, with_ends: bool = True) -> str:
+    """Return the text of a cell, with a word for its sign where a reader may take it for the opposite."""
+    text, mean = cell(column, members, with_ends=with_ends), interval_of(column, members).mean
+    if column.field not in LOSES_ABOVE_ZERO or np.isnan(mean) or number(mean) == "0.0":
+        return text
+    return f"{text} {'lost' if (mean > 0) == LOSES_ABOVE_ZERO[column.field] else 'gained'}"
+
+
 def cell(column: Column, members: Sequence[Summary], *, with_ends: bool = True) -> str:
     """Return the mean over seeds as text, with half of its 95 % interval if there are several seeds."""
     interval = interval_of(column, members)

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from adaptinf.results.both_scores import FIELDS, STRICT, TOLERANT, both_scores
-from adaptinf.results.columns import COLUMN, COLUMNS, cell, interval_of, paired_test_text
+from adaptinf.results.columns import COLUMN, COLUMNS, interval_of, paired_test_text, worded
 from adaptinf.results.intervals import PairedTest
 from adaptinf.results.paired import PairedDifference
 from adaptinf.results.summary import Summary
@@ -44,7 +44,7 @@ def as_numbers(members: Sequence[Summary], against: PairedDifference | None) -> 
 def as_text(members: Sequence[Summary], against: PairedDifference | None) -> list[str]:
     """Return the cells of a row: all columns, then the differences to the baseline."""
     differences = ["–" if against is None else paired_test_text(getattr(against, field)) for field in DIFFERENCES]
-    return [*(cell(column, members) for column in COLUMNS), *differences]
+    return [*(worded(column, members) for column in COLUMNS), *differences]
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:

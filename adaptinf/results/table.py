@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptinf.results import fairness
 from adaptinf.results.both_scores import both_scores_json, both_scores_table
-from adaptinf.results.columns import COLUMNS, interval_of
+from adaptinf.results.columns import COLUMNS, READING, interval_of, seeds_note
 from adaptinf.results.paired import PairedDifference, paired_difference
 from adaptinf.results.per_skill import SkillLine, skill_lines, skill_table
 from adaptinf.results.records import RunRecord
@@ -131,7 +131,7 @@ class ResultsTable:
             + "</tr>"
             for row in self.rows
         )
-        notes = "".join(f"<li>{escape(line)}</li>" for line in self.note_lines())
+        notes = "".join(f"<li>{escape(line)}</li>" for line in (*self.note_lines(), *READING))
         table = f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{body}</tbody></table>"
         others = "".join(html_table(rows) for rows in (self.both_scores, skill_table(self.skills)) if len(rows) > 1)
         return f"{table}{others}<ul>{notes}</ul>"
@@ -139,10 +139,11 @@ class ResultsTable:
     def note_lines(self, *, with_relative_gain: bool = True) -> list[str]:
         """Return the lines below a table: seeds, budget, reference of the relative gain, notes, errors."""
         seeds = ", ".join(map(str, self.seeds))
-        chance = "; with a single seed, small differences may be chance"
-        spread = ", ± is half of a 95 % t-interval over seeds" if len(self.seeds) > 1 else chance
+        spread = ", ± is half of a 95 % t-interval over seeds" if len(self.seeds) > 1 else ""
+        few = seeds_note(len(self.seeds))
         return [
-            f"seeds {seeds}{spread}; budget {self.budget:,} samples per step",
+            f"{'seed' if len(self.seeds) == 1 else 'seeds'} {seeds}{spread}; budget {self.budget:,} samples per step",
+            *([few] if few else []),
             *([f"relative gain in % of: {'; or '.join(self.references)}"] if with_relative_gain else []),
             *(f"{MARK} {line}" if "fewer samples" in line else line for line in self.notes),
             *(f"NOT COMPARABLE: {line}" for line in self.errors),

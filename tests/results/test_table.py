@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adaptinf.cli.console_tables import show_comparison
-from adaptinf.results.columns import COLUMNS, cell, p_text, paired_test_text
+from adaptinf.results.columns import COLUMN, COLUMNS, READING, p_text, paired_test_text, worded
 from adaptinf.results.markdown import long_table, markdown_table, short_table
 from adaptinf.results.records import records_text
 from adaptinf.results.table import results_table
@@ -232,7 +232,32 @@ def test_a_notebook_shows_the_same_cells_and_notes_with_names_escaped():
     rows = re.findall(r"<tr>(.*?)</tr>", shown)[1:]
     cells = [html.unescape(text) for text in re.findall(r"<td>(.*?)</td>", rows[0])]
     adapt = table.rows[0]
-    assert cells[: 1 + len(COLUMNS)] == ["adapt", *(cell(column, adapt.members) for column in COLUMNS)]
+    assert cells[: 1 + len(COLUMNS)] == ["adapt", *(worded(column, adapt.members) for column in COLUMNS)]
     assert cells[1 + len(COLUMNS) :] == [paired_test_text(adapt.against.macro), paired_test_text(adapt.against.micro)]
     assert "<td>&lt;b&gt;</td>" in rows[3] and "<b>" not in shown
-    assert [html.unescape(line) for line in re.findall(r"<li>(.*?)</li>", shown)] == table.note_lines()
+    assert [html.unescape(line) for line in re.findall(r"<li>(.*?)</li>", shown)] == [*table.note_lines(), *READING]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("forgetting_signed", 4.9, "4.9 lost"),
+        ("forgetting_signed", -1.2, "−1.2 gained"),
+        ("backward_transfer", 0.02, "2.0 gained"),
+        ("backward_transfer", -0.031, "−3.1 lost"),
+        ("backward_transfer", -0.0001, "0.0"),
+        ("forgetting_clipped", 4.9, "4.9"),
+        ("macro", 0.5, "50.0"),
+    ],
+)
+def test_a_sign_that_may_be_misread_has_its_word(field, value, text):
+    (member,) = results_table([record("adapt")]).rows[0].members
+    assert worded(COLUMN[field], [replace(member, **{field: value})]) == text
+
+
+def test_one_seed_is_called_one_and_fewer_than_three_are_said_to_be_few():
+    for seeds, said in (((7,), "one seed: another seed"), ((0, 1), "2 seeds, fewer than three"), ((0, 1, 2), None)):
+        table = results_table([record("adapt", seed=seed) for seed in seeds])
+        notes = [line for line in table.note_lines() if "seed:" in line or "fewer than three" in line]
+        assert notes == [] if said is None else notes[0].startswith(said)
+    assert results_table([record("adapt", seed=7)]).note_lines()[0].startswith("seed 7; budget")
