@@ -104,6 +104,7 @@ class Suite:
         check_plan(planned)
         print(f"{name}: {len(planned)} runs of {len(experiment.seeds) * len(experiment.rows)}", flush=True)
         order = [row.name for row in experiment.rows]
+        result.parent.mkdir(parents=True, exist_ok=True)
         with lock.held(folder):
 
             def save() -> None:

@@ -20,7 +20,7 @@ def write_tasks(folder: Path, *, num_tasks: int = 7, num_items: int = 30) -> Pat
             {
                 "id": f"{name}-{item}",
                 "input": f"{thing} {item} of part {number} lies beside the {other} {number * item}",
-                "output": [thing if number % 2 == 0 else f"it lies beside the {other} of number {item}"],
+                "output": [thing if number % 2 == 0 else f"it is by the {other} {item}"],
             }
             for item in range(num_items)
             for thing, other in [(THINGS[item % 10], THINGS[(item * 3 + number) % 10])]
