@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
-from adaptinf.errors import ConfigError, ModelError
+from adaptinf.errors import ConfigError, DataError, ModelError
 from adaptinf.extraction.refresh import plan
 from adaptinf.models import load
 from adaptinf.models.adapters import begin_adapter
@@ -219,6 +220,8 @@ def test_every_built_in_method_gets_what_it_needs_from_a_run(two_datasets, tmp_p
     pool, features = made.pool(0), Features.load(made.stage_folder(0, Features))
     clusters = Clusters.load(made.stage_folder(0, Clusters))
     for method in registry.selector.names():
+        if "targets" in registry.selector[method].needs:
+            continue  # their runs are below
         settings = made.config.selection.model_copy(update={"method": method, "budget": 4})
         other = dataclasses.replace(made, config=made.config.model_copy(update={"selection": settings}))
         chosen = choosing.choose(other, 0, pool, features, clusters, np.ones(len(pool), dtype=bool))
@@ -250,6 +253,42 @@ def test_methods_that_replay_by_history_get_what_the_steps_before_trained_on_and
         losses = {id: history.scores["perplexity"][row, step] for row, id in enumerate(ids) if id.startswith(name)}
         taken = [id for id in old if id.startswith(name)]
         assert set(taken) == set(sorted(losses, key=lambda id: -losses[id])[: len(taken)]) and taken
+
+
+@pytest.mark.parametrize("method", ["less", "rds_plus"])
+def test_targets_are_measured_like_the_pool_and_are_those_of_all_steps(two_datasets, tmp_path, method):
+    aims = write_dataset(tmp_path, "aims", rows(5, word="aim", images=False))["path"]
+    selection = {"method": method, "budget": 4, "targets": aims}
+    extraction = {"vector": "auto", "keep": "all"}
+    made = run(tmp_path, two_datasets, selection=selection, extraction=extraction)
+    for step in (0, 1):
+        folder = made.stage_folder(step, Features)
+        pool, targets = Features.load(folder), Features.load(folder / Features.TARGETS)
+        assert targets.ids.tolist() == [f"targets/{number:03d}" for number in range(5)]
+        assert targets.info["vector"] == pool.info["vector"] != "auto"
+        assert targets.info["adapter_fingerprint"] == pool.info["adapter_fingerprint"]
+        cosines = pool.vectors.astype(np.float64) @ targets.vectors.astype(np.float64).T
+        if method == "less":
+            by_task = [cosines[:, number::2].mean(axis=1) for number in (0, 1)]
+            best = np.argsort(-np.maximum(*by_task))[:4]
+        else:
+            best = []
+            for target in range(4):
+                best.append(next(row for row in np.argsort(-cosines[:, target]) if row not in best))
+        assert set(selected(made, step)) == set(pool.ids[best])
+    # Another set in the middle of a run is another aim.
+    shutil.rmtree(made.step_folder(1))
+    write_dataset(tmp_path, "aims", rows(6, word="aim", images=False))
+    with pytest.raises(ConfigError, match=r"aims.json has changed since step 0, and one run chooses towards one set"):
+        run_all(Run.open(made.folder))
+
+
+def test_a_target_without_a_vector_ends_the_step_before_its_pool_is_measured(two_datasets, tmp_path):
+    aims = write_dataset(tmp_path, "aims", [*rows(2, images=False), row(7, "word " * 300, "yes", skill="s")])["path"]
+    changes = {"selection": {"method": "less", "targets": aims}, "model": {"max_length": 48}}
+    with pytest.raises(DataError, match=r"1 of 3 targets have no vector, the first is 'targets/007': no token"):
+        run(tmp_path, two_datasets, **changes)
+    assert not list((tmp_path / "run").rglob("plan.parquet"))
 
 
 def test_a_method_whose_scores_must_be_of_one_step_is_refused_with_refresh(two_datasets, tmp_path):

@@ -16,7 +16,7 @@ from adaptinf.registry import load_plugins, scope, scorer, selector
 from adaptinf.selection import Candidates, Choice, Restricting, select
 from adaptinf.selection.inputs import gather
 from adaptinf.selection.interface import INPUTS
-from tests.helpers.toy_scores import toy_history
+from tests.helpers.toy_scores import toy_history, toy_targets
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "my_selector.py"
 METHODS = [*selector.names(), "largest"]
@@ -49,7 +49,7 @@ def toy_inputs(num_rows: int = SIZE) -> dict[str, Any]:
 
 
 def run(method: str, inputs: dict[str, Any], budget: int, seed: int = 0) -> Selection:
-    return select(**inputs, centers=np.eye(4, 6), budget=budget, method=method, seed=seed)
+    return select(**inputs, centers=np.eye(4, 6), targets=toy_targets(6), budget=budget, method=method, seed=seed)
 
 
 def take(inputs: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
@@ -118,6 +118,7 @@ def test_missing_and_constant_scores_never_crash(method: str) -> None:
 @pytest.mark.parametrize("labels", [np.arange(SIZE), np.repeat([0, 7, 59], [1, 1, SIZE - 2])])
 def test_one_row_clusters_and_empty_ones_are_fine(method: str, labels: np.ndarray) -> None:
     inputs = {**toy_inputs(), "labels": labels, "centers": np.random.default_rng(0).standard_normal((SIZE, 6))}
+    inputs["targets"] = toy_targets(6)
     for budget in (1, 2, 23, SIZE):
         assert len(set(select(**inputs, budget=budget, method=method).ids)) == budget
 
@@ -160,12 +161,16 @@ def test_what_it_needs_is_a_known_input_and_its_absence_an_error(method: str) ->
     for name in selector[method].needs:
         assert name in INPUTS
         with pytest.raises(ConfigError, match=f"{method} needs .*{name}"):
-            select(**{**toy_inputs(), "centers": np.eye(4, 6), name: None}, budget=5, method=method)
+            select(
+                **{**toy_inputs(), "centers": np.eye(4, 6), "targets": toy_targets(6), name: None},
+                budget=5,
+                method=method,
+            )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_it_runs_with_nothing_but_what_it_needs(method: str) -> None:
-    inputs = {**toy_inputs(), "centers": np.eye(4, 6)}
+    inputs = {**toy_inputs(), "centers": np.eye(4, 6), "targets": toy_targets(6)}
     needed = {name: inputs[name] for name in selector[method].needs}
     absent = {name: None for name in ("scores", "labels") if name not in needed}
     assert len(select(**needed, **absent, ids=inputs["ids"], budget=9, method=method).ids) == 9
@@ -235,7 +240,9 @@ def test_a_selector_that_miscounts_is_told_so() -> None:
 
 def test_a_selector_that_restricts_its_candidates_chooses_among_the_eligible_ones() -> None:
     inputs = {**toy_inputs(), "arrived": np.arange(SIZE) % 2}
-    candidates, rows = gather(inputs["ids"], {**inputs, "centers": np.eye(4, 6)}, 0, needs=INPUTS)
+    candidates, rows = gather(
+        inputs["ids"], {**inputs, "centers": np.eye(4, 6), "targets": toy_targets(6)}, 0, needs=INPUTS
+    )
     restricting: dict[str, Any] = {name: selector[name]() for name in METHODS}
     restricting = {name: chooser for name, chooser in restricting.items() if isinstance(chooser, Restricting)}
     assert "sequential" in restricting

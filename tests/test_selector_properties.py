@@ -18,7 +18,7 @@ from adaptinf.selection.inputs import gather
 from adaptinf.selection.interface import INPUTS
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
 from adaptinf.selection.sampling import SAMPLERS
-from tests.helpers.toy_scores import toy_history
+from tests.helpers.toy_scores import toy_history, toy_targets
 
 METHODS = selector.names()
 SCORERS = scorer.names()
@@ -77,6 +77,7 @@ def cases(draw: st.DrawFn) -> Case:
         "skills": rng.choice(["see", "read", ""], num_rows).astype(object),
         "centers": rng.standard_normal((8, 4)),
     }
+    inputs["targets"] = toy_targets(4)
     inputs["history"] = toy_history(inputs["arrived"], SCORERS, num_steps=2, seed=num_rows)
     # A pool of which nobody knows a skill is refused by `oracle`, which is another test.
     inputs["skills"][:1] = "see"
@@ -89,7 +90,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 def run(case: Case, order: np.ndarray) -> Any:
     mixed: dict[str, Any] = {
-        name: values if name in ("centers", "scores", "history") else values[order]
+        name: values if name in ("centers", "scores", "history", "targets") else values[order]
         for name, values in case.inputs.items()
     }
     mixed["history"] = case.inputs["history"].take(order)

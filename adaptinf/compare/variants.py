@@ -122,8 +122,8 @@ def _row(name: str, value: Any, where: str, base: Path) -> ComparisonRow:
 
 # Any: the value of any setting.
 def _placed(key: str, value: Any, base: Path) -> Any:
-    """Return a setting of a row; a relative file of ids lies beside the file of rows, else in the working directory."""
-    if key != "selection.keep" or not isinstance(value, str):
+    """Return a setting of a row; a relative file lies beside the file of rows, else in the working directory."""
+    if key not in ("selection.keep", "selection.targets") or not isinstance(value, str):
         return value
     places = (folder / value for folder in (base, Path.cwd()))
     return next((str(place.resolve()) for place in places if place.is_file()), value)
@@ -185,6 +185,8 @@ def method_config(config: RunConfig, method: str, seed: int) -> RunConfig:
     own["options"] = {name: value for name, value in config.selection.options.items() if is_option(method, name)}
     if own_candidates(config.model_copy(update={"selection": config.selection.model_copy(update={"method": method})})):
         own["replay_share"] = None
+    if "targets" not in registry.selector[method].needs:
+        own["targets"] = None
     stream_cap = "auto" if config.pruning.cap == "none" else config.pruning.cap
     cap = stream_cap if traits_of(method).capped_in_comparisons else "none"
     changes = {

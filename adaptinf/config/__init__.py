@@ -241,9 +241,9 @@ def resolve(config: RunConfig, base: Path) -> RunConfig:
     if config.extraction.model:
         proxy = _resolve_path(config.extraction.model, base)
         changes["extraction"] = config.extraction.model_copy(update={"model": proxy})
-    if config.selection.keep:
-        keep = _resolve_path(config.selection.keep, base)
-        changes["selection"] = config.selection.model_copy(update={"keep": keep})
+    files = {"keep": config.selection.keep, "targets": config.selection.targets}
+    if placed := {name: _resolve_path(path, base) for name, path in files.items() if path}:
+        changes["selection"] = config.selection.model_copy(update=placed)
     return config.model_copy(update=changes)
 
 

@@ -33,6 +33,8 @@ class Features:
     """Key of info.json: what was measured and what carried over, and how far the model has moved on."""
     VECTORS: ClassVar[str] = "vectors.npy"
     EMBEDDINGS: ClassVar[str] = "embeddings.npy"
+    TARGETS: ClassVar[str] = "targets"
+    """Folder of the features of `selection.targets`, inside that of the pool's."""
 
     ids: np.ndarray
     """N ids (object array of str), sorted."""

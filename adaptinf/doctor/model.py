@@ -15,6 +15,7 @@ import torch
 from adaptinf import registry
 from adaptinf.arrays.seeded import derive_seed
 from adaptinf.config import DatasetConfig, ExtractionConfig, RunConfig
+from adaptinf.config.schema.stages import FORWARD_ONLY
 from adaptinf.data import Sample
 from adaptinf.distributed.devices import RAY
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
@@ -119,7 +120,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
         trained, check = training_speed(learner, config.training, samples, num_devices)
         yield check
         bar.advance()
-    is_hidden = resolve(config).extraction.vector == "hidden"
+    is_hidden = resolve(config).extraction.vector in FORWARD_ONLY
     lower = "pruning.cap" if is_hidden else "extraction.dim or pruning.cap"
     rates = Rates(speed.samples_per_second, trained)
     if learner.device.type == "cpu" and config.executor != RAY:

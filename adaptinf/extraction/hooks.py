@@ -34,7 +34,7 @@ class Trace:
     calls: dict[str, list[Call]] = field(default_factory=dict)
     """Unit of experts -> what it was given, once per call; of passes with a graph."""
     hidden: dict[int, Tensor] = field(default_factory=dict)
-    """Block number -> its input, B x S x H."""
+    """Block number -> its input, B x S x H; the number of blocks -> that of the output head."""
     answers: Tensor | None = None
     """Input of the output head at the positions that predict an answer token, T x H."""
     positions: Tensor | None = None
@@ -78,7 +78,7 @@ def traced(
     Args:
         learner: the model.
         head: its output head.
-        watched: blocks whose input is kept.
+        watched: blocks whose input is kept; their number: that of the head.
         layers: target blocks, ascending; their linears are kept, and the graph begins at the first.
         units: with the experts to be measured.
     """
@@ -87,7 +87,16 @@ def traced(
         stack.enter_context(_frozen(learner.model))
         hooks = [
             blocks[layers[0]].register_forward_pre_hook(_cut, with_kwargs=True),
-            *(blocks[n].register_forward_pre_hook(_catch_hidden(trace, n), with_kwargs=True) for n in watched),
+            *(
+                blocks[n].register_forward_pre_hook(_catch_hidden(trace, n), with_kwargs=True)
+                for n in watched
+                if n < len(blocks)
+            ),
+            *(
+                [head.module.register_forward_pre_hook(_catch_final(trace, len(blocks)))]
+                if len(blocks) in watched
+                else []
+            ),
             head.module.register_forward_pre_hook(_only_positions(trace, head)),
             *(
                 module.register_forward_hook(_catch_linear(trace, name))
@@ -177,6 +186,20 @@ def _catch_hidden(trace: Trace, number: int) -> Any:
                 "random_replay, or another model"
             )
         trace.hidden[number] = hidden
+
+    return hook
+
+
+def _catch_final(trace: Trace, number: int) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if trace.positions is None:
+            return
+        if args[0].shape[:2] != trace.positions.shape:
+            raise ModelError(
+                f"the output head is given {tuple(args[0].shape)}, not all tokens of a batch of "
+                f"{tuple(trace.positions.shape)}; set extraction.vector: hidden"
+            )
+        trace.hidden[number] = args[0].detach()
 
     return hook
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adaptinf.config import ExtractionConfig
+from adaptinf.config.schema.stages import FORWARD_ONLY
 from adaptinf.extraction import vectors
 from adaptinf.extraction.adapters import cheap_adapters
 from adaptinf.extraction.batches import REMOVED, Prepared
@@ -244,7 +245,7 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
     layers = layer_numbers(config.layers, len(blocks))
     # Before anything runs, so that a layer of an unknown kind is refused with its name.
     linears = linears_of(learner, layers)
-    units = units_of(learner, layers) if config.vector != "hidden" else []
+    units = units_of(learner, layers) if config.vector not in FORWARD_ONLY else []
     head = head_of(learner)
     kind = vectors.make(learner, config, layers, linears, head, seed, units)
     with ExitStack() as stack:
@@ -255,7 +256,9 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
         is_masked = needs_mask(learner)
         if config.image in REMOVED and not mixing_of(learner).takes_text:
             config = config.model_copy(update={"image": "blank"})
-        for hook in spare_last_feed_forward(learner, trace, layers):
+        # The head's input is that of all tokens only where the last block computes all of them.
+        whole = [*layers, *(number - 1 for number in kind.watched)]
+        for hook in spare_last_feed_forward(learner, trace, whole):
             stack.callback(hook.remove)
         yield Meter(
             learner=learner,

@@ -13,6 +13,7 @@ from adaptinf.pruning import prune
 from adaptinf.runs import Run
 from adaptinf.runs.composition import composition_of, kept_arrivals, notes
 from adaptinf.runs.sample_history import history_of
+from adaptinf.runs.targets import measured_targets
 from adaptinf.selection import select, traits_of, with_options
 from adaptinf.selection.composition import among
 from adaptinf.selection.traits import history_scores
@@ -43,6 +44,7 @@ def choose(
         distances=None if clusters is None else clusters.distances[rows],
         arrived=pool.arrived[rows],
         history=history_of(run, step, pool.ids[rows], history_scores(method)) if "history" in needs else None,
+        targets=measured_targets(run, step) if "targets" in needs else None,
         skills=pool.skills[rows] if np.any(pool.skills != "") else None,
         current_step=step,
         composition=None if composition is None else among(composition, is_usable),

@@ -14,6 +14,7 @@ from adaptinf.data.checked import CONTENT
 from adaptinf.errors import StoreError
 from adaptinf.executors import Executor
 from adaptinf.pipeline.refreshing import Measured, find_clusters_of, measure_pool
+from adaptinf.pipeline.targeting import measure_targets
 from adaptinf.pipeline.watched import with_model
 from adaptinf.pool import Pool
 from adaptinf.pool.intake import content_of
@@ -54,6 +55,8 @@ def measure(run: Run, step: int, pool: Pool, columns: Mapping[str, np.ndarray], 
     clusters: list[Clusters | None] = [None]
 
     def compute(part: Path) -> Features:
+        if run.settings.selection.targets is not None:
+            measure_targets(run, step, executor, part / Features.TARGETS)
         measured = measure_pool(run, step, pool, executor, part)
         clusters.append(measured.clusters)
         return replace(measured.features, scores={**measured.features.scores, **columns})

@@ -10,7 +10,7 @@ from adaptinf.config import RunConfig
 from adaptinf.errors import ConfigError
 from adaptinf.selection.traits import Traits, traits_of
 
-FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances"})
+FEATURE_INPUTS = frozenset({"scores", "labels", "vectors", "embeddings", "centers", "distances", "targets"})
 """A selector that needs one of these needs the pool to be extracted and clustered first."""
 ARRAY_INPUTS = frozenset({"vectors", "embeddings"})
 """The largest of them, which finished steps may have dropped."""

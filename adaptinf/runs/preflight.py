@@ -14,7 +14,7 @@ from adaptinf.evaluation.engines import engine_problem
 from adaptinf.evaluation.harness.tests import harness_problems
 from adaptinf.evaluation.skills import metric_of, missing_files, unknown_introductions
 from adaptinf.pool.stored import stored_datasets
-from adaptinf.runs import Run, column_names, composition, gates, given_adapter, keep, trainer_command
+from adaptinf.runs import Run, column_names, composition, gates, given_adapter, keep, targets, trainer_command
 from adaptinf.runs.layout import POOL
 from adaptinf.scoring.columns import PREFIX, column_of
 from adaptinf.selection import known_options, traits_of, with_options
@@ -58,6 +58,7 @@ def check(config: RunConfig, *, whole_stream: bool, folder: Path | None = None) 
         problems += _wrong_metrics(config)
         problems += _wrong_refresh(config)
         problems += _settings_against_the_method(config)
+        problems += [] if registry.selector.complaint(config.selection.method) else targets.problems(config)
         problems += trainer_command.problems(config)
     problems += (
         []

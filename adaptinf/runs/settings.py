@@ -232,8 +232,14 @@ def as_placed(config: RunConfig, before: RunConfig) -> RunConfig:
 
 
 def _keeping_as(now: SelectionConfig, before: SelectionConfig) -> SelectionConfig:
-    """Return the section with the file of kept ids as it was; one that came later is a file that has grown."""
-    return now if now.keep is None else now.model_copy(update={"keep": before.keep})
+    """Return the section with the files of kept ids and of targets where they were.
+
+    A file of kept ids that came later is one that has grown; targets are compared by content where they are measured.
+    """
+    placed = {} if now.keep is None else {"keep": before.keep}
+    if None not in (now.targets, before.targets):
+        placed["targets"] = before.targets
+    return now.model_copy(update=placed)
 
 
 def has_grown(key: str, before: Any, after: Any) -> bool:

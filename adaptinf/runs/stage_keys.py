@@ -47,6 +47,7 @@ def ingredients(config: RunConfig, step: int, stage: str) -> Any:
         measured: list[Any] = [config.data.model_dump(), _rows(files, config.stream[0], config.seed), _plugins(config)]
         measured += [_model(files, config), proxy, _extraction(config)]
         measured += [list(columns_in([config.selection.scorers, *config.selection.method_options.values()]))]
+        measured += [files.below(config.selection.targets)] if config.selection.targets else []
         clustering = config.clustering.model_dump() if stage == Clusters.stage else None
         return [*measured, config.training.tune, config.training.adapter, config.seed, clustering]
     return None

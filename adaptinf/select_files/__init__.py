@@ -42,6 +42,7 @@ WAY_OUT = {
     "arrived": "give a column `arrived` with the step at which each sample arrived",
     "skills": "give a column `skill`",
     "history": "only the steps of a run know it",
+    "targets": "only a run measures them (selection.targets)",
 }
 """Input that a method needs -> what to do if it is missing."""
 

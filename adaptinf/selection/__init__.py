@@ -24,6 +24,7 @@ from adaptinf.selection.interface import Candidates, Choice, ClusterRank, Rankin
 from adaptinf.selection.options import known_options, with_options
 from adaptinf.selection.rank import rank_in_cluster
 from adaptinf.selection.result import Chosen, Outcome, as_selection, merge, stack, whole
+from adaptinf.selection.targets import Targets
 from adaptinf.selection.tiers import tiers_of
 from adaptinf.selection.traits import Traits, auto_settings, traits_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "Ranking",
     "Restricting",
     "Selector",
+    "Targets",
     "Traits",
     "allocate",
     "auto_settings",
@@ -67,6 +69,7 @@ def select(
     arrived: Any = None,
     skills: Any = None,
     history: History | None = None,
+    targets: Targets | None = None,
     current_step: int | None = None,
     composition: Composition | None = None,
     **options: Any,
@@ -90,6 +93,7 @@ def select(
         arrived: N steps at which the samples joined the pool.
         skills: N names of true skills, None or empty where unknown.
         history: what earlier steps know of the N samples.
+        targets: examples of what the model shall get better at.
         current_step: the step that selects; None: that of the newest sample.
         composition: parts of the rows with a budget each, inside of which the method chooses; None: it chooses among
             all rows, `budget` of them. With parts, their budgets count instead.
@@ -112,6 +116,7 @@ def select(
         "arrived": arrived,
         "skills": text_skills(skills),
         "history": history,
+        "targets": targets,
     }
     _check_needs(method, chooser, inputs)
     candidates, order = gather(ids, inputs, seed, needs=chooser.needs, current_step=current_step)

@@ -16,6 +16,7 @@ from adaptinf.arrays.tiles import as_array, as_rows
 from adaptinf.errors import DataError
 from adaptinf.selection.history import History, checked_history
 from adaptinf.selection.interface import Candidates
+from adaptinf.selection.targets import Targets, checked_targets
 from adaptinf.storage.tables import text_array
 
 
@@ -47,6 +48,7 @@ def gather(
         "vectors": _rows(inputs, "vectors", order, needs),
         "embeddings": _rows(inputs, "embeddings", order, needs),
         "history": _history(inputs, order, needs),
+        "targets": _targets(inputs, needs),
         "centers": None if inputs["centers"] is None else as_rows(inputs["centers"], "centers"),
     }
     found = Candidates(ids=ordered, hashes=hash_ids(ordered), seed=seed, current_step=current_step, **columns)
@@ -85,6 +87,14 @@ def _history(inputs: Mapping[str, Any], order: np.ndarray, needs: Collection[str
         return None
     checked = checked_history(history, len(order))
     return checked if _in_place(order) else checked.take(order)
+
+
+def _targets(inputs: Mapping[str, Any], needs: Collection[str]) -> Targets | None:
+    targets = inputs["targets"] if "targets" in needs else None
+    if targets is None:
+        return None
+    vectors = inputs["vectors"]
+    return checked_targets(targets, None if vectors is None else as_array(vectors).shape[-1])
 
 
 def _rows(inputs: Mapping[str, Any], name: str, order: np.ndarray, needs: Collection[str]) -> np.ndarray | None:

@@ -27,10 +27,11 @@ import numpy as np
 from adaptinf.arrays.mapped import taken
 from adaptinf.arrays.seeded import derive_seed, seeded_keys
 from adaptinf.selection.history import History
+from adaptinf.selection.targets import Targets
 from adaptinf.storage.tables import Columns, text_array
 
 INPUTS = frozenset(
-    ["scores", "labels", "vectors", "embeddings", "centers", "distances", "arrived", "skills", "history"]
+    ["scores", "labels", "vectors", "embeddings", "centers", "distances", "arrived", "skills", "history", "targets"]
 )
 """Everything that a selector may name in `needs`."""
 
@@ -74,6 +75,9 @@ class Candidates:
     """K x D, one row a cluster; not per sample."""
     history: History | None = None
     """What earlier steps know of each sample; None unless `needs` names it."""
+
+    targets: Targets | None = None
+    """What the model shall get better at, not per sample; None unless `needs` names it."""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -41,7 +41,7 @@ def rank_in_cluster(
     chooser = with_options(method, options)
     if not isinstance(chooser, Ranking):
         return None
-    nothing = dict.fromkeys(("vectors", "embeddings", "arrived", "skills", "history"))
+    nothing = dict.fromkeys(("vectors", "embeddings", "arrived", "skills", "history", "targets"))
     inputs = {**nothing, "scores": scores, "labels": labels, "centers": centers, "distances": distances}
     candidates, _ = gather(ids, inputs, seed, needs=chooser.needs)
     (found,) = np.nonzero(candidates.ids == id)

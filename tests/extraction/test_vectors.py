@@ -61,6 +61,18 @@ def slow_hidden(learner, sample, chosen, layers):
     return torch.cat([states[layer][0][chosen].mean(0) for layer in layers]).detach().numpy()
 
 
+def test_weighted_hidden_vectors_are_means_of_the_last_states_by_position(learner, ragged_samples):
+    with open_meter(learner, ExtractionConfig(vector="weighted_hidden"), seed=SEED) as ready:
+        found = measure(ready, ragged_samples)
+    assert np.isnan(found.outcome.gradient_norm_B).all() and not np.isnan(found.outcome.loss_T).any()
+    for row, sample in enumerate(ragged_samples):
+        batch = encode(learner, [sample], [open_all(sample)])
+        states = learner.model(**placed(batch.inputs, learner), output_hidden_states=True).hidden_states[-1][0]
+        weights = torch.arange(1, len(states) + 1) / sum(range(1, len(states) + 1))
+        expected = (weights[:, None] * states).sum(0).detach().numpy()
+        assert cosines(found.vectors[row], expected) > 1 - 1e-6
+
+
 @pytest.mark.parametrize("name", ["all_but_first", "text", "question", "answer"])
 def test_hidden_vectors_and_embeddings_are_means_over_the_named_tokens(learner, ragged_samples, name):
     config = ExtractionConfig(vector="hidden", layers=[1, 3], vector_tokens=name, embedding_tokens=name)

@@ -1,4 +1,4 @@
-"""Ids, made-up scores and a made-up history of a toy pool."""
+"""Ids, made-up scores and a made-up history and targets of a toy pool."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from adaptinf.selection.history import History
 from adaptinf.selection.methods.multiway import PAPER_SCORERS
+from adaptinf.selection.targets import Targets
 
 
 def names(num_rows: int) -> list[str]:
@@ -29,3 +30,11 @@ def toy_history(arrived: np.ndarray, scorers: Iterable[str], *, num_steps: int, 
     known = np.asarray(arrived)[:, None] <= np.arange(num_steps)
     scores = {name: np.where(known & (rng.random(shape) < 0.9), rng.random(shape), np.nan) for name in scorers}
     return History(steps=np.arange(num_steps), trained=known & (rng.random(shape) < 0.4), scores=scores)
+
+
+def toy_targets(num_dims: int, num_targets: int = 5, seed: int = 0) -> Targets:
+    """Return targets of two tasks and of none."""
+    rng = np.random.default_rng(seed)
+    skills = np.array(["see", "read", ""], dtype=object)[np.arange(num_targets) % 3]
+    ids = np.array([f"targets/{i}" for i in range(num_targets)], dtype=object)
+    return Targets(ids=ids, vectors=rng.standard_normal((num_targets, num_dims)), skills=skills)

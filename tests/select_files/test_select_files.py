@@ -64,7 +64,7 @@ def test_it_is_clustering_and_selection_on_the_same_arrays(files: dict[str, Path
     assert chosen.info["options"] == ({"scorers": list(PAPER_SCORERS)} if method == "adapt" else {})
 
 
-OF_RUNS = frozenset({"history"})
+OF_RUNS = frozenset({"history", "targets"})
 """Inputs that only a run has."""
 METHODS = [name for name in registry.selector.names() if not OF_RUNS & registry.selector[name].needs]
 

@@ -16,10 +16,10 @@ from adaptinf.registry import scorer, selector
 from adaptinf.selection import Restricting, Selection, compose, select
 from adaptinf.selection.composition import old_samples
 from adaptinf.storage import tables
-from tests.helpers.toy_scores import toy_history
+from tests.helpers.toy_scores import toy_history, toy_targets
 
 METHODS = [name for name in selector.names() if not isinstance(selector[name](), Restricting) and name != "multitask"]
-NOT_ROWS = ("scores", "centers", "history")
+NOT_ROWS = ("scores", "centers", "history", "targets")
 """Inputs that are no array of rows."""
 SHARES = (0.0, 0.1, 0.145, 0.3, 1 / 3, 0.5, 0.8, 0.999)
 
@@ -47,6 +47,7 @@ def pool_of(sizes: list[int], seed: int) -> dict[str, Any]:
         "arrived": arrived,
         "skills": skills if np.any(skills != "") else np.full(count, "see", object),
         "centers": rng.standard_normal((4, 4)),
+        "targets": toy_targets(4),
         "history": toy_history(arrived, scorer.names(), num_steps=max(0, len(sizes) - 1), seed=seed),
     }
 
@@ -90,12 +91,15 @@ def test_a_method_chooses_inside_of_a_side_as_if_it_were_the_whole_pool(method: 
         own: dict[str, Any] = {name: value[rows] for name, value in pool.items() if name not in NOT_ROWS}
         own["history"] = pool["history"].take(rows)
         own["scores"] = {name: score[rows] for name, score in pool["scores"].items()}
-        alone = select(**own, centers=pool["centers"], budget=count, method=method, seed=5, current_step=2)
+        alone = select(
+            **own, centers=pool["centers"], targets=pool["targets"], budget=count, method=method, seed=5, current_step=2
+        )
         assert set(found.ids) & set(own["ids"]) == set(alone.ids)
     back = np.random.default_rng(0).permutation(len(pool["ids"]))
     mixed: dict[str, Any] = {name: value[back] for name, value in pool.items() if name not in NOT_ROWS}
     mixed |= {"history": pool["history"].take(back)}
     mixed |= {"scores": {name: score[back] for name, score in pool["scores"].items()}, "centers": pool["centers"]}
+    mixed["targets"] = pool["targets"]
     assert set(chosen(mixed, method, 24, 2, replay_share=0.5).ids) == set(found.ids)
 
 

@@ -12,6 +12,8 @@ NAMED_OPTIONS = ("budgets", "choose", "sampling")
 """Options of methods that have a key of their own under `selection:`; the others stand under `options:`."""
 
 
+FORWARD_ONLY = ("hidden", "weighted_hidden")
+"""Values of `extraction.vector` that take no gradient."""
 TokenSet = Literal["all_but_first", "text", "question", "answer"]
 """Tokens that a hidden state is averaged over."""
 
@@ -23,7 +25,7 @@ class ExtractionConfig(Section):
     """Decoder block (or blocks, 0-based) that vectors are taken from."""
     dim: int = Field(default=8192, ge=8)
     """Length of a sketched gradient, at most that of a fisher vector; hidden vectors do not use it."""
-    vector: Literal["auto", "gradient", "fisher", "hidden", "zeroth_order"] = "auto"
+    vector: Literal["auto", "gradient", "fisher", "hidden", "weighted_hidden", "zeroth_order"] = "auto"
     """Kind of vector, see docs/extraction.md; auto: what the method needs (adapt: the sketched gradient)."""
     vector_tokens: TokenSet = "answer"
     """Tokens that a `hidden` vector is the mean of."""
@@ -74,6 +76,8 @@ class SelectionConfig(Section):
     """Share of the budget for samples of earlier datasets, such as 0.3; null: the method's own, see docs/replay.md."""
     keep: str | None = None
     """File with one id per line: samples that are trained on when they arrive and never pruned; null: none."""
+    targets: str | None = None
+    """File of conversations with answers, towards which less, round_robin and rds_plus choose; null: none."""
     scorers: list[str] = Field(default=["perplexity", "image_grounding", "el2n", "entropy"], min_length=1)
     """Scores that a cluster of adapt chooses from, of equals the earlier; column:NAME is a number that rows have."""
     budgets: Literal["equal", "root", "proportional", "score_weighted", "density"] | None = None

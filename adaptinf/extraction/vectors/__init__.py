@@ -17,7 +17,9 @@ from adaptinf.extraction.vectors.gradient import Factors, adapter_gradients, mak
 from adaptinf.extraction.vectors.hidden import HiddenStates
 from adaptinf.extraction.vectors.interface import VectorKind
 from adaptinf.extraction.vectors.sketch import make_sketch
+from adaptinf.extraction.vectors.weighted import WeightedHidden
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
+from adaptinf.models.blocks import decoder_blocks
 from adaptinf.models.kernels import check_gradients
 from adaptinf.models.loading import Learner
 from adaptinf.models.spread import is_spread, one_device
@@ -45,6 +47,10 @@ def make(
     if config.vector == "hidden":
         size = learner.model.config.get_text_config().hidden_size
         return HiddenStates(layers=layers, tokens=config.vector_tokens, hidden_size=size)
+    if config.vector == "weighted_hidden":
+        size = learner.model.config.get_text_config().hidden_size
+        given = getattr(getattr(head.module, "weight", None), "shape", (size,))[-1]
+        return WeightedHidden(num_blocks=len(decoder_blocks(learner.model)), size=int(given))
     check_gradients(learner.model, learner.model.dtype)
     device = _device_of(linears)
     factors = make_factors(linears, learner.config.lora, seed=seed, device=device)

@@ -1,4 +1,4 @@
-"""What a kind of vector is; `extraction.vector` names one of four, one file each.
+"""What a kind of vector is; `extraction.vector` names one of five, one file each.
 
 Shapes: B samples, D vector dims, S tokens, H hidden size.
 """
@@ -58,7 +58,7 @@ class VectorKind(Protocol):
 
     @property
     def watched(self) -> list[int]:
-        """Numbers of the blocks whose input the kind needs."""
+        """Numbers of the blocks whose input the kind needs; the number of blocks: the input of the output head."""
         ...
 
     def __call__(self, passed: Passed) -> Rows:
