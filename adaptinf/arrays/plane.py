@@ -6,7 +6,7 @@ Shapes: N samples, D vector dims.
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,9 @@ FIT_ROWS = 50_000
 """Vectors that principal components are found from, at most, drawn by seed."""
 COMPONENTS = 50
 """Principal components that UMAP works on."""
-NUM_NEIGHBOURS, MIN_DISTANCE = 15, 0.1
-"""UMAP's own defaults: neighbours that keep together, and how close points may lie."""
+NUM_NEIGHBOURS, MIN_DISTANCE = 15, 0.3
+"""Neighbours that keep together, UMAP's own default; how close points may lie, three times UMAP's default, so that the
+points of a small group can be told apart."""
 
 
 class Plane(NamedTuple):
@@ -94,11 +95,14 @@ def _by_umap(components_NC: np.ndarray, seed: int) -> np.ndarray:
     Raises:
         ImportError: UMAP is not installed, or cannot be loaded.
     """
-    from umap import UMAP
+    with warnings.catch_warnings(action="ignore"):  # of what is not installed, and of groups that are not connected
+        from umap import UMAP
 
+        return _placed(UMAP, components_NC, seed)
+
+
+def _placed(umap: Any, components_NC: np.ndarray, seed: int) -> np.ndarray:
     start = components_NC[:, :2] * (10.0 / max(float(np.abs(components_NC[:, :2]).max()), 1e-12))
     # One thread, as it must be for a seed to have an effect.
-    umap = UMAP(n_neighbors=NUM_NEIGHBOURS, min_dist=MIN_DISTANCE, init=start, random_state=seed % 2**32, n_jobs=1)
-    with warnings.catch_warnings(action="ignore"):  # of groups that are not connected, which the map shows
-        made = umap.fit_transform(components_NC)
-    return np.asarray(made, dtype=np.float32)
+    made = umap(n_neighbors=NUM_NEIGHBOURS, min_dist=MIN_DISTANCE, init=start, random_state=seed % 2**32, n_jobs=1)
+    return np.asarray(made.fit_transform(components_NC), dtype=np.float32)

@@ -23,6 +23,7 @@ TRIAL = "trial.json"
 BASE_MODEL = "base.json"
 ACCEPTED = "accepted.jsonl"
 REJECTED_MODEL = "model-rejected"
+VIEW = "view"
 OWN_NAMES = (POOL, BASE, STEPS, METRICS, EVENTS, REPORT)
 """What a run writes beside its configuration, which is written first."""
 BASE_STEP = -1
