@@ -89,27 +89,21 @@ class Suite:
         experiment, result, folder = self.experiments[name], self.result_of(name), out / name
         code = self._checked_code(result)
         recorded = self.recorded(name)
-        have = {(record.name, record.seed) for record in recorded}
-        lacking = [
-            (row, seed)
-            for seed in experiment.seeds
-            for row in experiment.rows
-            if (row.name, seed) not in have
-            if (rows is None or row.name in rows) and (seeds is None or seed in seeds)
-        ]
+        lacking = _lacking(experiment, recorded, rows, seeds)
         if not lacking and result.exists() and len(read_records(result).records) == len(recorded):
             return result
         its_seeds = list(dict.fromkeys(seed for _, seed in lacking))
         planned = [one for one in self._planned(experiment, its_seeds, folder) if (one.row, one.seed) in lacking]
         check_plan(planned)
         print(f"{name}: {len(planned)} runs of {len(experiment.seeds) * len(experiment.rows)}", flush=True)
-        order = [row.name for row in experiment.rows]
+        # Before hours of runs whose records it is for.
         result.parent.mkdir(parents=True, exist_ok=True)
         with lock.held(folder):
 
             def save() -> None:
                 new = [record for one in planned if (record := _record(one, experiment)) is not None]
                 around = environment(threads_per_run=THREADS_PER_RUN, gpu=gpu()) | code
+                order = [row.name for row in experiment.rows]
                 store.write_text_whole(result, records_text(around, [*recorded, *new], order))
 
             cache = StageCache(folder / "shared")
@@ -153,6 +147,20 @@ class Suite:
                 "not comparable: move the file away and run everything again, or go back to that version"
             )
         return {TRAINING_CODE: digest}
+
+
+def _lacking(
+    experiment: Experiment, recorded: Sequence[RunRecord], rows: Sequence[str] | None, seeds: Sequence[int] | None
+) -> list[tuple[ComparisonRow, int]]:
+    """Return the rows and seeds without a record, of those that are asked for."""
+    have = {(record.name, record.seed) for record in recorded}
+    return [
+        (row, seed)
+        for seed in experiment.seeds
+        for row in experiment.rows
+        if (row.name, seed) not in have
+        if (rows is None or row.name in rows) and (seeds is None or seed in seeds)
+    ]
 
 
 def _record(planned: PlannedRun, experiment: Experiment) -> RunRecord | None:

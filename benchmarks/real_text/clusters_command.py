@@ -16,10 +16,11 @@ from adaptinf.models.recipe import LearnerRecipe
 from adaptinf.runs import Run
 from adaptinf.runs.learners import learner_at_start, learner_before
 from benchmarks.real_text.clusters import LAYERS, add_rows, described, follow
+from benchmarks.real_text.lengths import short_items, tokens_of
 from benchmarks.real_text.model import make_model
 from benchmarks.real_text.prompts import CONDITIONS, Draw, benchmark_draw, real_draw, shares_of
 from benchmarks.real_text.splits import split_tasks
-from benchmarks.real_text.stream import SIZES, short_items, tokens_of
+from benchmarks.real_text.stream import SIZES
 from benchmarks.real_text.tasks import read_tasks
 
 KINDS = ("hidden", "gradient", "fisher")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,6 @@ def benchmark_draw(config: RunConfig, shares: Mapping[str, float], number: int) 
 
 def shares_of(folder: Path, config: RunConfig) -> dict[str, float]:
     """Return the share of each tested skill in the rows of a benchmark's stream."""
-    import json
-
     counts = {skill.skill: 0 for skill in config.evaluation}
     for dataset in config.stream:
         for row in json.loads((folder / Path(dataset.path).name).read_text(encoding="utf-8")):

@@ -8,15 +8,19 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.config import RunConfig
 from adaptinf.demo.benchmark import CLUSTERS, STREAM_FILE, VALIDATION, VALIDATION_FILE
+from adaptinf.results.recording import model_fingerprint
 from adaptinf.selection import auto_settings
-from adaptinf.storage import lock, store
+from adaptinf.storage import lock, store, tables
 from benchmarks.experiments import Experiment, Suite, method
-from benchmarks.real_text.stream import SIZES, tokens_of, write_stream
+from benchmarks.real_text.lengths import tokens_of
+from benchmarks.real_text.stream import SIZES, write_stream
 from benchmarks.real_text.tasks import read_tasks
 
 PREFIX = "real-text"
 """First part of the names of streams and results."""
 ROWS = ("random_replay", "adapt_plus", "oracle", "adapt", "sequential")
+MAKER = "maker.json"
+"""File of a stream's folder: of which model and tasks it was made, at which size and seed."""
 SMALL_SEEDS = (0, 1, 2)
 EXPERIMENTS = {
     "small": Experiment(stream=f"{PREFIX}-small", seeds=SMALL_SEEDS, rows=[*map(method, ROWS)]),
@@ -51,18 +55,26 @@ def suite(model_path: Path, tasks_path: Path, results: Path) -> Suite:
 
 
 def prepare(folder: Path, size: str, model_path: Path, tasks_path: Path, seed: int) -> None:
-    """Write the stream of a seed unless it is there, complete."""
-    if folder.exists():
-        return
-    with lock.held(folder.parent):
-        if not folder.exists():  # another process may have written it meanwhile
-            part = store.begin(folder)
-            write_stream(
-                part,
-                read_tasks(tasks_path),
-                size=SIZES[size],
-                model_path=model_path,
-                length=tokens_of(model_path),
-                seed=seed,
-            )
-            store.complete(folder)
+    """Write the stream of a seed unless it is there, complete.
+
+    Raises:
+        DataError: the tasks cannot be used.
+        StoreError: the folder holds the stream of another model, other tasks, another size or seed.
+    """
+    tasks = read_tasks(tasks_path)
+    texts = [text for task in tasks for text in (task.name, task.definition, *map(repr, task.items))]
+    maker = {
+        "size": size,
+        "seed": seed,
+        "model": model_fingerprint(str(model_path)),
+        "tasks": tables.digest(tables.text_array(texts)),
+    }
+    if not folder.exists():
+        with lock.held(folder.parent):
+            if not folder.exists():  # another process may have written it meanwhile
+                part = store.begin(folder)
+                length = tokens_of(model_path)
+                write_stream(part, tasks, size=SIZES[size], model_path=model_path, length=length, seed=seed)
+                store.write_json_whole(part / MAKER, maker)
+                store.complete(folder)
+    store.check_maker(folder / MAKER, maker)

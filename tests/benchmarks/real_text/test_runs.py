@@ -20,7 +20,7 @@ from adaptinf.results.table import results_table
 from adaptinf.runs import Run
 from benchmarks import experiments
 from benchmarks.real_text.__main__ import main
-from benchmarks.real_text.suite import suite
+from benchmarks.real_text.suite import prepare, suite
 from tests.helpers.task_folder import write_tasks
 from tests.helpers.text_model import write_text_model
 
@@ -78,6 +78,21 @@ def test_a_comparison_goes_on_with_the_rows_that_are_missing(
     assert saved.environment[experiments.TRAINING_CODE] == experiments.training_code()
     assert {record.stream for record in saved.records} == {"real-text-tiny"}
     assert set(saved.records[0].metrics) == {"exact", "rouge_l"} and len(saved.records[0].steps) == 6
+
+
+def test_a_stream_of_another_model_or_other_tasks_is_not_used(places: tuple[Path, Path], tmp_path: Path) -> None:
+    model, tasks = places
+    prepare(tmp_path / "data" / "seed-0", "tiny", model, tasks, 0)
+    before = (tmp_path / "data" / "seed-0" / "stream.yaml").read_bytes()
+    prepare(tmp_path / "data" / "seed-0", "tiny", model, tasks, 0)
+    others = write_tasks(tmp_path / "others", num_tasks=8)
+    with pytest.raises(StoreError, match=r"seed-0 was made with tasks='\w+', now it is '\w+'; restore"):
+        prepare(tmp_path / "data" / "seed-0", "tiny", model, others, 0)
+    with pytest.raises(StoreError, match="was made with size='tiny', now it is 'small'"):
+        prepare(tmp_path / "data" / "seed-0", "small", model, tasks, 0)
+    with pytest.raises(StoreError, match="was made with model="):
+        prepare(tmp_path / "data" / "seed-0", "tiny", write_text_model(tmp_path / "m", hidden_size=16), tasks, 0)
+    assert (tmp_path / "data" / "seed-0" / "stream.yaml").read_bytes() == before
 
 
 def test_a_mistake_ends_with_one_line(

@@ -14,8 +14,9 @@ from adaptinf.errors import DataError
 from adaptinf.evaluation.skills import read_tests
 from benchmarks.real_text.content import normalised
 from benchmarks.real_text.mixture import DATASETS, compose
+from benchmarks.real_text.samples import MAX_QUESTION, altered
 from benchmarks.real_text.splits import Split, split_tasks
-from benchmarks.real_text.stream import COMPOSITION, MAX_QUESTION, Size, altered, write_stream
+from benchmarks.real_text.stream import COMPOSITION, Size, write_stream
 from benchmarks.real_text.tasks import Task, read_tasks
 from benchmarks.real_text.wordings import expanded, question, wordings_of
 from tests.helpers.task_folder import write_tasks
