@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from adaptinf.data import Sample
 from adaptinf.pool import StoredDataset
-from adaptinf.storage import verified
 
 TEXT_CHARACTERS = 4_000
 """Characters of one turn that the page gets; a search on this machine reads all of them."""
@@ -51,9 +50,14 @@ class Rows:
 
     def rows(self, ids: np.ndarray | pa.ChunkedArray) -> np.ndarray:
         """Return the row of each id, int64; -1 for one that no dataset has."""
-        wanted = ids if isinstance(ids, pa.ChunkedArray) else pa.array(ids, pa.string())
-        found = pc.fill_null(pc.index_in(wanted, value_set=self.ids.combine_chunks()), _NULL)
+        wanted = ids.cast(pa.large_string()) if isinstance(ids, pa.ChunkedArray) else pa.array(ids, pa.large_string())
+        found = pc.fill_null(pc.index_in(wanted, value_set=self._known), _NULL)
         return np.asarray(found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy())
+
+    @cached_property
+    def _known(self) -> pa.LargeStringArray:
+        """The ids in one array, whose offsets are long, as the texts of all may have more than 2 GB together."""
+        return self.ids.cast(pa.large_string()).combine_chunks()
 
     def per_dataset(self, values: Sequence[Any]) -> np.ndarray:
         """Return N values of one for each dataset."""
@@ -174,9 +178,3 @@ def _matching(batch: pa.RecordBatch, text: str) -> np.ndarray:
     in_texts = pc.match_substring(texts, text, ignore_case=True).to_numpy(zero_copy_only=False)
     in_ids = pc.match_substring(batch.column("id"), text, ignore_case=True).to_numpy(zero_copy_only=False)
     return np.union1d(rows[in_texts], np.flatnonzero(in_ids)).astype(np.int64)
-
-
-def check_rows(datasets: Sequence[StoredDataset]) -> None:
-    """Compare the datasets with their checksums, once, before many requests read them."""
-    for dataset in datasets:
-        verified.check_folder(dataset.folder)

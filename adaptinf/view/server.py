@@ -6,9 +6,10 @@ import hmac
 import ipaddress
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from adaptinf.errors import AdaptError, ConfigError
@@ -82,6 +83,11 @@ class ExplorerServer(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.host, self.server_address[1]
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that has left before its answer, as it does with images out of sight."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def url(self) -> str:
         """Where the page is, with its token if there is one."""
@@ -134,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             found = self._content(url.path.removeprefix("/"), url.query)
-        except AdaptError as error:
+        except (AdaptError, OSError) as error:
             self._send(500, "text/plain; charset=utf-8", f"{error}\n".encode("utf-8", "replace"))
             return
         if found is None:

@@ -67,7 +67,7 @@ def test_every_file_of_the_page_is_given_with_a_strict_policy(server):
 @pytest.mark.parametrize(
     "path",
     ["/../server.py", "/%2e%2e/server.py", "/data/../../config.yaml", "/data//etc/passwd", "/data/thumbs/..%2f1.jpg",
-     "/data/rows/99999.json", "/server.py", "/data", "//data/view.json"],
+     "/data/rows/99999.json", "/server.py", "/data"],
 )  # fmt: skip
 def test_what_is_no_file_of_the_page_or_its_data_is_not_found(server, path):
     assert ask(server, path)[0] == 404
