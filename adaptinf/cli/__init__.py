@@ -10,8 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 import adaptinf
-from adaptinf.cli import changes, comparing, results, running, tools, viewing
+from adaptinf.cli import changes, comparing, completion, results, running, tools, viewing
 from adaptinf.cli.output import prepare_streams, say, say_error, say_text
+from adaptinf.cli.suggestions import usage_message
 from adaptinf.errors import AdaptError, GateStopped, Terminated
 from adaptinf.storage import space
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Keep a vision-language model learning from a stream of instruction datasets.",
     epilog="First steps: `adaptinf demo` needs no data; `adaptinf validate` checks yours; `adaptinf run` trains on it.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,6 +45,7 @@ def main() -> None:
     130, SIGTERM during a training with 143, a bug of ours with its traceback and 1.
     """
     prepare_streams()
+    completion.prepare()
     try:
         # Outside of standalone mode a command's `typer.Exit` comes back as a number, and so may Ctrl-C.
         code = app(standalone_mode=False) or 0
@@ -60,10 +63,7 @@ def main() -> None:
         _fail(space.sentence(error) or f"{place}{error.strerror or error}; correct that and repeat the command", 2)
     except Exception as error:  # a usage error of click has a message of its own; everything else is our bug
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
-            _fail(
-                f"{error.format_message()} (`adaptinf --help` lists commands, after a command its options)",
-                error.exit_code,
-            )
+            _fail(usage_message(error, sys.argv[1:]), error.exit_code)
         say_text(traceback.format_exc().rstrip(), is_error=True)
         _fail("this is a bug in adaptinf; please report it with the lines above", 1)
     if code == INTERRUPTED:
@@ -105,6 +105,7 @@ COMMANDS = (
     changes.accept,
     changes.relocate,
     *(tools.validate, tools.inspect, tools.doctor, tools.select),
+    completion.completion,
 )
 """In the order of `adaptinf --help`."""
 for command in COMMANDS:

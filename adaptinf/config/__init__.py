@@ -85,12 +85,14 @@ def load(path: Path, overrides: Overrides | None = None) -> RunConfig:
         ConfigError: the file is missing or no YAML, or any number of its keys and values are wrong (all are named).
     """
     if problem := why_no_file(path):
-        raise ConfigError(f"{path} is not a file: it {problem}")
+        found = sorted(path.glob("*.yaml")) if path.is_dir() else []
+        raise ConfigError(f"{path} is not a file: it {problem}" + (f"; did you mean {found[0]}?" if found else ""))
     raw = read_yaml_file(path)
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise ConfigError(
-            f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}"
+            f"{path} must hold keys and values such as `model:` and `stream:`, not a {type(raw).__name__}; if it is a "
+            "dataset, `adaptinf init RUN --model MODEL --from DATA` writes a config.yaml for it"
         )
     _set_all(raw, overrides)
     return resolve(parse(raw, where=str(path)), path.parent)

@@ -52,10 +52,19 @@ def read_yaml(text: str, where: str) -> Any:
             raise ConfigError(f"{where}: " + "; ".join(twice))
         return loader.construct_document(root)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {_one_line(error)}") from error
+        tab = "; indent with spaces, not with a tab" if _begins_with_tab(text, error) else ""
+        raise ConfigError(f"{where} is not valid YAML: {_one_line(error)}{tab}") from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _begins_with_tab(text: str, error: Exception) -> bool:
+    """Tell whether the line that the parser could not read is indented with a tab."""
+    mark = getattr(error, "problem_mark", None)
+    lines = text.splitlines()
+    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+    return "\t" in line[: len(line) - len(line.lstrip())]
 
 
 def _one_line(error: Exception) -> str:

@@ -103,6 +103,11 @@ class Run(Layout):
         Raises:
             ConfigError: there is none, or its config.yaml is wrong.
         """
+        if folder.is_file():
+            raise ConfigError(
+                f"{folder} is a file, not a run folder; `adaptinf run {folder}` makes one of a stream.yaml, by default "
+                f"runs/{folder.stem}"
+            )
         if not (folder / CONFIG).is_file():
             # A comparison has its runs one level deeper.
             found = sorted(folder.glob(f"*/{CONFIG}")) or sorted(folder.glob(f"*/*/{CONFIG}"))

@@ -45,7 +45,8 @@ def load(folder: Path, text: str, overrides: list[str] | None = None) -> RunConf
         ("model: {lora: {rnak: 5}}", "model.lora.rnak", "rank"),
         ("stream: [{name: a, path: b, image: c}]", "stream.0.image", "images"),
         ("evaluation: [{skill: a, path: b, metrics: f1}]", "evaluation.0.metrics", "metric"),
-        ("training: {lr: 1}", "training.lr", None),
+        ("training: {lr: 1}", "training.lr", "learning_rate"),
+        ("training: {zzzz: 1}", "training.zzzz", None),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path, text, place, near):
