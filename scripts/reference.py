@@ -39,7 +39,7 @@ TOP_FOLDERS = {
     "tests/": "the tests, in the same folders as the package; `tests/helpers/` has what they share",
     "benchmarks/": "time and memory of each stage, the runs behind findings.md, and all results with their hardware",
     "scripts/": "generators of pages, tables and the screenshot of the report; pre-training of the tiny models",
-    "examples/": "a `stream.yaml`, a scorer, a selector, and selection without a model",
+    "examples/": "a `stream.yaml`, a notebook, a scorer, a selector, and selection without a model",
     "docs/": "these pages; `make docs` builds the site",
 }
 """Of the repository, with their content."""

@@ -17,12 +17,13 @@ import numpy as np
 from adaptinf.data.gate import Gate
 from adaptinf.data.predictions import predictions_table, read_predictions
 from adaptinf.storage import store, tables, verified
-from adaptinf.storage.display import as_frame, as_html
+from adaptinf.storage.display import as_frame, as_html, lines_figure
 from adaptinf.storage.tables import Columns
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 PARALLEL = ("tolerant", "standard_errors")
 """Fields that have the shape of the matrix; they may be unknown."""
@@ -209,6 +210,12 @@ class Evaluation:
         if np.isfinite(self.tolerant).any():
             columns |= {f"{skill}{TOLERANT}": self.tolerant[:, number] for number, skill in enumerate(self.skills)}
         return as_frame(columns, index=steps, index_name="step")
+
+    def figure(self) -> go.Figure:
+        """Return the strict accuracy of each skill after each step, in percent, as a figure of plotly."""
+        steps = ["base", *map(str, range(len(self.matrix) - 1))][: len(self.matrix)]
+        lines = {skill: (100.0 * self.matrix[:, number]).tolist() for number, skill in enumerate(self.skills)}
+        return lines_figure("Accuracy of each skill", steps, lines, axes=("after step", "strict accuracy, %"))
 
     def _repr_html_(self) -> str:
         """Return the skill matrix as notebooks show it."""

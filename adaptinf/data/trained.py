@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adaptinf.storage import checksums, store, tables, verified
-from adaptinf.storage.display import as_frame, as_html
+from adaptinf.storage.display import as_frame, as_html, lines_figure
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,13 @@ class Trained:
         """Return the Trainer's log, one row per record: `epoch`, `grad_norm`, `learning_rate`, `loss`, `step`."""
         names = list(dict.fromkeys(name for record in self.log for name in record))
         return as_frame({name: [record.get(name) for record in self.log] for name in names})
+
+    def figure(self) -> go.Figure:
+        """Return the logged losses by optimiser step, as a figure of plotly; a record without a loss is left out."""
+        known = [record for record in self.log if isinstance(record.get("loss"), int | float)]
+        places = [record.get("step", number + 1) for number, record in enumerate(known)]
+        losses = {"loss": [record["loss"] for record in known]}
+        return lines_figure("Training loss", places, losses, axes=("optimiser step", "loss"))
 
     def _repr_html_(self) -> str:
         """Return the log as notebooks show it."""

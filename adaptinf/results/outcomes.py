@@ -23,6 +23,7 @@ from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,10 @@ class Comparison:
     def to_pandas(self) -> pd.DataFrame:
         """Return the table as a data frame, as `ResultsTable.to_pandas`."""
         return self.table.to_pandas()
+
+    def figure(self) -> go.Figure:
+        """Return the accuracies of all rows as a figure of plotly, as `ResultsTable.figure`."""
+        return self.table.figure()
 
     def _repr_html_(self) -> str:
         """Return the table as notebooks show it."""

@@ -16,9 +16,11 @@ from adaptinf.results.records import RunRecord
 from adaptinf.results.row_forms import DIFFERENCES, TESTS, as_numbers, as_text, html_table, numbers_of
 from adaptinf.results.summary import Summary, summaries
 from adaptinf.selection.traits import methods_with_role
+from adaptinf.storage.display import bars_figure
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 MARK = "†"
 """Follows the name of a row that trained on fewer samples than the others."""
@@ -120,6 +122,14 @@ class ResultsTable:
 
         rows = [{"method": row.method, **as_numbers(row.members, row.against)} for row in self.rows]
         return pd.DataFrame(rows, index=pd.Index([row.name for row in self.rows], name="name"))
+
+    def figure(self) -> go.Figure:
+        """Return the accuracy of each row after the last step with its 95 % interval, as a figure of plotly."""
+        found = [interval_of(COLUMNS[0], row.members) for row in self.rows]
+        names, ends = [row.label for row in self.rows], [one.high - one.mean for one in found]
+        few = seeds_note(len(self.seeds))
+        title = "Accuracy after the last step" + (f" ({few})" if few else "")
+        return bars_figure(title, names, [one.mean for one in found], ends, axes=("", "accuracy, %"))
 
     def _repr_html_(self) -> str:
         """Return the table as notebooks show it: means with intervals, differences to the baseline, notes."""

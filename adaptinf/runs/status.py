@@ -32,11 +32,12 @@ from adaptinf.runs.tested import NewestTest, averages_after, newest_test
 from adaptinf.runs.time_left import seconds_left
 from adaptinf.runs.usable import unusable_counts
 from adaptinf.storage import store
-from adaptinf.storage.display import as_frame, as_html
+from adaptinf.storage.display import as_frame, as_html, lines_figure
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 
 class Judged(NamedTuple):
@@ -168,6 +169,18 @@ class Status:
         names = [field.name for field in fields(StepStatus) if field.name != "step"]
         columns = {name: [getattr(step, name) for step in self.steps] for name in names}
         return as_frame(columns, index=[step.step for step in self.steps], index_name="step")
+
+    def figure(self) -> go.Figure:
+        """Return the mean accuracy over skills after each step, in percent, as a figure of plotly."""
+        pairs = {"strict": "average_accuracy", "tolerant": "average_tolerant"}
+        found = {name: [getattr(step, field) for step in self.steps] for name, field in pairs.items()}
+        lines = {
+            name: [float("nan") if value is None else 100.0 * value for value in values]
+            for name, values in found.items()
+            if any(value is not None for value in values)
+        }
+        steps = [f"{step.step} {step.dataset}" for step in self.steps]
+        return lines_figure("Mean accuracy over skills", steps, lines, axes=("after step", "accuracy, %"))
 
     def _repr_html_(self) -> str:
         """Return all steps as notebooks show them."""
