@@ -8,6 +8,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # One thread for each of several processes of tests (pytest -n 2), which share the cores.
 os.environ.update({"OMP_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {})
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from adaptinf import cli
 from adaptinf.config import LoraConfig, ModelConfig
 from adaptinf.data import Sample
+from adaptinf.storage.cache import VARIABLE
 from tests.helpers.conversations import BASE_PATH, conversation, say
 
 HEAVY_PLACES = (
@@ -103,6 +105,14 @@ def threads():
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache():
+    """A cache folder of the tests' own."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, folder)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

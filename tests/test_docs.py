@@ -326,7 +326,8 @@ def test_some_pages_have_shell_code_or_are_one_program():
 def test_the_page_about_python_calls_every_command():
     page = (ROOT / "docs" / "python.md").read_text()
     called = set(re.findall(r"\bapi\.(\w+)\(", page))
-    assert called == {name.replace("-", "_") for name in OPTIONS}
+    # `watch` is `status --watch`; what a shell completes is nothing for Python.
+    assert called - {"watch"} == {name.replace("-", "_") for name in OPTIONS} - {"completion"}
 
 
 EXAMPLE_PLUGINS = """

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +12,8 @@ import numpy as np
 from adaptinf.config.schema import ColumnsConfig
 from adaptinf.data import Rejected, Sample
 from adaptinf.doctor.findings import Finding, surveyed, with_uses
-from adaptinf.doctor.tally import Judged, Tally, TallyWork, Total, tally_chunk
+from adaptinf.doctor.kept_tallies import counting_folder
+from adaptinf.doctor.tally import Judged, Tally, TallyWork, Total, counted_before, tally_chunk
 from adaptinf.errors import ConfigError
 from adaptinf.evaluation.answers.judge import Judge
 from adaptinf.executors.processes import open_workers, usable_cores
@@ -186,13 +185,17 @@ def validate(
         max_row_bytes=max_row_bytes,
         are_tests=judged is not None,
     )
+    progress = progress or Silent()
+    # A model looks at the samples themselves, so they are all read again.
+    is_kept = model is None and reading.is_much(reading.chunks)
     with (
-        tempfile.TemporaryDirectory(prefix="adaptinf-validate-") as folder,
-        (progress or Silent()).stage("validate", num_rows(reading.chunks), unit="rows") as bar,
+        counting_folder(reading, judged, is_kept=is_kept) as folder,
+        progress.stage("validate", num_rows(reading.chunks), unit="rows") as bar,
     ):
-        work, total = TallyWork(reading=reading, folder=Path(folder), judged=judged), Total(reading, Path(folder))
+        work = TallyWork(reading=reading, folder=folder, judged=judged, is_kept=is_kept)
+        total = Total(reading, folder)
         if model is None:
-            _count(work, total, bar.advance)
+            _count(work, total, bar.advance, progress)
             seen = _Seen(num_learnable=total.tally.num_samples)
         else:
             seen = _seen(_samples(work, total, bar.advance), model, max_length)
@@ -233,13 +236,19 @@ def _by_count(counts: Counter[int]) -> dict[str, int]:
     return {str(count): number for count, number in sorted(counts.items())}
 
 
-def _count(work: TallyWork, total: Total, on_progress: Callable[[int], None]) -> None:
-    """Count all rows, on all cores if they are many."""
-    chunks = work.reading.chunks
-    num_processes = min(usable_cores(), len(chunks)) if work.reading.is_much(chunks) else 1
+def _count(work: TallyWork, total: Total, on_progress: Callable[[int], None], progress: Progress) -> None:
+    """Count all rows, on all cores if they are many; what a killed call has counted is not read again."""
+    kept = {chunk.number: counted_before(work.folder, chunk) for chunk in work.reading.chunks if work.is_kept}
+    wanted = [chunk for chunk in work.reading.chunks if kept.get(chunk.number) is None]
+    if num_before := sum(tally.num_numbers for tally in kept.values() if tally is not None):
+        progress.note(f"{counted(num_before, 'row')} were counted by a call that was interrupted; going on from there")
+        on_progress(num_before)
+    num_processes = min(usable_cores(), len(wanted)) if work.reading.is_much(wanted) else 1
     with open_workers(work, num_processes, on_progress) as workers:
-        for chunk, tally in zip(chunks, workers.map(tally_chunk, chunks), strict=True):
-            total.add(chunk, tally)
+        made = workers.map(tally_chunk, wanted)
+        for chunk in work.reading.chunks:
+            found = kept.get(chunk.number)
+            total.add(chunk, next(made) if found is None else found)
 
 
 def _samples(work: TallyWork, total: Total, on_progress: Callable[[int], None]) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from adaptinf.data import Features, Trained
 from adaptinf.data.refresh import Refresh, expected_rows
 from adaptinf.doctor.machine import Check
 from adaptinf.storage.space import free_disk
@@ -70,6 +71,12 @@ class Plan:
     def training_seconds(self, rates: Rates) -> float | None:
         """Return how long all trainings take; None: training was not tried."""
         return None if rates.trained is None else sum(self.rows_trained) / rates.trained / self.num_devices
+
+
+def seconds_per_sample(plan: Plan, rates: Rates) -> dict[str, float]:
+    """Return stage -> seconds that a sample takes with all workers or devices; without one that was not tried."""
+    measured = {Features.stage: plan.measuring_seconds(1, rates)}
+    return measured if rates.trained is None else {**measured, Trained.stage: 1 / rates.trained / plan.num_devices}
 
 
 def forecast(plan: Plan, rates: Rates, bytes_a_row: int, out: Path, *, lower: str) -> list[Check]:

@@ -20,7 +20,7 @@ from adaptinf.data import Sample
 from adaptinf.distributed.devices import RAY
 from adaptinf.doctor.cost import cost_of, peak_operations, row_bytes
 from adaptinf.doctor.exactness import agreement, autograd_error, sketch_error, usable
-from adaptinf.doctor.forecast import Plan, Rates, forecast
+from adaptinf.doctor.forecast import Plan, Rates, forecast, seconds_per_sample
 from adaptinf.doctor.machine import Check, OnCheck, ignored
 from adaptinf.doctor.training_speed import training_speed
 from adaptinf.doctor.workers import check_cores, check_devices, check_workers, core_share
@@ -36,6 +36,7 @@ from adaptinf.models.mixing import kinds_of
 from adaptinf.models.shares import shares_of
 from adaptinf.models.trial import try_model
 from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.runs import kept_forecast
 from adaptinf.runs.learners import learner_at_start
 from adaptinf.runs.methods import cap_of, method_traits
 from adaptinf.runs.settings import resolve
@@ -126,6 +127,7 @@ def _model_checks(config: RunConfig, out: Path, progress: Progress) -> Iterator[
     if learner.device.type == "cpu" and config.executor != RAY:
         yield from check_cores(num_workers)
         rates = rates.shared(core_share(num_workers), core_share(num_devices))
+    kept_forecast.keep(resolve(config), seconds_per_sample(plan, rates))
     yield from forecast(plan, rates, bytes_a_row, out, lower=lower)
 
 

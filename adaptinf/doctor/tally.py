@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from adaptinf.data import Rejected, Sample
+from adaptinf.doctor import kept_tallies
 from adaptinf.doctor.findings import SHOWN_CHARACTERS, Noticed
 from adaptinf.evaluation.allowed import allowed_answers
 from adaptinf.evaluation.skills import item_problem
@@ -134,6 +135,8 @@ class TallyWork:
     """Folder for the ids of each chunk."""
     judged: Judged | None
     """How the answers of a test file are judged."""
+    is_kept: bool = False
+    """Whether what was counted of a chunk is kept for a later call, should this one be killed."""
 
     @contextmanager
     def open(self) -> Iterator[Tallier]:
@@ -183,7 +186,18 @@ def tally_chunk(tallier: Tallier, chunk: Chunk) -> Tally:
     tally = Tally()
     for _ in tallier.items(chunk, tally):
         pass
+    if tallier.work.is_kept:
+        kept_tallies.keep(tallier.work.folder, chunk, tally)
     return tally
+
+
+def counted_before(folder: Path, chunk: Chunk) -> Tally | None:
+    """Return what a killed call has counted of a chunk; None: it is to be counted.
+
+    So is one with an image that could not be used, which may have been repaired since.
+    """
+    tally: Tally | None = kept_tallies.kept(folder, chunk)
+    return None if tally is None or any(row.reason.startswith("image") for row in tally.rejected) else tally
 
 
 def id_file(folder: Path, chunk: Chunk) -> Path:

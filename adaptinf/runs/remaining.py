@@ -19,7 +19,7 @@ from adaptinf.config import RunConfig
 from adaptinf.data import Checked, Clusters, Evaluation, Features, SavedPruning, Selection, Trained
 from adaptinf.data.refresh import Refresh, expected_rows
 from adaptinf.pool.intake import STAGE as POOL_STAGE
-from adaptinf.runs import BASE_STEP, Run
+from adaptinf.runs import BASE_STEP, Run, kept_forecast
 from adaptinf.runs.activity import STAGE_WORDS, Activity
 from adaptinf.runs.heartbeat import StageBeat
 from adaptinf.runs.methods import measures, method_traits
@@ -106,7 +106,6 @@ def remaining(
     num_rows: Sequence[int | None],
     seconds: Mapping[tuple[int, str], float],
     folders: StepFolders,
-    forecast: Mapping[str, float] | None = None,
 ) -> Remaining:
     """Return the time left.
 
@@ -116,7 +115,6 @@ def remaining(
         num_rows: rows of each dataset; None: it has not joined the pool.
         seconds: how long each finished (step, stage) took.
         folders: what the folders of the steps hold.
-        forecast: stage -> seconds per item that the doctor has measured.
     """
     stages = activity.beat.stages if activity.beat is not None and activity.state == "running" else ()
     bar = next((stage for stage in stages if stage.seconds_left is not None), None)
@@ -135,7 +133,9 @@ def remaining(
         needs_features=measures(run.settings),
         whole_pool=method_traits(run.settings).whole_pool,
     )
-    return _summed(run, activity, work, _costs(work, seconds, activity, bar), forecast or {}, bar, folders)
+    costs = _costs(work, seconds, activity, bar)
+    forecast = {} if costs.keys() >= set(kept_forecast.STAGES) else kept_forecast.kept(run.settings)
+    return _summed(run, activity, work, costs, forecast, bar, folders)
 
 
 def _summed(
