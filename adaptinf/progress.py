@@ -40,6 +40,14 @@ class Progress(Protocol):
         ...
 
 
+@contextmanager
+def in_one(progress: Progress, title: str, total: int, unit: str = "samples") -> Iterator[None]:
+    """Show work of which nothing is known until it is done: its title, its items, and then how long it took."""
+    with progress.stage(title, total, unit) as bar:
+        yield
+        bar.advance(total)
+
+
 class _NoBar:
     def advance(self, count: int = 1) -> None:
         """Do nothing."""

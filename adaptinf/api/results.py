@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from adaptinf.api.paths import PathLike, path_or_none, path_tuple
 from adaptinf.errors import ConfigError
-from adaptinf.progress import Progress
+from adaptinf.progress import Progress, Silent, in_one
 
 if TYPE_CHECKING:
     from adaptinf.history.export import Exported
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def report(
-    folders: PathLike | Sequence[PathLike], *, out: PathLike | None = None, verify: bool = True
+    folders: PathLike | Sequence[PathLike],
+    *,
+    out: PathLike | None = None,
+    verify: bool = True,
+    progress: Progress | None = None,
 ) -> WrittenReport:
     """Write one HTML file that shows what runs did and why; it opens offline.
 
@@ -31,6 +35,7 @@ def report(
         folders: one run folder, or several, which are compared on one page.
         out: file to write; None: report.html in the run's folder, that of several where they stand together.
         verify: compare the files of the runs with their checksums; False is recorded in their events.jsonl.
+        progress: where to report.
 
     Raises:
         ConfigError: no folder is given, or one is not a run folder.
@@ -49,7 +54,8 @@ def report(
     runs = [Run.open(path) for path in paths]
     for run in runs if verify else ():
         check_complete(run)
-    with unchecked.reading("report", *runs, verify=verify):
+    title = in_one(progress or Silent(), "write the report", len(runs), "runs")
+    with unchecked.reading("report", *runs, verify=verify), title:
         page = write_report(paths, home / REPORT if out is None else Path(out))
     return WrittenReport(path=page, folders=paths)
 

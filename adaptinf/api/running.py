@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adaptinf.api.paths import PathLike, PathsLike, path_tuple
 from adaptinf.errors import ConfigError, DataError, GateStopped, StoreError
-from adaptinf.progress import Progress, Silent
+from adaptinf.progress import Progress, Silent, in_one
 from adaptinf.words import counted
 
 if TYPE_CHECKING:
@@ -278,7 +278,8 @@ def _result(run: Run, first: int, notes: tuple[str, ...]) -> RunResult:
     try:
         # A finished run is left as it is: its report is written anew only when something has happened since.
         if not page.exists() or page.stat().st_mtime_ns < log.stat().st_mtime_ns:
-            write_report([run.folder], page)
+            with in_one(run.progress, "write the report", 1, "pages"):
+                write_report([run.folder], page)
         summary = summarised_runs([run]) if run.config.evaluation else None
     except StoreError as error:
         raise StoreError(

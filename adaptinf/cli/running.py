@@ -152,9 +152,13 @@ def report(
         Path | None, typer.Option(help="File to write; report.html in the runs' folder if left out.")
     ] = None,
     no_verify: NoVerify = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write one HTML page about one or several runs. It shows what they did and why, and opens offline."""
-    say(str(api.report(folders, out=out, verify=not no_verify).path))
+    from adaptinf.cli.progress import make_progress
+
+    progress = make_progress(quiet=quiet)
+    say(str(api.report(folders, out=out, verify=not no_verify, progress=progress).path))
 
 
 def _show_run(result: RunResult, *, quiet: bool) -> None:

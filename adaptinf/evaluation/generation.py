@@ -32,7 +32,7 @@ from adaptinf.executors import Executor, LocalExecutor, Work, Workers, named_los
 from adaptinf.models.decoding import SHORT, WAYS
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
-from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.progress import Bar, Progress, Silent, in_one
 from adaptinf.storage.tables import Columns, text_array
 from adaptinf.words import counted, shortened
 
@@ -209,8 +209,10 @@ def _answered(
     if executor.is_in_process:
         work = replace(work, on_answer=counter.advance)
     opened: Work[Answerer | Server] = work
-    with executor.open(opened) as workers:
-        (plan,) = workers.map(_plan, [None])
+    with ExitStack() as stack:
+        with in_one(progress, "load the model", 1, "models"):
+            workers = stack.enter_context(executor.open(opened))
+            (plan,) = workers.map(_plan, [None])
         known: dict[int, Answer] = {}
         if work.answers_file is not None:
             digests = [item_digest(item, test) for test in tests for item in test.items]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from adaptinf.extraction.work import ExtractionWork, Extractor, ShardReport
 from adaptinf.models.loading import Learner
 from adaptinf.models.recipe import LearnerRecipe, check_can_travel
 from adaptinf.models.refusals import InARow, check_share
-from adaptinf.progress import Bar, Progress, Silent
+from adaptinf.progress import Bar, Progress, Silent, in_one
 from adaptinf.storage import store, tables
 from adaptinf.words import counted
 
@@ -91,8 +92,10 @@ def extract(
         folder=out / SHARDS,
         num_threads=torch.get_num_threads(),
     )
-    with executor.open(work) as workers:
-        (facts,) = workers.map(Extractor.describe, [f"{len(ids)} rows, {tables.digest(ids)}"])
+    with ExitStack() as stack:
+        with in_one(progress, "load the model", 1, "models"):
+            workers = stack.enter_context(executor.open(work))
+            (facts,) = workers.map(Extractor.describe, [f"{len(ids)} rows, {tables.digest(ids)}"])
         if _is_finished(out):
             store.check_maker(out / store.INFO, _decisive(facts.maker))
             return Features.load(out)

@@ -27,6 +27,7 @@ from adaptinf.pipeline.learning import learn, test_model
 from adaptinf.pipeline.mapping import is_installed, try_map
 from adaptinf.pipeline.measuring import check_dataset, drop_old_arrays, find_clusters, measure, needs_features
 from adaptinf.pipeline.watched import with_model
+from adaptinf.progress import in_one
 from adaptinf.runs import BASE_STEP, Run
 from adaptinf.runs.acceptance import accepted_changes
 from adaptinf.runs.base import check_base
@@ -122,7 +123,8 @@ def _note_workers(run: Run, text: str) -> None:
 
 def _take_step(run: Run, step: int, executor: Executor) -> None:
     is_tested = step >= run.num_finished or is_made(run, step, Evaluation)
-    tests = read_tests(run.settings.evaluation, run.settings.data)
+    with in_one(run.progress, "read the tests", len(run.settings.evaluation), "skills"):
+        tests = read_tests(run.settings.evaluation, run.settings.data)
     check_tests(run, tests)
     base, run = run.titled("base"), run.titled(f"{step + 1}/{len(run.settings.stream)}")
     _note_rejected(run, tests)

@@ -9,6 +9,7 @@ from adaptinf.data import Clusters, Features, SavedPruning, Selection
 from adaptinf.executors import Executor, Shown
 from adaptinf.pool import Pool
 from adaptinf.pool.id_lists import named
+from adaptinf.progress import in_one
 from adaptinf.pruning import prune
 from adaptinf.runs import Run
 from adaptinf.runs.composition import composition_of, kept_arrivals, notes
@@ -24,6 +25,13 @@ def choose(
     run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
 ) -> Selection:
     """Choose what to train on among the usable samples of the pool."""
+    with in_one(run.progress, "select", len(pool)):
+        return _chosen(run, step, pool, features, clusters, is_usable)
+
+
+def _chosen(
+    run: Run, step: int, pool: Pool, features: Features | None, clusters: Clusters | None, is_usable: np.ndarray
+) -> Selection:
     settings = run.settings.selection
     method, needs = settings.method, with_options(settings.method, run.selection_options).needs
     rows = slice(None) if is_usable.all() else np.flatnonzero(is_usable)

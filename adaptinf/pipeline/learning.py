@@ -13,6 +13,7 @@ from adaptinf.pipeline.gating import note_gate, with_gate
 from adaptinf.pipeline.measuring import needs_features
 from adaptinf.pipeline.watched import with_model
 from adaptinf.pool import Pool
+from adaptinf.progress import in_one
 from adaptinf.runs import Run
 from adaptinf.runs.learners import learner_before
 from adaptinf.runs.outside_training import train_with_command
@@ -35,7 +36,9 @@ def learn(run: Run, step: int, pool: Pool, selection: Selection, executor: Execu
     samples, recipe, seed = pool.view(selection.ids), learner_before(run, step), run.seed("model", step)
     number = num_devices(run.settings)
     if not leaves_this_process(run.settings, number):
-        return train(samples, recipe.make(), run.settings.training, out=part, seed=seed, progress=run.progress)
+        with in_one(run.progress, "load the model", 1, "models"):
+            learner = recipe.make()
+        return train(samples, learner, run.settings.training, out=part, seed=seed, progress=run.progress)
     executor.close()  # its workers hold what the ranks need: a Ray cluster's GPUs, or memory of this machine's
     work = TrainWork(samples=samples, recipe=recipe, config=run.settings.training, out=part.absolute(), seed=seed)
     return train_in_ranks(work, launcher(run.settings, number), run.progress)

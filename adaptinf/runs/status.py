@@ -134,8 +134,8 @@ class Status:
     testing_base: bool
     """Whether the test of the base model, which the first step begins with, has begun and is not finished."""
     seconds_left: float | None
-    """Estimate for the waiting steps, from the mean finished step; before one is finished that of `left`, None while it
-    does not know."""
+    """Estimate for the waiting steps, from the mean finished step; before one is finished, and while a process works on
+    the run, that of `left`; None while nothing is known."""
     accepted: tuple[str, ...]
     """Changes of base model and tests that the user has accepted, a line each."""
     logs: tuple[str, ...]
@@ -218,7 +218,7 @@ def status_of(run: Run, activity: Activity | None = None) -> Status:
         **_pool_status(run, datasets, prunings),
         disk_bytes=store.folder_bytes(run.folder),
         testing_base=folders.is_making(BASE_STEP, Evaluation),
-        seconds_left=left.stream if of_mean is None else of_mean,
+        seconds_left=left.stream if of_mean is None or (is_running and left.stream is not None) else of_mean,
         accepted=tuple(change.line for change in accepted_changes(run)),
         logs=tuple(_harness_logs(run, folders)),
         newest_test=newest_test(run, folders),

@@ -74,7 +74,7 @@
     return element;
   }
 
-  function showLoss(curves) {
+  function showLoss(curves, isRunning) {
     const points = curves.flatMap((curve) => curve.points.filter((point) => known(point[1])));
     if (!points.length) return fill("loss", []);
     const last = Math.max(...points.map((point) => point[0])), losses = points.map((point) => point[1]);
@@ -99,7 +99,7 @@
     fill("loss", parts);
     const newest = curves[curves.length - 1], own = newest.points.filter((point) => known(point[1]));
     const value = own.length ? `, ${own[own.length - 1][1].toPrecision(3)} at optimiser step ${number(own[own.length - 1][0])}` : "";
-    at("loss-text").textContent = `Step ${newest.step}${newest.is_under_way ? ", as it grows" : ", finished"}${value}.`;
+    at("loss-text").textContent = `Step ${newest.step}${newest.is_under_way ? isRunning ? ", as it grows" : ", cut off" : ", finished"}${value}.`;
     at("legend").textContent = curves.length > 1
       ? `Pale: the trainings of steps ${curves.slice(0, -1).map((curve) => curve.step).join(", ")}.` : "";
   }
@@ -170,7 +170,7 @@
     at("pill").textContent = status.state; at("pill").className = `pill ${status.state}`;
     const said = found.line.startsWith(`${status.state}`) ? found.line.slice(status.state.length).replace(/^: /, "") : "";
     at("line").textContent = said || `${status.steps_finished} of ${status.steps.length} steps finished`;
-    showNow(status); showLoss(found.curves); showSkills(found.table); showSteps(status);
+    showNow(status); showLoss(found.curves, status.state === "running"); showSkills(found.table); showSteps(status);
     const notes = beat ? beat.notes : [];
     at("notes-panel").hidden = !notes.length;
     fill("notes", [...notes].reverse().map((note) => made("li", note, /warning|died|error/i.test(note) ? "data warning" : "data")));
