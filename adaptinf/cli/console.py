@@ -33,6 +33,8 @@ SHOWN_ANSWER = 300
 
 SHOWN_IDS = 3
 """Ids that a line names as examples."""
+LEAST_POINTS = 0.05
+"""A smaller change of an accuracy is none."""
 SHOWN_STEPS = 10
 """Steps that a line names."""
 
@@ -95,6 +97,7 @@ def show_status(found: Status) -> None:
     left = found.seconds_left
     time_left = "" if left is None or not found.steps_waiting else f", about {format_seconds(left)} left"
     say(f"{counted(found.steps_finished, 'step')} finished, {found.steps_waiting} waiting{time_left}")
+    say(*_accuracy_lines(found))
     say(f"pool {counted(found.pool, 'sample')}{_corrected(found)}; {format_bytes(found.disk_bytes)} on disk")
     say(*found.composition_lines())
     for line in found.accepted:
@@ -108,6 +111,17 @@ def show_status(found: Status) -> None:
         if step.unusable:
             rows = counted(step.unusable, "sample")
             say(f"step {step.step}: {rows} not selectable, as the model can learn no answer of them")
+
+
+def _accuracy_lines(found: Status) -> Iterator[str]:
+    """Yield what the last tested step gained or lost on the mean, and what the column is."""
+    tested = [(step.step, step.average_accuracy) for step in found.steps if step.average_accuracy is not None]
+    if len(tested) > 1:
+        (before, earlier), (last, now) = tested[-2:]
+        points = 100.0 * (now - earlier)
+        change = "as" if abs(points) < LEAST_POINTS else f"{abs(points):.1f} {'gained' if points > 0 else 'lost'} since"
+        what = "accuracy: % of test answers in the right form, mean over skills"
+        yield f"step {last}: accuracy {_percent(now)}, {change} step {before} ({what}; docs/evaluation.md)"
 
 
 def _gate_lines(found: Status) -> Iterator[str]:

@@ -9,8 +9,9 @@ from adaptinf import config as configuration
 from adaptinf import registry
 from adaptinf.compare import plan, run_planned, same_config
 from adaptinf.compare.variants import ComparisonRow
+from adaptinf.demo.mixture import LIIT
 from adaptinf.demo.stream import DEMO_SCALE, DEMO_TESTS_PER_SKILL, LORA, VECTOR_DIM, write_stream
-from adaptinf.progress import Progress
+from adaptinf.progress import Progress, Silent, in_one
 from adaptinf.runs import Run
 from adaptinf.storage import store
 
@@ -25,7 +26,7 @@ def run_demo(
     """
     for method in methods:
         _ = registry.selector[method]
-    stream = demo_data(out / "data", seed)
+    stream = demo_data(out / "data", seed, progress)
     config = configuration.load(stream)
     changes = {
         "model": config.model.model_copy(update={"lora": configuration.LoraConfig.model_validate(LORA)}),
@@ -37,10 +38,11 @@ def run_demo(
     return run_planned(planned, progress=progress, num_steps=num_steps)
 
 
-def demo_data(folder: Path, seed: int) -> Path:
+def demo_data(folder: Path, seed: int, progress: Progress | None = None) -> Path:
     """Return the path of stream.yaml in `folder`; the stream is written first if the folder does not exist."""
     if not folder.exists():
         part = store.begin(folder)
-        write_stream(part, scale=DEMO_SCALE, tests_per_skill=DEMO_TESTS_PER_SKILL, seed=seed)
+        with in_one(progress or Silent(), "make the data", len(LIIT.sizes), "datasets"):
+            write_stream(part, scale=DEMO_SCALE, tests_per_skill=DEMO_TESTS_PER_SKILL, seed=seed)
         store.complete(folder)
     return folder / "stream.yaml"

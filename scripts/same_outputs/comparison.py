@@ -45,6 +45,8 @@ DIFFERS = (
     Exempt("*", "*utc_time", "times"),
     Exempt("*", "*peak_bytes", "memory"),
     Exempt("*/status.json", "disk_bytes", "bytes on disk, with those of report.html"),
+    Exempt("*/status.json", "activity.*", "what a process said last"),
+    Exempt("*/status.json", "left.*", "timings"),
     Exempt("*", "*made_by*", "versions, git commits, times"),
     Exempt("*/info.json", "code", "versions"),
     Exempt("compare/comparison.json", "environment.*", "versions, git commits, times"),
@@ -70,6 +72,8 @@ ADDED: tuple[Exempt, ...] = (
     Exempt("*/steps/config.yaml", "selection.options.*", RESOLVED),
     Exempt("*", "*made_by.resolved", "whether settings are resolved is recorded"),
     Exempt("*list.json", "executor.*", "executors are plug-ins, so they are listed"),
+    Exempt("*/status.json", "activity*", "what a process said last"),
+    Exempt("*/status.json", "left*", "timings"),
 )
 """Files (place `*`) and places that only the second folder has, such as a new setting in steps/config.yaml."""
 

@@ -83,6 +83,9 @@ EXCEPTED = (
     # bytes on disk, of which a kill may leave more, and unfinished stages
     ("status.json", "disk_bytes"),
     ("status.json", "*under_way*"),
+    # what a process said last, and what follows from it
+    ("status.json", "activity.*"),
+    ("status.json", "left.*"),
 )
 """Patterns of files and of places in them whose values may differ between two equal results; paths are compared as if
 both folders lay in one place."""

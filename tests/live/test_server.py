@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,34 +11,8 @@ import pytest
 from adaptinf.errors import ConfigError
 from adaptinf.live import serve, server
 from tests.helpers.beating_process import working
+from tests.helpers.live_pages import served
 from tests.helpers.run_folders import run_folder
-
-
-@contextmanager
-def served(folder: Path, monkeypatch) -> Iterator[int]:
-    """Yield the port of a page about a run."""
-    started, ports, servers = threading.Event(), [], []
-    begin = server._Server.serve_forever
-
-    def noted(self, **options):
-        servers.append(self)
-        begin(self, **options)
-
-    def ready(url: str) -> None:
-        ports.append(int(url.rstrip("/").rpartition(":")[2]))
-        started.set()
-
-    monkeypatch.setattr(server._Server, "serve_forever", noted)
-    thread = threading.Thread(target=serve, args=(folder,), kwargs={"ready": ready})
-    thread.start()
-    assert started.wait(20)
-    try:
-        yield ports[0]
-    finally:
-        while not servers:
-            pass
-        servers[0].shutdown()
-        thread.join(10)
 
 
 def asked(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
