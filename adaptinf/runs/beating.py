@@ -22,6 +22,8 @@ from adaptinf.words import one_line, shortened
 
 RATE_SECONDS = 60.0
 """The rate of a stage is that of so many last seconds."""
+JOIN_SECONDS = 10.0
+"""A beat that takes longer, on a file system that hangs, is not waited for."""
 SHOWN_NOTES = 20
 """Last lines that a heartbeat has."""
 JUST_BEGUN_SECONDS = 0.1
@@ -114,7 +116,7 @@ class _Pulse:
     def stop(self, error: BaseException | None = None) -> None:
         """End the thread and write the last beat."""
         self._end.set()
-        self._thread.join()
+        self._thread.join(JOIN_SECONDS)
         self._write(ended=time.time(), error=None if error is None else shortened(message_of(error), SHOWN_CHARACTERS))
 
     def begin(self, stage: _Stage) -> None:
@@ -175,6 +177,8 @@ class _Pulse:
 
 def message_of(error: BaseException) -> str:
     """Return the message of an error on one line; an interruption has none but the name of its class."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by Ctrl-C"
     return one_line(error) if isinstance(error, Exception) else type(error).__name__
 
 
