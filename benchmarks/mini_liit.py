@@ -34,6 +34,9 @@ MAIN = (
 )
 """Rows that run first within each seed, because every claim needs them."""
 
+SINCE = ("visnec", "magic_like", "oasis_like", "mssr_like", "sure_like", "bandit_replay_like")
+"""Methods since the paper that need no target set."""
+
 CHOOSING = (5, 6, 7)
 """Seeds for choosing settings on the validation split, one per base model; no table of test results has them."""
 
@@ -152,6 +155,11 @@ EXPERIMENTS = {
         stream="mini-liit-quick",
         seeds=range(5),
         rows=[method("sequential"), gated("sequential", 3.0)],
+    ),
+    "since": Experiment(
+        stream="mini-liit-quick",
+        seeds=range(3),
+        rows=[*map(method, ("random_replay", "adapt_plus", *SINCE))],
     ),
     "full": Experiment(
         stream="mini-liit",

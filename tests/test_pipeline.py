@@ -197,7 +197,7 @@ def test_sequential_does_not_learn_older_data_again_where_nothing_is_new(tmp_pat
 
 WHOLE_STEPS = (
     "adapt", "lite_adapt", "random_replay", "sequential", "multitask", "cluster_balanced", "oracle", "semdedup_random",
-    "dbp", "coincide", "grand_top", "visnec", "bandit_replay_like",
+    "dbp", "coincide", "grand_top", "visnec", "bandit_replay_like", "oasis_like", "magic_like",
 )  # fmt: skip
 """Methods that take a whole step below; the others differ from one of them in the scorer or sampling only."""
 

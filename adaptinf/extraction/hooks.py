@@ -35,6 +35,8 @@ class Trace:
     """Unit of experts -> what it was given, once per call; of passes with a graph."""
     hidden: dict[int, Tensor] = field(default_factory=dict)
     """Block number -> its input, B x S x H; the number of blocks -> that of the output head."""
+    neurons: dict[int, Tensor] = field(default_factory=dict)
+    """Block number -> what the last linear of its feed-forward layer was given, B x S x neurons; `vector: neurons`."""
     answers: Tensor | None = None
     """Input of the output head at the positions that predict an answer token, T x H."""
     positions: Tensor | None = None
@@ -66,6 +68,7 @@ class Trace:
         self.outputs.clear()
         self.calls.clear()
         self.hidden.clear()
+        self.neurons.clear()
         self.answers, self.positions = None, positions
 
 

@@ -25,6 +25,7 @@ from adaptinf.extraction.rerun import Rerun, rerunning
 from adaptinf.extraction.shortcuts import spare_last_feed_forward
 from adaptinf.extraction.vectors import VectorKind
 from adaptinf.extraction.vectors.interface import Passed, pooled, token_set, unit_rows
+from adaptinf.extraction.vectors.neurons import Neurons, reading
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, layer_numbers
 from adaptinf.models.chat import IGNORED, Encoded
@@ -253,11 +254,13 @@ def open_meter(learner: Learner, config: ExtractionConfig, *, seed: int) -> Iter
         rerun = stack.enter_context(rerunning(learner, layers[0])) if isinstance(kind, ZerothOrder) else None
         middle = len(blocks) // 2
         trace = stack.enter_context(traced(learner, head, sorted({middle, *kind.watched}), layers, units))
+        if isinstance(kind, Neurons):
+            stack.enter_context(reading(kind, trace))
         is_masked = needs_mask(learner)
         if config.image in REMOVED and not mixing_of(learner).takes_text:
             config = config.model_copy(update={"image": "blank"})
         # The head's input is that of all tokens only where the last block computes all of them.
-        whole = [*layers, *(number - 1 for number in kind.watched)]
+        whole = [*layers, *(number - 1 for number in kind.watched), *(kind.kept if isinstance(kind, Neurons) else ())]
         for hook in spare_last_feed_forward(learner, trace, whole):
             stack.callback(hook.remove)
         yield Meter(

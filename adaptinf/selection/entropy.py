@@ -77,13 +77,25 @@ def within_unit(values: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _histogram_bins(values: np.ndarray) -> np.ndarray:
+def robust_deviations(values: np.ndarray) -> np.ndarray | None:
+    """Return how many robust deviations finite values, at least one, lie from their median; None where all are equal.
+
+    An outlier may be infinitely many away.
+    """
     centered = values - _median(values)
     scale = MAD_TO_STD * _median(np.abs(centered)) or centered.std()
     if scale == 0:
+        return None
+    with np.errstate(over="ignore"):
+        deviations: np.ndarray = centered / scale
+    return deviations
+
+
+def _histogram_bins(values: np.ndarray) -> np.ndarray:
+    deviations = robust_deviations(values)
+    if deviations is None:
         return np.full(len(values), NUM_BINS // 2)
-    with np.errstate(over="ignore"):  # an outlier may be infinitely many deviations away; it counts in the end bin
-        standard = np.clip(centered / scale, -REACH, REACH)
+    standard = np.clip(deviations, -REACH, REACH)  # what is farther away counts in the end bins
     bins = np.floor((standard + REACH) * (NUM_BINS / (2 * REACH)) + NUDGE)
     whole: np.ndarray = np.minimum(bins, NUM_BINS - 1).astype(np.int64)
     return whole

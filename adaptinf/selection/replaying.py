@@ -42,6 +42,12 @@ def divided(candidates: Candidates, budget: int) -> Sides:
     return Sides(drawn, old, from_old)
 
 
+def uniform(keys: np.ndarray) -> np.ndarray:
+    """Return n float64 between 0 and 1, neither included, of n uniform uint64."""
+    numbers: np.ndarray = ((keys >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52
+    return numbers
+
+
 def in_proportion(weights: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Return n positions in the order of a draw without replacement, each next one in proportion to the weights.
 
@@ -51,8 +57,7 @@ def in_proportion(weights: np.ndarray, keys: np.ndarray) -> np.ndarray:
         weights: n finite numbers, 0 or more.
         keys: n uniform uint64.
     """
-    uniform = (keys.astype(np.float64) + 0.5) / 2.0**64
     with np.errstate(divide="ignore"):
-        times = np.where(weights > 0, -np.log(uniform) / weights, np.inf)
+        times = np.where(weights > 0, -np.log(uniform(keys)) / weights, np.inf)
     order: np.ndarray = np.lexsort((keys, times))
     return order

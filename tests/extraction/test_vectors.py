@@ -8,6 +8,7 @@ from adaptinf.config import ExtractionConfig
 from adaptinf.errors import ModelError
 from adaptinf.extraction.meter import open_meter
 from adaptinf.extraction.vectors.interface import token_set
+from adaptinf.extraction.vectors.neurons import blocks_of_signature
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
 from adaptinf.models.blocks import decoder_blocks, target_linears
 from adaptinf.models.chat import IGNORED, encode, placed
@@ -59,6 +60,42 @@ def slow_hidden(learner, sample, chosen, layers):
     batch = encode(learner, [sample], [open_all(sample)])
     states = learner.model(**placed(batch.inputs, learner), output_hidden_states=True).hidden_states
     return torch.cat([states[layer][0][chosen].mean(0) for layer in layers]).detach().numpy()
+
+
+def test_neuron_vectors_are_the_most_excited_neurons_of_the_answer(learner, ragged_samples):
+    blocks = decoder_blocks(learner.model)
+    kept = blocks_of_signature(len(blocks))
+    given = {}
+    hooks = [
+        blocks[number].mlp.down_proj.register_forward_pre_hook(lambda _, args, n=number: given.update({n: args[0][0]}))
+        for number in kept
+    ]
+    expected = []
+    for sample in ragged_samples:
+        batch = encode(learner, [sample], [open_all(sample)])
+        learner.model(**placed(batch.inputs, learner))
+        means = {number: states[batch.labels[0] != IGNORED].mean(0) for number, states in given.items()}
+        tops = [set(means[number].argsort(descending=True)[:count].tolist()) for number, count in kept.items()]
+        width = len(means[next(iter(kept))])
+        expected.append({number * width + top for number, own in enumerate(tops) for top in own})
+    for hook in hooks:
+        hook.remove()
+    with open_meter(learner, ExtractionConfig(vector="neurons"), seed=SEED) as ready:
+        found = measure(ready, ragged_samples)
+    assert ready.dim == len(kept) * width
+    for vector, signature in zip(found.vectors, expected, strict=True):
+        assert set(np.flatnonzero(vector).tolist()) == signature
+        np.testing.assert_allclose(vector[vector != 0], 1 / np.sqrt(len(signature)), rtol=1e-6)
+    with open_meter(learner, ExtractionConfig(vector="neurons", dim=16), seed=SEED) as ready:
+        folded = measure(ready, ragged_samples).vectors
+    assert [set(np.flatnonzero(vector).tolist()) for vector in folded] == [
+        {one % 16 for one in own} for own in expected
+    ]
+
+
+def test_the_signature_is_of_blocks_between_a_quarter_and_five_eighths_of_the_depth():
+    assert blocks_of_signature(32) == {8: 1, 12: 1, 16: 2, 20: 3}
+    assert blocks_of_signature(4) == {1: 1, 2: 3} and blocks_of_signature(1) == {0: 3}
 
 
 def test_weighted_hidden_vectors_are_means_of_the_last_states_by_position(learner, ragged_samples):

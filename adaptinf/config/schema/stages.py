@@ -12,7 +12,7 @@ NAMED_OPTIONS = ("budgets", "choose", "sampling")
 """Options of methods that have a key of their own under `selection:`; the others stand under `options:`."""
 
 
-FORWARD_ONLY = ("hidden", "weighted_hidden")
+FORWARD_ONLY = ("hidden", "weighted_hidden", "neurons")
 """Values of `extraction.vector` that take no gradient."""
 TokenSet = Literal["all_but_first", "text", "question", "answer"]
 """Tokens that a hidden state is averaged over."""
@@ -25,7 +25,7 @@ class ExtractionConfig(Section):
     """Decoder block (or blocks, 0-based) that vectors are taken from."""
     dim: int = Field(default=8192, ge=8)
     """Length of a sketched gradient, at most that of a fisher vector; hidden vectors do not use it."""
-    vector: Literal["auto", "gradient", "fisher", "hidden", "weighted_hidden", "zeroth_order"] = "auto"
+    vector: Literal["auto", "gradient", "fisher", "hidden", "weighted_hidden", "neurons", "zeroth_order"] = "auto"
     """Kind of vector, see docs/extraction.md; auto: what the method needs (adapt: the sketched gradient)."""
     vector_tokens: TokenSet = "answer"
     """Tokens that a `hidden` vector is the mean of."""

@@ -16,6 +16,7 @@ from adaptinf.extraction.vectors.fisher import Fisher
 from adaptinf.extraction.vectors.gradient import Factors, adapter_gradients, make_factors
 from adaptinf.extraction.vectors.hidden import HiddenStates
 from adaptinf.extraction.vectors.interface import VectorKind
+from adaptinf.extraction.vectors.neurons import make_neurons
 from adaptinf.extraction.vectors.sketch import make_sketch
 from adaptinf.extraction.vectors.weighted import WeightedHidden
 from adaptinf.extraction.vectors.zeroth_order import ZerothOrder
@@ -51,6 +52,8 @@ def make(
         size = learner.model.config.get_text_config().hidden_size
         given = getattr(getattr(head.module, "weight", None), "shape", (size,))[-1]
         return WeightedHidden(num_blocks=len(decoder_blocks(learner.model)), size=int(given))
+    if config.vector == "neurons":
+        return make_neurons(learner, config.dim)
     check_gradients(learner.model, learner.model.dtype)
     device = _device_of(linears)
     factors = make_factors(linears, learner.config.lora, seed=seed, device=device)

@@ -175,7 +175,7 @@ def make_factors(
 
 
 def _make(name: str, module: nn.Module, lora: LoraConfig, seed: int, device: torch.device) -> Factors:
-    num_in, num_out = _shape(module)
+    num_in, num_out = linear_shape(module)
     down = uniform_down(name, lora.rank, num_in, seed)
     virtual = down, None, lora.alpha / (math.sqrt(lora.rank) if lora.rslora else lora.rank)
     down, up, scale = _adapter_of(name, module) or virtual
@@ -257,7 +257,7 @@ def uniform_down(name: str, rank: int, num_in: int, seed: int) -> Tensor:
     return torch.from_numpy(generator.uniform(-bound, bound, (rank, num_in)).astype(np.float32))
 
 
-def _shape(module: nn.Module) -> tuple[int, int]:
+def linear_shape(module: nn.Module) -> tuple[int, int]:
     """Return (d_in, d_out) of a linear layer."""
     plain: Any = getattr(module, "base_layer", module)
     if isinstance(plain, Conv1D):

@@ -1,4 +1,4 @@
-"""What a kind of vector is; `extraction.vector` names one of five, one file each.
+"""What a kind of vector is; `extraction.vector` names one of six, one file each.
 
 Shapes: B samples, D vector dims, S tokens, H hidden size.
 """
