@@ -57,6 +57,8 @@ HEAVY_PLACES = (
     "test_refresh.py",
     "training",
     "verify",
+    "view/test_browser.py",
+    "view/test_large.py",
 )
 """Folders and files of tests that load a model or start whole runs; a test elsewhere carries the marker `heavy`."""
 HEAVY_FIXTURES = {"driver", "hostile_runs", "learner", "runs"}

@@ -82,7 +82,8 @@ def driver(tmp_path_factory):
 
 
 @pytest.fixture(params=["served", "exported"])
-def url(request) -> str:
+def either(request) -> str:
+    """The page in both of its forms, for what they do in ways of their own."""
     return request.getfixturevalue(request.param)
 
 
@@ -101,9 +102,9 @@ def choose_on_map(driver, row: int) -> None:
         driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
 
 
-def test_the_map_is_drawn_and_nothing_else_than_its_own_server_is_asked(driver, url):
+def test_the_map_is_drawn_and_nothing_else_than_its_own_server_is_asked(driver, either):
     driver.get_log("performance")
-    open_page(driver, url)
+    open_page(driver, either)
     drawn = driver.execute_script("""
         const gl = explorer.scatter.gl, size = gl.drawingBufferWidth * gl.drawingBufferHeight;
         const pixels = new Uint8Array(4 * size);
@@ -115,12 +116,12 @@ def test_the_map_is_drawn_and_nothing_else_than_its_own_server_is_asked(driver, 
     assert driver.execute_script(SHOWN) == NUM_ROWS
     asked = [json.loads(line["message"])["message"] for line in driver.get_log("performance")]
     urls = [one["params"]["request"]["url"] for one in asked if one["method"] == "Network.requestWillBeSent"]
-    assert len(urls) > 10 and all(one.startswith(url) for one in urls), urls
+    assert len(urls) > 10 and all(one.startswith(either) for one in urls), urls
     assert complaints(driver) == []
 
 
-def test_a_search_filters_map_and_table(driver, url):
-    open_page(driver, url)
+def test_a_search_filters_map_and_table(driver, either):
+    open_page(driver, either)
     driver.find_element("id", "search").send_keys("RECEIPTS")
     until(driver, f"{SHOWN} === {40 + 27}")
     until(driver, f"return document.getElementById('table').dataset.shown === '{40 + 27}'")
@@ -132,8 +133,8 @@ def test_a_search_filters_map_and_table(driver, url):
     assert complaints(driver) == []
 
 
-def test_filters_of_two_columns_are_joined_and_counted(driver, url, run):
-    open_page(driver, url)
+def test_filters_of_two_columns_are_joined_and_counted(driver, served, run):
+    open_page(driver, served)
     num_selected = len(run.load(1, Selection).ids)
     value = "[data-column='{}'] button.value[title='{}']"
     until(driver, "return document.querySelector(\"[data-column='decision'] button.value\") !== null")
@@ -149,8 +150,8 @@ def test_filters_of_two_columns_are_joined_and_counted(driver, url, run):
     assert "selected" in decisions and "pruned" not in decisions
 
 
-def test_a_range_of_a_score_keeps_its_samples(driver, url):
-    open_page(driver, url)
+def test_a_range_of_a_score_keeps_its_samples(driver, served):
+    open_page(driver, served)
     driver.execute_script(OPEN, "perplexity")
     until(driver, "return document.querySelector(\"[data-column='perplexity'] input\") !== null")
     low = driver.find_element("css selector", "[data-column='perplexity'] input")
@@ -161,8 +162,8 @@ def test_a_range_of_a_score_keeps_its_samples(driver, url):
     assert 0 < wanted < NUM_ROWS
 
 
-def test_colours_follow_the_true_skill(driver, url):
-    open_page(driver, url)
+def test_colours_follow_the_true_skill(driver, served):
+    open_page(driver, served)
     driver.execute_script(COLOUR, "true skill")
     until(driver, "return document.documentElement.dataset.colour === 'true skill'")
     names = [key.text for key in driver.find_elements("css selector", "#legend .key")]
@@ -178,8 +179,8 @@ def test_colours_follow_the_true_skill(driver, url):
 
 
 @pytest.mark.parametrize("row", [3, 7])
-def test_a_click_on_a_point_shows_the_image_and_the_text_of_its_sample(driver, url, row):
-    open_page(driver, url)
+def test_a_click_on_a_point_shows_the_image_and_the_text_of_its_sample(driver, either, row):
+    open_page(driver, either)
     choose_on_map(driver, row)
     until(driver, f"return document.getElementById('detail').dataset.id === 'first/{row:08d}'")
     shown = driver.find_element("id", "detail")
@@ -201,8 +202,8 @@ def test_a_click_on_a_point_shows_the_image_and_the_text_of_its_sample(driver, u
     assert complaints(driver) == []
 
 
-def test_hostile_texts_and_names_stay_text(driver, url):
-    open_page(driver, url)
+def test_hostile_texts_and_names_stay_text(driver, served):
+    open_page(driver, served)
     driver.execute_script("explorer.choose(7)")
     until(driver, "return document.getElementById('detail').dataset.id === 'first/00000007'")
     assert HOSTILE in driver.find_element("id", "detail").text
@@ -218,8 +219,8 @@ def test_hostile_texts_and_names_stay_text(driver, url):
     assert complaints(driver) == []
 
 
-def test_a_lasso_keeps_the_samples_inside_and_escape_all_of_them(driver, url):
-    open_page(driver, url)
+def test_a_lasso_keeps_the_samples_inside_and_escape_all_of_them(driver, served):
+    open_page(driver, served)
     driver.find_element("css selector", "[data-mode=box]").click()
     box = driver.execute_script(
         "const b = document.getElementById('map').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
@@ -246,8 +247,8 @@ def test_a_lasso_keeps_the_samples_inside_and_escape_all_of_them(driver, url):
     until(driver, f"{SHOWN} === {NUM_ROWS}")
 
 
-def test_ids_go_out_as_a_file_that_the_commands_take(driver, url, run, tmp_path):
-    open_page(driver, url)
+def test_ids_go_out_as_a_file_that_the_commands_take(driver, either, run, tmp_path):
+    open_page(driver, either)
     driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     until(driver, "return document.querySelector(\"[data-column='decision'] button.value\") !== null")
     driver.find_element("css selector", "[data-column='decision'] button.value[title='selected']").click()
@@ -263,8 +264,8 @@ def test_ids_go_out_as_a_file_that_the_commands_take(driver, url, run, tmp_path)
     assert written.num_samples == len(ids)
 
 
-def test_every_part_is_reached_by_keys(driver, url):
-    open_page(driver, url)
+def test_every_part_is_reached_by_keys(driver, served):
+    open_page(driver, served)
     until(driver, "return document.querySelector('tbody tr') !== null")
     driver.execute_script("document.querySelector('tbody tr').focus()")
     driver.switch_to.active_element.send_keys("\ue015")
@@ -276,10 +277,10 @@ def test_every_part_is_reached_by_keys(driver, url):
     assert driver.execute_script("return explorer.scatter.zoom") > before
 
 
-def test_a_dark_screen_gets_a_dark_page_and_points_of_other_colours(driver, url):
+def test_a_dark_screen_gets_a_dark_page_and_points_of_other_colours(driver, served):
     found = {}
     for scheme in ("light", "dark"):
-        open_page(driver, url, scheme=scheme)
+        open_page(driver, served, scheme=scheme)
         found[scheme] = driver.execute_script(
             "return [getComputedStyle(document.body).backgroundColor, explorer.scatter.colours.slice(0, 3).join(' ')]"
         )
