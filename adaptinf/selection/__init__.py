@@ -26,7 +26,7 @@ from adaptinf.selection.rank import rank_in_cluster
 from adaptinf.selection.result import Chosen, Outcome, as_selection, merge, stack, whole
 from adaptinf.selection.targets import Targets
 from adaptinf.selection.tiers import tiers_of
-from adaptinf.selection.traits import Traits, auto_settings, traits_of
+from adaptinf.selection.traits import Traits, auto_settings, history_scores, traits_of
 
 __all__ = [
     "Candidates",
@@ -156,6 +156,9 @@ def _check_needs(method: str, chooser: Selector, inputs: Mapping[str, Any]) -> N
     missing = sorted(name for name in chooser.needs if inputs[name] is None)
     if missing:
         raise ConfigError(f"{method} needs {' and '.join(missing)}; pass {missing[0]}=... or choose another method")
+    remembered = inputs["history"].scores if "history" in chooser.needs else {}
+    if lacking := [name for name in history_scores(method) if name not in remembered]:
+        raise ConfigError(f"{method} needs the score {lacking[0]} of earlier steps; give it in history.scores")
 
 
 def _choose(method: str, chooser: Selector, candidates: Candidates, budget: int) -> Outcome:

@@ -132,11 +132,21 @@ def test_a_spread_model_that_training_would_put_whole_on_each_gpu_is_refused(tmp
     preflight.check(sharded, whole_stream=True)
 
 
-def test_a_setting_that_leaves_the_method_nothing_to_choose_by_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "key", "value", "needed"),
+    [
+        ("visnec", "image", "unmeasured", "auto or removed or blank"),
+        ("magic_like", "vector", "hidden", "auto or neurons"),
+        ("oasis_like", "vector", "hidden", "auto or gradient or fisher"),
+    ],
+)
+def test_a_setting_that_leaves_the_method_nothing_to_choose_by_is_refused(
+    tmp_path: Path, method: str, key: str, value: str, needed: str
+) -> None:
     path = write_lines(tmp_path / "a.jsonl", rows(0, 1))
     text = {"model": {"path": str(tmp_path)}, "stream": [{"name": "one", "path": str(path)}]}
-    text["selection"] = {"method": "visnec"}
+    text["selection"] = {"method": method}
     preflight.check(configuration.parse(text, where="test"), whole_stream=True)
-    text["extraction"] = {"image": "unmeasured"}
-    with pytest.raises(ConfigError, match=r"extraction.image=unmeasured: the selector visnec needs auto or removed or"):
+    text["extraction"] = {key: value}
+    with pytest.raises(ConfigError, match=rf"extraction.{key}={value}: the selector {method} needs {needed}; leave"):
         preflight.check(configuration.parse(text, where="test"), whole_stream=True)

@@ -33,6 +33,9 @@ class Less:
         "extraction.image": "unmeasured",
         "clustering.clusters": 20,
     }
+    allowed_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "extraction.vector": ("auto", "gradient", "zeroth_order")
+    }
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return the candidates of the largest influence; equal ones in seeded order."""

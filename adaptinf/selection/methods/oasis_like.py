@@ -50,6 +50,7 @@ class OasisLike:
         "extraction.image": "unmeasured",
         "clustering.clusters": 20,
     }
+    allowed_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {"extraction.vector": ("auto", "gradient", "fisher")}
     batch_size: int = BATCH_SIZE
     """Samples of a batch."""
     redundancy: float = 1.0

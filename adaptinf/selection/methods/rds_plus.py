@@ -30,6 +30,7 @@ class RdsPlus:
         "extraction.image": "unmeasured",
         "clustering.clusters": 20,
     }
+    allowed_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {"extraction.vector": ("auto", "weighted_hidden")}
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return what the targets take in turns, in the order in which they take it."""

@@ -29,6 +29,9 @@ class RoundRobin:
         "extraction.image": "unmeasured",
         "clustering.clusters": 20,
     }
+    allowed_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "extraction.vector": ("auto", "gradient", "zeroth_order")
+    }
 
     def choose(self, candidates: Candidates, budget: int) -> Choice:
         """Return what the targets take in turns, in the order in which they take it."""

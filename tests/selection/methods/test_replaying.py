@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptinf.errors import DataError
+from adaptinf.errors import ConfigError, DataError
 from adaptinf.selection import History, select
 from adaptinf.selection.methods.bandit_replay_like import LOSS
 from adaptinf.selection.replaying import in_proportion
@@ -122,6 +122,13 @@ def test_a_draw_in_proportion_is_one_without_replacement() -> None:
     # Of those that begin with the heaviest, two thirds go on with the second.
     after = [order[1] for order in orders if order[0] == 0]
     assert abs(after.count(1) / len(after) - 2 / 3) < 0.04
+
+
+def test_a_history_without_the_score_that_a_method_chooses_by_is_refused() -> None:
+    inputs = toy(6)
+    history = History(steps=inputs["history"].steps, trained=inputs["history"].trained, scores={})
+    with pytest.raises(ConfigError, match="sure_like needs the score perplexity of earlier steps; give it in history"):
+        select(**{**inputs, "history": history}, budget=5, method="sure_like")
 
 
 def test_a_history_of_another_length_is_refused() -> None:
