@@ -223,7 +223,7 @@ def test_items_that_were_answered_before_are_not_in_the_rate(learner, tests, tmp
     told = Told()
     generate(learner, tests, told, out=tmp_path)
     assert told.notes == ["4 of 10 test items were answered before"]
-    assert told.stages == [("evaluate", 6, 6)]
+    assert told.stages == [("load the model", 1, 1), ("evaluate", 6, 6)]
 
 
 def test_the_table_has_prompts_and_why_answers_ended(learner, tests):

@@ -122,7 +122,11 @@ def test_status_reads_the_log_once_and_no_row_of_a_dataset(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("last", "said"),
-    [([0.3, 0.8], "55.0, 5.0 gained since step 0"), ([0.1, 0.2], "15.0, 35.0 lost since step 0"), ([0.4, 0.6], "50.0, as step 0")],
+    [
+        ([0.3, 0.8], "55.0, 5.0 gained since step 0"),
+        ([0.1, 0.2], "15.0, 35.0 lost since step 0"),
+        ([0.4, 0.6], "50.0, as step 0"),
+    ],
 )
 def test_status_says_what_the_last_step_gained_or_lost(tmp_path, call, last, said):
     run = run_folder(tmp_path / "run", "random_replay", [[0.2, 0.5], [0.4, 0.6], last])
