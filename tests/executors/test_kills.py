@@ -29,6 +29,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 STAGES = {"Extractor.measure": 2, "Assigner.assign": 2, "PruneWork.remove": 1, "_answer": 3}
 """What workers do in the stages of a run -> how many shards of it a small run has at least."""
+RAY_AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
+"""Processes of a cluster that a killed driver had started: for 60 s they try to tell the dead cluster of its end."""
 NUM_ROUNDS, KILLS = 5, 4
 """Twenty kills of workers per executor."""
 NUM_DRIVER_ROUNDS, DRIVER_KILLS = 2, 5
@@ -154,7 +156,8 @@ def test_drivers_killed_at_random_leave_nothing_behind_and_change_nothing(place,
         time.sleep(draw.uniform(0.0, 4.0))
         with driver:
             driver.kill()
-        command.assert_gone()
+        command.assert_gone(30.0 if executor == "ray" else 5.0, besides=RAY_AGENTS)
+    command.assert_gone(90.0)
     run_all(run)
     assert bytes_of(run) == here
 
