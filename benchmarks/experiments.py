@@ -120,8 +120,11 @@ class Suite:
             path = self.result_of(other)
             if not (alike and path.exists()):
                 continue
+            saved = read_records(path)
+            if self.one_training_code and saved.environment.get(TRAINING_CODE) != training_code():
+                continue
             shared = {row.name for row in mine.rows if row in theirs.rows}
-            records = [one for one in read_records(path).records if one.name in shared and one.seed in mine.seeds]
+            records = [one for one in saved.records if one.name in shared and one.seed in mine.seeds]
             found |= {(record.name, record.seed): record for record in records}
         return list(found.values())
 
