@@ -169,7 +169,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         """Report the losses that were logged before the checkpoint."""
         for record in state.log_history:
             if "loss" in record:
-                self.bar.loss(record["step"], float(record["loss"]))
+                self._report(record["step"], float(record["loss"]))
+
+    def _report(self, step: int, loss: float) -> None:
+        # Bars that users have written may know of no losses (docs/python.md).
+        if hasattr(self.bar, "loss"):
+            self.bar.loss(step, loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar to the share of the optimiser steps that are done."""
@@ -194,7 +199,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             ModelError: with the loss, the step and the settings to change.
         """
         if logs is not None and "loss" in logs:
-            self.bar.loss(state.global_step, float(logs["loss"]))
+            self._report(state.global_step, float(logs["loss"]))
         # The last steps are logged only as part of the mean over all steps, `train_loss`.
         losses = [float(value) for name, value in (logs or {}).items() if name in ("loss", "train_loss")]
         if not all(map(math.isfinite, losses)):

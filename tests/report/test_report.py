@@ -198,7 +198,8 @@ def test_galleries_hold_the_nearest_and_samples_of_each_fate(page, runs):
 
 def test_the_cost_is_that_of_events_and_folders(page, runs):
     rows = [row for row in page.rows("cost") if row["run"] == "adapt"]
-    assert {row["stage"] for row in rows} == {
+    # Where adaptinf[view] is installed, each step has a map as well.
+    assert {row["stage"] for row in rows} - {"map"} == {
         "read data",
         "check",
         "extract",
