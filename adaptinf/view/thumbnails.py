@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ import xxhash
 from adaptinf.errors import DataError, StoreError
 from adaptinf.images import StoredImage
 from adaptinf.images.contents import ImageContent
-from adaptinf.storage.drafts import write_bytes_whole
 
 EDGE, QUALITY = 256, 76
 """Pixels of the longer side, and JPEG quality: about 8 KB of a photograph."""
@@ -56,9 +56,12 @@ class Thumbnails:
         if self.num_kept < MAX_KEPT:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes_whole(path, content)
+                # Renamed, but not flushed to disk, which takes longer than making it: it can be made again.
+                draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+                draft.write_bytes(content)
+                os.replace(draft, path)
                 self.num_kept += 1
-            except (OSError, StoreError):
+            except OSError:
                 self.num_kept = MAX_KEPT  # a folder that can only be read, or a full disk: shown, and not kept
 
 
