@@ -162,4 +162,5 @@ def _run_one(folder: Path, steps: int, queue: Any, label: str, cache: StageCache
     with Run.locked(folder, progress=Remote(queue, label)) as opened, beating(opened) as run:
         with run.plugins():
             tried(run)
-        run_all(replace(run, cache=cache), num_steps=steps)
+        # Of the runs of a comparison few are looked at; `adaptinf view` makes the map of those that are.
+        run_all(replace(run, cache=cache, makes_maps=False), num_steps=steps)

@@ -147,8 +147,7 @@ def _take_step(run: Run, step: int, executor: Executor) -> None:
         test_model(run, step, tests, executor)
     settle(run, step)
     run.once(step, SavedPruning, lambda _: prune_pool(run, step, pool, features, clusters, is_usable, executor))
-    # Of the runs of a comparison few are looked at; `adaptinf view` makes the map of those that are.
-    if run.cache is None and is_installed():
+    if run.makes_maps and is_installed():
         try_map(run, step)
     drop_old_arrays(run, step)
 

@@ -47,6 +47,8 @@ class Run(Layout):
     """Where stages report."""
     cache: StageCache | None = None
     """Where it finds, and leaves, stages that other runs have in common with it; None: it is alone."""
+    makes_maps: bool = True
+    """Whether its steps end with a map where the explorer is installed; else `adaptinf view` makes it."""
 
     @classmethod
     def create(cls, folder: Path, config: RunConfig, *, progress: Progress | None = None) -> Run:
