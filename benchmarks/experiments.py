@@ -30,7 +30,7 @@ from adaptinf.storage import lock, store
 
 RESULTS = Path(__file__).parent / "results"
 TRAINING_CODE = "training_code"
-"""Key of a result's environment: digest of the code that trained its runs, where a suite keeps versions apart."""
+"""Key of a result's environment: digest of the code that trained its runs; rows of two versions share no table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,6 @@ class Suite:
     """Folder of its results."""
     config_for: ConfigFor
     """Makes the settings and data of a run."""
-    one_training_code: bool = False
-    """Whether a result may hold runs of one version of the training code only."""
 
     def result_of(self, name: str) -> Path:
         """Return the path of an experiment's records."""
@@ -84,14 +82,14 @@ class Suite:
         """Run what an experiment's result lacks, limited to `rows` and `seeds` if given; return the result's path.
 
         Raises:
-            StoreError: the result holds runs of another version of the training code, and the suite keeps them apart.
+            StoreError: the result holds runs of another version of the training code.
         """
         experiment, result, folder = self.experiments[name], self.result_of(name), out / name
-        code = self._checked_code(result)
         recorded = self.recorded(name)
         lacking = _lacking(experiment, recorded, rows, seeds)
         if not lacking and result.exists() and len(read_records(result).records) == len(recorded):
             return result
+        code = _checked_code(result)
         its_seeds = list(dict.fromkeys(seed for _, seed in lacking))
         planned = [one for one in self._planned(experiment, its_seeds, folder) if (one.row, one.seed) in lacking]
         check_plan(planned)
@@ -112,7 +110,10 @@ class Suite:
         return result
 
     def recorded(self, name: str) -> list[RunRecord]:
-        """Return an experiment's records, and records of the same row on the same stream from other experiments."""
+        """Return an experiment's records, and those that other experiments have of the same row on the same stream.
+
+        Of other experiments only what this version of the training code has made.
+        """
         mine = self.experiments[name]
         found: dict[tuple[str, int], RunRecord] = {}
         for other, theirs in self.experiments.items():
@@ -121,7 +122,7 @@ class Suite:
             if not (alike and path.exists()):
                 continue
             saved = read_records(path)
-            if self.one_training_code and saved.environment.get(TRAINING_CODE) != training_code():
+            if other != name and saved.environment.get(TRAINING_CODE) != training_code():
                 continue
             shared = {row.name for row in mine.rows if row in theirs.rows}
             records = [one for one in saved.records if one.name in shared and one.seed in mine.seeds]
@@ -138,18 +139,17 @@ class Suite:
             cap=experiment.cap,
         )
 
-    def _checked_code(self, result: Path) -> dict[str, str]:
-        """Return what a result says of the training code: nothing, or its digest, which an earlier part must have."""
-        if not self.one_training_code:
-            return {}
-        digest = training_code()
-        before = read_records(result).environment.get(TRAINING_CODE) if result.exists() else digest
-        if before != digest:
-            raise StoreError(
-                f"{result} holds runs of another version of the training code ({before}, now {digest}), whose rows are "
-                "not comparable: move the file away and run everything again, or go back to that version"
-            )
-        return {TRAINING_CODE: digest}
+
+def _checked_code(result: Path) -> dict[str, str]:
+    """Return the digest of the training code for a result, which the runs that it holds must have as well."""
+    digest = training_code()
+    before = read_records(result).environment.get(TRAINING_CODE, "not recorded") if result.exists() else digest
+    if before != digest:
+        raise StoreError(
+            f"{result} holds runs of another version of the training code ({before}, now {digest}), whose rows are "
+            "not comparable: move the file away and run everything again, or go back to that version"
+        )
+    return {TRAINING_CODE: digest}
 
 
 def _lacking(

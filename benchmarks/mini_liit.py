@@ -12,11 +12,13 @@ killed and started again later: it continues with the missing runs. A run that t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from adaptinf.compare.variants import ComparisonRow
 from adaptinf.demo.benchmark import prepare
+from adaptinf.errors import AdaptError
 from adaptinf.selection.methods.score_only import SCORERS
 from benchmarks.experiments import RESULTS, Experiment, Suite, add_options, method, run_named, variant
 
@@ -200,7 +202,11 @@ def main() -> None:
     """Run the named experiments, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, list(EXPERIMENTS), "runs/mini-liit")
-    run_named(suite(), parser.parse_args(), list(EXPERIMENTS))
+    try:
+        run_named(suite(), parser.parse_args(), list(EXPERIMENTS))
+    except AdaptError as error:
+        print(f"mini_liit: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def suite(model_path: Path, tasks_path: Path, results: Path) -> Suite:
             own = auto_settings(method)[CLUSTERS] != "auto"
         return configuration.load(file, [f"{CLUSTERS}=auto", *overrides]) if own else config
 
-    return Suite(prefix=PREFIX, experiments=EXPERIMENTS, results=results, config_for=config_for, one_training_code=True)
+    return Suite(prefix=PREFIX, experiments=EXPERIMENTS, results=results, config_for=config_for)
 
 
 def prepare(folder: Path, size: str, model_path: Path, tasks_path: Path, seed: int) -> None:
