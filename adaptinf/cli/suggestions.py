@@ -43,4 +43,4 @@ def _help_of(context: Any, words: Sequence[str]) -> str:
     name = getattr(context, "info_name", None)
     if words and name == words[0]:
         return f"`adaptinf {name} --help` shows its arguments and options"
-    return "`adaptinf --help` lists commands, after a command its options"
+    return "see `adaptinf --help` for the commands, and after a command for its options"

@@ -108,6 +108,9 @@ def _in_child(work: Callable[[], int], out: Path, err: Path, before: Callable[[]
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
         # Before it is stopped for being late, it says where it is.
         faulthandler.dump_traceback_later(0.9 * seconds)
+        if (torch := sys.modules.get("torch")) is not None:
+            # It makes its threads anew in a forked process; two of them that begin with that at once would fail.
+            torch.set_num_threads(torch.get_num_threads())
         limit = _data_bytes() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -138,7 +138,7 @@ def test_report_stands_beside_its_runs_or_where_it_is_asked_for(call, tmp_path, 
     for folder in (one, two):
         assert call("run", stream, "--out", folder, "--quiet")[0] == 0
     (one / "report.html").unlink()
-    assert call("report", one) == (0, f"{one / 'report.html'}\n", "")
+    assert call("report", one, "--quiet") == (0, f"{one / 'report.html'}\n", "")
     assert call("report", one, two)[1] == f"{tmp_path / 'runs' / 'report.html'}\n"
     assert call("report", one, two, "--out", tmp_path / "deep" / "a.html")[1] == f"{tmp_path / 'deep' / 'a.html'}\n"
     for page in (one / "report.html", tmp_path / "runs" / "report.html", tmp_path / "deep" / "a.html"):
