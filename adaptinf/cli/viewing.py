@@ -21,7 +21,11 @@ def view(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free.", min=0, max=65535)] = 0,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; another one asks for a token, in its URL.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; another one asks for a token, in its URL; --live has loopback only.",
+        ),
     ] = LOCALHOST,
     export: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write a new folder that any web server shows, and end.")

@@ -101,7 +101,7 @@
     const value = own.length ? `, ${own[own.length - 1][1].toPrecision(3)} at optimiser step ${number(own[own.length - 1][0])}` : "";
     at("loss-text").textContent = `Step ${newest.step}${newest.is_under_way ? isRunning ? ", as it grows" : ", cut off" : ", finished"}${value}.`;
     at("legend").textContent = curves.length > 1
-      ? `Pale: the trainings of steps ${curves.slice(0, -1).map((curve) => curve.step).join(", ")}.` : "";
+      ? `Pale: the ${curves.length > 2 ? "trainings of steps" : "training of step"} ${curves.slice(0, -1).map((curve) => curve.step).join(", ")}.` : "";
   }
 
   function row(cells, head) {
