@@ -8,6 +8,7 @@ from adaptinf.arrays.neighbours import neighbours
 from adaptinf.arrays.plane import on_plane
 from adaptinf.data import Clusters, Features, SampleMap
 from adaptinf.runs import Run
+from adaptinf.words import one_line, shortened
 
 PACKAGE = "umap"
 """Module that the extra `adaptinf[view]` brings: UMAP, which maps are made with."""
@@ -34,7 +35,7 @@ def try_map(run: Run, step: int) -> None:
     except Exception as error:
         # UMAP compiles itself, and may fail in ways of its own on a machine. No stage reads the map, so no failure of
         # it is worth the end of a run; `adaptinf view` tries again, and there the failure ends the command.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = shortened(one_line(error), 200)
         run.progress.note(f"warning: the map of step {step} was not made ({reason}); adaptinf view tries it again")
 
 

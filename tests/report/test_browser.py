@@ -6,7 +6,6 @@ Without Chromium these tests are skipped; where CI is set they fail, as the page
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import time
 from pathlib import Path
@@ -17,10 +16,10 @@ import pytest
 from adaptinf.demo.run import run_demo
 from adaptinf.progress import Silent
 from adaptinf.report import write_report
+from tests.helpers.browser import found_browser
 from tests.helpers.hostile_runs import BOLD, FORMULA, HOSTILE, IMAGE, SCRIPT, accepted_renaming
 from tests.helpers.report_page import Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -37,16 +36,6 @@ const marks = drawn.filter((one) => one.getBoundingClientRect().width);
 return {state: figure.dataset.state, marks: marks.length, wide: canvas.getBoundingClientRect().width,
         traces: (canvas.data || []).map((trace) => Math.max(trace.x.length, trace.y.length))};
 """
-
-
-def found_browser() -> str:
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if browser is None or shutil.which("chromedriver") is None:
-        reason = "no Chromium with its driver: apt-get install chromium chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return browser
 
 
 @pytest.fixture(scope="module")
